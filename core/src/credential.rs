@@ -1,0 +1,83 @@
+//! The token inside an `Authorization` header's value.
+
+/// Why an `Authorization` value holds no token.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum CredentialError {
+    /// Nothing, or a scheme with nothing behind it.
+    #[error("the header is empty")]
+    Empty,
+    /// Another scheme, several credentials, or bytes that no token has.
+    #[error("the header is not one bearer token")]
+    NotBearer,
+}
+
+/// The token of an `Authorization` value: `Bearer`, in any case, with spaces before the token (RFC 9110 section 11.4,
+/// RFC 6750 section 2.1), or the bare token, as the documented API has always taken it.
+///
+/// Only the token's own alphabet passes, so a tab, a comma, a second credential or another scheme cannot.
+pub fn from_authorization(value: &[u8]) -> Result<&[u8], CredentialError> {
+    let value = trim_spaces(value);
+    let token = match value.split_first_chunk::<7>() {
+        Some((scheme, token)) if scheme.eq_ignore_ascii_case(b"bearer ") => trim_spaces(token),
+        _ if value.eq_ignore_ascii_case(b"bearer") => &[],
+        _ => value,
+    };
+    if token.is_empty() {
+        return Err(CredentialError::Empty);
+    }
+    if !token.iter().all(|&byte| is_token_byte(byte)) {
+        return Err(CredentialError::NotBearer);
+    }
+    Ok(token)
+}
+
+/// Whether a compact JWS may hold this byte (RFC 7515 section 7.1).
+pub(crate) const fn is_token_byte(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.')
+}
+
+fn trim_spaces(mut value: &[u8]) -> &[u8] {
+    while let [b' ', rest @ ..] | [rest @ .., b' '] = value {
+        value = rest;
+    }
+    value
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bearer_in_any_case_and_the_bare_token_are_taken() {
+        for value in ["Bearer a.b.c", "bearer a.b.c", "BEARER   a.b.c ", "a.b.c", " a.b.c"] {
+            assert_eq!(from_authorization(value.as_bytes()), Ok(&b"a.b.c"[..]), "{value}");
+        }
+    }
+
+    #[test]
+    fn an_empty_value_is_no_credential() {
+        for value in ["", "  ", "Bearer", "bearer  "] {
+            assert_eq!(from_authorization(value.as_bytes()), Err(CredentialError::Empty), "{value}");
+        }
+    }
+
+    #[test]
+    fn anything_else_is_not_a_bearer_token() {
+        let values: [&[u8]; 9] = [
+            b"Bearer\ta.b.c",
+            b"Bearer \xc2\xa0a.b.c",
+            b"Bearer a.b.c, Bearer d.e.f",
+            b"Basic x, Bearer a.b.c",
+            b"Basic dXNlcjpwYXNz",
+            b"Bearer a.b.c d",
+            b"Bearer a.b.c=",
+            b"Bearer a.b.\xff",
+            b"Bearer \"a.b.c\"",
+        ];
+        for value in values {
+            assert_eq!(from_authorization(value), Err(CredentialError::NotBearer), "{value:?}");
+        }
+        // No space: the scheme's name is then part of what claims to be a token, and no gate lets that through.
+        assert_eq!(from_authorization(b"Bearera.b.c"), Ok(&b"Bearera.b.c"[..]));
+    }
+}

@@ -1,0 +1,263 @@
+//! Reads a configuration document field by field and collects every mistake, so that an operator mends them in one go.
+//!
+//! A field that nobody asked for is a mistake too: a misspelt `audience` that is silently ignored is a hole.
+
+use std::collections::BTreeSet;
+use std::fmt;
+use std::time::Duration;
+
+use serde_json::Value;
+
+use crate::Object;
+
+/// One thing that is wrong with a configuration, and where.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Mistake {
+    /// The path of the field, such as `issuers[0].secret`; empty for the document itself.
+    pub field: String,
+    /// What is wrong, and what would be right. Never holds a secret's value.
+    pub problem: String,
+}
+
+impl fmt::Display for Mistake {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.field.as_str() {
+            "" => formatter.write_str(&self.problem),
+            field => write!(formatter, "{field}: {}", self.problem),
+        }
+    }
+}
+
+/// All that is wrong with a configuration.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Mistakes(Vec<Mistake>);
+
+impl Mistakes {
+    /// Notes a mistake in `field`.
+    pub fn add(&mut self, field: impl Into<String>, problem: impl Into<String>) {
+        self.0.push(Mistake { field: field.into(), problem: problem.into() });
+    }
+
+    /// Whether nothing is wrong.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// The mistakes in the order in which they were met.
+    pub fn iter(&self) -> impl Iterator<Item = &Mistake> {
+        self.0.iter()
+    }
+}
+
+impl fmt::Display for Mistakes {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (index, mistake) in self.0.iter().enumerate() {
+            let separator = if index == 0 { "" } else { "; " };
+            write!(formatter, "{separator}{mistake}")?;
+        }
+        Ok(())
+    }
+}
+
+impl std::error::Error for Mistakes {}
+
+/// The fields of one JSON object.
+///
+/// Each getter returns `None` both where the field is absent and where it is wrong; a wrong one has been noted. Callers
+/// therefore fall back to defaults freely and give up at the end, when [`Mistakes`] is not empty.
+pub struct Fields<'a, 'm> {
+    path: String,
+    object: &'a Object,
+    asked: BTreeSet<&'static str>,
+    mistakes: &'m mut Mistakes,
+}
+
+impl<'a, 'm> Fields<'a, 'm> {
+    /// Reads `value`, which stands at `path`, with `read`, and then notes each field that `read` did not ask for.
+    pub fn read<T>(
+        path: impl Into<String>,
+        value: &'a Value,
+        mistakes: &'m mut Mistakes,
+        read: impl FnOnce(&mut Self) -> T,
+    ) -> Option<T> {
+        let path = path.into();
+        let Value::Object(object) = value else {
+            mistakes.add(path, "must be an object");
+            return None;
+        };
+        let asked = BTreeSet::new();
+        let mut fields = Fields { path, object, asked, mistakes };
+        let result = read(&mut fields);
+        fields.note_unknown();
+        Some(result)
+    }
+
+    fn note_unknown(&mut self) {
+        for name in self.object.keys() {
+            if !self.asked.contains(name.as_str()) {
+                let known: Vec<_> = self.asked.iter().copied().collect();
+                let problem = format!("is not a known field here (known: {})", known.join(", "));
+                self.mistakes.add(join(&self.path, name), problem);
+            }
+        }
+    }
+
+    /// The path of a field, for nested reads and messages.
+    pub fn at(&self, name: &str) -> String {
+        join(&self.path, name)
+    }
+
+    /// Notes a mistake in the field `name`.
+    pub fn wrong(&mut self, name: &str, problem: impl Into<String>) {
+        self.mistakes.add(join(&self.path, name), problem);
+    }
+
+    /// Where nested readers note their mistakes.
+    pub fn mistakes(&mut self) -> &mut Mistakes {
+        self.mistakes
+    }
+
+    /// Whether the field is there, right or wrong.
+    pub fn has(&self, name: &str) -> bool {
+        self.object.contains_key(name)
+    }
+
+    /// The field as it stands.
+    pub fn value(&mut self, name: &'static str) -> Option<&'a Value> {
+        self.asked.insert(name);
+        self.object.get(name)
+    }
+
+    /// A non-empty string.
+    pub fn text(&mut self, name: &'static str) -> Option<&'a str> {
+        match self.value(name)? {
+            Value::String(text) if !text.is_empty() => Some(text),
+            _ => self.must(name, "must be a non-empty string"),
+        }
+    }
+
+    /// A boolean.
+    pub fn boolean(&mut self, name: &'static str) -> Option<bool> {
+        match self.value(name)? {
+            Value::Bool(value) => Some(*value),
+            _ => self.must(name, "must be true or false"),
+        }
+    }
+
+    /// A whole number that is not negative.
+    pub fn whole_number(&mut self, name: &'static str) -> Option<u64> {
+        match self.value(name)?.as_u64() {
+            Some(number) => Some(number),
+            None => self.must(name, "must be a whole number, not negative"),
+        }
+    }
+
+    /// A duration such as `"5s"`, `"500ms"`, `"30d"`.
+    pub fn duration(&mut self, name: &'static str) -> Option<Duration> {
+        let parsed = self.value(name)?.as_str().map(humantime::parse_duration);
+        match parsed {
+            Some(Ok(duration)) => Some(duration),
+            _ => self.must(name, r#"must be a duration such as "500ms", "5s" or "30d""#),
+        }
+    }
+
+    /// One of a fixed set of words.
+    pub fn choice<T: Copy>(&mut self, name: &'static str, choices: &[(&str, T)]) -> Option<T> {
+        let text = self.value(name)?.as_str();
+        if let Some((_, choice)) = choices.iter().find(|(word, _)| Some(*word) == text) {
+            return Some(*choice);
+        }
+        let words: Vec<_> = choices.iter().map(|(word, _)| *word).collect();
+        self.must(name, format!("must be one of: {}", words.join(", ")))
+    }
+
+    /// A list of anything.
+    pub fn list(&mut self, name: &'static str) -> Option<&'a [Value]> {
+        match self.value(name)? {
+            Value::Array(values) => Some(values),
+            _ => self.must(name, "must be a list"),
+        }
+    }
+
+    /// A list of non-empty strings.
+    pub fn texts(&mut self, name: &'static str) -> Option<Vec<String>> {
+        let values = self.list(name)?;
+        let texts: Option<Vec<_>> = values
+            .iter()
+            .map(|value| value.as_str().filter(|text| !text.is_empty()))
+            .map(|text| text.map(str::to_owned))
+            .collect();
+        match texts {
+            Some(texts) => Some(texts),
+            None => self.must(name, "must be a list of non-empty strings"),
+        }
+    }
+
+    fn must<T>(&mut self, name: &str, problem: impl Into<String>) -> Option<T> {
+        self.wrong(name, problem);
+        None
+    }
+}
+
+fn join(path: &str, name: &str) -> String {
+    match path {
+        "" => name.to_owned(),
+        path => format!("{path}.{name}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn every_mistake_is_named_with_its_field() {
+        let document = json!({
+            "name": "", "port": -1, "wait": "5", "mode": "fast", "tags": ["a", 1], "on": "yes", "odd": 1,
+        });
+        let mut mistakes = Mistakes::default();
+        Fields::read("settings", &document, &mut mistakes, |fields| {
+            assert_eq!(fields.text("name"), None);
+            assert_eq!(fields.whole_number("port"), None);
+            assert_eq!(fields.duration("wait"), None);
+            assert_eq!(fields.choice("mode", &[("slow", 1), ("slower", 2)]), None);
+            assert_eq!(fields.texts("tags"), None);
+            assert_eq!(fields.boolean("on"), None);
+        });
+        let lines: Vec<_> = mistakes.iter().map(Mistake::to_string).collect();
+        assert_eq!(
+            lines,
+            [
+                "settings.name: must be a non-empty string",
+                "settings.port: must be a whole number, not negative",
+                r#"settings.wait: must be a duration such as "500ms", "5s" or "30d""#,
+                "settings.mode: must be one of: slow, slower",
+                "settings.tags: must be a list of non-empty strings",
+                "settings.on: must be true or false",
+                "settings.odd: is not a known field here (known: mode, name, on, port, tags, wait)",
+            ]
+        );
+    }
+
+    #[test]
+    fn what_is_right_is_read_and_what_is_absent_is_left_to_the_default() {
+        let document = json!({"name": "a", "wait": "1m 30s", "tags": ["x"]});
+        let mut mistakes = Mistakes::default();
+        Fields::read("", &document, &mut mistakes, |fields| {
+            assert_eq!(fields.text("name"), Some("a"));
+            assert_eq!(fields.duration("wait"), Some(Duration::from_secs(90)));
+            assert_eq!(fields.texts("tags"), Some(vec!["x".to_owned()]));
+            assert_eq!(fields.boolean("on"), None);
+        });
+        assert_eq!(mistakes, Mistakes::default());
+    }
+
+    #[test]
+    fn a_document_that_is_no_object_is_one_mistake() {
+        let mut mistakes = Mistakes::default();
+        assert_eq!(Fields::read("", &json!([]), &mut mistakes, |_| ()), None);
+        assert_eq!(mistakes.to_string(), "must be an object");
+    }
+}

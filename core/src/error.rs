@@ -1,0 +1,91 @@
+//! Why a token was not accepted.
+//!
+//! The public text says what a developer needs to mend the client and no more; the reason is for metrics and logs.
+
+use crate::problem::Denial;
+
+/// The first rule that a token broke.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, thiserror::Error)]
+pub enum TokenError {
+    /// Longer than [`crate::MAX_TOKEN_BYTES`].
+    #[error("The token is too long.")]
+    TooLong,
+    /// Not three non-empty parts of base64url characters with dots between them (RFC 7515 section 7.1).
+    #[error("The credential is not a JWT in compact form.")]
+    NotCompact,
+    /// A part is not canonical base64url.
+    #[error("The token is not canonical base64url.")]
+    Encoding,
+    /// The header is not one small strict JSON object.
+    #[error("The token's header is malformed.")]
+    Header,
+    /// The header carries a member that Curfew does not accept: `crit`, `jku`, `x5u`, `x5c`, `jwk`, `b64`, `zip`,
+    /// `enc`, or `cty: JWT` (RFC 8725 sections 3.8 to 3.11).
+    #[error("The token's header carries a parameter that is not accepted here.")]
+    HeaderParameter,
+    /// `typ` is not in the allowed list (RFC 8725 section 3.11).
+    #[error("The token is of a type that is not accepted here.")]
+    Type,
+    /// The payload is not one strict JSON object.
+    #[error("The token's claims are malformed.")]
+    Claims,
+    /// A claim that Curfew reads has the wrong type or an impossible value, or is missing.
+    #[error("The token has a claim with an unusable value: {0}.")]
+    Claim(&'static str),
+    /// No issuer with this `iss` is configured.
+    #[error("The token's issuer is not accepted here.")]
+    Issuer,
+    /// `aud` names none of the issuer's audiences (RFC 7519 section 4.1.3).
+    #[error("The token is meant for another audience.")]
+    Audience,
+    /// No key of the issuer fits the header's `kid` and `alg`.
+    #[error("The token's key or algorithm is not accepted here.")]
+    UnknownKey,
+    /// The signature does not verify.
+    #[error("The token's signature does not verify.")]
+    Signature,
+    /// `exp` has come (RFC 7519 section 4.1.4).
+    #[error("The token has expired.")]
+    Expired,
+    /// `nbf` has not come yet (RFC 7519 section 4.1.5).
+    #[error("The token is not valid yet.")]
+    NotYetValid,
+    /// `iat` lies in the future.
+    #[error("The token was issued in the future.")]
+    IssuedInFuture,
+    /// The token lives longer than `max_token_ttl`, so a logout of its user would be forgotten before it.
+    #[error("The token lives longer than is accepted here.")]
+    LivesTooLong,
+}
+
+impl TokenError {
+    /// What the client is told.
+    pub const fn denial(self) -> Denial {
+        match self {
+            Self::Expired => Denial::Expired,
+            _ => Denial::Invalid,
+        }
+    }
+
+    /// A stable name for metrics and logs.
+    pub const fn reason(self) -> &'static str {
+        match self {
+            Self::TooLong => "too_long",
+            Self::NotCompact => "not_compact",
+            Self::Encoding => "encoding",
+            Self::Header => "header",
+            Self::HeaderParameter => "header_parameter",
+            Self::Type => "type",
+            Self::Claims => "claims",
+            Self::Claim(_) => "claim",
+            Self::Issuer => "issuer",
+            Self::Audience => "audience",
+            Self::UnknownKey => "unknown_key",
+            Self::Signature => "signature",
+            Self::Expired => "expired",
+            Self::NotYetValid => "not_yet_valid",
+            Self::IssuedInFuture => "issued_in_future",
+            Self::LivesTooLong => "lives_too_long",
+        }
+    }
+}

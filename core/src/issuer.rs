@@ -1,0 +1,109 @@
+//! An issuer that is trusted: its name, its audiences and its keys, read from configuration.
+
+use serde_json::Value;
+
+use crate::document::{Fields, Mistakes};
+use crate::keys::{Algorithm, VerificationKey};
+
+/// More keys than any issuer rotates through; a token without `kid` costs one signature check for each that fits.
+const MAX_KEYS: usize = 16;
+
+/// An issuer of tokens.
+#[derive(Debug)]
+pub(crate) struct Issuer {
+    /// `iss` as it must be. `None` takes any: for issuers that write a changing one (Laravel's is the URL of the login).
+    pub(crate) name: Option<String>,
+    /// One of these must be in `aud`; empty takes any.
+    pub(crate) audiences: Vec<String>,
+    pub(crate) keys: Vec<VerificationKey>,
+}
+
+impl Issuer {
+    /// Reads the issuer at `path`, or notes why it cannot be.
+    pub(crate) fn read(path: String, value: &Value, mistakes: &mut Mistakes) -> Option<Self> {
+        Fields::read(path, value, mistakes, |fields| {
+            let name = fields.text("issuer").map(str::to_owned);
+            let audiences = fields.texts("audiences").unwrap_or_default();
+            let keys = read_keys(fields);
+            Self { name, audiences, keys }
+        })
+    }
+
+    /// The issuer's part of every revocation key of its tokens.
+    pub(crate) fn namespace(&self) -> &str {
+        self.name.as_deref().unwrap_or("")
+    }
+}
+
+fn read_keys(fields: &mut Fields<'_, '_>) -> Vec<VerificationKey> {
+    let algorithm = fields.choice("algorithm", &Algorithm::ALL);
+    let sources = (fields.value("jwks"), fields.text("secret"), fields.text("secret_base64"));
+    match sources {
+        (Some(jwks), None, None) => read_jwks(jwks, algorithm, fields),
+        (None, Some(secret), None) => read_secret(secret.as_bytes(), "secret", algorithm, fields),
+        (None, None, Some(encoded)) => match decode_base64(encoded) {
+            Some(secret) => read_secret(&secret, "secret_base64", algorithm, fields),
+            None => {
+                fields.wrong("secret_base64", "must be base64");
+                Vec::new()
+            }
+        },
+        _ => {
+            let given = ["jwks", "secret", "secret_base64"].iter().filter(|name| fields.has(name)).count();
+            // One that is there but wrong has been noted already.
+            if given != 1 {
+                fields.wrong("jwks", "exactly one of jwks, secret and secret_base64 must be given");
+            }
+            Vec::new()
+        }
+    }
+}
+
+fn read_secret(
+    secret: &[u8],
+    field: &str,
+    algorithm: Option<Algorithm>,
+    fields: &mut Fields<'_, '_>,
+) -> Vec<VerificationKey> {
+    match VerificationKey::from_secret(algorithm.unwrap_or(Algorithm::HS256), secret) {
+        Ok(key) => vec![key],
+        Err(problem) => {
+            fields.wrong(field, problem);
+            Vec::new()
+        }
+    }
+}
+
+/// RFC 7517 section 5.
+fn read_jwks(jwks: &Value, default: Option<Algorithm>, fields: &mut Fields<'_, '_>) -> Vec<VerificationKey> {
+    let Some(members) = jwks.get("keys").and_then(Value::as_array) else {
+        fields.wrong("jwks", r#"must be a JWK Set: an object with a list "keys""#);
+        return Vec::new();
+    };
+    let mut keys = Vec::new();
+    for (index, member) in members.iter().enumerate() {
+        let key = match member.as_object() {
+            Some(jwk) => VerificationKey::from_jwk(jwk, default),
+            None => Err("must be an object".into()),
+        };
+        match key {
+            Ok(key) => keys.extend(key),
+            Err(problem) => fields.wrong(&format!("jwks.keys[{index}]"), problem),
+        }
+    }
+    if keys.is_empty() {
+        fields.wrong("jwks", "holds no key that tokens can be verified with");
+    }
+    if keys.len() > MAX_KEYS {
+        fields.wrong("jwks", format!("holds {} keys; at most {MAX_KEYS} are taken", keys.len()));
+    }
+    keys
+}
+
+/// Base64 in either alphabet, padded or not: secrets are pasted from everywhere.
+fn decode_base64(text: &str) -> Option<Vec<u8>> {
+    use ct_codecs::{Base64NoPadding, Base64UrlSafeNoPadding, Decoder};
+    let text = text.trim_end_matches('=');
+    let standard = Base64NoPadding::decode_to_vec(text, None);
+    standard.or_else(|_| Base64UrlSafeNoPadding::decode_to_vec(text, None)).ok()
+}

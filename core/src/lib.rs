@@ -1,0 +1,38 @@
+//! The rules that Curfew's filter and its control plane must agree on.
+//!
+//! What a token is, which key may have signed it, how it becomes revocation keys, when a revocation covers it, and the
+//! bytes both sides exchange. A difference between the two in any of these is a silent bypass, so there is one copy.
+//! No I/O, no clock, no proxy and no server in here: times are parameters, in seconds of Unix time.
+//!
+//! Start at [`Policy::prove`]: it takes a token's text to a [`ProvenToken`] or to the one [`TokenError`] that it earned.
+
+mod base64url;
+mod claims;
+mod credential;
+mod document;
+mod error;
+mod id;
+mod issuer;
+mod json;
+mod keys;
+mod policy;
+mod problem;
+mod revocation;
+mod signature;
+mod token;
+pub mod wire;
+
+pub use claims::{ProvenToken, Times, claim_text, is_identifier};
+pub use credential::{CredentialError, from_authorization};
+pub use document::{Fields, Mistake, Mistakes};
+pub use error::TokenError;
+pub use id::ParseIdError;
+pub use keys::{Algorithm, Hash, VerificationKey};
+pub use policy::Policy;
+pub use problem::{Denial, Problem, RETRY_AFTER_SECONDS};
+pub use revocation::{Coverage, Keyspace, Kind, RevocationKey, TokenKeys, covers};
+pub use signature::{SignatureCheck, verify_natively};
+pub use token::{MAX_HEADER_BYTES, MAX_TOKEN_BYTES, UnverifiedToken};
+
+/// A JSON object that has passed the strict reader: no member twice, bounded depth, valid UTF-8 throughout.
+pub type Object = serde_json::Map<String, serde_json::Value>;

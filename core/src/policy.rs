@@ -1,0 +1,253 @@
+//! Which tokens are accepted: the one path from a token's text to a [`ProvenToken`], and the rules of time.
+
+use std::time::Duration;
+
+use serde_json::Value;
+
+use crate::claims::{self, ProvenToken, Times};
+use crate::document::{Fields, Mistakes};
+use crate::issuer::Issuer;
+use crate::keys::Algorithm;
+use crate::signature::SignatureCheck;
+use crate::token::UnverifiedToken;
+use crate::{Keyspace, TokenError};
+
+const DEFAULT_CLOCK_SKEW: Duration = Duration::from_secs(5);
+const DEFAULT_MAX_TOKEN_TTL: Duration = Duration::from_secs(30 * 24 * 3600);
+const MAX_CLOCK_SKEW: Duration = Duration::from_secs(300);
+/// Ten years, as the duration's text form counts them.
+const MAX_MAX_TOKEN_TTL: Duration = Duration::from_secs(10 * 31_557_600);
+
+/// The rules for accepting tokens, the same on both sides.
+#[derive(Debug)]
+pub struct Policy {
+    issuers: Vec<Issuer>,
+    user_claim: String,
+    cutoff_claim: CutoffClaim,
+    token_types: Vec<String>,
+    allow_missing_exp: bool,
+    clock_skew: i64,
+    max_token_ttl: i64,
+}
+
+/// Which claim is compared with the cutoff of a subject revocation.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum CutoffClaim {
+    Iat,
+    AuthTime,
+}
+
+impl CutoffClaim {
+    const ALL: [(&'static str, Self); 2] = [("iat", Self::Iat), ("auth_time", Self::AuthTime)];
+
+    const fn as_str(self) -> &'static str {
+        match self {
+            Self::Iat => "iat",
+            Self::AuthTime => "auth_time",
+        }
+    }
+}
+
+impl Policy {
+    /// Reads a policy from a document of its own.
+    ///
+    /// # Errors
+    /// Everything that is wrong with it.
+    pub fn from_document(document: &Value) -> Result<Self, Mistakes> {
+        let mut mistakes = Mistakes::default();
+        let policy = Fields::read("", document, &mut mistakes, Self::read);
+        policy.filter(|_| mistakes.is_empty()).ok_or(mistakes)
+    }
+
+    /// Reads a policy from fields that stand among others. What it returns may be used only if no mistake was noted.
+    pub fn read(fields: &mut Fields<'_, '_>) -> Self {
+        let issuers = read_issuers(fields);
+        let clock_skew = seconds(fields, "clock_skew", DEFAULT_CLOCK_SKEW, Duration::ZERO, MAX_CLOCK_SKEW);
+        let shortest = Duration::from_secs(1);
+        let max_token_ttl = seconds(fields, "max_token_ttl", DEFAULT_MAX_TOKEN_TTL, shortest, MAX_MAX_TOKEN_TTL);
+        Self {
+            issuers,
+            user_claim: fields.text("user_claim").unwrap_or("sub").to_owned(),
+            cutoff_claim: fields.choice("issued_at_claim", &CutoffClaim::ALL).unwrap_or(CutoffClaim::Iat),
+            token_types: fields.texts("token_types").unwrap_or_else(|| vec!["JWT".into(), "at+jwt".into()]),
+            allow_missing_exp: fields.boolean("allow_missing_exp").unwrap_or(false),
+            clock_skew,
+            max_token_ttl,
+        }
+    }
+
+    /// Takes a token's text to a proven token: form, issuer, audience, claims and signature. `verify` checks one
+    /// signature; it is called once for each key that fits, until one does.
+    ///
+    /// The clock is not asked: what this proves stays true, so it may be cached, and [`Self::check_times`] is asked
+    /// each time.
+    ///
+    /// # Errors
+    /// The first rule that the token breaks.
+    pub fn prove(
+        &self,
+        text: &[u8],
+        mut verify: impl FnMut(&SignatureCheck<'_>) -> bool,
+    ) -> Result<ProvenToken, TokenError> {
+        let token = UnverifiedToken::parse(text)?;
+        self.check_type(token.header.typ.as_deref())?;
+        let issuer = self.issuer_of(&token)?;
+        claims::check_audience(&token.claims, &issuer.audiences)?;
+        let times = self.times(&token)?;
+        let user = claims::identifier(&token.claims, "user", &self.user_claim)?;
+        let session_id = claims::identifier(&token.claims, "sid", "sid")?;
+        let jti = claims::identifier(&token.claims, "jti", "jti")?;
+        check_signature(issuer, &token, &mut verify)?;
+        let namespace = issuer.namespace();
+        let keys = claims::keys(token.signing_input, namespace, jti.as_deref(), session_id.as_deref(), user.as_deref());
+        Ok(ProvenToken {
+            keys,
+            keyspace: self.keyspace(namespace),
+            issuer: namespace.to_owned(),
+            user,
+            session_id,
+            times,
+            claims: token.claims,
+        })
+    }
+
+    /// Whether a token with these times is accepted at `now`, in seconds of Unix time.
+    ///
+    /// A token that lives longer than `max_token_ttl` is refused, by its own account (`exp` - `iat`) and by the clock:
+    /// a logout of its user is kept that long and no longer, and the token would come back when it is forgotten.
+    ///
+    /// # Errors
+    /// The first rule that the times break.
+    pub fn check_times(&self, times: &Times, now: i64) -> Result<(), TokenError> {
+        let longest = self.max_token_ttl.saturating_add(self.clock_skew);
+        let lives = times.issued_at.map(|issued_at| times.expires_at.saturating_sub(issued_at));
+        if lives.is_some_and(|lives| lives > longest) || times.expires_at > now.saturating_add(longest) {
+            return Err(TokenError::LivesTooLong);
+        }
+        if times.expires_at.saturating_add(self.clock_skew) <= now {
+            return Err(TokenError::Expired);
+        }
+        let latest = now.saturating_add(self.clock_skew);
+        if times.not_before.is_some_and(|not_before| not_before > latest) {
+            return Err(TokenError::NotYetValid);
+        }
+        if times.issued_at.is_some_and(|issued_at| issued_at > latest) {
+            return Err(TokenError::IssuedInFuture);
+        }
+        Ok(())
+    }
+
+    /// The issuer namespaces, in the order of the configuration; "" stands for an issuer without a name.
+    pub fn issuers(&self) -> impl Iterator<Item = &str> {
+        self.issuers.iter().map(Issuer::namespace)
+    }
+
+    /// The rule by which tokens of an issuer namespace become keys.
+    pub fn keyspace(&self, issuer: &str) -> Keyspace {
+        Keyspace::new(issuer, &self.user_claim, self.cutoff_claim.as_str())
+    }
+
+    /// Whether one of the issuers has this keyspace.
+    pub fn knows(&self, keyspace: Keyspace) -> bool {
+        self.issuers().any(|issuer| self.keyspace(issuer) == keyspace)
+    }
+
+    /// How far clocks may differ, in seconds.
+    pub fn clock_skew(&self) -> i64 {
+        self.clock_skew
+    }
+
+    /// How long a token may live, in seconds.
+    pub fn max_token_ttl(&self) -> i64 {
+        self.max_token_ttl
+    }
+
+    /// RFC 8725 section 3.11, RFC 7515 section 4.1.9: media types compare without case, and `application/` may be left
+    /// out. A token that names no type is taken for a plain JWT.
+    fn check_type(&self, typ: Option<&str>) -> Result<(), TokenError> {
+        let Some(typ) = typ else { return Ok(()) };
+        let typ = typ.to_ascii_lowercase();
+        let typ = typ.strip_prefix("application/").unwrap_or(&typ);
+        let accepted = self.token_types.iter().any(|accepted| accepted.eq_ignore_ascii_case(typ));
+        if accepted { Ok(()) } else { Err(TokenError::Type) }
+    }
+
+    fn issuer_of(&self, token: &UnverifiedToken<'_>) -> Result<&Issuer, TokenError> {
+        let iss = match token.claims.get("iss") {
+            None => None,
+            Some(Value::String(iss)) => Some(iss.as_str()),
+            Some(_) => return Err(TokenError::Claim("iss")),
+        };
+        let found = self.issuers.iter().find(|issuer| issuer.name.is_none() || issuer.name.as_deref() == iss);
+        found.ok_or(TokenError::Issuer)
+    }
+
+    fn times(&self, token: &UnverifiedToken<'_>) -> Result<Times, TokenError> {
+        let date = |name: &'static str| claims::numeric_date(&token.claims, name, name);
+        let issued_at = date("iat")?;
+        let expires_at = match (date("exp")?, issued_at) {
+            (Some(0), _) => return Err(TokenError::Claim("exp")),
+            (Some(expires_at), _) => expires_at,
+            (None, Some(issued_at)) if self.allow_missing_exp => issued_at.saturating_add(self.max_token_ttl),
+            (None, _) => return Err(TokenError::Claim("exp")),
+        };
+        Ok(Times {
+            issued_at,
+            cutoff_time: match self.cutoff_claim {
+                CutoffClaim::Iat => issued_at,
+                CutoffClaim::AuthTime => date("auth_time")?,
+            },
+            not_before: date("nbf")?,
+            expires_at,
+        })
+    }
+}
+
+fn check_signature(
+    issuer: &Issuer,
+    token: &UnverifiedToken<'_>,
+    verify: &mut impl FnMut(&SignatureCheck<'_>) -> bool,
+) -> Result<(), TokenError> {
+    let alg = Algorithm::parse(&token.header.alg).ok_or(TokenError::UnknownKey)?;
+    let kid = token.header.kid.as_deref();
+    let mut fitting = issuer.keys.iter().filter(|key| key.fits(alg, kid)).peekable();
+    if fitting.peek().is_none() {
+        return Err(TokenError::UnknownKey);
+    }
+    let verified = fitting
+        .any(|key| verify(&SignatureCheck { key, signing_input: token.signing_input, signature: &token.signature }));
+    if verified { Ok(()) } else { Err(TokenError::Signature) }
+}
+
+fn read_issuers(fields: &mut Fields<'_, '_>) -> Vec<Issuer> {
+    let list = fields.list("issuers");
+    let values = list.unwrap_or_default();
+    if values.is_empty() && (list.is_some() || !fields.has("issuers")) {
+        fields.wrong("issuers", "at least one issuer must be given");
+    }
+    let mut issuers: Vec<Issuer> = Vec::new();
+    for (index, value) in values.iter().enumerate() {
+        let path = fields.at(&format!("issuers[{index}]"));
+        let Some(issuer) = Issuer::read(path, value, fields.mistakes()) else {
+            continue;
+        };
+        if issuer.name.is_none() && values.len() > 1 {
+            let problem = "must be given where there is more than one issuer";
+            fields.wrong(&format!("issuers[{index}].issuer"), problem);
+        } else if issuers.iter().any(|other| other.name == issuer.name) {
+            fields.wrong(&format!("issuers[{index}].issuer"), "is given twice");
+        }
+        issuers.push(issuer);
+    }
+    issuers
+}
+
+/// A duration in whole seconds, for NumericDates have no finer meaning here.
+fn seconds(fields: &mut Fields<'_, '_>, name: &'static str, default: Duration, least: Duration, most: Duration) -> i64 {
+    let duration = fields.duration(name).unwrap_or(default);
+    if duration < least || duration > most || duration.subsec_nanos() != 0 {
+        let (least, most) = (humantime::format_duration(least), humantime::format_duration(most));
+        fields.wrong(name, format!("must be whole seconds, from {least} to {most}"));
+    }
+    i64::try_from(duration.as_secs()).unwrap_or(i64::MAX)
+}

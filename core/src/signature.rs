@@ -1,0 +1,93 @@
+//! Checks a signature over the signing input, apart from any claim.
+//!
+//! jwt-simple checks a signature and parses claims into its own types in one call, and those types refuse what many
+//! issuers write (an integer `sub`). So the check is made here, with jwt-simple's keys and the very primitives that
+//! it uses itself.
+
+use hmac_sha256::HMAC as HmacSha256;
+use hmac_sha512::HMAC as HmacSha512;
+use hmac_sha512::sha384::HMAC as HmacSha384;
+use jwt_simple::algorithms::{ECDSAP256PublicKeyLike, ECDSAP384PublicKeyLike, EdDSAPublicKeyLike};
+use jwt_simple::prelude::MACLike;
+use p256::ecdsa::signature::Verifier as _;
+use superboring::hash::MessageDigest;
+use superboring::pkey::{PKey, Public};
+use superboring::rsa::Padding;
+use superboring::sign::Verifier as RsaVerifier;
+
+use crate::keys::{Algorithm, Hash, Material, VerificationKey};
+
+/// A signature that waits to be checked. Whoever checks it, here or in the proxy, must answer for exactly these bytes.
+#[derive(Debug, Clone, Copy)]
+pub struct SignatureCheck<'a> {
+    /// The key, which names the algorithm.
+    pub key: &'a VerificationKey,
+    /// `header.payload` as it was signed.
+    pub signing_input: &'a [u8],
+    /// The decoded signature in JWS form (RFC 7518 section 3).
+    pub signature: &'a [u8],
+}
+
+impl SignatureCheck<'_> {
+    /// The ECDSA signature in DER, for checkers that want it so. `None` for other algorithms and for a signature that
+    /// is not two full-length halves (RFC 7518 section 3.4) in `1..n`.
+    pub fn ecdsa_der(&self) -> Option<Vec<u8>> {
+        match self.key.algorithm {
+            Algorithm::ES256 => {
+                let signature = p256::ecdsa::Signature::from_slice(self.signature).ok()?;
+                Some(signature.to_der().as_bytes().to_vec())
+            }
+            Algorithm::ES384 => {
+                let signature = p384::ecdsa::Signature::from_slice(self.signature).ok()?;
+                Some(signature.to_der().as_bytes().to_vec())
+            }
+            Algorithm::ES512 => {
+                let signature = p521::ecdsa::Signature::from_slice(self.signature).ok()?;
+                Some(signature.to_der().as_bytes().to_vec())
+            }
+            _ => None,
+        }
+    }
+}
+
+/// Checks a signature with the code compiled into this program.
+#[must_use]
+pub fn verify_natively(check: &SignatureCheck<'_>) -> bool {
+    let (message, signature) = (check.signing_input, check.signature);
+    match &check.key.material {
+        Material::Hs256(key) => mac(signature, |expected| HmacSha256::verify(message, key.key(), expected)),
+        Material::Hs384(key) => mac(signature, |expected| HmacSha384::verify(message, key.key(), expected)),
+        Material::Hs512(key) => mac(signature, |expected| HmacSha512::verify(message, key.key(), expected)),
+        Material::Rsa(key) => rsa(key, check.key.algorithm, message, signature).unwrap_or(false),
+        Material::P256(key) => p256::ecdsa::Signature::from_slice(signature)
+            .is_ok_and(|signature| key.public_key().as_ref().verify(message, &signature).is_ok()),
+        Material::P384(key) => p384::ecdsa::Signature::from_slice(signature)
+            .is_ok_and(|signature| key.public_key().as_ref().verify(message, &signature).is_ok()),
+        Material::P521(key) => {
+            p521::ecdsa::Signature::from_slice(signature).is_ok_and(|signature| key.verify(message, &signature).is_ok())
+        }
+        Material::Ed25519(key) => ed25519_compact::Signature::from_slice(signature)
+            .is_ok_and(|signature| key.public_key().as_ref().verify(message, &signature).is_ok()),
+    }
+}
+
+/// Hands over a signature of exactly the MAC's length: a truncated one is no signature (RFC 7518 section 3.2).
+fn mac<const N: usize>(signature: &[u8], verify: impl FnOnce(&[u8; N]) -> bool) -> bool {
+    signature.try_into().is_ok_and(verify)
+}
+
+fn rsa(key: &PKey<Public>, algorithm: Algorithm, message: &[u8], signature: &[u8]) -> Option<bool> {
+    let digest = match algorithm.hash() {
+        Hash::Sha256 => MessageDigest::sha256(),
+        Hash::Sha384 => MessageDigest::sha384(),
+        Hash::Sha512 => MessageDigest::sha512(),
+    };
+    let padding = match algorithm {
+        Algorithm::PS256 | Algorithm::PS384 | Algorithm::PS512 => Padding::PKCS1_PSS,
+        _ => Padding::PKCS1,
+    };
+    let mut verifier = RsaVerifier::new(digest, key).ok()?;
+    verifier.set_rsa_padding(padding).ok()?;
+    verifier.update(message).ok()?;
+    verifier.verify(signature).ok()
+}

@@ -1,0 +1,261 @@
+//! The gate: a strict reader of compact JWS (RFC 7515 section 7.1, hardened as RFC 8725 asks).
+//!
+//! What it returns has a form that every parser agrees about. Nothing in it is verified.
+
+use serde_json::Value;
+
+use crate::credential::is_token_byte;
+use crate::{Object, TokenError, base64url, json};
+
+/// The longest token that is looked at. Envoy's own limit for all headers is 60 KiB by default.
+pub const MAX_TOKEN_BYTES: usize = 8 * 1024;
+
+/// The longest decoded header that is looked at.
+pub const MAX_HEADER_BYTES: usize = 1024;
+
+const MAX_KID_BYTES: usize = 128;
+
+/// Header parameters that ask a verifier to fetch or trust a key, or that change what was signed or how it is encoded
+/// (RFC 7515 section 4.1, RFC 7797, RFC 7516). Curfew implements none, and ignoring them is how verifiers were
+/// talked into an attacker's key.
+const REFUSED_PARAMETERS: [&str; 8] = ["crit", "jku", "jwk", "x5u", "x5c", "b64", "zip", "enc"];
+
+/// A token whose form is right and of which nothing is verified.
+#[derive(Debug)]
+pub struct UnverifiedToken<'a> {
+    /// `header.payload`, the bytes that were signed.
+    pub(crate) signing_input: &'a [u8],
+    pub(crate) signature: Vec<u8>,
+    pub(crate) header: UnverifiedHeader,
+    pub(crate) claims: Object,
+}
+
+/// The header parameters that Curfew reads.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct UnverifiedHeader {
+    pub(crate) alg: String,
+    pub(crate) kid: Option<String>,
+    pub(crate) typ: Option<String>,
+}
+
+impl<'a> UnverifiedToken<'a> {
+    /// Takes a token's text apart.
+    ///
+    /// # Errors
+    /// The first rule of form that the text breaks.
+    pub fn parse(text: &'a [u8]) -> Result<Self, TokenError> {
+        if text.len() > MAX_TOKEN_BYTES {
+            return Err(TokenError::TooLong);
+        }
+        let (signing_input, [header, payload, signature]) = split(text)?;
+        let decode = |part| base64url::decode(part).ok_or(TokenError::Encoding);
+        let (header, payload, signature) = (decode(header)?, decode(payload)?, decode(signature)?);
+        Ok(Self {
+            signing_input,
+            signature,
+            header: UnverifiedHeader::parse(&header)?,
+            claims: json::read_object(&payload).ok_or(TokenError::Claims)?,
+        })
+    }
+
+    /// The header and the claims as JSON, to be shown to a person.
+    ///
+    /// # Errors
+    /// As [`Self::parse`].
+    pub fn to_json(text: &'a [u8]) -> Result<(Value, Value), TokenError> {
+        let token = Self::parse(text)?;
+        let (_, [header, ..]) = split(text)?;
+        let header = base64url::decode(header).and_then(|bytes| json::read_object(&bytes));
+        let header = header.ok_or(TokenError::Header)?;
+        Ok((Value::Object(header), Value::Object(token.claims)))
+    }
+}
+
+/// The signing input and the three parts of a compact JWS; nothing may stand before, between or behind them.
+fn split(text: &[u8]) -> Result<(&[u8], [&[u8]; 3]), TokenError> {
+    if !text.iter().all(|&byte| is_token_byte(byte)) {
+        return Err(TokenError::NotCompact);
+    }
+    let mut dots = text.iter().enumerate().filter(|(_, byte)| **byte == b'.');
+    let (Some((first, _)), Some((second, _)), None) = (dots.next(), dots.next(), dots.next()) else {
+        return Err(TokenError::NotCompact);
+    };
+    let parts = (text.get(..first), text.get(first + 1..second), text.get(second + 1..), text.get(..second));
+    match parts {
+        (Some(header), Some(payload), Some(signature), Some(signing_input))
+            if !(header.is_empty() || payload.is_empty() || signature.is_empty()) =>
+        {
+            Ok((signing_input, [header, payload, signature]))
+        }
+        _ => Err(TokenError::NotCompact),
+    }
+}
+
+impl UnverifiedHeader {
+    fn parse(bytes: &[u8]) -> Result<Self, TokenError> {
+        if bytes.len() > MAX_HEADER_BYTES {
+            return Err(TokenError::Header);
+        }
+        let object = json::read_object(bytes).ok_or(TokenError::Header)?;
+        if REFUSED_PARAMETERS.iter().any(|name| object.contains_key(*name)) || nests_a_token(&object) {
+            return Err(TokenError::HeaderParameter);
+        }
+        Ok(Self {
+            alg: text(&object, "alg")?.ok_or(TokenError::Header)?,
+            kid: text(&object, "kid")?.map(plain_kid).transpose()?,
+            typ: text(&object, "typ")?,
+        })
+    }
+}
+
+/// `cty: JWT` says that the payload is another token (RFC 7519 section 5.2); any other media type is the issuer's affair.
+fn nests_a_token(header: &Object) -> bool {
+    match header.get("cty") {
+        None => false,
+        Some(Value::String(cty)) => cty.to_ascii_lowercase().contains("jwt"),
+        Some(_) => true,
+    }
+}
+
+fn text(header: &Object, name: &str) -> Result<Option<String>, TokenError> {
+    match header.get(name) {
+        None => Ok(None),
+        Some(Value::String(text)) => Ok(Some(text.clone())),
+        Some(_) => Err(TokenError::Header),
+    }
+}
+
+/// A `kid` is only ever compared with the configured ones, but it also ends in the logs and databases of others: only
+/// short plain text that nobody takes for a path, a query or markup passes.
+fn plain_kid(kid: String) -> Result<String, TokenError> {
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.:=+/@~#".contains(&byte);
+    if kid.is_empty() || kid.len() > MAX_KID_BYTES || !kid.bytes().all(plain) || kid.contains("..") {
+        return Err(TokenError::Header);
+    }
+    Ok(kid)
+}
+
+#[cfg(test)]
+mod tests {
+    use ct_codecs::{Base64UrlSafeNoPadding, Encoder};
+
+    use super::*;
+
+    fn encode(part: impl AsRef<[u8]>) -> String {
+        Base64UrlSafeNoPadding::encode_to_string(part).unwrap()
+    }
+
+    fn token(header: &str, payload: &str) -> String {
+        format!("{}.{}.{}", encode(header), encode(payload), encode([0; 32]))
+    }
+
+    fn outcome(text: &str) -> Result<(), TokenError> {
+        UnverifiedToken::parse(text.as_bytes()).map(|_| ())
+    }
+
+    #[test]
+    fn a_plain_token_is_taken_apart() {
+        let text = token(r#"{"alg":"HS256","kid":"k1","typ":"JWT"}"#, r#"{"sub":"1"}"#);
+        let token = UnverifiedToken::parse(text.as_bytes()).unwrap();
+        let header = UnverifiedHeader { alg: "HS256".into(), kid: Some("k1".into()), typ: Some("JWT".into()) };
+        assert_eq!(token.header, header);
+        assert_eq!(Value::Object(token.claims), serde_json::json!({"sub": "1"}));
+        assert_eq!(token.signature, [0; 32]);
+        assert!(text.as_bytes().starts_with(token.signing_input));
+        assert_eq!(token.signing_input.iter().filter(|byte| **byte == b'.').count(), 1);
+    }
+
+    #[test]
+    fn framing_has_one_form() {
+        let good = token(r#"{"alg":"HS256"}"#, "{}");
+        assert_eq!(outcome(&good), Ok(()));
+        let (signing_input, signature) = good.rsplit_once('.').unwrap();
+        let bad = [
+            String::new(),
+            ".".into(),
+            "..".into(),
+            signing_input.into(),
+            format!("{signing_input}."),
+            format!(".{good}"),
+            format!("{good}."),
+            format!("{signing_input}..{signature}"),
+            format!("{good}.{signature}"),
+            format!("{good}.{signature}.{signature}"),
+            format!("{good}="),
+            format!(" {good}"),
+            format!("{good}\n"),
+            format!("{good}\0"),
+            good.replace('.', ","),
+            r#"{"payload":"e30","signatures":[]}"#.into(),
+        ];
+        for text in bad {
+            assert_eq!(outcome(&text), Err(TokenError::NotCompact), "{text:?}");
+        }
+        let endless = format!("{signing_input}.{}", "A".repeat(MAX_TOKEN_BYTES));
+        assert_eq!(outcome(&endless), Err(TokenError::TooLong));
+    }
+
+    #[test]
+    fn trailing_bits_are_no_second_spelling() {
+        let good = token(r#"{"alg":"HS256"}"#, "{}");
+        // 32 bytes end in a character with two unused bits.
+        let respelled = format!("{}B", &good[..good.len() - 1]);
+        assert_eq!(outcome(&respelled), Err(TokenError::Encoding));
+    }
+
+    #[test]
+    fn a_header_is_a_small_object_with_an_algorithm() {
+        let padded = format!(r#"{{"alg":"HS256","x":"{}"}}"#, "x".repeat(MAX_HEADER_BYTES));
+        let headers = [
+            "{}",
+            "[]",
+            "null",
+            r#" {"alg":"HS256"}"#,
+            r#"["HS256"]"#,
+            r#"{"alg":null}"#,
+            r#"{"alg":["HS256"]}"#,
+            r#"{"alg":"HS256","alg":"none"}"#,
+            r#"{"alg":"HS256","kid":1}"#,
+            r#"{"alg":"HS256","kid":""}"#,
+            r#"{"alg":"HS256","kid":"../../dev/null"}"#,
+            r#"{"alg":"HS256","kid":"' OR 1=1"}"#,
+            r#"{"alg":"HS256","kid":"a\u0000"}"#,
+            r#"{"alg":"HS256","typ":null}"#,
+            r#"{"alg":"HS256","x":"\ud800"}"#,
+            &padded,
+        ];
+        for header in headers {
+            assert_eq!(outcome(&token(header, "{}")), Err(TokenError::Header), "{header}");
+        }
+    }
+
+    #[test]
+    fn parameters_that_choose_keys_or_change_the_payload_are_refused() {
+        let parameters = [
+            r#""crit":[]"#,
+            r#""crit":["exp"]"#,
+            r#""jku":"https://attacker.example.com""#,
+            r#""x5u":"x""#,
+            r#""x5c":[]"#,
+            r#""jwk":{}"#,
+            r#""b64":true"#,
+            r#""zip":"DEF""#,
+            r#""enc":"A128GCM""#,
+            r#""cty":"JWT""#,
+            r#""cty":"jwt""#,
+            r#""cty":7"#,
+        ];
+        for parameter in parameters {
+            let header = format!(r#"{{"alg":"HS256",{parameter}}}"#);
+            assert_eq!(outcome(&token(&header, "{}")), Err(TokenError::HeaderParameter), "{header}");
+        }
+    }
+
+    #[test]
+    fn claims_are_one_strict_object() {
+        let deep = format!(r#"{{"a":{}{}}}"#, "[".repeat(40), "]".repeat(40));
+        for payload in ["[]", "1", " {}", "{}x", r#"{"a":1,"a":2}"#, &deep] {
+            assert_eq!(outcome(&token(r#"{"alg":"HS256"}"#, payload)), Err(TokenError::Claims), "{payload}");
+        }
+    }
+}

@@ -1,0 +1,160 @@
+//! The JSON between the filter, the services and the control plane's internal listener.
+//!
+//! Filter and control plane are rolled out one after the other, so these bytes are a contract: golden tests pin them.
+//! A request with a member that the receiver does not know is refused, because ignoring half a question gives a wrong
+//! answer; an answer may grow members.
+
+use serde::{Deserialize, Serialize};
+
+use crate::{Keyspace, ProvenToken, RevocationKey};
+
+/// The path of the question whether a token is revoked.
+pub const CHECK_PATH: &str = "/internal/v1/check";
+
+/// Is a token with these keys revoked?
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct CheckRequest {
+    /// The rule by which the keys were computed. A control plane that does not know it must refuse the question.
+    pub keyspace: Keyspace,
+    /// The token id.
+    pub token: RevocationKey,
+    /// The key of `jti`, if the token has one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub jti: Option<RevocationKey>,
+    /// The key of `sid`, if the token has one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub session: Option<RevocationKey>,
+    /// The key of the user, if the token has one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub subject: Option<RevocationKey>,
+    /// What cutoffs are compared with, in seconds of Unix time; absent means that every cutoff covers the token.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub issued_at: Option<i64>,
+}
+
+impl CheckRequest {
+    /// The question about a token.
+    pub fn about(token: &ProvenToken) -> Self {
+        Self {
+            keyspace: token.keyspace,
+            token: token.keys.token,
+            jti: token.keys.jti,
+            session: token.keys.session,
+            subject: token.keys.subject,
+            issued_at: token.times.cutoff_time,
+        }
+    }
+}
+
+/// The answer to a [`CheckRequest`], true at the moment when the control plane read its store.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CheckAnswer {
+    /// Names the history that `seq` counts in.
+    pub epoch: String,
+    /// The last revocation that the answer takes into account.
+    pub seq: u64,
+    /// The answer.
+    pub verdict: CheckVerdict,
+}
+
+/// Whether a token is revoked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum CheckVerdict {
+    /// No revocation covers it.
+    Active,
+    /// A revocation covers it; revocations are never taken back.
+    Revoked,
+}
+
+/// Tokens that were issued and shall be known: listed as sessions, and told apart from older ones in the second of a
+/// logout of all devices.
+///
+/// No `Debug`: it holds tokens.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RegisterRequest {
+    /// 1 to 1,000 tokens. All are registered or none.
+    pub tokens: Vec<RegisterToken>,
+}
+
+/// One token of a [`RegisterRequest`].
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RegisterToken {
+    /// The token as it was issued.
+    pub token: String,
+    /// The client that it was issued to, as it calls itself.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub user_agent: Option<String>,
+    /// The client's address.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ip: Option<String>,
+}
+
+/// The answer to a [`RegisterRequest`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RegisterAnswer {
+    /// Tokens that were not known before.
+    pub registered: usize,
+    /// Tokens that were known and are left as they are, logged out or not.
+    pub known: usize,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn key(byte: u8) -> RevocationKey {
+        RevocationKey::from_bytes([byte; 16])
+    }
+
+    #[test]
+    fn a_check_is_pinned() {
+        let request = CheckRequest {
+            keyspace: Keyspace::from_bytes([0xab; 16]),
+            token: key(1),
+            jti: Some(key(2)),
+            session: None,
+            subject: Some(key(3)),
+            issued_at: Some(1_700_000_000),
+        };
+        let json = concat!(
+            r#"{"keyspace":"abababababababababababababababab","token":"01010101010101010101010101010101","#,
+            r#""jti":"02020202020202020202020202020202","subject":"03030303030303030303030303030303","#,
+            r#""issued_at":1700000000}"#
+        );
+        assert_eq!(serde_json::to_string(&request).unwrap(), json);
+        assert_eq!(serde_json::from_str::<CheckRequest>(json).unwrap(), request);
+    }
+
+    #[test]
+    fn a_check_that_is_not_understood_whole_is_refused() {
+        let id = "01010101010101010101010101010101";
+        let with = |member: &str| format!(r#"{{"keyspace":"{id}","token":"{id}"{member}}}"#);
+        assert!(serde_json::from_str::<CheckRequest>(&with("")).is_ok());
+        for member in [r#","device":"x""#, r#","jti":"x""#, r#","issued_at":"1""#, r#","token":"x""#] {
+            assert!(serde_json::from_str::<CheckRequest>(&with(member)).is_err(), "{member}");
+        }
+    }
+
+    #[test]
+    fn an_answer_is_pinned_and_may_grow() {
+        let answer = CheckAnswer { epoch: "ab".repeat(16), seq: 7, verdict: CheckVerdict::Active };
+        let json = r#"{"epoch":"abababababababababababababababab","seq":7,"verdict":"active"}"#;
+        assert_eq!(serde_json::to_string(&answer).unwrap(), json);
+        let grown = json.replace(r#""seq":7"#, r#""seq":7,"new":1"#);
+        assert_eq!(serde_json::from_str::<CheckAnswer>(&grown).unwrap(), answer);
+        assert!(serde_json::from_str::<CheckAnswer>(&json.replace("active", "fine")).is_err());
+    }
+
+    #[test]
+    fn a_registration_is_pinned() {
+        let json = r#"{"tokens":[{"token":"a.b.c","user_agent":"curl/8"},{"token":"d.e.f"}]}"#;
+        let request: RegisterRequest = serde_json::from_str(json).unwrap();
+        assert_eq!(serde_json::to_string(&request).unwrap(), json);
+        let answer = RegisterAnswer { registered: 1, known: 1 };
+        assert_eq!(serde_json::to_string(&answer).unwrap(), r#"{"registered":1,"known":1}"#);
+    }
+}
