@@ -1,0 +1,267 @@
+//! The plugin configuration: JSON from the operator into a [`Config`] that cannot be wrong, or into all of its mistakes.
+
+use std::time::Duration;
+
+use curfew_core::{Fields, Mistakes, Policy};
+
+use crate::identity::IdentityHeader;
+use crate::rules::Rules;
+use crate::sources::Source;
+
+const DEFAULT_TIMEOUT: Duration = Duration::from_millis(500);
+/// Envoy takes a callout's timeout below a millisecond for "none".
+const MIN_TIMEOUT: Duration = Duration::from_millis(1);
+const MAX_TIMEOUT: Duration = Duration::from_secs(60);
+
+const DEFAULT_MAX_STALENESS: Duration = Duration::from_secs(5);
+const MAX_MAX_STALENESS: Duration = Duration::from_secs(3600);
+
+const DEFAULT_CACHE_BYTES: u64 = 16 << 20;
+const MIN_CACHE_BYTES: u64 = 64 << 10;
+/// A VM may have 1 GiB in all; beyond that it is killed, and with it what it knows.
+const MAX_CACHE_BYTES: u64 = 256 << 20;
+
+/// Short secrets are guessed.
+const MIN_SECRET_BYTES: usize = 16;
+
+/// What to do with a request of which nobody can say whether its token is revoked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum OnUnavailable {
+    /// Refuse it with 503.
+    Deny,
+    /// Let it pass; a logged-out token may then be admitted while the control plane is away.
+    Allow,
+}
+
+/// Where and how the control plane is asked.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ControlPlane {
+    /// The Envoy cluster of its internal listener.
+    pub cluster: String,
+    /// `:authority` of the questions.
+    pub authority: String,
+    /// `Authorization` of the questions, `Bearer` and the internal secret.
+    pub authorization: String,
+    /// How long an answer may take.
+    pub timeout: Duration,
+}
+
+/// A configuration in which everything has been checked.
+#[derive(Debug)]
+pub struct Config {
+    /// Which tokens are accepted.
+    pub policy: Policy,
+    /// Where tokens are looked for.
+    pub sources: Vec<Source>,
+    /// Which requests need one.
+    pub rules: Rules,
+    /// What the upstream is told about the token.
+    pub identity_headers: Vec<IdentityHeader>,
+    /// Whom to ask.
+    pub control_plane: ControlPlane,
+    /// How long an answer "active" is good, from the moment when its question was sent.
+    pub max_staleness: Duration,
+    /// What happens without an answer.
+    pub on_unavailable: OnUnavailable,
+    /// The budget of the two caches of a VM together.
+    pub cache_bytes: u64,
+    /// Decide, count and log, but let every request pass.
+    pub report_only: bool,
+}
+
+impl Config {
+    /// Reads the plugin configuration.
+    ///
+    /// # Errors
+    /// Everything that is wrong with it, each with its field.
+    pub fn parse(bytes: &[u8]) -> Result<Self, Mistakes> {
+        let mut mistakes = Mistakes::default();
+        let document = match serde_json::from_slice(bytes) {
+            Ok(document) => document,
+            Err(error) => {
+                mistakes.add("configuration", not_json(bytes, &error));
+                return Err(mistakes);
+            }
+        };
+        let config = Fields::read("", &document, &mut mistakes, Self::read);
+        config.flatten().filter(|_| mistakes.is_empty()).ok_or(mistakes)
+    }
+
+    fn read(fields: &mut Fields<'_, '_>) -> Option<Self> {
+        let policy = Policy::read(fields);
+        let sources = Source::read_all(fields);
+        let rules = Rules::read(fields);
+        let identity_headers = IdentityHeader::read_all(fields);
+        let control_plane = ControlPlane::read(fields);
+        check_consistency(fields);
+        let config = Self {
+            policy,
+            sources,
+            rules,
+            identity_headers,
+            max_staleness: bounded(fields, "max_staleness", DEFAULT_MAX_STALENESS, Duration::ZERO, MAX_MAX_STALENESS),
+            on_unavailable: fields
+                .choice("on_unavailable", &[("deny", OnUnavailable::Deny), ("allow", OnUnavailable::Allow)])
+                .unwrap_or(OnUnavailable::Deny),
+            cache_bytes: read_cache_bytes(fields),
+            report_only: fields.boolean("report_only").unwrap_or(false),
+            control_plane: control_plane?,
+        };
+        Some(config)
+    }
+}
+
+impl ControlPlane {
+    fn read(fields: &mut Fields<'_, '_>) -> Option<Self> {
+        let Some(value) = fields.value("control_plane") else {
+            fields.wrong("control_plane", "must be given");
+            return None;
+        };
+        let path = fields.at("control_plane");
+        Fields::read(path, value, fields.mistakes(), |fields| {
+            let cluster = required_text(fields, "cluster");
+            let secret = required_text(fields, "secret");
+            if (1..MIN_SECRET_BYTES).contains(&secret.len()) {
+                fields.wrong("secret", format!("must have at least {MIN_SECRET_BYTES} bytes"));
+            }
+            if !secret.bytes().all(|byte| byte.is_ascii_graphic()) {
+                fields.wrong("secret", "must be printable ASCII without spaces, for it travels in a header");
+            }
+            let authority = fields.text("authority").unwrap_or("curfew").to_owned();
+            let timeout = bounded(fields, "timeout", DEFAULT_TIMEOUT, MIN_TIMEOUT, MAX_TIMEOUT);
+            Self { cluster, authority, authorization: format!("Bearer {secret}"), timeout }
+        })
+    }
+}
+
+fn required_text(fields: &mut Fields<'_, '_>, name: &'static str) -> String {
+    if !fields.has(name) {
+        fields.wrong(name, "must be given");
+    }
+    fields.text(name).unwrap_or_default().to_owned()
+}
+
+fn bounded(
+    fields: &mut Fields<'_, '_>,
+    name: &'static str,
+    default: Duration,
+    least: Duration,
+    most: Duration,
+) -> Duration {
+    let duration = fields.duration(name).unwrap_or(default);
+    if !(least..=most).contains(&duration) {
+        fields.wrong(name, format!("must be from {least:?} to {most:?}"));
+    }
+    duration
+}
+
+fn read_cache_bytes(fields: &mut Fields<'_, '_>) -> u64 {
+    let bytes = fields.whole_number("cache_bytes").unwrap_or(DEFAULT_CACHE_BYTES);
+    if !(MIN_CACHE_BYTES..=MAX_CACHE_BYTES).contains(&bytes) {
+        fields.wrong("cache_bytes", format!("must be from {MIN_CACHE_BYTES} to {MAX_CACHE_BYTES}"));
+    }
+    bytes
+}
+
+/// The only mode of this version; the field is there so that a configuration says which promise it was written for.
+fn check_consistency(fields: &mut Fields<'_, '_>) {
+    if fields.choice("consistency", &[("bounded", false), ("strict", true)]) == Some(true) {
+        fields.wrong("consistency", r#""strict" is not available in this version; use "bounded""#);
+    }
+}
+
+fn not_json(bytes: &[u8], error: &serde_json::Error) -> String {
+    match bytes.first() {
+        None => "is empty; give the plugin's settings as JSON in a google.protobuf.StringValue".to_owned(),
+        Some(b'{') => format!("is not valid JSON: {error}"),
+        // Envoy hands a Struct over in its binary form, which cannot be told from other bytes.
+        Some(_) => "is not JSON; a google.protobuf.Struct arrives in binary form, so write \
+                    \"@type\": type.googleapis.com/google.protobuf.StringValue with the JSON text as its value"
+            .to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    fn smallest() -> Value {
+        json!({
+            "issuers": [{"secret": "0123456789abcdef0123456789abcdef"}],
+            "control_plane": {"cluster": "curfew", "secret": "0123456789abcdef"},
+        })
+    }
+
+    fn mistakes_with(changes: Value) -> Vec<String> {
+        let mut document = smallest();
+        for (name, value) in changes.as_object().unwrap() {
+            document[name] = value.clone();
+        }
+        let mistakes = Config::parse(document.to_string().as_bytes()).unwrap_err();
+        mistakes.iter().map(ToString::to_string).collect()
+    }
+
+    #[test]
+    fn the_smallest_configuration_has_the_documented_defaults() {
+        let config = Config::parse(smallest().to_string().as_bytes()).unwrap();
+        assert_eq!(config.sources, [Source::Header("authorization".into())]);
+        assert_eq!(config.max_staleness, Duration::from_secs(5));
+        assert_eq!(config.on_unavailable, OnUnavailable::Deny);
+        assert_eq!(config.cache_bytes, 16 << 20);
+        assert!(!config.report_only);
+        let expected = ControlPlane {
+            cluster: "curfew".into(),
+            authority: "curfew".into(),
+            authorization: "Bearer 0123456789abcdef".into(),
+            timeout: Duration::from_millis(500),
+        };
+        assert_eq!(config.control_plane, expected);
+    }
+
+    #[test]
+    fn every_mistake_is_named() {
+        let changes = json!({
+            "control_plane": {"secret": "short", "timeout": "0ms", "clusters": 1},
+            "max_staleness": "2h", "on_unavailable": "maybe", "cache_bytes": 1, "report_only": 1,
+            "consistency": "strict", "sources": [{"header": "X Y"}, {}], "identity_headers": {"authorization": "sub"},
+            "rules": [{"prefix": "public", "action": "skip"}], "clock_skew": 5,
+        });
+        assert_eq!(
+            mistakes_with(changes),
+            [
+                r#"clock_skew: must be a duration such as "500ms", "5s" or "30d""#,
+                "sources[0].header: must be a header's name",
+                "sources[1]: must have exactly one of header, cookie and query",
+                "rules[0].prefix: must be a path in canonical form: it starts with / and has no empty or dot segments, %, ; or \\",
+                "identity_headers.authorization: is not a header that may be overwritten",
+                "control_plane.cluster: must be given",
+                "control_plane.secret: must have at least 16 bytes",
+                "control_plane.timeout: must be from 1ms to 60s",
+                "control_plane.clusters: is not a known field here (known: authority, cluster, secret, timeout)",
+                r#"consistency: "strict" is not available in this version; use "bounded""#,
+                "max_staleness: must be from 0ns to 3600s",
+                "on_unavailable: must be one of: deny, allow",
+                "cache_bytes: must be from 65536 to 268435456",
+                "report_only: must be true or false",
+            ]
+        );
+    }
+
+    #[test]
+    fn a_misspelt_field_is_a_mistake() {
+        let mistakes = mistakes_with(json!({"max_stalenes": "1s"}));
+        assert_eq!(mistakes.len(), 1);
+        assert!(mistakes[0].starts_with("max_stalenes: is not a known field here"), "{mistakes:?}");
+    }
+
+    #[test]
+    fn what_is_not_json_says_what_to_write_instead() {
+        let message = |bytes: &[u8]| Config::parse(bytes).unwrap_err().to_string();
+        assert!(message(b"").contains("is empty"));
+        assert!(message(b"{\"issuers\":").contains("is not valid JSON"));
+        assert!(message(b"\x0a\x10\x0a\x07issuers").contains("StringValue"));
+        assert_eq!(message(b"[]"), "must be an object");
+    }
+}

@@ -1,0 +1,350 @@
+//! The only file that speaks to the host.
+//!
+//! Most of the SDK's calls panic when the host answers with a status they do not expect, and its getters of text panic on
+//! bytes that are not UTF-8; a panic here costs every request of the worker. So the calls are made here, on the raw
+//! interface (proxy-wasm ABI 0.2.1), and every failure is a value. The exceptions are the SDK's logger, whose call
+//! cannot fail on a known level, and its `dispatch_http_call`, which must record the callout to route its answer.
+
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use curfew_core::wire::{CHECK_PATH, CheckRequest};
+use curfew_core::{Problem, RETRY_AFTER_SECONDS, SignatureCheck, verify_natively};
+
+use crate::config::ControlPlane;
+use crate::gate::{Now, Refusal};
+use crate::host_signature;
+use crate::metrics::{Metric, NAMES};
+use crate::permit::Edits;
+
+const OK: u32 = 0;
+const NOT_FOUND: u32 = 1;
+const MAP_REQUEST_HEADERS: u32 = 0;
+const MAP_CALLOUT_RESPONSE_HEADERS: u32 = 6;
+const BUFFER_CALLOUT_RESPONSE_BODY: u32 = 4;
+const STREAM_REQUEST: u32 = 0;
+const METRIC_COUNTER: u32 = 0;
+const NO_GRPC_STATUS: i32 = -1;
+
+/// The largest answer that is looked at; a verdict has some hundred bytes.
+const MAX_ANSWER_BYTES: usize = 4096;
+
+/// The queue whose readiness means "the root has something to send". No shared queue is ever registered.
+pub(crate) const DOORBELL: u32 = u32::MAX;
+
+#[expect(unsafe_code, reason = "the host's interface is raw pointers; each call is wrapped below")]
+mod abi {
+    #[link(wasm_import_module = "env")]
+    unsafe extern "C" {
+        pub(super) fn proxy_get_header_map_pairs(map: u32, data: *mut *mut u8, size: *mut usize) -> u32;
+        pub(super) fn proxy_get_buffer_bytes(
+            buffer: u32,
+            start: usize,
+            max: usize,
+            data: *mut *mut u8,
+            size: *mut usize,
+        ) -> u32;
+        pub(super) fn proxy_get_header_map_value(
+            map: u32,
+            name: *const u8,
+            name_size: usize,
+            data: *mut *mut u8,
+            size: *mut usize,
+        ) -> u32;
+        pub(super) fn proxy_remove_header_map_value(map: u32, name: *const u8, name_size: usize) -> u32;
+        pub(super) fn proxy_replace_header_map_value(
+            map: u32,
+            name: *const u8,
+            name_size: usize,
+            value: *const u8,
+            value_size: usize,
+        ) -> u32;
+        pub(super) fn proxy_continue_stream(stream: u32) -> u32;
+        pub(super) fn proxy_send_local_response(
+            status: u32,
+            details: *const u8,
+            details_size: usize,
+            body: *const u8,
+            body_size: usize,
+            headers: *const u8,
+            headers_size: usize,
+            grpc_status: i32,
+        ) -> u32;
+        pub(super) fn proxy_set_effective_context(context: u32) -> u32;
+        pub(super) fn proxy_call_foreign_function(
+            name: *const u8,
+            name_size: usize,
+            arguments: *const u8,
+            arguments_size: usize,
+            data: *mut *mut u8,
+            size: *mut usize,
+        ) -> u32;
+        pub(super) fn proxy_define_metric(kind: u32, name: *const u8, name_size: usize, id: *mut u32) -> u32;
+        pub(super) fn proxy_increment_metric(id: u32, offset: i64) -> u32;
+    }
+
+    unsafe extern "C" {
+        /// The SDK's own callback, exported by it for the host.
+        pub(super) fn proxy_on_queue_ready(root: u32, queue: u32);
+    }
+
+    /// Takes over what the host wrote. The host allocates through the module's own allocator, so a `Vec` may own it.
+    pub(super) fn take(fill: impl FnOnce(*mut *mut u8, *mut usize) -> u32) -> Result<Vec<u8>, u32> {
+        let (mut data, mut size) = (std::ptr::null_mut(), 0);
+        match fill(&mut data, &mut size) {
+            super::OK if data.is_null() => Ok(Vec::new()),
+            // SAFETY: on success the host hands over an allocation of `size` bytes made with `proxy_on_memory_allocate`,
+            // which allocates a `Vec<u8>` of that capacity.
+            super::OK => Ok(unsafe { Vec::from_raw_parts(data, size, size) }),
+            status => Err(status),
+        }
+    }
+}
+
+/// Reads both clocks.
+pub(crate) fn now(start: Instant) -> Now {
+    let unix = SystemTime::now().duration_since(UNIX_EPOCH).map_or(Duration::ZERO, |since| since);
+    Now { monotonic: start.elapsed(), unix: i64::try_from(unix.as_secs()).unwrap_or(i64::MAX) }
+}
+
+/// The request's headers in the host's own encoding, to be read with [`pairs`].
+#[expect(unsafe_code, reason = "raw host call")]
+pub(crate) fn request_headers() -> Option<Vec<u8>> {
+    // SAFETY: both pointers are valid for writes during the call.
+    abi::take(|data, size| unsafe { abi::proxy_get_header_map_pairs(MAP_REQUEST_HEADERS, data, size) }).ok()
+}
+
+/// The pairs of a header map: a count, then each pair's two sizes, then each name and value with a NUL behind it; all
+/// numbers are 32 bits, little-endian. `None` if the bytes are not that.
+pub(crate) fn pairs(map: &[u8]) -> Option<Vec<(&[u8], &[u8])>> {
+    let (count, rest) = number(map)?;
+    let (mut sizes, mut texts) = rest.split_at_checked(count.checked_mul(8)?)?;
+    let mut pairs = Vec::with_capacity(count);
+    for _ in 0..count {
+        let (name_size, after) = number(sizes)?;
+        let (value_size, after) = number(after)?;
+        sizes = after;
+        let (name, after) = texts.split_at_checked(name_size)?;
+        let (value, after) = after.get(1..)?.split_at_checked(value_size)?;
+        texts = after.get(1..)?;
+        pairs.push((name, value));
+    }
+    Some(pairs)
+}
+
+fn number(bytes: &[u8]) -> Option<(usize, &[u8])> {
+    let (number, rest) = bytes.split_first_chunk::<4>()?;
+    Some((usize::try_from(u32::from_le_bytes(*number)).ok()?, rest))
+}
+
+/// Makes the edits. If one fails, an identity that the client wrote could reach the upstream: the request must not go on.
+#[expect(unsafe_code, reason = "raw host call")]
+pub(crate) fn edit(edits: &Edits) -> bool {
+    let removed = edits.remove.iter().all(|name| {
+        // SAFETY: the pointer is valid for the given size during the call.
+        unsafe { abi::proxy_remove_header_map_value(MAP_REQUEST_HEADERS, name.as_ptr(), name.len()) == OK }
+    });
+    let set = edits.set.iter().all(|(name, value)| {
+        let (name, value) = (name.as_bytes(), value.as_bytes());
+        // SAFETY: the pointers are valid for the given sizes during the call.
+        let status = unsafe {
+            abi::proxy_replace_header_map_value(
+                MAP_REQUEST_HEADERS,
+                name.as_ptr(),
+                name.len(),
+                value.as_ptr(),
+                value.len(),
+            )
+        };
+        status == OK
+    });
+    removed && set
+}
+
+/// Makes the following calls act on this context. False if it is gone.
+#[expect(unsafe_code, reason = "raw host call")]
+pub(crate) fn select(context: u32) -> bool {
+    // SAFETY: no pointers.
+    unsafe { abi::proxy_set_effective_context(context) == OK }
+}
+
+/// Lets the selected stream's request go on.
+#[expect(unsafe_code, reason = "raw host call")]
+pub(crate) fn resume() -> bool {
+    // SAFETY: no pointers.
+    unsafe { abi::proxy_continue_stream(STREAM_REQUEST) == OK }
+}
+
+/// Answers the selected stream's request. The details, which the SDK cannot send, show in access logs as
+/// `%RESPONSE_CODE_DETAILS%`.
+#[expect(unsafe_code, reason = "raw host call")]
+pub(crate) fn refuse(refusal: &Refusal) -> bool {
+    let denial = refusal.denial;
+    let retry_after = RETRY_AFTER_SECONDS.to_string();
+    let mut headers = vec![("cache-control", "no-store")];
+    headers.extend(denial.challenge().map(|challenge| ("www-authenticate", challenge)));
+    if denial.status() == 503 {
+        headers.push(("retry-after", &retry_after));
+    }
+    let mut body = String::new();
+    if !refusal.grpc {
+        headers.push(("content-type", Problem::CONTENT_TYPE));
+        body = denial.problem_with(&refusal.detail).to_json();
+    }
+    let headers = encode(&headers);
+    let details = format!("curfew_{}", denial.code());
+    // SAFETY: the pointers are valid for the given sizes during the call.
+    let status = unsafe {
+        abi::proxy_send_local_response(
+            u32::from(denial.status()),
+            details.as_ptr(),
+            details.len(),
+            body.as_ptr(),
+            body.len(),
+            headers.as_ptr(),
+            headers.len(),
+            NO_GRPC_STATUS,
+        )
+    };
+    status == OK
+}
+
+/// The encoding that [`pairs`] reads.
+fn encode(headers: &[(&str, &str)]) -> Vec<u8> {
+    let mut map = Vec::new();
+    let mut push = |number: usize| map.extend(u32::try_from(number).unwrap_or(0).to_le_bytes());
+    push(headers.len());
+    for (name, value) in headers {
+        push(name.len());
+        push(value.len());
+    }
+    for text in headers.iter().flat_map(|(name, value)| [name, value]) {
+        map.extend_from_slice(text.as_bytes());
+        map.push(0);
+    }
+    map
+}
+
+/// Rings the root context from a stream's callback, so that what it sends is the root's: the SDK hands a callout's answer
+/// to the context whose callback it was sent in, and drops it if that context is a stream that has gone.
+///
+/// Must not be called while anything of the root is borrowed, for the root's `on_queue_ready` runs inside.
+#[expect(unsafe_code, reason = "the SDK offers no safe way into the root context")]
+pub(crate) fn ring(root: u32, stream: u32) {
+    select(root);
+    // SAFETY: the SDK's callback takes plain numbers, and in a stream's callback it has nothing of the root borrowed.
+    unsafe { abi::proxy_on_queue_ready(root, DOORBELL) };
+    select(stream);
+}
+
+/// Sends a question. The root context must be the one whose callback runs. `None` if the host does not take it.
+pub(crate) fn ask(control_plane: &ControlPlane, question: &CheckRequest) -> Option<u32> {
+    let body = serde_json::to_vec(question).ok()?;
+    let headers = vec![
+        (":method", "POST"),
+        (":path", CHECK_PATH),
+        (":authority", control_plane.authority.as_str()),
+        ("authorization", control_plane.authorization.as_str()),
+        ("content-type", "application/json"),
+    ];
+    let cluster = control_plane.cluster.as_str();
+    proxy_wasm::hostcalls::dispatch_http_call(cluster, headers, Some(&body), vec![], control_plane.timeout).ok()
+}
+
+/// The body of a callout's answer, if it is a 200 of a reasonable size. A reset has no headers, and asking for them would
+/// then fail.
+#[expect(unsafe_code, reason = "raw host call")]
+pub(crate) fn answer(headers: usize, body_size: usize) -> Option<Vec<u8>> {
+    if headers == 0 || body_size > MAX_ANSWER_BYTES || callout_status().as_deref() != Some(b"200") {
+        return None;
+    }
+    // SAFETY: both pointers are valid for writes during the call.
+    abi::take(|data, size| unsafe {
+        abi::proxy_get_buffer_bytes(BUFFER_CALLOUT_RESPONSE_BODY, 0, body_size, data, size)
+    })
+    .ok()
+}
+
+#[expect(unsafe_code, reason = "raw host call")]
+fn callout_status() -> Option<Vec<u8>> {
+    let name = ":status";
+    // SAFETY: the name is valid for its size, and both pointers for writes, during the call.
+    abi::take(|data, size| unsafe {
+        abi::proxy_get_header_map_value(MAP_CALLOUT_RESPONSE_HEADERS, name.as_ptr(), name.len(), data, size)
+    })
+    .ok()
+}
+
+/// Checks a signature with the host's help where it has any. Says which of the two did it.
+pub(crate) fn verify(check: &SignatureCheck<'_>, host_helps: &mut bool) -> (bool, Metric) {
+    if *host_helps && let Some(message) = host_signature::request(check) {
+        match call_verify_signature(&message) {
+            Ok(answer) => return (host_signature::verified(&answer), Metric::HostSignature),
+            Err(NOT_FOUND) => {
+                *host_helps = false;
+                log::warn!(
+                    "the host has no verify_signature: RSA and ECDSA are checked in the VM, some 20 times slower"
+                );
+            }
+            // The host has the function but did not like the message: our own check decides.
+            Err(_) => {}
+        }
+    }
+    (verify_natively(check), Metric::NativeSignature)
+}
+
+#[expect(unsafe_code, reason = "raw host call")]
+fn call_verify_signature(message: &[u8]) -> Result<Vec<u8>, u32> {
+    let name = host_signature::FUNCTION;
+    // SAFETY: name and message are valid for their sizes, and both pointers for writes, during the call.
+    abi::take(|data, size| unsafe {
+        abi::proxy_call_foreign_function(name.as_ptr(), name.len(), message.as_ptr(), message.len(), data, size)
+    })
+}
+
+/// The counters as the host knows them. A counter that the host would not define counts nothing.
+#[derive(Debug, Default)]
+pub(crate) struct Counters([Option<u32>; NAMES.len()]);
+
+impl Counters {
+    /// Defines all counters; once for each root context, because the host allocates anew each time.
+    #[expect(unsafe_code, reason = "raw host call")]
+    pub(crate) fn define() -> Self {
+        Self(NAMES.map(|(_, name)| {
+            let mut id = 0;
+            // SAFETY: the name is valid for its size, and the pointer for a write, during the call.
+            let status = unsafe { abi::proxy_define_metric(METRIC_COUNTER, name.as_ptr(), name.len(), &mut id) };
+            (status == OK).then_some(id)
+        }))
+    }
+
+    /// Adds one.
+    #[expect(unsafe_code, reason = "raw host call")]
+    pub(crate) fn count(&self, metric: Metric) {
+        if let Some(Some(id)) = self.0.get(metric.index()) {
+            // SAFETY: no pointers.
+            unsafe { abi::proxy_increment_metric(*id, 1) };
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn header_maps_are_read_as_they_are_written() {
+        let map = encode(&[(":path", "/"), ("x-empty", "")]);
+        let expected: [(&[u8], &[u8]); 2] = [(b":path", b"/"), (b"x-empty", b"")];
+        assert_eq!(pairs(&map).unwrap(), expected);
+        assert_eq!(pairs(&encode(&[])).unwrap(), []);
+    }
+
+    #[test]
+    fn a_map_that_is_cut_short_is_none() {
+        let map = encode(&[(":path", "/"), ("x", "y")]);
+        for size in 0..map.len() {
+            assert_eq!(pairs(&map[..size]), None, "{size}");
+        }
+        assert_eq!(pairs(&[0xff; 16]), None);
+    }
+}

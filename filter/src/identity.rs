@@ -1,0 +1,126 @@
+//! What the upstream is told about the token, and that nobody else can tell it the same.
+
+use curfew_core::{Fields, ProvenToken, TokenError};
+use serde_json::Value;
+
+use crate::request::Request;
+use crate::sources::is_name;
+
+/// The longest claim that goes into a header.
+const MAX_VALUE_BYTES: usize = 1024;
+
+/// Headers that mean something to proxies or carry credentials: overwriting one would change more than an identity.
+const RESERVED: [&str; 10] = [
+    "authorization",
+    "connection",
+    "content-length",
+    "content-type",
+    "cookie",
+    "host",
+    "proxy-authorization",
+    "te",
+    "transfer-encoding",
+    "upgrade",
+];
+
+/// A header that carries a claim to the upstream.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct IdentityHeader {
+    /// In lower case.
+    pub name: String,
+    /// The claim whose text it carries.
+    pub claim: String,
+}
+
+impl IdentityHeader {
+    pub(crate) fn read_all(fields: &mut Fields<'_, '_>) -> Vec<Self> {
+        let Some(value) = fields.value("identity_headers") else {
+            return Vec::new();
+        };
+        let Value::Object(object) = value else {
+            fields.wrong("identity_headers", "must be an object from header names to claim names");
+            return Vec::new();
+        };
+        let path = fields.at("identity_headers");
+        let mut headers: Vec<Self> = Vec::new();
+        for (name, claim) in object {
+            let lower = name.to_ascii_lowercase();
+            let mut wrong = |problem: &str| fields.mistakes().add(format!("{path}.{name}"), problem);
+            match claim {
+                _ if !is_name(name) => wrong("must be a header's name"),
+                _ if RESERVED.contains(&lower.as_str()) => wrong("is not a header that may be overwritten"),
+                _ if headers.iter().any(|header| same(header.name.as_bytes(), lower.as_bytes())) => {
+                    wrong("is given twice")
+                }
+                Value::String(claim) if !claim.is_empty() => headers.push(Self { name: lower, claim: claim.clone() }),
+                _ => wrong("must be the name of a claim"),
+            }
+        }
+        headers
+    }
+}
+
+/// The values of the identity headers for a token, in the order of the headers; `None` where the token lacks the claim
+/// or its type has no text.
+///
+/// # Errors
+/// A claim that would break out of its header. The issuer signed it, but its text may be a user's.
+pub fn values(headers: &[IdentityHeader], token: &ProvenToken) -> Result<Vec<Option<String>>, TokenError> {
+    let value = |header: &IdentityHeader| match token.claim_text(&header.claim) {
+        Some(text) if text.len() > MAX_VALUE_BYTES || text.chars().any(char::is_control) => {
+            Err(TokenError::Claim("identity header"))
+        }
+        text => Ok(text),
+    };
+    headers.iter().map(value).collect()
+}
+
+/// The names, as the client wrote them, of headers that an upstream might take for ours: in any case, and with `_` for
+/// `-`, which CGI-like gateways cannot tell apart.
+pub fn forged<'a>(headers: &[IdentityHeader], request: &Request<'a>) -> Vec<&'a [u8]> {
+    let ours = |name: &[u8]| headers.iter().any(|header| same(header.name.as_bytes(), name));
+    let mut names: Vec<_> = request.headers().map(|(name, _)| name).filter(|name| ours(name)).collect();
+    names.dedup();
+    names
+}
+
+fn same(one: &[u8], other: &[u8]) -> bool {
+    let folded = |byte: &u8| if *byte == b'_' { b'-' } else { byte.to_ascii_lowercase() };
+    one.len() == other.len() && one.iter().map(folded).eq(other.iter().map(folded))
+}
+
+#[cfg(test)]
+mod tests {
+    use curfew_core::Mistakes;
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn client_copies_are_found_in_any_spelling() {
+        let headers = [IdentityHeader { name: "x-user-id".into(), claim: "sub".into() }];
+        let sent: [(&[u8], &[u8]); 5] =
+            [(b"x-user-id", b"1"), (b"X-USER-ID", b"2"), (b"x_user_id", b"3"), (b"x-user_id", b"4"), (b"x-user", b"5")];
+        let expected: [&[u8]; 4] = [b"x-user-id", b"X-USER-ID", b"x_user_id", b"x-user_id"];
+        assert_eq!(forged(&headers, &Request::new(&sent)), expected);
+    }
+
+    #[test]
+    fn wrong_headers_are_named() {
+        let document =
+            json!({"identity_headers": {"Host": "sub", "a b": "sub", "x-id": 7, "x-user": "sub", "x_user": "sub"}});
+        let mut mistakes = Mistakes::default();
+        let headers = Fields::read("", &document, &mut mistakes, IdentityHeader::read_all);
+        assert_eq!(headers, Some(vec![IdentityHeader { name: "x-user".into(), claim: "sub".into() }]));
+        let lines: Vec<_> = mistakes.iter().map(ToString::to_string).collect();
+        assert_eq!(
+            lines,
+            [
+                "identity_headers.Host: is not a header that may be overwritten",
+                "identity_headers.a b: must be a header's name",
+                "identity_headers.x-id: must be the name of a claim",
+                "identity_headers.x_user: is given twice",
+            ]
+        );
+    }
+}

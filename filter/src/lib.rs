@@ -1,0 +1,20 @@
+//! Curfew's filter: refuses logged-out tokens inside Envoy.
+//!
+//! The decision is in the modules that know no proxy: [`gate`] leads through them. [`host`] is the only one that speaks
+//! to the host, and [`glue`] turns the host's callbacks into facts and the gate's steps into host calls; neither
+//! decides anything.
+
+pub mod checks;
+pub mod config;
+pub mod gate;
+pub mod host_signature;
+pub mod identity;
+pub mod metrics;
+pub mod permit;
+pub mod proofs;
+pub mod request;
+pub mod rules;
+pub mod sources;
+
+mod glue;
+mod host;

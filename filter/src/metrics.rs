@@ -1,0 +1,84 @@
+//! What is counted. Each name stands here once; the proxy shows it in its statistics under `wasmcustom.`, and in
+//! Prometheus' format without that prefix.
+
+/// A counter. Each request ends in exactly one of those whose name starts with `curfew_requests_`, apart from
+/// [`Metric::ReportOnly`], which counts beside them, and requests whose client left while they waited.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(usize)]
+pub enum Metric {
+    /// Admitted with a token that is not revoked.
+    Admitted,
+    /// Let pass by a rule `skip`.
+    Skipped,
+    /// Let pass without a token by a rule `optional`.
+    Anonymous,
+    /// Refused: no token.
+    Missing,
+    /// Refused: not an acceptable token.
+    Invalid,
+    /// Refused: expired.
+    Expired,
+    /// Refused: logged out.
+    Revoked,
+    /// Refused: no answer from the control plane.
+    UnavailableDenied,
+    /// Admitted without an answer, because `on_unavailable` is `allow`.
+    UnavailableAllowed,
+    /// Would have been refused, but `report_only` is on. The refusal's own counter counts too.
+    ReportOnly,
+    /// The token's text was in the proof cache.
+    ProofHit,
+    /// It was not: the token was parsed and its signature checked.
+    ProofMiss,
+    /// A question was sent to the control plane.
+    CheckSent,
+    /// A request waited for a question that another had caused.
+    CheckShared,
+    /// A question that got no usable answer.
+    CheckFailed,
+    /// A signature was checked by the host.
+    HostSignature,
+    /// A signature was checked in the VM.
+    NativeSignature,
+}
+
+/// Every counter with its name, in the order of the enum.
+pub const NAMES: [(Metric, &str); 17] = [
+    (Metric::Admitted, "curfew_requests_admitted"),
+    (Metric::Skipped, "curfew_requests_skipped"),
+    (Metric::Anonymous, "curfew_requests_anonymous"),
+    (Metric::Missing, "curfew_requests_missing"),
+    (Metric::Invalid, "curfew_requests_invalid"),
+    (Metric::Expired, "curfew_requests_expired"),
+    (Metric::Revoked, "curfew_requests_revoked"),
+    (Metric::UnavailableDenied, "curfew_requests_unavailable_denied"),
+    (Metric::UnavailableAllowed, "curfew_requests_unavailable_allowed"),
+    (Metric::ReportOnly, "curfew_requests_report_only"),
+    (Metric::ProofHit, "curfew_proofs_hit"),
+    (Metric::ProofMiss, "curfew_proofs_missed"),
+    (Metric::CheckSent, "curfew_checks_sent"),
+    (Metric::CheckShared, "curfew_checks_shared"),
+    (Metric::CheckFailed, "curfew_checks_failed"),
+    (Metric::HostSignature, "curfew_signatures_host"),
+    (Metric::NativeSignature, "curfew_signatures_native"),
+];
+
+impl Metric {
+    /// The place of this counter in [`NAMES`].
+    pub const fn index(self) -> usize {
+        self as usize
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_counter_stands_at_its_place_under_its_own_name() {
+        for (index, (metric, name)) in NAMES.iter().enumerate() {
+            assert_eq!(metric.index(), index, "{name}");
+            assert_eq!(NAMES.iter().filter(|(_, other)| other == name).count(), 1, "{name}");
+        }
+    }
+}

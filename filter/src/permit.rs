@@ -1,0 +1,71 @@
+//! The right of a request to go on, as a value that has to be earned.
+
+use curfew_core::Denial;
+
+use crate::identity::{self, IdentityHeader};
+use crate::metrics::Metric;
+use crate::proofs::Facts;
+use crate::request::Request;
+
+/// A request may go on. There is no other way to let one pass than to hold this.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Permit {
+    /// Why.
+    pub reason: Reason,
+    /// To be made before it goes on.
+    pub edits: Edits,
+}
+
+/// All the reasons for which a request may go on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Reason {
+    /// Its token is well signed, in time and not revoked.
+    Active,
+    /// A rule asks for no token.
+    Skipped,
+    /// It has no token, and a rule makes that optional.
+    Anonymous,
+    /// Nobody could say whether its token is revoked, and the operator prefers it so.
+    UnavailableAllowed,
+    /// It would have been refused, but the operator only wants a report.
+    ReportOnly(Denial),
+}
+
+impl Reason {
+    /// What counts it.
+    pub const fn metric(self) -> Metric {
+        match self {
+            Self::Active => Metric::Admitted,
+            Self::Skipped => Metric::Skipped,
+            Self::Anonymous => Metric::Anonymous,
+            Self::UnavailableAllowed => Metric::UnavailableAllowed,
+            Self::ReportOnly(_) => Metric::ReportOnly,
+        }
+    }
+}
+
+impl Permit {
+    pub(crate) const fn new(reason: Reason, edits: Edits) -> Self {
+        Self { reason, edits }
+    }
+}
+
+/// Changes to a request's headers: first remove, then set.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Edits {
+    /// Names as the client wrote them.
+    pub remove: Vec<Vec<u8>>,
+    /// Names and values.
+    pub set: Vec<(String, String)>,
+}
+
+impl Edits {
+    /// Removes what a client sent in the name of the identity headers and sets them from the token, if there is one.
+    pub(crate) fn new(headers: &[IdentityHeader], request: &Request<'_>, facts: Option<&Facts>) -> Self {
+        let remove = identity::forged(headers, request).into_iter().map(<[u8]>::to_vec).collect();
+        let values = facts.map_or(&[][..], |facts| &facts.identity);
+        let pairs = headers.iter().zip(values);
+        let set = pairs.filter_map(|(header, value)| Some((header.name.clone(), value.clone()?))).collect();
+        Self { remove, set }
+    }
+}

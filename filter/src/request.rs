@@ -1,0 +1,47 @@
+//! A request as it arrived: raw bytes, for nothing that a client sends is promised to be text.
+
+/// The head of a request.
+#[derive(Debug, Clone, Copy)]
+pub struct Request<'a> {
+    headers: &'a [(&'a [u8], &'a [u8])],
+}
+
+impl<'a> Request<'a> {
+    /// A request with these headers, pseudo-headers included, names in lower case as the proxy hands them over.
+    pub fn new(headers: &'a [(&'a [u8], &'a [u8])]) -> Self {
+        Self { headers }
+    }
+
+    /// All headers in their order.
+    pub fn headers(&self) -> impl Iterator<Item = (&'a [u8], &'a [u8])> {
+        self.headers.iter().copied()
+    }
+
+    /// Every value of a header, in order.
+    pub fn values(&self, name: &str) -> impl Iterator<Item = &'a [u8]> {
+        self.headers().filter(move |(own, _)| own.eq_ignore_ascii_case(name.as_bytes())).map(|(_, value)| value)
+    }
+
+    /// The first value of a header, or nothing.
+    pub fn value(&self, name: &str) -> &'a [u8] {
+        self.values(name).next().unwrap_or_default()
+    }
+
+    /// `:path`, raw and with its query.
+    pub fn target(&self) -> &'a [u8] {
+        self.value(":path")
+    }
+
+    /// `:method`.
+    pub fn method(&self) -> &'a [u8] {
+        self.value(":method")
+    }
+
+    /// Whether this is a gRPC call, whose client takes no HTTP body for an answer.
+    pub fn is_grpc(&self) -> bool {
+        let content_type = self.value("content-type");
+        let start = content_type.get(..16);
+        start.is_some_and(|start| start.eq_ignore_ascii_case(b"application/grpc"))
+            && matches!(content_type.get(16), None | Some(b'+' | b';' | b' '))
+    }
+}

@@ -1,0 +1,173 @@
+//! Where a request carries its token, and the refusal to choose between two.
+//!
+//! If the filter reads one credential and the upstream another, the filter has checked nothing. So a request that
+//! offers a choice is refused.
+
+use curfew_core::{CredentialError, Fields, from_authorization};
+use serde_json::Value;
+
+use crate::request::Request;
+
+/// A place for a token.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Source {
+    /// A header, named in lower case: `Bearer` and the token, or the bare token.
+    Header(String),
+    /// A cookie.
+    Cookie(String),
+    /// A query parameter (RFC 6750 section 2.3 discourages it; WebSocket clients in browsers have no other).
+    Query(String),
+}
+
+/// Several credentials, or something that is no bearer token where one belongs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Ambiguous;
+
+/// The one token that the request carries in these places; `None` if there is none.
+///
+/// # Errors
+/// [`Ambiguous`] where a place holds several values or something else, or two places disagree.
+pub fn extract<'a>(sources: &[Source], request: &Request<'a>) -> Result<Option<&'a [u8]>, Ambiguous> {
+    let mut found: Option<&[u8]> = None;
+    for source in sources {
+        let token = source.token(request)?;
+        if found.is_some() && token.is_some() && found != token {
+            return Err(Ambiguous);
+        }
+        found = found.or(token);
+    }
+    Ok(found)
+}
+
+impl Source {
+    fn token<'a>(&self, request: &Request<'a>) -> Result<Option<&'a [u8]>, Ambiguous> {
+        match self {
+            Self::Header(name) => {
+                let value = only(request.values(name))?;
+                match value.map(from_authorization) {
+                    None | Some(Err(CredentialError::Empty)) => Ok(None),
+                    Some(Err(CredentialError::NotBearer)) => Err(Ambiguous),
+                    Some(Ok(token)) => Ok(Some(token)),
+                }
+            }
+            // HTTP/2 clients may send one Cookie header for each cookie (RFC 9113 section 8.2.3).
+            Self::Cookie(name) => only(request.values("cookie").flat_map(|header| pairs(header, b';', name))),
+            Self::Query(name) => {
+                let query = request.target().splitn(2, |&byte| byte == b'?').nth(1).unwrap_or_default();
+                let query = query.split(|&byte| byte == b'#').next().unwrap_or_default();
+                only(pairs(query, b'&', name))
+            }
+        }
+    }
+
+    pub(crate) fn read_all(fields: &mut Fields<'_, '_>) -> Vec<Self> {
+        let Some(values) = fields.list("sources") else {
+            return vec![Self::Header("authorization".to_owned())];
+        };
+        if values.is_empty() {
+            fields.wrong("sources", "must name at least one place");
+        }
+        let mut sources = Vec::new();
+        for (index, value) in values.iter().enumerate() {
+            let path = fields.at(&format!("sources[{index}]"));
+            sources.extend(Self::read(path, value, fields));
+        }
+        sources
+    }
+
+    fn read(path: String, value: &Value, fields: &mut Fields<'_, '_>) -> Option<Self> {
+        let place = path.clone();
+        let read =
+            |fields: &mut Fields<'_, '_>| match (fields.text("header"), fields.text("cookie"), fields.text("query")) {
+                (Some(name), None, None) if is_name(name) => Some(Self::Header(name.to_ascii_lowercase())),
+                (Some(_), None, None) => {
+                    fields.wrong("header", "must be a header's name");
+                    None
+                }
+                (None, Some(name), None) => Some(Self::Cookie(name.to_owned())),
+                (None, None, Some(name)) => Some(Self::Query(name.to_owned())),
+                _ => {
+                    fields.mistakes().add(place, "must have exactly one of header, cookie and query");
+                    None
+                }
+            };
+        Fields::read(path, value, fields.mistakes(), read).flatten()
+    }
+}
+
+/// A field name (RFC 9110 section 5.6.2), pseudo-headers excluded.
+pub(crate) fn is_name(name: &str) -> bool {
+    !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte))
+}
+
+/// The one value, or none; several are ambiguous even if they are equal, for readers differ in which one they take.
+fn only<'a>(mut values: impl Iterator<Item = &'a [u8]>) -> Result<Option<&'a [u8]>, Ambiguous> {
+    match (values.next(), values.next()) {
+        (first, None) => Ok(first.filter(|value| !value.is_empty())),
+        (_, Some(_)) => Err(Ambiguous),
+    }
+}
+
+/// The values of `name` in a list of `name=value` pairs.
+fn pairs<'a>(list: &'a [u8], separator: u8, name: &str) -> impl Iterator<Item = &'a [u8]> {
+    list.split(move |&byte| byte == separator).filter_map(move |pair| {
+        let pair = pair.trim_ascii();
+        pair.strip_prefix(name.as_bytes())?.strip_prefix(b"=")
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn sources() -> Vec<Source> {
+        vec![
+            Source::Header("authorization".into()),
+            Source::Cookie("access_token".into()),
+            Source::Query("token".into()),
+        ]
+    }
+
+    fn token(headers: &[(&str, &str)]) -> Result<Option<String>, Ambiguous> {
+        let headers: Vec<_> = headers.iter().map(|(name, value)| (name.as_bytes(), value.as_bytes())).collect();
+        let found = extract(&sources(), &Request::new(&headers))?;
+        Ok(found.map(|token| String::from_utf8(token.to_vec()).unwrap()))
+    }
+
+    #[test]
+    fn a_token_is_found_in_each_place() {
+        let found = Ok(Some("a.b.c".to_owned()));
+        assert_eq!(token(&[("authorization", "Bearer a.b.c")]), found);
+        assert_eq!(token(&[("authorization", "a.b.c")]), found);
+        assert_eq!(token(&[("cookie", "x=1; access_token=a.b.c; y=2")]), found);
+        assert_eq!(token(&[("cookie", "x=1"), ("cookie", "access_token=a.b.c")]), found);
+        assert_eq!(token(&[(":path", "/?x=1&token=a.b.c#f")]), found);
+        assert_eq!(token(&[("authorization", "bearer a.b.c"), ("cookie", "access_token=a.b.c")]), found);
+    }
+
+    #[test]
+    fn no_token_is_no_token() {
+        assert_eq!(token(&[]), Ok(None));
+        assert_eq!(token(&[("authorization", "")]), Ok(None));
+        assert_eq!(token(&[("authorization", "Bearer ")]), Ok(None));
+        assert_eq!(token(&[("cookie", "access_token=; my_access_token=a.b.c; access_tokens=a.b.c")]), Ok(None));
+        assert_eq!(token(&[(":path", "/token=a.b.c?xtoken=a.b.c")]), Ok(None));
+    }
+
+    #[test]
+    fn a_choice_is_refused() {
+        let requests: [&[(&str, &str)]; 8] = [
+            &[("authorization", "Bearer a.b.c"), ("authorization", "Bearer d.e.f")],
+            &[("authorization", "Bearer a.b.c"), ("authorization", "Bearer a.b.c")],
+            &[("authorization", "Bearer a.b.c, Bearer d.e.f")],
+            &[("authorization", "Basic dXNlcjpwYXNz"), ("cookie", "access_token=a.b.c")],
+            &[("cookie", "access_token=a.b.c; access_token=d.e.f")],
+            &[("cookie", "access_token=a.b.c"), ("cookie", "access_token=a.b.c")],
+            &[(":path", "/?token=a.b.c&token=d.e.f")],
+            &[("authorization", "Bearer a.b.c"), (":path", "/?token=d.e.f")],
+        ];
+        for request in requests {
+            assert_eq!(token(request), Err(Ambiguous), "{request:?}");
+        }
+    }
+}

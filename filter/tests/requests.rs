@@ -1,0 +1,283 @@
+//! Requests through the gate, told as stories: what arrives, what the control plane says, what becomes of them.
+
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a helper that fails is a test that fails"
+)]
+
+use std::time::Duration;
+
+use ct_codecs::{Base64UrlSafeNoPadding, Encoder};
+use curfew_core::wire::{CheckRequest, CheckVerdict};
+use curfew_core::{Denial, verify_natively};
+use curfew_filter::config::Config;
+use curfew_filter::gate::{Gate, Now, Release, Released, Step};
+use curfew_filter::metrics::Metric;
+use curfew_filter::permit::{Edits, Reason};
+use curfew_filter::request::Request;
+use serde_json::{Value, json};
+
+const SECRET: &str = "0123456789abcdef0123456789abcdef";
+const NOW: i64 = 1_700_000_000;
+
+struct Story {
+    gate: Gate,
+    signatures: usize,
+    calls: u32,
+}
+
+impl Story {
+    fn new(changes: Value) -> Self {
+        let mut document = json!({
+            "issuers": [{"secret": SECRET}],
+            "sources": [{"header": "authorization"}, {"cookie": "access_token"}],
+            "rules": [{"prefix": "/public", "action": "skip"}, {"path": "/news", "action": "optional"}],
+            "identity_headers": {"x-user-id": "sub", "x-role": "role"},
+            "control_plane": {"cluster": "curfew", "secret": "0123456789abcdef"},
+        });
+        for (name, value) in changes.as_object().unwrap() {
+            document[name] = value.clone();
+        }
+        let config = Config::parse(document.to_string().as_bytes()).unwrap();
+        Self { gate: Gate::new(config), signatures: 0, calls: 0 }
+    }
+
+    fn arrive(&mut self, stream: u32, milliseconds: u64, headers: &[(&str, &str)]) -> Step {
+        let headers: Vec<_> = headers.iter().map(|(name, value)| (name.as_bytes(), value.as_bytes())).collect();
+        let signatures = &mut self.signatures;
+        self.gate.arrive(stream, &Request::new(&headers), at(milliseconds), |check| {
+            *signatures += 1;
+            verify_natively(check)
+        })
+    }
+
+    /// A GET of a protected path with this token.
+    fn get(&mut self, stream: u32, milliseconds: u64, token: &str) -> Step {
+        let authorization = format!("Bearer {token}");
+        let headers = [(":method", "GET"), (":path", "/orders"), ("authorization", &authorization)];
+        self.arrive(stream, milliseconds, &headers)
+    }
+
+    /// The question of a request that has to wait, sent as the returned call.
+    fn sent(&mut self, step: Step) -> u32 {
+        let question = question(step);
+        self.calls += 1;
+        self.gate.sent(&question, self.calls);
+        self.calls
+    }
+
+    fn answer(&mut self, call: u32, milliseconds: u64, verdict: Option<CheckVerdict>) -> Released {
+        self.gate.answered(call, verdict, at(milliseconds))
+    }
+
+    fn counted(&mut self, metric: Metric) -> usize {
+        self.gate.take_counted().into_iter().filter(|counted| *counted == metric).count()
+    }
+}
+
+fn at(milliseconds: u64) -> Now {
+    let seconds = i64::try_from(milliseconds / 1000).unwrap();
+    Now { monotonic: Duration::from_millis(milliseconds), unix: NOW + seconds }
+}
+
+fn question(step: Step) -> CheckRequest {
+    match step {
+        Step::Wait { question: Some(question), .. } => question,
+        other => panic!("expected a question, not {other:?}"),
+    }
+}
+
+fn token_with(changes: Value) -> String {
+    let mut claims = json!({"sub": 42, "role": "buyer", "iat": NOW, "exp": NOW + 600});
+    for (name, value) in changes.as_object().unwrap() {
+        claims[name] = value.clone();
+    }
+    let encode = |text: &str| Base64UrlSafeNoPadding::encode_to_string(text).unwrap();
+    let signing_input = format!("{}.{}", encode(r#"{"alg":"HS256"}"#), encode(&claims.to_string()));
+    let mac = hmac_sha256::HMAC::mac(&signing_input, SECRET);
+    format!("{signing_input}.{}", Base64UrlSafeNoPadding::encode_to_string(mac).unwrap())
+}
+
+fn token() -> String {
+    token_with(json!({}))
+}
+
+fn identity() -> Edits {
+    let set = [("x-role", "buyer"), ("x-user-id", "42")];
+    Edits { remove: vec![], set: set.map(|(name, value)| (name.to_owned(), value.to_owned())).to_vec() }
+}
+
+fn denial(step: &Step) -> Denial {
+    match step {
+        Step::Refuse(refusal) => refusal.denial,
+        other => panic!("expected a refusal, not {other:?}"),
+    }
+}
+
+fn outcomes(released: &Released) -> Vec<(u32, &'static str)> {
+    let outcome = |release: &Release| match release {
+        Release::Resume(_) => "resumed",
+        Release::Refuse(refusal) => refusal.denial.code(),
+    };
+    released.streams.iter().map(|(stream, release)| (*stream, outcome(release))).collect()
+}
+
+#[test]
+fn a_good_token_is_asked_about_once_and_then_admitted_from_memory() {
+    let mut story = Story::new(json!({}));
+    let step = story.get(1, 0, &token());
+    let Step::Wait { edits, .. } = &step else { panic!("{step:?}") };
+    assert_eq!(*edits, identity());
+    let call = story.sent(step);
+    assert_eq!(outcomes(&story.answer(call, 3, Some(CheckVerdict::Active))), [(1, "resumed")]);
+    let Step::Admit(permit) = story.get(2, 10, &token()) else { panic!("not admitted") };
+    assert_eq!((permit.reason, permit.edits), (Reason::Active, identity()));
+    assert_eq!(story.signatures, 1);
+    assert_eq!(story.counted(Metric::Admitted), 2);
+}
+
+#[test]
+fn a_logged_out_token_is_refused_until_it_expires() {
+    let mut story = Story::new(json!({}));
+    let step = story.get(1, 0, &token());
+    let call = story.sent(step);
+    let released = story.answer(call, 3, Some(CheckVerdict::Revoked));
+    assert_eq!(outcomes(&released), [(1, "token_revoked")]);
+    assert_eq!(denial(&story.get(2, 599_000, &token())), Denial::Revoked);
+    assert_eq!(denial(&story.get(3, 605_000, &token())), Denial::Expired);
+}
+
+#[test]
+fn a_logout_is_noticed_when_the_answer_has_grown_stale() {
+    let mut story = Story::new(json!({"max_staleness": "2s"}));
+    let step = story.get(1, 0, &token());
+    let call = story.sent(step);
+    story.answer(call, 3, Some(CheckVerdict::Active));
+    assert!(matches!(story.get(2, 1_999, &token()), Step::Admit(_)));
+    let step = story.get(3, 2_000, &token());
+    let call = story.sent(step);
+    assert_eq!(outcomes(&story.answer(call, 2_003, Some(CheckVerdict::Revoked))), [(3, "token_revoked")]);
+}
+
+#[test]
+fn without_an_answer_the_request_is_refused_with_503() {
+    let mut story = Story::new(json!({}));
+    let step = story.get(1, 0, &token());
+    let call = story.sent(step);
+    assert_eq!(outcomes(&story.answer(call, 500, None)), [(1, "unavailable")]);
+    let question = question(story.get(2, 600, &token()));
+    assert_eq!(outcomes(&story.gate.not_sent(&question)), [(2, "unavailable")]);
+    assert_eq!(story.counted(Metric::UnavailableDenied), 2);
+}
+
+#[test]
+fn without_an_answer_the_request_passes_where_the_operator_wants_that() {
+    let mut story = Story::new(json!({"on_unavailable": "allow"}));
+    let step = story.get(1, 0, &token());
+    let call = story.sent(step);
+    assert_eq!(outcomes(&story.answer(call, 500, None)), [(1, "resumed")]);
+    assert_eq!(story.counted(Metric::UnavailableAllowed), 1);
+}
+
+#[test]
+fn other_spellings_of_one_token_share_its_verdict() {
+    let mut story = Story::new(json!({}));
+    let step = story.get(1, 0, &token());
+    let call = story.sent(step);
+    story.answer(call, 3, Some(CheckVerdict::Revoked));
+    let bare = token();
+    let cookie = format!("access_token={bare}");
+    for headers in [[(":path", "/"), ("authorization", bare.as_str())], [(":path", "/"), ("cookie", cookie.as_str())]] {
+        assert_eq!(denial(&story.arrive(2, 10, &headers)), Denial::Revoked);
+    }
+}
+
+#[test]
+fn requests_without_an_acceptable_token_are_refused_without_a_question() {
+    let mut story = Story::new(json!({}));
+    let tampered = token().replace("eyJ", "eyK");
+    let cases = [
+        (vec![(":path", "/orders")], Denial::Missing),
+        (vec![(":path", "/orders"), ("authorization", "Basic dXNlcjpwYXNz")], Denial::Invalid),
+        (vec![(":path", "/orders"), ("authorization", &tampered)], Denial::Invalid),
+        (vec![(":path", "/orders"), ("authorization", "a.b.c"), ("authorization", "a.b.c")], Denial::Invalid),
+        (vec![(":path", "/news"), ("authorization", &tampered)], Denial::Invalid),
+        (vec![(":path", "/public/../orders")], Denial::Missing),
+    ];
+    for (headers, expected) in cases {
+        assert_eq!(denial(&story.arrive(1, 0, &headers)), expected, "{headers:?}");
+    }
+    let expired = token_with(json!({"iat": NOW - 600, "exp": NOW - 5}));
+    assert_eq!(denial(&story.get(1, 0, &expired)), Denial::Expired);
+}
+
+#[test]
+fn rules_let_pass_what_needs_no_token_and_strip_what_claims_to_be_an_identity() {
+    let mut story = Story::new(json!({}));
+    let forged = [("x-user-id", "1"), ("X_USER-ID", "1"), ("x-role", "admin"), ("x-other", "1")];
+    for (path, reason) in [("/public/logo.png", Reason::Skipped), ("/news", Reason::Anonymous)] {
+        let headers = [&[(":path", path)][..], &forged].concat();
+        let Step::Admit(permit) = story.arrive(1, 0, &headers) else { panic!("not admitted") };
+        let remove = ["x-user-id", "X_USER-ID", "x-role"].map(|name| name.as_bytes().to_vec()).to_vec();
+        assert_eq!((permit.reason, permit.edits), (reason, Edits { remove, set: vec![] }));
+    }
+}
+
+#[test]
+fn a_claim_that_would_break_out_of_its_header_refuses_the_token() {
+    let mut story = Story::new(json!({}));
+    let token = token_with(json!({"role": "a\r\nx-role: admin"}));
+    assert_eq!(denial(&story.get(1, 0, &token)), Denial::Invalid);
+}
+
+#[test]
+fn grpc_is_remembered_while_a_request_waits() {
+    let mut story = Story::new(json!({}));
+    let authorization = format!("Bearer {}", token());
+    let headers =
+        [(":path", "/shop.Orders/List"), ("content-type", "application/grpc+proto"), ("authorization", &authorization)];
+    let step = story.arrive(1, 0, &headers);
+    let call = story.sent(step);
+    let released = story.answer(call, 1, None);
+    let [(1, Release::Refuse(refusal))] = &released.streams[..] else { panic!("{released:?}") };
+    assert!(refusal.grpc);
+}
+
+#[test]
+fn report_only_counts_and_lets_pass() {
+    let mut story = Story::new(json!({"report_only": true}));
+    let Step::Admit(permit) = story.arrive(1, 0, &[(":path", "/orders"), ("x-user-id", "1")]) else {
+        panic!("refused")
+    };
+    assert_eq!(permit.reason, Reason::ReportOnly(Denial::Missing));
+    assert_eq!(permit.edits.remove, [b"x-user-id"]);
+    assert_eq!(story.gate.take_counted(), [Metric::Missing, Metric::ReportOnly]);
+    let step = story.get(2, 0, &token());
+    let call = story.sent(step);
+    assert_eq!(outcomes(&story.answer(call, 1, Some(CheckVerdict::Revoked))), [(2, "resumed")]);
+    let counted: Vec<_> = story.gate.take_counted().into_iter().filter(|metric| *metric == Metric::Revoked).collect();
+    assert_eq!(counted, [Metric::Revoked]);
+}
+
+#[test]
+fn each_waiting_stream_is_released_exactly_once_whatever_happens() {
+    let mut story = Story::new(json!({"max_staleness": "100ms"}));
+    let step = story.get(1, 0, &token());
+    let first = story.sent(step);
+    for stream in 2..=5 {
+        let step = story.get(stream, 50, &token());
+        assert!(matches!(step, Step::Wait { question: None, .. }), "{step:?}");
+    }
+    story.gate.forget(4);
+    let released = story.answer(first, 300, Some(CheckVerdict::Active));
+    assert_eq!(outcomes(&released), [(1, "resumed")]);
+    // The answer is older than max_staleness for those who came after its question: another is asked for them.
+    let question = released.question.unwrap();
+    story.gate.sent(&question, 99);
+    assert_eq!(outcomes(&story.answer(first, 310, Some(CheckVerdict::Active))), []);
+    let released = story.answer(99, 320, Some(CheckVerdict::Revoked));
+    assert_eq!(outcomes(&released), [(2, "token_revoked"), (3, "token_revoked"), (5, "token_revoked")]);
+    assert_eq!(outcomes(&story.answer(99, 330, None)), []);
+}
