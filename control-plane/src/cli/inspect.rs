@@ -1,0 +1,108 @@
+//! `curfew token inspect`: what is in a token, and what this configuration makes of it.
+
+use std::io::{Read, Write};
+use std::time::{Duration, UNIX_EPOCH};
+
+use clap::Args;
+use ct_codecs::{Base64UrlSafeNoPadding, Decoder};
+use curfew_core::{MAX_TOKEN_BYTES, ProvenToken, TokenError, verify_natively};
+use serde_json::Value;
+
+use super::Failure;
+use crate::clock::Clock;
+use crate::config::{Environment, PolicyArgs, Tokens};
+
+pub(super) const EXAMPLES: &str = "\
+Examples:
+  curfew token inspect \"$TOKEN\"
+  curfew token mint --user alice | curfew token inspect -
+
+It exits with 1 if the token is not accepted. Whether it was logged out is not asked: see `curfew sessions`.";
+
+/// The arguments of `curfew token inspect`.
+#[derive(Debug, Args)]
+pub(super) struct InspectArgs {
+    /// The token; - reads it from standard input
+    #[arg(value_name = "TOKEN", default_value = "-")]
+    token: String,
+    #[command(flatten)]
+    policy: PolicyArgs,
+}
+
+pub(super) fn inspect(args: &InspectArgs, environment: &Environment) -> Result<(), Failure> {
+    let text = if args.token == "-" { from_stdin()? } else { args.token.clone() };
+    let tokens = args.policy.resolve(environment)?;
+    let mut stdout = std::io::stdout().lock();
+    let mut parts = text.trim().split('.');
+    for name in ["header", "claims"] {
+        writeln!(stdout, "{name} (unverified)\n{}", part(parts.next()))?;
+    }
+    match judge(&tokens, text.trim()) {
+        Ok(token) => {
+            writeln!(stdout, "{}\naccepted", keys(&token))?;
+            Ok(())
+        }
+        Err(error) => {
+            writeln!(stdout, "not accepted: {error} ({})", error.reason())?;
+            Err(Failure::NotAccepted)
+        }
+    }
+}
+
+fn judge(tokens: &Tokens, text: &str) -> Result<ProvenToken, TokenError> {
+    let token = tokens.policy.prove(text.as_bytes(), verify_natively)?;
+    tokens.policy.check_times(&token.times, Clock::system().now())?;
+    Ok(token)
+}
+
+/// One byte over the limit is enough to be told that the token is too long.
+fn from_stdin() -> std::io::Result<String> {
+    let mut text = String::new();
+    let limit = u64::try_from(MAX_TOKEN_BYTES).unwrap_or(u64::MAX).saturating_add(1);
+    std::io::stdin().take(limit).read_to_string(&mut text)?;
+    Ok(text)
+}
+
+/// A part of a token for people to read, whether or not it would be accepted.
+fn part(encoded: Option<&str>) -> String {
+    let decoded = encoded.and_then(|text| Base64UrlSafeNoPadding::decode_to_vec(text, None).ok());
+    match decoded.and_then(|bytes| serde_json::from_slice::<Value>(&bytes).ok()) {
+        Some(json) => format!("{json:#}"),
+        None => "  not readable".to_owned(),
+    }
+}
+
+fn keys(token: &ProvenToken) -> String {
+    let mut lines = vec![
+        format!("issuer namespace  {:?}", token.issuer),
+        format!("expires           {}", date(token.times.expires_at)),
+        format!("keyspace          {}", token.keyspace),
+    ];
+    let named = token.keys.iter().map(|(kind, key)| format!("{:<18}{key}", format!("{} key", kind.as_str())));
+    lines.extend(named);
+    lines.join("\n")
+}
+
+/// A moment as RFC 3339 has it.
+pub(super) fn date(seconds: i64) -> String {
+    let moment = u64::try_from(seconds).ok().and_then(|seconds| UNIX_EPOCH.checked_add(Duration::from_secs(seconds)));
+    // The formatter ends at the year 9999; what lies beyond is shown as it is.
+    match moment {
+        Some(moment) if seconds < 253_402_300_800 => humantime::format_rfc3339_seconds(moment).to_string(),
+        _ => seconds.to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn dates_are_readable_and_never_fail() {
+        assert_eq!(date(0), "1970-01-01T00:00:00Z");
+        assert_eq!(date(1_700_000_000), "2023-11-14T22:13:20Z");
+        for seconds in [-1, i64::MIN, i64::MAX, 253_402_300_800] {
+            assert_eq!(date(seconds), seconds.to_string());
+        }
+    }
+}

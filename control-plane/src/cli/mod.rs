@@ -1,0 +1,162 @@
+//! The command line: what there is, and how it ends.
+//!
+//! Results go to standard output and everything else to standard error. Exit code 2 means that the settings or the
+//! arguments are wrong, 1 that the command failed.
+
+mod calls;
+mod inspect;
+mod mint;
+
+use std::io::Write;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+use curfew_core::Mistakes;
+
+use crate::client::CallFailure;
+use crate::config::{Environment, MigrateArgs, ServeArgs};
+use crate::serve::{self, ServeFailure};
+use crate::store::{self, OpenFailure};
+use crate::telemetry;
+
+/// Curfew makes logout real: its control plane and the tools around it.
+#[derive(Debug, Parser)]
+#[command(name = "curfew", version, after_help = EXAMPLES)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+const EXAMPLES: &str = "\
+Try it on your own machine, without any configuration:
+  curfew serve
+and in another terminal:
+  TOKEN=$(curfew token mint --user alice)
+  curl -X POST -H \"Authorization: Bearer $TOKEN\" http://127.0.0.1:8080/api/v2/logout";
+
+const SERVE_NOTES: &str = "\
+Without any configuration it starts on this machine only, with a database and generated secrets in ./curfew-data.
+
+Secrets have no flags, because flags show in the list of processes. \
+Set JWT_SECRET, CURFEW_INTERNAL_SECRET and APP_KEY in the environment, or name files that hold them with \
+JWT_SECRET_FILE, CURFEW_INTERNAL_SECRET_FILE and APP_KEY_FILE.
+
+When both listeners answer, it prints their addresses on standard output. The log goes to standard error. \
+SIGTERM and SIGINT finish what has begun and stop it.
+
+Examples:
+  curfew serve
+  JWT_SECRET_FILE=/run/secrets/jwt CURFEW_INTERNAL_SECRET_FILE=/run/secrets/internal \\
+    APP_ID=shop APP_KEY_FILE=/run/secrets/app-key \\
+    curfew serve --public-listen 0.0.0.0:8080 --internal-listen 0.0.0.0:8081";
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run the control plane: the logout endpoints and what the filter asks
+    #[command(after_help = SERVE_NOTES)]
+    Serve(Box<ServeArgs>),
+    /// Bring the database's schema up to date, as `serve` does at its start
+    Migrate(MigrateArgs),
+    /// Make or examine tokens
+    #[command(subcommand)]
+    Token(TokenCommand),
+    /// Log out a token, or a user from everything
+    #[command(after_help = calls::LOGOUT_EXAMPLES)]
+    Logout(calls::LogoutArgs),
+    /// List a user's sessions
+    #[command(after_help = calls::SESSIONS_EXAMPLES)]
+    Sessions(calls::SessionsArgs),
+}
+
+#[derive(Debug, Subcommand)]
+enum TokenCommand {
+    /// Make a token for trying things out, signed with the configured secret
+    #[command(after_help = mint::EXAMPLES)]
+    Mint(Box<mint::MintArgs>),
+    /// Show what is in a token, under which keys it can be revoked, and whether it is accepted
+    #[command(after_help = inspect::EXAMPLES)]
+    Inspect(Box<inspect::InspectArgs>),
+}
+
+/// How a command can fail.
+#[derive(Debug, thiserror::Error)]
+enum Failure {
+    #[error("{0}")]
+    Settings(#[from] Mistakes),
+    #[error("{0}")]
+    Usage(String),
+    #[error("{0}")]
+    Serve(#[from] ServeFailure),
+    #[error("DATABASE_URL: {0}")]
+    Database(#[from] OpenFailure),
+    #[error("{0}")]
+    Call(#[from] CallFailure),
+    #[error("{0}")]
+    Io(#[from] std::io::Error),
+    /// The token is not accepted; the command has said so on standard output.
+    #[error("the token is not accepted")]
+    NotAccepted,
+}
+
+impl Failure {
+    const fn exit_code(&self) -> u8 {
+        match self {
+            Self::Settings(_) | Self::Usage(_) => 2,
+            _ => 1,
+        }
+    }
+}
+
+/// Runs the command that the process was called with.
+pub fn main() -> ExitCode {
+    let cli = Cli::parse();
+    match run(cli.command) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            report(&failure);
+            ExitCode::from(failure.exit_code())
+        }
+    }
+}
+
+fn report(failure: &Failure) {
+    let mut stderr = std::io::stderr().lock();
+    // Where standard error is closed there is nobody to tell.
+    let _ = match failure {
+        Failure::Settings(mistakes) => mistakes.iter().try_for_each(|mistake| writeln!(stderr, "error: {mistake}")),
+        failure => writeln!(stderr, "error: {failure}"),
+    };
+}
+
+fn run(command: Command) -> Result<(), Failure> {
+    let environment = Environment::of_process();
+    match command {
+        Command::Serve(args) => {
+            let config = args.resolve(&environment)?;
+            telemetry::init(&config.log);
+            tokio::runtime::Runtime::new()?.block_on(serve::serve(config))?;
+            Ok(())
+        }
+        Command::Migrate(args) => single_threaded()?.block_on(migrate(&args)),
+        Command::Token(TokenCommand::Mint(args)) => single_threaded()?.block_on(mint::mint(&args, &environment)),
+        Command::Token(TokenCommand::Inspect(args)) => inspect::inspect(&args, &environment),
+        Command::Logout(args) => single_threaded()?.block_on(calls::logout(&args, &environment)),
+        Command::Sessions(args) => single_threaded()?.block_on(calls::sessions(&args, &environment)),
+    }
+}
+
+fn single_threaded() -> std::io::Result<tokio::runtime::Runtime> {
+    tokio::runtime::Builder::new_current_thread().enable_all().build()
+}
+
+async fn migrate(args: &MigrateArgs) -> Result<(), Failure> {
+    let applied = store::migrate(&args.resolve()?).await?;
+    let mut stdout = std::io::stdout().lock();
+    for migration in &applied {
+        writeln!(stdout, "applied {:04} {}", migration.version, migration.description)?;
+    }
+    if applied.is_empty() {
+        writeln!(stdout, "nothing to apply")?;
+    }
+    Ok(())
+}

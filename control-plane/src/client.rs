@@ -1,0 +1,120 @@
+//! The small HTTP client behind the commands that call a running server.
+
+use std::time::Duration;
+
+use axum::body::Bytes;
+use axum::http::header::{AUTHORIZATION, CONTENT_TYPE};
+use axum::http::{HeaderValue, Method, Request, StatusCode, Uri};
+use http_body_util::{BodyExt, Full, Limited};
+use hyper_util::client::legacy::Client;
+use hyper_util::rt::TokioExecutor;
+use serde_json::Value;
+
+/// Longer than the server takes to give up by itself.
+const TIMEOUT: Duration = Duration::from_secs(15);
+
+/// A list of a thousand sessions is well under this, in bytes.
+const MAX_ANSWER: usize = 8 * 1024 * 1024;
+
+/// Why a call has no answer that can be used.
+#[derive(Debug, thiserror::Error)]
+pub enum CallFailure {
+    /// The address is not one of a server.
+    #[error("{0} is not an http:// address of a server")]
+    Address(String),
+    /// A header cannot hold the text.
+    #[error("the credential holds characters that no header can")]
+    Credential,
+    /// Nobody answered.
+    #[error("no answer from {address}: {reason}. Is `curfew serve` running there?")]
+    Unreachable {
+        /// The server's address.
+        address: String,
+        /// What happened.
+        reason: String,
+    },
+    /// The server refused.
+    #[error("{status}: {detail} ({code})")]
+    Refused {
+        /// The HTTP status.
+        status: StatusCode,
+        /// What the server says.
+        detail: String,
+        /// Its stable code.
+        code: String,
+    },
+}
+
+/// One call.
+pub struct Call<'a> {
+    /// The server, such as `http://127.0.0.1:8080`.
+    pub base: &'a str,
+    /// GET or POST.
+    pub method: Method,
+    /// The path and query.
+    pub path: &'a str,
+    /// The bearer credential.
+    pub bearer: Option<&'a str>,
+    /// The JSON body.
+    pub body: Option<Value>,
+}
+
+impl Call<'_> {
+    /// Sends the call and returns the body of a 2xx answer.
+    ///
+    /// # Errors
+    ///
+    /// See [`CallFailure`].
+    pub async fn send(self) -> Result<Value, CallFailure> {
+        let request = self.request()?;
+        let unreachable = |reason: String| CallFailure::Unreachable { address: self.base.to_owned(), reason };
+        let answer = tokio::time::timeout(TIMEOUT, exchange(request))
+            .await
+            .map_err(|_| unreachable("it took too long".to_owned()))?;
+        let (status, body) = answer.map_err(|error| unreachable(innermost(&*error)))?;
+        let body: Value = serde_json::from_slice(&body).unwrap_or_default();
+        if status.is_success() { Ok(body) } else { Err(refused(status, &body)) }
+    }
+
+    fn request(&self) -> Result<Request<Full<Bytes>>, CallFailure> {
+        let address = || CallFailure::Address(self.base.to_owned());
+        let uri: Uri = format!("{}{}", self.base.trim_end_matches('/'), self.path).parse().map_err(|_| address())?;
+        if uri.scheme_str() != Some("http") || uri.authority().is_none() {
+            return Err(address());
+        }
+        let body = self.body.as_ref().map(Value::to_string).unwrap_or_default();
+        let mut request = Request::new(Full::new(Bytes::from(body)));
+        *request.method_mut() = self.method.clone();
+        *request.uri_mut() = uri;
+        if self.body.is_some() {
+            request.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        }
+        if let Some(bearer) = self.bearer {
+            let mut value = HeaderValue::try_from(format!("Bearer {bearer}")).map_err(|_| CallFailure::Credential)?;
+            value.set_sensitive(true);
+            request.headers_mut().insert(AUTHORIZATION, value);
+        }
+        Ok(request)
+    }
+}
+
+type AnyError = Box<dyn std::error::Error + Send + Sync>;
+
+async fn exchange(request: Request<Full<Bytes>>) -> Result<(StatusCode, Bytes), AnyError> {
+    let client = Client::builder(TokioExecutor::new()).build_http();
+    let response = client.request(request).await?;
+    let status = response.status();
+    let body = Limited::new(response.into_body(), MAX_ANSWER).collect().await?;
+    Ok((status, body.to_bytes()))
+}
+
+/// The last cause: "connection refused" says more than "client error".
+fn innermost(error: &(dyn std::error::Error + 'static)) -> String {
+    let last = std::iter::successors(Some(error), |error| error.source()).last();
+    last.unwrap_or(error).to_string()
+}
+
+fn refused(status: StatusCode, body: &Value) -> CallFailure {
+    let text = |name: &str| body.get(name).and_then(Value::as_str).unwrap_or("no reason given").to_owned();
+    CallFailure::Refused { status, detail: text("detail"), code: text("code") }
+}

@@ -1,0 +1,88 @@
+//! Who may call what: the internal secret and the application's credentials.
+
+use std::path::PathBuf;
+
+use clap::Args;
+use curfew_core::Mistakes;
+
+use super::environment::Environment;
+use super::generated::Generated;
+use crate::secret::{AppCredentials, Secret};
+
+/// Shorter ones can be guessed: the internal listener tells who is logged in where.
+const MIN_INTERNAL_SECRET: usize = 16;
+
+/// Files with secrets of callers. The secrets themselves are environment variables without a flag.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Callers")]
+pub struct AccessArgs {
+    /// File with the secret of the internal listener (CURFEW_INTERNAL_SECRET holds the secret itself)
+    #[arg(long, env = "CURFEW_INTERNAL_SECRET_FILE", value_name = "FILE", hide_env_values = true)]
+    internal_secret_file: Option<PathBuf>,
+    /// Name of the application that may call lgt-all
+    #[arg(long, env = "APP_ID", value_name = "ID", hide_env_values = true)]
+    app_id: Option<String>,
+    /// File with that application's key (APP_KEY holds the key itself)
+    #[arg(long, env = "APP_KEY_FILE", value_name = "FILE", hide_env_values = true)]
+    app_key_file: Option<PathBuf>,
+}
+
+/// What was configured of it.
+pub(super) struct Access {
+    internal_secret: Option<Secret>,
+    app: Option<AppCredentials>,
+    /// Whether something of the application was given, right or wrong.
+    app_given: bool,
+    internal_secret_given: bool,
+}
+
+impl AccessArgs {
+    pub(super) fn resolve(&self, environment: &Environment, mistakes: &mut Mistakes) -> Access {
+        const INTERNAL: &str = "CURFEW_INTERNAL_SECRET";
+        let file = self.internal_secret_file.as_deref();
+        let internal_secret = environment.secret(INTERNAL, file, mistakes);
+        if internal_secret.as_ref().is_some_and(|secret| secret.reveal().len() < MIN_INTERNAL_SECRET) {
+            mistakes.add(INTERNAL, format!("must have at least {MIN_INTERNAL_SECRET} bytes"));
+        }
+        let key_file = self.app_key_file.as_deref();
+        let key_given = environment.get("APP_KEY").is_some() || key_file.is_some();
+        let key = environment.secret("APP_KEY", key_file, mistakes);
+        if self.app_id.as_deref() == Some("") {
+            mistakes.add("APP_ID", "is set, but empty");
+        }
+        match (&self.app_id, key_given) {
+            (Some(_), false) => mistakes.add("APP_KEY", "must be set, because APP_ID is"),
+            (None, true) => mistakes.add("APP_ID", "must be set, because APP_KEY is"),
+            _ => {}
+        }
+        Access {
+            internal_secret_given: environment.get(INTERNAL).is_some() || file.is_some(),
+            internal_secret,
+            app_given: self.app_id.is_some() || key_given,
+            app: self.app_id.as_ref().zip(key).map(|(id, key)| AppCredentials { id: Secret::new(id), key }),
+        }
+    }
+}
+
+impl Access {
+    /// The setting to name if the internal secret is needed and was not given.
+    pub(super) fn missing_internal_secret(&self) -> Option<&'static str> {
+        (!self.internal_secret_given).then_some("CURFEW_INTERNAL_SECRET")
+    }
+
+    /// The setting to name if the application is needed and was not given.
+    pub(super) fn missing_app(&self) -> Option<&'static str> {
+        (!self.app_given).then_some("APP_ID and APP_KEY")
+    }
+
+    pub(super) fn internal_secret(&self, generated: Option<&Generated>) -> Option<Secret> {
+        let made_up = generated.map(|generated| Secret::new(&generated.internal_secret));
+        self.internal_secret.clone().or(made_up)
+    }
+
+    pub(super) fn app(&self, generated: Option<&Generated>) -> Option<AppCredentials> {
+        let made_up =
+            generated.map(|made| AppCredentials { id: Secret::new(&made.app_id), key: Secret::new(&made.app_key) });
+        self.app.clone().or(made_up)
+    }
+}

@@ -1,0 +1,98 @@
+//! Which database.
+
+use std::path::Path;
+use std::str::FromStr;
+
+use clap::Args;
+use curfew_core::Mistakes;
+use sqlx::sqlite::SqliteConnectOptions;
+
+use super::environment::Environment;
+use super::generated::make_directory;
+
+const NAME: &str = "DATABASE_URL";
+
+/// Which database to use.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Data")]
+pub struct DatabaseArgs {
+    /// The database, sqlite://PATH [default: curfew.db in the data directory]
+    #[arg(long, env = "DATABASE_URL", value_name = "URL", hide_env_values = true)]
+    pub(super) database_url: Option<String>,
+}
+
+impl DatabaseArgs {
+    /// The database; its data directory is made where it is the default.
+    pub(super) fn resolve(&self, data_dir: &Path, mistakes: &mut Mistakes) -> Option<SqliteConnectOptions> {
+        let Some(url) = &self.database_url else {
+            return make_directory(data_dir)
+                .map(|()| SqliteConnectOptions::new().filename(data_dir.join("curfew.db")))
+                .map_err(|problem| mistakes.add("CURFEW_DATA_DIR", problem))
+                .ok();
+        };
+        // The URL may hold a password, so no message quotes it.
+        match url.split_once(':').map(|(scheme, _)| scheme) {
+            Some("sqlite") => {}
+            Some("postgres" | "postgresql" | "mysql" | "mariadb") => {
+                mistakes.add(NAME, "this version stores in SQLite only: sqlite://PATH");
+                return None;
+            }
+            _ => {
+                mistakes.add(NAME, "must be sqlite://PATH");
+                return None;
+            }
+        }
+        if url.contains(":memory:") || url.contains("mode=memory") || url.trim_end_matches('/').ends_with(':') {
+            mistakes.add(NAME, "names no file: a database in memory would forget every logout at the next start");
+            return None;
+        }
+        SqliteConnectOptions::from_str(url).map_err(|error| mistakes.add(NAME, error.to_string())).ok()
+    }
+}
+
+/// Somebody who sets REDIS_URL expects Redis to be used.
+pub(super) fn refuse_redis(environment: &Environment, mistakes: &mut Mistakes) {
+    if environment.get("REDIS_URL").is_some() {
+        mistakes.add("REDIS_URL", "this version uses no Redis: remove the setting");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn resolve(url: &str) -> Result<std::path::PathBuf, String> {
+        let mut mistakes = Mistakes::default();
+        let args = DatabaseArgs { database_url: Some(url.to_owned()) };
+        match args.resolve(Path::new("unused"), &mut mistakes) {
+            Some(options) => Ok(options.get_filename().to_owned()),
+            None => Err(mistakes.to_string()),
+        }
+    }
+
+    #[test]
+    fn a_file_is_taken() {
+        assert_eq!(resolve("sqlite:///var/lib/curfew.db"), Ok("/var/lib/curfew.db".into()));
+        assert_eq!(resolve("sqlite://curfew.db"), Ok("curfew.db".into()));
+    }
+
+    #[test]
+    fn anything_else_is_refused_without_quoting_it() {
+        let only = "DATABASE_URL: this version stores in SQLite only: sqlite://PATH";
+        let memory = "DATABASE_URL: names no file: a database in memory would forget every logout at the next start";
+        let scheme = "DATABASE_URL: must be sqlite://PATH";
+        let wrong = [
+            ("postgres://user:hunter2@db/curfew", only),
+            ("mysql://db/curfew", only),
+            ("sqlite::memory:", memory),
+            ("sqlite://curfew.db?mode=memory", memory),
+            ("sqlite://", memory),
+            ("oracle://db", scheme),
+            ("/var/lib/curfew.db", scheme),
+            ("", scheme),
+        ];
+        for (url, problem) in wrong {
+            assert_eq!(resolve(url), Err(problem.to_owned()), "{url}");
+        }
+    }
+}

@@ -1,0 +1,126 @@
+//! Secrets made up for a first start without configuration, and kept for the next.
+
+use std::fs::{self, DirBuilder, OpenOptions};
+use std::io::{ErrorKind, Write};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::path::Path;
+
+use ct_codecs::{Encoder, Hex};
+use serde::{Deserialize, Serialize};
+
+/// The file's name in the data directory.
+pub const GENERATED_FILE: &str = "secrets.json";
+
+/// The issuer of tokens that are signed with the made-up secret.
+pub(super) const GENERATED_ISSUER: &str = "http://curfew.localhost";
+
+/// 256 bits: as long as the hash that HS256 uses, and beyond guessing.
+const SECRET_BYTES: usize = 32;
+
+/// One made-up value for each secret.
+#[derive(Serialize, Deserialize)]
+pub(super) struct Generated {
+    pub(super) jwt_secret: String,
+    pub(super) internal_secret: String,
+    pub(super) app_id: String,
+    pub(super) app_key: String,
+}
+
+impl Generated {
+    /// What an earlier start has made up, if one has.
+    pub(super) fn load(directory: &Path) -> Result<Option<Self>, String> {
+        let path = directory.join(GENERATED_FILE);
+        let text = match fs::read(&path) {
+            Ok(text) => text,
+            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
+            Err(error) => return Err(format!("{} cannot be read: {error}", path.display())),
+        };
+        // The parser's message could quote a secret.
+        let parsed = serde_json::from_slice(&text);
+        parsed.map(Some).map_err(|_| format!("{} is damaged: restore or remove it", path.display()))
+    }
+
+    /// The same, made up now if there is nothing.
+    pub(super) fn load_or_create(directory: &Path) -> Result<Self, String> {
+        if let Some(found) = Self::load(directory)? {
+            return Ok(found);
+        }
+        make_directory(directory)?;
+        let made = Self::make().map_err(|error| format!("no randomness for secrets: {error}"))?;
+        made.store(directory)?;
+        // Of two servers that start at once, both use what the first one stored.
+        Self::load(directory)?.ok_or_else(|| "the secrets vanished while they were made".to_owned())
+    }
+
+    fn make() -> Result<Self, getrandom::Error> {
+        Ok(Self { jwt_secret: random()?, internal_secret: random()?, app_id: "local".to_owned(), app_key: random()? })
+    }
+
+    /// Stores whole or not at all, for no eyes but the owner's, and never over what is there.
+    fn store(&self, directory: &Path) -> Result<(), String> {
+        let path = directory.join(GENERATED_FILE);
+        let draft = directory.join(format!("{GENERATED_FILE}.{}", std::process::id()));
+        let stored = self.write(&draft).and_then(|()| match fs::hard_link(&draft, &path) {
+            Err(error) if error.kind() != ErrorKind::AlreadyExists => Err(error),
+            _ => Ok(()),
+        });
+        // Whether or not it was linked, the draft has served.
+        let _ = fs::remove_file(&draft);
+        stored.map_err(|error| format!("{} cannot be written: {error}", path.display()))
+    }
+
+    fn write(&self, path: &Path) -> std::io::Result<()> {
+        let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(path)?;
+        file.write_all(&serde_json::to_vec_pretty(self)?)?;
+        file.sync_all()
+    }
+}
+
+/// Makes the data directory for no eyes but the owner's: the database in it says who is logged in where.
+pub(super) fn make_directory(directory: &Path) -> Result<(), String> {
+    DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(directory)
+        .map_err(|error| format!("{} cannot be created: {error}", directory.display()))
+}
+
+fn random() -> Result<String, getrandom::Error> {
+    let mut bytes = [0; SECRET_BYTES];
+    getrandom::fill(&mut bytes)?;
+    // Encoding into a String that grows does not fail.
+    Ok(Hex::encode_to_string(bytes).unwrap_or_default())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt;
+
+    use super::*;
+
+    #[test]
+    fn secrets_are_made_once_and_for_the_owner_only() {
+        let directory = tempfile::tempdir().unwrap();
+        let data = directory.path().join("deep/data");
+        assert!(Generated::load(&data).unwrap().is_none());
+        let first = Generated::load_or_create(&data).unwrap();
+        let second = Generated::load_or_create(&data).unwrap();
+        assert_eq!(first.jwt_secret.len(), 2 * SECRET_BYTES);
+        assert_ne!(first.jwt_secret, first.internal_secret);
+        assert_eq!(first.jwt_secret, second.jwt_secret);
+        let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
+        assert_eq!(mode(&data.join(GENERATED_FILE)), 0o600);
+        assert_eq!(mode(&data), 0o700);
+        assert_eq!(fs::read_dir(&data).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn a_damaged_file_is_refused_without_quoting_it() {
+        let directory = tempfile::tempdir().unwrap();
+        fs::write(directory.path().join(GENERATED_FILE), r#"{"jwt_secret": hunter2"#).unwrap();
+        let Err(problem) = Generated::load_or_create(directory.path()) else {
+            panic!("accepted");
+        };
+        assert!(problem.ends_with("is damaged: restore or remove it"), "{problem}");
+    }
+}

@@ -1,0 +1,189 @@
+//! Configuration: from flags and environment to values that cannot be wrong.
+//!
+//! Every mistake is collected and named by its setting, so an operator mends them in one go. Secrets come from the
+//! environment or from files and never from flags: a flag shows in the list of processes.
+
+mod access;
+mod commands;
+mod database;
+mod environment;
+mod generated;
+mod listen;
+mod log;
+mod signer;
+mod tokens;
+
+use std::net::IpAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::Args;
+use curfew_core::{Mistakes, Policy};
+use sqlx::sqlite::SqliteConnectOptions;
+
+use crate::secret::{AppCredentials, Secret};
+use crate::store::retention::Retention;
+
+pub use access::AccessArgs;
+pub use commands::{ClientArgs, MigrateArgs, PolicyArgs};
+pub use database::DatabaseArgs;
+pub use environment::Environment;
+pub use generated::GENERATED_FILE;
+pub use listen::{Listen, ListenArgs};
+pub use log::{LogArgs, LogFormat, LogSettings};
+pub use signer::{Signer, SigningSecret};
+pub use tokens::{TokenArgs, Tokens};
+
+use generated::Generated;
+
+/// Where the data directory is, and with it the generated secrets.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Data")]
+pub struct DataArgs {
+    /// Directory of the embedded database and of generated secrets
+    #[arg(long, env = "CURFEW_DATA_DIR", value_name = "DIR", default_value = "./curfew-data", hide_env_values = true)]
+    pub data_dir: PathBuf,
+}
+
+/// How the server behaves in time.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Operation")]
+pub struct OperationArgs {
+    /// How often expired rows are removed
+    #[arg(long, env = "CURFEW_PURGE_INTERVAL", value_name = "DURATION", default_value = "60s", hide_env_values = true)]
+    pub purge_interval: String,
+    /// How long a request's body may take to arrive
+    #[arg(
+        long,
+        env = "CURFEW_REQUEST_TIMEOUT",
+        value_name = "DURATION",
+        default_value = "10s",
+        hide_env_values = true
+    )]
+    pub request_timeout: String,
+}
+
+/// The settings of `curfew serve`.
+#[derive(Debug, Args)]
+pub struct ServeArgs {
+    #[command(flatten)]
+    listen: ListenArgs,
+    #[command(flatten)]
+    data: DataArgs,
+    #[command(flatten)]
+    database: DatabaseArgs,
+    #[command(flatten)]
+    tokens: TokenArgs,
+    #[command(flatten)]
+    access: AccessArgs,
+    #[command(flatten)]
+    operation: OperationArgs,
+    #[command(flatten)]
+    log: LogArgs,
+}
+
+/// The resolved settings of `curfew serve`.
+#[derive(Debug)]
+pub struct Config {
+    /// The two addresses.
+    pub listen: Listen,
+    /// The database.
+    pub database: SqliteConnectOptions,
+    /// Which tokens are accepted.
+    pub policy: Policy,
+    /// How long things are kept.
+    pub retention: Retention,
+    /// What callers of the internal listener must know.
+    pub internal_secret: Secret,
+    /// What callers of `lgt-all` must know.
+    pub app: AppCredentials,
+    /// How often expired rows are removed.
+    pub purge_interval: Duration,
+    /// How long a request may take.
+    pub request_timeout: Duration,
+    /// What is logged, and how.
+    pub log: LogSettings,
+    /// The file whose generated secrets are in use, if any are.
+    pub generated: Option<PathBuf>,
+}
+
+impl ServeArgs {
+    /// Resolves the settings. Makes the data directory and the secrets in it where they are needed, though only if
+    /// nothing is wrong with the rest.
+    ///
+    /// # Errors
+    ///
+    /// Everything that is wrong, by the name of its setting.
+    pub fn resolve(&self, environment: &Environment) -> Result<Config, Mistakes> {
+        let mut mistakes = Mistakes::default();
+        database::refuse_redis(environment, &mut mistakes);
+        let listen = self.listen.resolve(&mut mistakes);
+        let log = self.log.resolve(&mut mistakes);
+        let purge_interval = duration("CURFEW_PURGE_INTERVAL", &self.operation.purge_interval, &mut mistakes);
+        let request_timeout = duration("CURFEW_REQUEST_TIMEOUT", &self.operation.request_timeout, &mut mistakes);
+        let database = self.database.resolve(&self.data.data_dir, &mut mistakes);
+        let keys = self.tokens.keys(environment, &mut mistakes);
+        let access = self.access.resolve(environment, &mut mistakes);
+
+        let missing = [keys.missing(), access.missing_internal_secret(), access.missing_app()];
+        let generated = match missing.into_iter().flatten().collect::<Vec<_>>().as_slice() {
+            [] => None,
+            missing => self.generated(missing, listen, &mut mistakes),
+        };
+        let tokens = self.tokens.resolve(keys, generated.as_ref(), &mut mistakes);
+        let internal_secret = access.internal_secret(generated.as_ref());
+        let app = access.app(generated.as_ref());
+        match (listen, log, purge_interval, request_timeout, database, tokens, internal_secret, app) {
+            (
+                Some(listen),
+                Some(log),
+                Some(purge_interval),
+                Some(request_timeout),
+                Some(database),
+                Some(tokens),
+                Some(internal_secret),
+                Some(app),
+            ) if mistakes.is_empty() => Ok(Config {
+                listen,
+                database,
+                retention: tokens.retention(),
+                policy: tokens.policy,
+                internal_secret,
+                app,
+                purge_interval,
+                request_timeout,
+                log,
+                generated: generated.map(|_| self.data.data_dir.join(GENERATED_FILE)),
+            }),
+            _ => Err(mistakes),
+        }
+    }
+
+    /// Secrets for what was not configured: made once, and only for a machine of one's own.
+    fn generated(&self, missing: &[&str], listen: Option<Listen>, mistakes: &mut Mistakes) -> Option<Generated> {
+        if let Some(open) = listen.and_then(Listen::beyond_loopback) {
+            for name in missing {
+                mistakes.add(*name, format!("must be set, because {open} is not a loopback address"));
+            }
+        }
+        if !mistakes.is_empty() {
+            return None;
+        }
+        Generated::load_or_create(&self.data.data_dir).map_err(|problem| mistakes.add("CURFEW_DATA_DIR", problem)).ok()
+    }
+}
+
+/// A duration such as `5s` that is longer than nothing.
+fn duration(name: &str, text: &str, mistakes: &mut Mistakes) -> Option<Duration> {
+    match humantime::parse_duration(text) {
+        Ok(duration) if !duration.is_zero() => Some(duration),
+        _ => {
+            mistakes.add(name, r#"must be a duration over zero, such as "500ms", "5s" or "30d""#);
+            None
+        }
+    }
+}
+
+fn is_loopback(address: IpAddr) -> bool {
+    address.to_canonical().is_loopback()
+}

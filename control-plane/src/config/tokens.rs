@@ -1,0 +1,235 @@
+//! Which tokens are accepted, and what this process may sign itself.
+//!
+//! The settings become the very document that the filter's configuration holds, so both sides read it with the same
+//! code and refuse the same mistakes.
+
+use std::path::PathBuf;
+
+use clap::Args;
+use curfew_core::{Mistake, Mistakes, Policy};
+use serde_json::{Map, Value, json};
+
+use super::environment::{Environment, read};
+use super::generated::{GENERATED_ISSUER, Generated};
+use super::signer::{Signer, signers};
+use crate::secret::Secret;
+use crate::store::retention::Retention;
+
+/// Which tokens to accept.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Tokens")]
+pub struct TokenArgs {
+    /// File with the secret that tokens are signed with (JWT_SECRET holds the secret itself)
+    #[arg(long, env = "JWT_SECRET_FILE", value_name = "FILE", hide_env_values = true)]
+    jwt_secret_file: Option<PathBuf>,
+    /// File with the public keys that verify tokens, a JWK Set
+    #[arg(long, env = "JWKS_FILE", value_name = "FILE", hide_env_values = true)]
+    jwks_file: Option<PathBuf>,
+    /// What `iss` must be [default: anything]
+    #[arg(long = "token-issuer", env = "CURFEW_ISSUER", value_name = "ISS", hide_env_values = true)]
+    token_issuer: Option<String>,
+    /// One of these must be in `aud`, with commas between them [default: anything]
+    #[arg(long = "token-audiences", env = "CURFEW_AUDIENCES", value_name = "AUD,...", hide_env_values = true)]
+    token_audiences: Option<String>,
+    /// The algorithm of the secret, or of keys that name none [default: HS256 for a secret]
+    #[arg(long = "token-algorithm", env = "CURFEW_ALGORITHM", value_name = "ALG", hide_env_values = true)]
+    token_algorithm: Option<String>,
+    /// File with several issuers: the JSON list "issuers" of the filter's configuration
+    #[arg(long, env = "CURFEW_ISSUERS_FILE", value_name = "FILE", hide_env_values = true)]
+    issuers_file: Option<PathBuf>,
+    /// The claim that names the user
+    #[arg(long, env = "CURFEW_USER_CLAIM", value_name = "CLAIM", default_value = "sub", hide_env_values = true)]
+    user_claim: String,
+    /// The claim that a logout of all devices compares with its own time: iat or auth_time
+    #[arg(long, env = "CURFEW_ISSUED_AT_CLAIM", value_name = "CLAIM", default_value = "iat", hide_env_values = true)]
+    issued_at_claim: String,
+    /// The accepted values of `typ`, with commas between them
+    #[arg(
+        long,
+        env = "CURFEW_TOKEN_TYPES",
+        value_name = "TYP,...",
+        default_value = "JWT,at+jwt",
+        hide_env_values = true
+    )]
+    token_types: String,
+    /// Accept tokens without `exp`: true or false
+    #[arg(
+        long,
+        env = "CURFEW_ALLOW_MISSING_EXP",
+        value_name = "BOOL",
+        default_value = "false",
+        hide_env_values = true
+    )]
+    allow_missing_exp: String,
+    /// How far clocks may differ
+    #[arg(long, env = "CURFEW_CLOCK_SKEW", value_name = "DURATION", default_value = "5s", hide_env_values = true)]
+    clock_skew: String,
+    /// The longest life a token may have
+    #[arg(long, env = "CURFEW_MAX_TOKEN_TTL", value_name = "DURATION", default_value = "30d", hide_env_values = true)]
+    max_token_ttl: String,
+}
+
+/// Where the keys come from.
+pub(super) enum Keys {
+    /// A list of issuers from a file.
+    Issuers(Value),
+    /// One issuer with a secret.
+    Secret(Secret),
+    /// One issuer with a JWK Set.
+    Jwks(Value),
+    /// Nothing was configured.
+    Missing,
+    /// What was configured is wrong and has been noted.
+    Wrong,
+}
+
+impl Keys {
+    /// The setting to name if keys are needed.
+    pub(super) fn missing(&self) -> Option<&'static str> {
+        matches!(self, Self::Missing).then_some("JWT_SECRET")
+    }
+}
+
+/// The resolved settings.
+#[derive(Debug)]
+pub struct Tokens {
+    /// Which tokens are accepted.
+    pub policy: Policy,
+    /// The issuers whose tokens this process can make, in the order of the configuration.
+    pub signers: Vec<Signer>,
+    /// The claim that names the user.
+    pub user_claim: String,
+    /// The claim that cutoffs are compared with.
+    pub issued_at_claim: String,
+}
+
+impl Tokens {
+    /// How long things are kept for such tokens.
+    pub fn retention(&self) -> Retention {
+        Retention { clock_skew: self.policy.clock_skew(), max_token_ttl: self.policy.max_token_ttl() }
+    }
+}
+
+impl TokenArgs {
+    /// Finds out where the keys come from: one place, or none.
+    pub(super) fn keys(&self, environment: &Environment, mistakes: &mut Mistakes) -> Keys {
+        let secret_given = environment.get("JWT_SECRET").is_some() || self.jwt_secret_file.is_some();
+        let given = [
+            ("JWT_SECRET", secret_given),
+            ("JWKS_FILE", self.jwks_file.is_some()),
+            ("CURFEW_ISSUERS_FILE", self.issuers_file.is_some()),
+        ];
+        let given: Vec<_> = given.iter().filter(|(_, given)| *given).map(|(name, _)| *name).collect();
+        match given.as_slice() {
+            [] => return Keys::Missing,
+            [_] => {}
+            [first, others @ ..] => {
+                mistakes.add(*first, format!("is set, and so is {}: set one of them", others.join(" and ")));
+                return Keys::Wrong;
+            }
+        }
+        if self.issuers_file.is_some() {
+            self.refuse_single_issuer_settings(mistakes);
+        }
+        let json = |name: &str, path: &Option<PathBuf>, mistakes: &mut Mistakes| {
+            let text = read(name, path.as_deref()?, mistakes)?;
+            // The parser's message could quote a secret.
+            serde_json::from_str(&text).map_err(|_| mistakes.add(name, "the file does not hold JSON")).ok()
+        };
+        let secret = environment.secret("JWT_SECRET", self.jwt_secret_file.as_deref(), mistakes).map(Keys::Secret);
+        secret
+            .or_else(|| json("JWKS_FILE", &self.jwks_file, mistakes).map(Keys::Jwks))
+            .or_else(|| json("CURFEW_ISSUERS_FILE", &self.issuers_file, mistakes).map(Keys::Issuers))
+            .unwrap_or(Keys::Wrong)
+    }
+
+    /// They describe one issuer, and the file describes all: which would win?
+    fn refuse_single_issuer_settings(&self, mistakes: &mut Mistakes) {
+        let single = [
+            ("CURFEW_ISSUER", &self.token_issuer),
+            ("CURFEW_AUDIENCES", &self.token_audiences),
+            ("CURFEW_ALGORITHM", &self.token_algorithm),
+        ];
+        for (name, value) in single {
+            if value.is_some() {
+                mistakes.add(name, "is set, and so is CURFEW_ISSUERS_FILE, which has it for each issuer");
+            }
+        }
+    }
+
+    /// Reads the policy from the settings, with the made-up secret where no keys are configured.
+    pub(super) fn resolve(&self, keys: Keys, generated: Option<&Generated>, mistakes: &mut Mistakes) -> Option<Tokens> {
+        let from_file = matches!(keys, Keys::Issuers(_));
+        let issuers = match keys {
+            Keys::Issuers(issuers) => issuers,
+            Keys::Secret(secret) => self.one_issuer("secret", secret.reveal().into(), None),
+            Keys::Jwks(jwks) => self.one_issuer("jwks", jwks, None),
+            Keys::Missing => self.one_issuer("secret", generated?.jwt_secret.as_str().into(), Some(GENERATED_ISSUER)),
+            // The other settings are judged all the same, with a key that nobody uses.
+            Keys::Wrong => json!([{"secret": "0".repeat(64)}]),
+        };
+        let allow_missing_exp = match self.allow_missing_exp.as_str() {
+            "true" => true.into(),
+            "false" => false.into(),
+            other => Value::from(other),
+        };
+        let document = json!({
+            "issuers": issuers,
+            "user_claim": self.user_claim,
+            "issued_at_claim": self.issued_at_claim,
+            "token_types": list(&self.token_types),
+            "allow_missing_exp": allow_missing_exp,
+            "clock_skew": self.clock_skew,
+            "max_token_ttl": self.max_token_ttl,
+        });
+        match Policy::from_document(&document) {
+            Ok(policy) => Some(Tokens {
+                policy,
+                signers: signers(&document),
+                user_claim: self.user_claim.clone(),
+                issued_at_claim: self.issued_at_claim.clone(),
+            }),
+            Err(found) => {
+                for mistake in found.iter() {
+                    let (name, problem) = by_setting(mistake, from_file);
+                    mistakes.add(name, problem);
+                }
+                None
+            }
+        }
+    }
+
+    fn one_issuer(&self, keys: &str, value: Value, default_issuer: Option<&str>) -> Value {
+        let mut issuer = Map::new();
+        issuer.insert(keys.to_owned(), value);
+        if let Some(name) = self.token_issuer.as_deref().or(default_issuer) {
+            issuer.insert("issuer".to_owned(), name.into());
+        }
+        if let Some(audiences) = &self.token_audiences {
+            issuer.insert("audiences".to_owned(), list(audiences).into());
+        }
+        if let Some(algorithm) = &self.token_algorithm {
+            issuer.insert("algorithm".to_owned(), algorithm.as_str().into());
+        }
+        json!([issuer])
+    }
+}
+
+fn list(text: &str) -> Vec<&str> {
+    text.split(',').map(str::trim).collect()
+}
+
+/// Names a mistake in the document by the setting that the document's field came from.
+fn by_setting(mistake: &Mistake, from_file: bool) -> (String, String) {
+    let (field, problem) = (mistake.field.as_str(), mistake.problem.as_str());
+    if from_file && field.starts_with("issuers") {
+        return ("CURFEW_ISSUERS_FILE".to_owned(), format!("{field}: {problem}"));
+    }
+    match field.strip_prefix("issuers[0].") {
+        Some("secret") => ("JWT_SECRET".to_owned(), problem.to_owned()),
+        Some("jwks") => ("JWKS_FILE".to_owned(), problem.to_owned()),
+        Some(part) if part.starts_with("jwks.") => ("JWKS_FILE".to_owned(), format!("{part}: {problem}")),
+        Some(part) => (format!("CURFEW_{}", part.to_uppercase()), problem.to_owned()),
+        None => (format!("CURFEW_{}", field.to_uppercase()), problem.to_owned()),
+    }
+}

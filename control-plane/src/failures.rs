@@ -1,0 +1,71 @@
+//! Refused logouts, summed up for the log: a flood of them is one line in ten seconds and not a flood of lines.
+//!
+//! The counts by code are in the metrics as well; the line is for those who read logs. It names no token, user or
+//! address.
+
+use std::collections::BTreeMap;
+use std::fmt::Write;
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use tracing::warn;
+
+use crate::stop::Stop;
+
+/// How often there may be a line.
+pub const INTERVAL: Duration = Duration::from_secs(10);
+
+/// The refusals since the last line, by code.
+#[derive(Debug, Default)]
+pub struct FailedLogouts(Mutex<BTreeMap<&'static str, u64>>);
+
+impl FailedLogouts {
+    /// Counts one refusal.
+    pub fn record(&self, code: &'static str) {
+        let mut counts = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let count = counts.entry(code).or_default();
+        *count = count.saturating_add(1);
+    }
+
+    /// What has been counted since the last call, such as `token_expired=2 token_invalid=40`; nothing if nothing was.
+    pub fn take(&self) -> Option<String> {
+        let counts = std::mem::take(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner));
+        let mut line = String::new();
+        for (code, count) in counts {
+            let separator = if line.is_empty() { "" } else { " " };
+            // Writing to a String does not fail.
+            let _ = write!(line, "{separator}{code}={count}");
+        }
+        (!line.is_empty()).then_some(line)
+    }
+
+    /// Writes the line every [`INTERVAL`] until it is told to stop, and a last one then.
+    pub async fn report(&self, mut stop: Stop) {
+        loop {
+            let stopped = tokio::time::timeout(INTERVAL, stop.requested()).await;
+            if let Some(by_code) = self.take() {
+                warn!(by_code, "failed logouts");
+            }
+            if stopped.is_ok() {
+                return;
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_flood_is_one_line_and_then_the_count_starts_again() {
+        let failures = FailedLogouts::default();
+        assert_eq!(failures.take(), None);
+        for _ in 0..40 {
+            failures.record("token_invalid");
+        }
+        failures.record("token_expired");
+        assert_eq!(failures.take().as_deref(), Some("token_expired=1 token_invalid=40"));
+        assert_eq!(failures.take(), None);
+    }
+}

@@ -1,0 +1,207 @@
+//! Everything that a client can be told when it does not get what it asked for.
+//!
+//! Each variant has one status and one stable code. The text is short and public; causes go to the log where they
+//! occur.
+
+use std::borrow::Cow;
+
+use axum::http::header::{CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
+use axum::http::{HeaderValue, StatusCode};
+use axum::response::{IntoResponse, Response};
+use curfew_core::{CredentialError, Denial, Problem, TokenError};
+
+use crate::store::ReadFailure;
+use crate::store::command::Unavailable;
+
+/// How long a client should wait after a 503, in seconds.
+const RETRY_AFTER_SECONDS: &str = "1";
+
+/// Why a request was refused.
+#[derive(Debug)]
+pub enum ApiError {
+    /// The token is missing or was logged out.
+    Denied(Denial),
+    /// The token is not accepted.
+    Token(TokenError),
+    /// The Authorization header holds something that is not one token.
+    NotOneToken(&'static str),
+    /// The token, or the call of an application, names no user.
+    UserIdMissing,
+    /// The application's credentials are wrong or missing.
+    AppCredentials,
+    /// The internal secret is wrong or missing.
+    InternalSecret,
+    /// The request is not what the endpoint takes.
+    Malformed(String),
+    /// A token in a registration is not accepted.
+    RegisteredToken(usize, TokenError),
+    /// The body is too large.
+    PayloadTooLarge(usize),
+    /// The body is not JSON by its content type.
+    UnsupportedMediaType,
+    /// The body did not arrive in time.
+    RequestTimeout,
+    /// No such path.
+    NotFound,
+    /// No such method on this path.
+    MethodNotAllowed,
+    /// The check's keys were computed by a rule that is not configured here.
+    KeyspaceUnknown,
+    /// A write has no outcome.
+    Write(Unavailable),
+    /// The database could not be read, or not in time.
+    Read,
+    /// A part of the control plane does not work.
+    NotReady(&'static str),
+    /// A handler panicked.
+    Internal,
+}
+
+/// The stable code of a refused request, left with the response for those who count.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Code(pub(super) &'static str);
+
+impl From<TokenError> for ApiError {
+    fn from(error: TokenError) -> Self {
+        Self::Token(error)
+    }
+}
+
+impl From<CredentialError> for ApiError {
+    fn from(error: CredentialError) -> Self {
+        match error {
+            CredentialError::Empty => Self::Denied(Denial::Missing),
+            CredentialError::NotBearer => Self::NotOneToken("The Authorization header is not one bearer token."),
+        }
+    }
+}
+
+impl From<Unavailable> for ApiError {
+    fn from(error: Unavailable) -> Self {
+        Self::Write(error)
+    }
+}
+
+impl From<ReadFailure> for ApiError {
+    fn from(error: ReadFailure) -> Self {
+        // The pool waits and retries by itself; this line is the only trace of what went wrong.
+        tracing::error!(error = ?error, "the database could not be read");
+        Self::Read
+    }
+}
+
+impl ApiError {
+    /// The HTTP status.
+    pub const fn status(&self) -> StatusCode {
+        match self {
+            Self::Denied(Denial::Unavailable) | Self::Write(_) | Self::Read | Self::NotReady(_) => {
+                StatusCode::SERVICE_UNAVAILABLE
+            }
+            Self::Denied(_)
+            | Self::Token(_)
+            | Self::NotOneToken(_)
+            | Self::UserIdMissing
+            | Self::AppCredentials
+            | Self::InternalSecret => StatusCode::UNAUTHORIZED,
+            Self::Malformed(_) | Self::RegisteredToken(..) => StatusCode::BAD_REQUEST,
+            Self::PayloadTooLarge(_) => StatusCode::PAYLOAD_TOO_LARGE,
+            Self::UnsupportedMediaType => StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            Self::RequestTimeout => StatusCode::REQUEST_TIMEOUT,
+            Self::NotFound => StatusCode::NOT_FOUND,
+            Self::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
+            Self::KeyspaceUnknown => StatusCode::CONFLICT,
+            Self::Internal => StatusCode::INTERNAL_SERVER_ERROR,
+        }
+    }
+
+    /// The stable code.
+    pub const fn code(&self) -> &'static str {
+        match self {
+            Self::Denied(denial) => denial.code(),
+            Self::Token(error) | Self::RegisteredToken(_, error) => error.denial().code(),
+            Self::NotOneToken(_) => Denial::Invalid.code(),
+            Self::UserIdMissing => "user_id_missing",
+            Self::AppCredentials | Self::InternalSecret => "credentials_invalid",
+            Self::Malformed(_) => "request_malformed",
+            Self::PayloadTooLarge(_) => "payload_too_large",
+            Self::UnsupportedMediaType => "unsupported_media_type",
+            Self::RequestTimeout => "request_timeout",
+            Self::NotFound => "not_found",
+            Self::MethodNotAllowed => "method_not_allowed",
+            Self::KeyspaceUnknown => "keyspace_unknown",
+            Self::Write(_) | Self::Read | Self::NotReady(_) => "unavailable",
+            Self::Internal => "internal_error",
+        }
+    }
+
+    fn detail(&self) -> Cow<'static, str> {
+        match self {
+            Self::Denied(denial) => denial.detail().into(),
+            Self::Token(error) => error.to_string().into(),
+            Self::RegisteredToken(index, error) => format!("tokens[{index}]: {error}").into(),
+            Self::NotOneToken(detail) | Self::NotReady(detail) => (*detail).into(),
+            Self::Malformed(detail) => detail.clone().into(),
+            Self::PayloadTooLarge(limit) => format!("The body is larger than {limit} bytes.").into(),
+            Self::UserIdMissing => "Missing User ID".into(),
+            Self::AppCredentials => "The application's credentials are wrong or missing.".into(),
+            Self::InternalSecret => "The internal secret is wrong or missing.".into(),
+            Self::UnsupportedMediaType => "Send the body as application/json.".into(),
+            Self::RequestTimeout => "The request's body did not arrive in time.".into(),
+            Self::NotFound => "There is nothing at this path.".into(),
+            Self::MethodNotAllowed => "This path does not take this method.".into(),
+            Self::KeyspaceUnknown => "The keys were computed by a rule that is not configured here: compare the \
+                issuers, user_claim and issued_at_claim of the filter and the control plane."
+                .into(),
+            Self::Write(Unavailable::NotWritten) => {
+                "The request was not carried out and nothing was changed: a token to be logged out is still valid. \
+                 Try again."
+                    .into()
+            }
+            Self::Write(Unavailable::Unconfirmed) => {
+                "The request was not confirmed in time: a token to be logged out may still be valid. Try again.".into()
+            }
+            Self::Read => "The database did not answer. Try again.".into(),
+            Self::Internal => "The request failed for a reason of the server's.".into(),
+        }
+    }
+
+    /// RFC 9110 section 11.6.1: each 401 names a way to authenticate. No `error` where no token was judged.
+    const fn challenge(&self) -> Option<&'static str> {
+        match self {
+            Self::Denied(denial) => denial.challenge(),
+            Self::Token(error) => error.denial().challenge(),
+            Self::NotOneToken(_) => Denial::Invalid.challenge(),
+            Self::UserIdMissing => {
+                Some(r#"Bearer realm="curfew", error="invalid_token", error_description="The token names no user.""#)
+            }
+            Self::AppCredentials => Some(r#"AppKey realm="curfew""#),
+            Self::InternalSecret => Some(r#"Bearer realm="curfew-internal""#),
+            _ => None,
+        }
+    }
+}
+
+impl IntoResponse for ApiError {
+    fn into_response(self) -> Response {
+        let status = self.status();
+        let detail = self.detail();
+        let problem = Problem {
+            kind: "about:blank",
+            title: status.canonical_reason().unwrap_or("Error"),
+            status: status.as_u16(),
+            detail: &detail,
+            code: self.code(),
+        };
+        let mut response = (status, problem.to_json()).into_response();
+        let headers = response.headers_mut();
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static(Problem::CONTENT_TYPE));
+        if let Some(challenge) = self.challenge() {
+            headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static(challenge));
+        }
+        if status == StatusCode::SERVICE_UNAVAILABLE {
+            headers.insert(RETRY_AFTER, HeaderValue::from_static(RETRY_AFTER_SECONDS));
+        }
+        response.extensions_mut().insert(Code(self.code()));
+        response
+    }
+}

@@ -1,0 +1,75 @@
+//! `POST /api/v2/lgt-all`: an application logs a user out of everything.
+
+use std::sync::Arc;
+
+use axum::extract::State;
+use curfew_core::{claim_text, is_identifier};
+use serde_json::{Map, Value};
+
+use super::ApiError;
+use super::extract::Json;
+use super::logout::Done;
+use crate::state::AppState;
+use crate::store::command::{Cause, Subject};
+
+/// The spellings under which existing callers send each member.
+const USER_ID: [&str; 3] = ["user_id", "USER_ID", "userId"];
+const APP_ID: [&str; 3] = ["app_id", "APP_ID", "appId"];
+const APP_KEY: [&str; 3] = ["app_key", "APP_KEY", "appKey"];
+
+/// Everything of the user is dead when this returns 200, and so for a user nobody has heard of: the answer must not
+/// tell who exists, and a cutoff that is recorded early does no harm.
+pub(super) async fn lgt_all(
+    State(state): State<Arc<AppState>>,
+    Json(body): Json<Map<String, Value>>,
+) -> Result<axum::Json<Done>, ApiError> {
+    authenticate(&state, &body)?;
+    let user = user_id(&body)?;
+    let subjects = issuers(&state, &body)?.into_iter().map(|issuer| Subject { issuer, user: user.clone() }).collect();
+    state.store.writer().revoke_user(subjects, Cause::LgtAll).await?;
+    Ok(axum::Json(Done { message: "Successfully Logged Out From All Device." }))
+}
+
+fn authenticate(state: &AppState, body: &Map<String, Value>) -> Result<(), ApiError> {
+    let id = member(body, &APP_ID)?.and_then(Value::as_str).unwrap_or_default();
+    let key = member(body, &APP_KEY)?.and_then(Value::as_str).unwrap_or_default();
+    if state.app.match_both(id.as_bytes(), key.as_bytes()) { Ok(()) } else { Err(ApiError::AppCredentials) }
+}
+
+/// The user by the rules of a token's user claim: a text, or an integer that means its decimal text.
+fn user_id(body: &Map<String, Value>) -> Result<String, ApiError> {
+    let text = match member(body, &USER_ID)? {
+        None | Some(Value::Null) => return Err(ApiError::UserIdMissing),
+        Some(Value::String(text)) if text.is_empty() => return Err(ApiError::UserIdMissing),
+        Some(value @ (Value::String(_) | Value::Number(_))) => claim_text(value),
+        Some(_) => None,
+    };
+    text.filter(|user| is_identifier(user)).ok_or_else(|| {
+        malformed("user_id must be a string of 1 to 256 bytes without control characters, or an integer.")
+    })
+}
+
+/// The issuer that the body names, or all: the caller knows a user, and not always who issues the tokens.
+fn issuers(state: &AppState, body: &Map<String, Value>) -> Result<Vec<String>, ApiError> {
+    let Some(named) = body.get("issuer") else {
+        return Ok(state.policy.issuers().map(str::to_owned).collect());
+    };
+    let known = named.as_str().filter(|named| state.policy.issuers().any(|issuer| issuer == *named));
+    match known {
+        Some(issuer) => Ok(vec![issuer.to_owned()]),
+        None => Err(malformed("issuer is not one of the configured issuers.")),
+    }
+}
+
+/// The member under any of its spellings. Two of them in one body leave open which one is meant.
+fn member<'b>(body: &'b Map<String, Value>, spellings: &[&str]) -> Result<Option<&'b Value>, ApiError> {
+    let mut found = spellings.iter().filter_map(|name| body.get(*name));
+    match (found.next(), found.next()) {
+        (first, None) => Ok(first),
+        (_, Some(_)) => Err(malformed("A member is given in two spellings.")),
+    }
+}
+
+fn malformed(detail: &str) -> ApiError {
+    ApiError::Malformed(detail.to_owned())
+}

@@ -1,0 +1,96 @@
+//! The HTTP side: two routers, thin handlers, one error type.
+//!
+//! Every answer is `Cache-Control: no-store`, every error is `application/problem+json` with a stable code, whatever
+//! went wrong: an unknown path, a body too large, a panic.
+
+mod check;
+mod error;
+mod extract;
+mod layers;
+mod lgt_all;
+mod logout;
+mod operations;
+pub mod server;
+mod sessions;
+mod tokens;
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::extract::DefaultBodyLimit;
+use axum::middleware::{from_fn, from_fn_with_state};
+use axum::routing::{MethodRouter, get, post};
+use tower_http::catch_panic::CatchPanicLayer;
+
+use crate::state::AppState;
+pub use error::ApiError;
+use layers::{AnswerPanic, BodyLimit, Watched};
+pub use tokens::MAX_TOKENS;
+
+/// Where tokens are registered at their issue.
+pub const TOKENS_PATH: &str = "/internal/v1/tokens";
+
+/// The document that describes both listeners.
+pub const OPENAPI: &str = include_str!("openapi.json");
+
+/// Bytes of body that an endpoint takes unless it says otherwise.
+const SMALL_BODY: usize = 16 * 1024;
+
+/// Bytes of body for a registration: a thousand tokens of 8 KiB with their devices.
+const TOKENS_BODY: usize = 10 * 1024 * 1024;
+
+/// What clients reach through Envoy.
+pub fn public_router(state: Arc<AppState>) -> Router {
+    let logout = bounded(&state, SMALL_BODY, post(logout::logout));
+    let logout_all = bounded(&state, SMALL_BODY, post(logout::logout_all_device));
+    let routes = Router::new()
+        .route("/api/v2/logout", watched(&state, "logout", logout))
+        .route("/api/v2/logout-all-device", watched(&state, "logout_all_device", logout_all));
+    finish(routes, state)
+}
+
+/// What the filter, services and operators reach.
+pub fn internal_router(state: Arc<AppState>) -> Router {
+    let secret = from_fn_with_state(Arc::clone(&state), layers::require_internal_secret);
+    let protected = Router::new()
+        .route(curfew_core::wire::CHECK_PATH, bounded(&state, SMALL_BODY, post(check::check)))
+        .route(TOKENS_PATH, bounded(&state, TOKENS_BODY, post(tokens::register)))
+        .route("/internal/v1/users/{id}/sessions", bounded(&state, SMALL_BODY, get(sessions::list)))
+        .route_layer(secret);
+    let lgt_all = bounded(&state, SMALL_BODY, post(lgt_all::lgt_all));
+    let open = Router::new()
+        .route("/api/v2/lgt-all", watched(&state, "lgt_all", lgt_all))
+        .route("/livez", get(operations::livez))
+        .route("/readyz", get(operations::readyz))
+        .route("/metrics", get(operations::metrics))
+        .route("/openapi.json", get(operations::openapi));
+    finish(protected.merge(open), state)
+}
+
+type Routes = MethodRouter<Arc<AppState>>;
+
+/// Reads the body before the handler runs, within a size and a time, and bounds the time for the answer.
+fn bounded(state: &AppState, limit: usize, routes: Routes) -> Routes {
+    let limit = BodyLimit { bytes: limit, time: state.request_timeout };
+    routes.layer(from_fn_with_state(limit, layers::bound))
+}
+
+/// Counts how calls of a logout endpoint end.
+fn watched(state: &Arc<AppState>, endpoint: &'static str, routes: Routes) -> Routes {
+    let watched = Watched { endpoint, state: Arc::clone(state) };
+    routes.layer(from_fn_with_state(watched, layers::watch_logouts))
+}
+
+/// What holds for every answer of a listener, those to unknown paths included.
+fn finish(routes: Router<Arc<AppState>>, state: Arc<AppState>) -> Router {
+    let metrics = Arc::clone(&state.metrics);
+    routes
+        .fallback(async || ApiError::NotFound)
+        .method_not_allowed_fallback(async || ApiError::MethodNotAllowed)
+        // The bodies are bounded by `bounded`; axum's own limit of 2 MB would cut a large registration short.
+        .layer(DefaultBodyLimit::disable())
+        .layer(CatchPanicLayer::custom(AnswerPanic(Arc::clone(&metrics))))
+        .layer(from_fn_with_state(metrics, layers::count_requests))
+        .layer(from_fn(layers::no_store))
+        .with_state(state)
+}

@@ -1,0 +1,63 @@
+//! `POST /internal/v1/tokens`: a login reports the tokens it has issued.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use axum::extract::State;
+use curfew_core::wire::{RegisterAnswer, RegisterRequest, RegisterToken};
+
+use super::ApiError;
+use super::extract::Json;
+use crate::state::AppState;
+use crate::store::command::{Registration, TokenRecord};
+
+/// Tokens in one call.
+pub const MAX_TOKENS: usize = 1000;
+
+/// Bytes of a device's name for itself that are worth keeping; browsers stay under half of it.
+const MAX_USER_AGENT: usize = 512;
+
+pub(super) async fn register(
+    State(state): State<Arc<AppState>>,
+    Json(request): Json<RegisterRequest>,
+) -> Result<axum::Json<RegisterAnswer>, ApiError> {
+    if !(1..=MAX_TOKENS).contains(&request.tokens.len()) {
+        return Err(ApiError::Malformed(format!("tokens must hold 1 to {MAX_TOKENS} tokens.")));
+    }
+    // A thousand signatures take a while: longer than other requests should wait for this thread.
+    let proving = Arc::clone(&state);
+    let proven = tokio::task::spawn_blocking(move || prove_all(&proving, &request.tokens)).await;
+    let registrations = proven.map_err(|_| ApiError::Internal)??;
+    let registered = state.store.writer().register(registrations).await?;
+    state.metrics.tokens_registered.inc_by(registered.new);
+    Ok(axum::Json(RegisterAnswer {
+        registered: usize::try_from(registered.new).unwrap_or(usize::MAX),
+        known: usize::try_from(registered.known).unwrap_or(usize::MAX),
+    }))
+}
+
+/// All or none: the caller mends the one that is named and sends them again.
+fn prove_all(state: &AppState, tokens: &[RegisterToken]) -> Result<Vec<Registration>, ApiError> {
+    tokens.iter().enumerate().map(|(index, token)| prove(state, index, token)).collect()
+}
+
+fn prove(state: &AppState, index: usize, reported: &RegisterToken) -> Result<Registration, ApiError> {
+    let token = state.prove(reported.token.as_bytes()).map_err(|error| ApiError::RegisteredToken(index, error))?;
+    Ok(Registration {
+        token: TokenRecord::from(&token),
+        user_agent: reported.user_agent.as_deref().map(|name| user_agent(index, name)).transpose()?,
+        ip: reported.ip.as_deref().map(|text| ip(index, text)).transpose()?,
+    })
+}
+
+fn user_agent(index: usize, text: &str) -> Result<String, ApiError> {
+    if text.len() > MAX_USER_AGENT || text.chars().any(char::is_control) {
+        let problem = format!("tokens[{index}]: user_agent must be at most {MAX_USER_AGENT} bytes of plain text.");
+        return Err(ApiError::Malformed(problem));
+    }
+    Ok(text.to_owned())
+}
+
+fn ip(index: usize, text: &str) -> Result<IpAddr, ApiError> {
+    text.parse().map_err(|_| ApiError::Malformed(format!("tokens[{index}]: ip is not an IP address.")))
+}

@@ -1,0 +1,20 @@
+//! Curfew's control plane: the logout endpoints and the state behind them.
+//!
+//! Two listeners: the public one takes logouts from clients through Envoy, the internal one answers the filter,
+//! services and operators. Both are plain axum routers over one [`state::AppState`], so tests drive them without a
+//! socket. The truth is in SQL ([`store`]); what a token is and when it is revoked is decided by `curfew-core`, the
+//! same code that the filter runs.
+
+pub mod cli;
+pub mod client;
+pub mod clock;
+pub mod config;
+pub mod failures;
+pub mod http;
+pub mod metrics;
+pub mod secret;
+pub mod serve;
+pub mod state;
+pub mod stop;
+pub mod store;
+mod telemetry;

@@ -1,0 +1,86 @@
+//! Secrets: compared in constant time, never printed.
+//!
+//! A secret is compared by its SHA-256 digest, so neither its bytes nor its length show in the time a comparison
+//! takes. Where it comes from is the business of [`crate::config`].
+
+use std::fmt;
+
+use hmac_sha256::Hash as Sha256;
+use subtle::{Choice, ConstantTimeEq};
+
+/// A text that must not be seen in a log, an error or an answer.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Secret(String);
+
+impl Secret {
+    /// Takes a secret from configuration.
+    pub fn new(text: impl Into<String>) -> Self {
+        Self(text.into())
+    }
+
+    /// The text itself. Each caller is a place where the secret could leak.
+    pub fn reveal(&self) -> &str {
+        &self.0
+    }
+
+    /// Whether `offered` is this secret.
+    pub fn matches(&self, offered: &[u8]) -> bool {
+        self.compare(offered).into()
+    }
+
+    /// [`Self::matches`] as a value that can be combined with another comparison without a branch.
+    pub fn compare(&self, offered: &[u8]) -> Choice {
+        let (ours, theirs) = (Sha256::hash(self.0.as_bytes()), Sha256::hash(offered));
+        ours.as_slice().ct_eq(theirs.as_slice())
+    }
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("Secret(..)")
+    }
+}
+
+/// The application that may call `lgt-all`: APP_ID and APP_KEY.
+#[derive(Debug, Clone)]
+pub struct AppCredentials {
+    /// APP_ID. Not secret by nature, but compared like one: it is half of the credentials.
+    pub id: Secret,
+    /// APP_KEY.
+    pub key: Secret,
+}
+
+impl AppCredentials {
+    /// Whether both halves are right. Both are always compared, so the time does not tell which one was wrong.
+    pub fn match_both(&self, id: &[u8], key: &[u8]) -> bool {
+        (self.id.compare(id) & self.key.compare(key)).into()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_the_secret_itself_matches() {
+        let secret = Secret::new("correct horse");
+        assert!(secret.matches(b"correct horse"));
+        for wrong in ["", "correct hors", "correct horse ", "Correct horse"] {
+            assert!(!secret.matches(wrong.as_bytes()), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn both_halves_of_the_credentials_must_be_right() {
+        let app = AppCredentials { id: Secret::new("app"), key: Secret::new("key") };
+        assert!(app.match_both(b"app", b"key"));
+        for (id, key) in [("app", "app"), ("key", "key"), ("app", ""), ("", "key")] {
+            assert!(!app.match_both(id.as_bytes(), key.as_bytes()), "{id} {key}");
+        }
+    }
+
+    #[test]
+    fn a_secret_does_not_print_itself() {
+        assert_eq!(format!("{:?}", Secret::new("correct horse")), "Secret(..)");
+    }
+}

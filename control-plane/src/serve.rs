@@ -1,0 +1,169 @@
+//! `curfew serve`: puts the parts together, runs them, and takes them down in the right order.
+
+use std::io::Write;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::net::TcpListener;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::task::JoinHandle;
+use tracing::{info, warn};
+
+use crate::clock::Clock;
+use crate::config::Config;
+use crate::failures::FailedLogouts;
+use crate::http::{internal_router, public_router, server};
+use crate::metrics::Metrics;
+use crate::state::AppState;
+use crate::stop::{self, Stop};
+use crate::store::{self, OpenFailure, Store, purge};
+
+/// How long each of the tasks may take to finish what has begun: the servers' own bound and some spare time.
+const DRAIN: Duration = Duration::from_secs(12);
+
+/// Why the server did not start, or stopped by itself.
+#[derive(Debug, thiserror::Error)]
+pub enum ServeFailure {
+    /// The database cannot be used.
+    #[error("DATABASE_URL: {0}")]
+    Database(#[from] OpenFailure),
+    /// An address cannot be listened on.
+    #[error("{setting}: cannot listen on {address}: {source}")]
+    Listen {
+        /// The setting with the address.
+        setting: &'static str,
+        /// The address.
+        address: SocketAddr,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// Signals cannot be received, or the addresses not be printed.
+    #[error("the process cannot be set up: {0}")]
+    Process(#[from] std::io::Error),
+    /// A task ended, which none does by itself.
+    #[error("{0} stopped by itself")]
+    Stopped(&'static str),
+}
+
+/// Runs until SIGTERM or SIGINT.
+///
+/// # Errors
+///
+/// See [`ServeFailure`].
+pub async fn serve(config: Config) -> Result<(), ServeFailure> {
+    let public = bind("CURFEW_PUBLIC_LISTEN", config.listen.public).await?;
+    let internal = bind("CURFEW_INTERNAL_LISTEN", config.listen.internal).await?;
+    for migration in store::migrate(&config.database).await? {
+        info!(version = migration.version, "applied a migration: {}", migration.description);
+    }
+    let addresses = (public.local_addr()?, internal.local_addr()?);
+    tell_settings(&config, addresses);
+
+    let metrics = Arc::new(Metrics::new());
+    let clock = Clock::system();
+    let (store, writer) = Store::open(&config.database, config.retention, clock.clone(), Arc::clone(&metrics));
+    metrics.feed_reaches(store.head().await.map_err(OpenFailure::from)?.seq);
+    let (stop_writer, stop) = stop::channel();
+    let mut writer = tokio::spawn(writer.run(stop));
+
+    let purge_interval = config.purge_interval;
+    let state = Arc::new(state(config, store, clock, metrics));
+    let (stop_servers, stop) = stop::channel();
+    let mut servers = tokio::spawn(run_servers(state, public, internal, purge_interval, stop));
+    print_addresses(addresses)?;
+
+    let ended = tokio::select! {
+        ended = signalled() => ended.map_err(ServeFailure::from),
+        _ = &mut writer => Err(ServeFailure::Stopped("the writer")),
+        _ = &mut servers => Err(ServeFailure::Stopped("a server")),
+    };
+    // The servers first: what they still answer needs the writer.
+    stop_servers.stop();
+    finished(servers).await;
+    stop_writer.stop();
+    finished(writer).await;
+    info!("stopped");
+    ended
+}
+
+/// Both listeners, and what goes on beside them for as long as they run.
+async fn run_servers(
+    state: Arc<AppState>,
+    public: TcpListener,
+    internal: TcpListener,
+    purge_interval: Duration,
+    stop: Stop,
+) {
+    tokio::join!(
+        server::serve(public, public_router(Arc::clone(&state)), stop.clone()),
+        server::serve(internal, internal_router(Arc::clone(&state)), stop.clone()),
+        purge::run(state.store.writer(), &state.metrics, purge_interval, stop.clone()),
+        state.failures.report(stop),
+    );
+}
+
+async fn bind(setting: &'static str, address: SocketAddr) -> Result<TcpListener, ServeFailure> {
+    let bound = TcpListener::bind(address).await;
+    bound.map_err(|source| ServeFailure::Listen { setting, address, source })
+}
+
+fn state(config: Config, store: Store, clock: Clock, metrics: Arc<Metrics>) -> AppState {
+    AppState {
+        policy: config.policy,
+        store,
+        clock,
+        metrics,
+        internal_secret: config.internal_secret,
+        app: config.app,
+        failures: FailedLogouts::default(),
+        request_timeout: config.request_timeout,
+    }
+}
+
+fn tell_settings(config: &Config, (public, internal): (SocketAddr, SocketAddr)) {
+    info!(
+        version = env!("CARGO_PKG_VERSION"),
+        %public,
+        %internal,
+        database = %config.database.get_filename().display(),
+        issuers = config.policy.issuers().count(),
+        clock_skew_seconds = config.retention.clock_skew,
+        max_token_ttl_seconds = config.retention.max_token_ttl,
+        purge_interval = ?config.purge_interval,
+        request_timeout = ?config.request_timeout,
+        "starting"
+    );
+    if let Some(path) = &config.generated {
+        warn!(
+            "using secrets generated for this machine, from {}: configure JWT_SECRET or JWKS_FILE, \
+             CURFEW_INTERNAL_SECRET, APP_ID and APP_KEY for anything else",
+            path.display()
+        );
+    }
+}
+
+/// The two lines that scripts wait for: from here on both listeners answer.
+fn print_addresses((public, internal): (SocketAddr, SocketAddr)) -> std::io::Result<()> {
+    let mut stdout = std::io::stdout().lock();
+    writeln!(stdout, "public  http://{public}")?;
+    writeln!(stdout, "internal http://{internal}")?;
+    stdout.flush()
+}
+
+async fn signalled() -> std::io::Result<()> {
+    let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+    let name = tokio::select! {
+        _ = terminate.recv() => "SIGTERM",
+        _ = interrupt.recv() => "SIGINT",
+    };
+    info!(signal = name, "stopping: finishing what has begun");
+    Ok(())
+}
+
+/// Waits for a task that was told to stop; one that has failed before has nothing left to wait for.
+async fn finished<T>(task: JoinHandle<T>) {
+    if !task.is_finished() && tokio::time::timeout(DRAIN, task).await.is_err() {
+        warn!("a task did not finish before the process stopped");
+    }
+}

@@ -1,0 +1,104 @@
+//! What the database says about one token, and the verdict that follows from it.
+//!
+//! The same rule answers the filter's check and decides inside the writer's transaction whether a token that asks for
+//! logout is still alive. It is pure; the statement that gathers the evidence is in [`super::sqlite`].
+
+use curfew_core::wire::CheckVerdict;
+use curfew_core::{Coverage, Kind, RevocationKey, TokenKeys, covers};
+
+use super::FeedHead;
+
+/// A stored revocation, as far as a verdict needs it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Entry {
+    pub(crate) kind: Kind,
+    pub(crate) key: RevocationKey,
+    pub(crate) cutoff: i64,
+}
+
+/// Everything that was known about a token at one moment.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Evidence {
+    /// The log's head at that moment.
+    pub(crate) head: FeedHead,
+    /// The revocations found under the token's keys.
+    pub(crate) entries: Vec<Entry>,
+    /// Whether the token is known and not blocked. A logout of all devices blocks every row there is, so an
+    /// unblocked row shows that the token was registered after the last one.
+    pub(crate) registered: bool,
+}
+
+impl Evidence {
+    /// The strongest thing that any entry says. An entry counts only for the slot of its own kind.
+    pub(crate) fn coverage(&self, keys: &TokenKeys, cutoff_time: Option<i64>) -> Coverage {
+        self.entries
+            .iter()
+            .filter(|entry| keys.iter().any(|slot| slot == (entry.kind, entry.key)))
+            .map(|entry| covers(entry.kind, entry.cutoff, cutoff_time))
+            .max()
+            .unwrap_or(Coverage::Clear)
+    }
+
+    /// Whether the token is revoked, with the tie of the cutoff's second resolved.
+    pub(crate) fn verdict(&self, keys: &TokenKeys, cutoff_time: Option<i64>) -> CheckVerdict {
+        match self.coverage(keys, cutoff_time) {
+            Coverage::Clear => CheckVerdict::Active,
+            Coverage::SameSecond if self.registered => CheckVerdict::Active,
+            Coverage::SameSecond | Coverage::Revoked => CheckVerdict::Revoked,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn key(byte: u8) -> RevocationKey {
+        RevocationKey::from_bytes([byte; 16])
+    }
+
+    fn keys() -> TokenKeys {
+        TokenKeys { token: key(1), jti: Some(key(2)), session: None, subject: Some(key(4)) }
+    }
+
+    fn found(entries: &[(Kind, u8, i64)], registered: bool) -> Evidence {
+        let entries = entries.iter().map(|&(kind, byte, cutoff)| Entry { kind, key: key(byte), cutoff });
+        Evidence {
+            head: FeedHead { epoch: crate::store::Epoch::from_bytes([0; 16]), seq: 0 },
+            entries: entries.collect(),
+            registered,
+        }
+    }
+
+    #[test]
+    fn a_token_nobody_revoked_is_active() {
+        assert_eq!(found(&[], false).verdict(&keys(), Some(100)), CheckVerdict::Active);
+    }
+
+    #[test]
+    fn an_entry_under_any_key_of_its_own_kind_revokes() {
+        for entry in [(Kind::Token, 1, 0), (Kind::Jti, 2, 0), (Kind::Subject, 4, 101)] {
+            let verdict = found(&[entry], true).verdict(&keys(), Some(100));
+            assert_eq!(verdict, CheckVerdict::Revoked, "{entry:?}");
+        }
+    }
+
+    #[test]
+    fn an_entry_of_another_kind_says_nothing() {
+        let entries = [(Kind::Jti, 1, 0), (Kind::Token, 4, 0), (Kind::Session, 2, 0)];
+        assert_eq!(found(&entries, false).verdict(&keys(), Some(100)), CheckVerdict::Active);
+    }
+
+    #[test]
+    fn in_the_cutoffs_second_only_a_token_registered_afterwards_is_active() {
+        let tie = [(Kind::Subject, 4, 100)];
+        assert_eq!(found(&tie, true).verdict(&keys(), Some(100)), CheckVerdict::Active);
+        assert_eq!(found(&tie, false).verdict(&keys(), Some(100)), CheckVerdict::Revoked);
+    }
+
+    #[test]
+    fn the_strongest_entry_wins() {
+        let entries = [(Kind::Subject, 4, 50), (Kind::Token, 1, 0)];
+        assert_eq!(found(&entries, true).verdict(&keys(), Some(100)), CheckVerdict::Revoked);
+    }
+}

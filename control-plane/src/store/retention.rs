@@ -1,0 +1,60 @@
+//! How long a revocation and a row about a token must be kept.
+//!
+//! A revocation that is purged while its token still passes somewhere brings a logged-out token back to life. So each
+//! lives until the last moment at which any proxy may accept the token, and a margin over that.
+
+/// The longest time, in seconds, for which a proxy may admit from what it already knows.
+pub const LEASE_SECONDS: i64 = 2;
+
+/// Spare time, in seconds, for clocks that differ by more than the configured skew. A minute of rows costs nothing;
+/// a revocation dropped a second too early is a logged-out token that works.
+pub const MARGIN_SECONDS: i64 = 60;
+
+/// The two settings that decide how long something is kept, in seconds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Retention {
+    /// How far a proxy's clock may be off: a token passes until `exp` and this.
+    pub clock_skew: i64,
+    /// The longest life a token may have; longer ones are refused everywhere.
+    pub max_token_ttl: i64,
+}
+
+impl Retention {
+    /// How long after a token's `exp` its revocation and its row are kept.
+    pub const fn after_expiry(self) -> i64 {
+        self.clock_skew.saturating_add(LEASE_SECONDS).saturating_add(MARGIN_SECONDS)
+    }
+
+    /// When a revocation of the token with this `exp` may be forgotten.
+    pub const fn token_until(self, expires_at: i64) -> i64 {
+        expires_at.saturating_add(self.after_expiry())
+    }
+
+    /// When a revocation of all of a user's tokens issued up to `cutoff` may be forgotten. A token whose `iat` lies
+    /// in the future within the skew is covered by nothing else, hence the skew counts once more.
+    pub const fn subject_until(self, cutoff: i64) -> i64 {
+        self.token_until(cutoff.saturating_add(self.max_token_ttl)).saturating_add(self.clock_skew)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const RETENTION: Retention = Retention { clock_skew: 5, max_token_ttl: 3600 };
+
+    #[test]
+    fn a_token_entry_outlives_the_token_by_skew_lease_and_margin() {
+        assert_eq!(RETENTION.token_until(1_000), 1_000 + 5 + 2 + 60);
+    }
+
+    #[test]
+    fn a_subject_entry_outlives_the_longest_token_it_covers() {
+        assert_eq!(RETENTION.subject_until(1_000), 1_000 + 3600 + 5 + 2 + 60 + 5);
+    }
+
+    #[test]
+    fn times_at_the_end_of_the_range_do_not_wrap() {
+        assert_eq!(RETENTION.token_until(i64::MAX), i64::MAX);
+    }
+}

@@ -1,0 +1,31 @@
+//! Where log lines go: to standard error, as JSON unless a person is looking.
+
+use std::io::{IsTerminal, stderr};
+use std::panic::PanicHookInfo;
+
+use tracing_subscriber::EnvFilter;
+
+use crate::config::{LogFormat, LogSettings};
+
+/// Installs the log for this process, for panics too. A second call changes nothing.
+pub(crate) fn init(settings: &LogSettings) {
+    let terminal = stderr().is_terminal();
+    let lines = tracing_subscriber::fmt()
+        .with_env_filter(EnvFilter::new(&settings.filter))
+        .with_ansi(terminal && std::env::var_os("NO_COLOR").is_none())
+        .with_writer(stderr);
+    let json = match settings.format {
+        LogFormat::Json => true,
+        LogFormat::Text => false,
+        LogFormat::Auto => !terminal,
+    };
+    // Both fail only where a log is installed already.
+    let _ = if json { lines.json().flatten_event(true).try_init() } else { lines.try_init() };
+    std::panic::set_hook(Box::new(log_panic));
+}
+
+/// Says where, in the log's own form. Not what: a panic's message may quote what a client has sent.
+fn log_panic(panic: &PanicHookInfo<'_>) {
+    let location = panic.location().map(ToString::to_string).unwrap_or_default();
+    tracing::error!(location, "a panic");
+}

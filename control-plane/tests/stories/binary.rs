@@ -1,0 +1,180 @@
+//! The real binary, without any configuration.
+
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::TcpStream;
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+use curfew_control_plane::client::Call;
+use serde_json::Value;
+use tempfile::TempDir;
+
+/// A running `curfew serve`, killed when it is dropped.
+struct Server {
+    process: Child,
+    public: String,
+    internal: String,
+}
+
+impl Server {
+    fn start(directory: &Path) -> Self {
+        let mut process = command(directory)
+            .args(["serve", "--public-listen", "127.0.0.1:0", "--internal-listen", "127.0.0.1:0"])
+            .stdout(Stdio::piped())
+            .stderr(std::fs::File::create(directory.join("log")).unwrap())
+            .spawn()
+            .unwrap();
+        let mut lines = BufReader::new(process.stdout.take().unwrap()).lines();
+        let mut address = |name: &str| {
+            let line = lines.next().unwrap().unwrap();
+            line.strip_prefix(name).unwrap_or_else(|| panic!("{line}")).to_owned()
+        };
+        let (public, internal) = (address("public  "), address("internal "));
+        Self { process, public, internal }
+    }
+
+    fn stop(mut self) -> (Option<i32>, Duration) {
+        let asked = std::time::Instant::now();
+        let pid = self.process.id().to_string();
+        assert!(Command::new("kill").args(["-TERM", &pid]).status().unwrap().success());
+        (self.process.wait().unwrap().code(), asked.elapsed())
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
+fn command(directory: &Path) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_curfew"));
+    command.env_clear().current_dir(directory);
+    command
+}
+
+/// Runs a command against the server; returns its exit code, standard output and standard error.
+fn curfew(directory: &Path, server: &Server, arguments: &[&str]) -> (Option<i32>, String, String) {
+    let output = command(directory)
+        .args(arguments)
+        .env("CURFEW_PUBLIC_URL", &server.public)
+        .env("CURFEW_INTERNAL_URL", &server.internal)
+        .output()
+        .unwrap();
+    let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap().trim_end().to_owned();
+    (output.status.code(), text(output.stdout), text(output.stderr))
+}
+
+#[test]
+fn logout_is_played_with_nothing_configured() {
+    let directory = TempDir::new().unwrap();
+    let server = Server::start(directory.path());
+    let run = |arguments: &[&str]| curfew(directory.path(), &server, arguments);
+    let ok = |text: &str| (Some(0), text.to_owned(), String::new());
+
+    let (code, token, _) = run(&["token", "mint", "--user", "alice", "--session", "phone", "--register"]);
+    assert_eq!((code, token.split('.').count()), (Some(0), 3));
+    let (code, shown, _) = run(&["token", "inspect", &token]);
+    assert_eq!(code, Some(0));
+    assert!(shown.contains("\"sid\": \"phone\"") && shown.ends_with("accepted"), "{shown}");
+    let (_, sessions, _) = run(&["sessions", "--user", "alice"]);
+    assert!(sessions.contains("  active  "), "{sessions}");
+
+    assert_eq!(run(&["logout", "--token", &token]), ok("Successfully Logged Out."));
+    let revoked = "error: 401 Unauthorized: The token was logged out. (token_revoked)";
+    assert_eq!(run(&["logout", "--token", &token]), (Some(1), String::new(), revoked.to_owned()));
+    let (_, sessions, _) = run(&["sessions", "--user", "alice", "--json"]);
+    let sessions: Value = serde_json::from_str(&sessions).unwrap();
+    assert_eq!(sessions["sessions"][0]["block_reason"], "logout");
+
+    let (_, other, _) = run(&["token", "mint", "--user", "alice"]);
+    assert_eq!(run(&["logout", "--user", "alice"]), ok("Successfully Logged Out From All Device."));
+    assert_eq!(run(&["logout", "--token", &other]).2, revoked);
+
+    let log = std::fs::read_to_string(directory.path().join("log")).unwrap();
+    for secret in [&token, &other, "alice"] {
+        assert!(!log.contains(secret), "{log}");
+    }
+}
+
+#[tokio::test]
+async fn a_restart_forgets_no_logout_and_a_signal_ends_it_in_order() {
+    let directory = TempDir::new().unwrap();
+    let server = Server::start(directory.path());
+    let (_, token, _) = curfew(directory.path(), &server, &["token", "mint", "--user", "alice"]);
+    curfew(directory.path(), &server, &["logout", "--token", &token]);
+    // An idle connection does not hold the end up.
+    let mut idle = TcpStream::connect(server.public.strip_prefix("http://").unwrap()).unwrap();
+    idle.write_all(b"GET /x HTTP/1.1\r\nhost: x\r\n\r\n").unwrap();
+    let (code, took) = server.stop();
+    assert_eq!(code, Some(0));
+    assert!(took < Duration::from_secs(5), "{took:?}");
+
+    let server = Server::start(directory.path());
+    let call = Call {
+        base: &server.public,
+        method: axum::http::Method::POST,
+        path: "/api/v2/logout",
+        bearer: Some(&token),
+        body: None,
+    };
+    let refused = call.send().await.unwrap_err().to_string();
+    assert_eq!(refused, "401 Unauthorized: The token was logged out. (token_revoked)");
+}
+
+#[test]
+fn a_token_that_is_not_accepted_is_explained() {
+    let directory = TempDir::new().unwrap();
+    let mint = |secret: &str| {
+        let output = command(directory.path())
+            .args(["token", "mint", "--user", "a"])
+            .env("JWT_SECRET", secret)
+            .output()
+            .unwrap();
+        String::from_utf8(output.stdout).unwrap()
+    };
+    let foreign = mint("another secret that has 32 bytes or more");
+    let output = command(directory.path())
+        .args(["token", "inspect", foreign.trim()])
+        .env("JWT_SECRET", "the secret of this server, 32 bytes or more")
+        .output()
+        .unwrap();
+    let shown = String::from_utf8(output.stdout).unwrap();
+    assert!(shown.ends_with("not accepted: The token's signature does not verify. (signature)\n"), "{shown}");
+    assert_eq!(output.status.code(), Some(1));
+}
+
+#[test]
+fn a_server_that_is_not_there_is_named() {
+    let directory = TempDir::new().unwrap();
+    let output = command(directory.path()).args(["logout", "--token", "a.b.c", "--url", "http://127.0.0.1:1"]).output();
+    let output = output.unwrap();
+    let stderr = String::from_utf8(output.stderr).unwrap();
+    assert!(stderr.starts_with("error: no answer from http://127.0.0.1:1: "), "{stderr}");
+    assert_eq!(output.status.code(), Some(1));
+}
+
+#[test]
+fn a_request_that_has_begun_is_finished_after_the_signal() {
+    let directory = TempDir::new().unwrap();
+    let server = Server::start(directory.path());
+    let mut client = TcpStream::connect(server.public.strip_prefix("http://").unwrap()).unwrap();
+    client
+        .write_all(b"POST /api/v2/logout HTTP/1.1\r\nhost: x\r\nconnection: close\r\ncontent-length: 4\r\n\r\nab")
+        .unwrap();
+    // The head must have been read before the signal for the request to have begun.
+    std::thread::sleep(Duration::from_millis(200));
+    let late = std::thread::spawn(move || {
+        std::thread::sleep(Duration::from_millis(300));
+        client.write_all(b"cd").unwrap();
+        let mut answer = String::new();
+        client.read_to_string(&mut answer).unwrap();
+        answer
+    });
+    assert_eq!(server.stop().0, Some(0));
+    let answer = late.join().unwrap();
+    assert!(answer.starts_with("HTTP/1.1 401 Unauthorized\r\n"), "{answer}");
+    assert!(answer.contains("\"code\":\"token_missing\""), "{answer}");
+}

@@ -1,0 +1,110 @@
+//! Paths, methods and bodies that no endpoint takes.
+
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use axum::body::{Body, Bytes, HttpBody};
+use axum::http::Request;
+use hyper::body::Frame;
+use serde_json::json;
+use tower::ServiceExt;
+
+use crate::plane::{Answer, Plane, ask, post, with_secret};
+use crate::tokens::token_of;
+
+#[tokio::test]
+async fn another_method_is_told_which_one_is_taken() {
+    let plane = Plane::start().await;
+    for method in ["GET", "PUT", "DELETE", "OPTIONS", "PATCH"] {
+        let answer = ask(plane.public(), Request::builder().method(method).uri("/api/v2/logout")).await;
+        assert_eq!(
+            answer.whole(),
+            "405\nallow: POST\ncache-control: no-store\ncontent-type: application/problem+json\n\n\
+             {\"type\":\"about:blank\",\"title\":\"Method Not Allowed\",\"status\":405,\
+             \"detail\":\"This path does not take this method.\",\"code\":\"method_not_allowed\"}",
+            "{method}"
+        );
+    }
+    let head = ask(plane.public(), Request::head("/api/v2/logout")).await;
+    assert_eq!(head.status, 405);
+}
+
+#[tokio::test]
+async fn an_unknown_path_is_a_problem_too() {
+    let plane = Plane::start().await;
+    for path in ["/", "/api/v2/logout/", "/api/v2//logout", "/api/v2/lgt-all", "/internal/v1/check", "/metrics", "/%ff"]
+    {
+        assert_eq!(
+            ask(plane.public(), post(path)).await.whole(),
+            "404\ncache-control: no-store\ncontent-type: application/problem+json\n\n\
+             {\"type\":\"about:blank\",\"title\":\"Not Found\",\"status\":404,\
+             \"detail\":\"There is nothing at this path.\",\"code\":\"not_found\"}",
+            "{path}"
+        );
+    }
+    let public_path = ask(plane.internal(), post("/api/v2/logout")).await;
+    assert_eq!(public_path.problem(), (404, "not_found".to_owned()));
+}
+
+#[tokio::test]
+async fn a_logouts_body_is_ignored_though_not_without_bound() {
+    let plane = Plane::start().await;
+    let token = token_of("alice", "1");
+    let request = |body: Body| {
+        let request = post("/api/v2/logout").header("authorization", format!("Bearer {token}"));
+        plane.public().oneshot(request.body(body).unwrap())
+    };
+    let large = Answer::read(request(Body::from(vec![b'x'; 16 * 1024 + 1])).await.unwrap()).await;
+    assert_eq!(large.problem(), (413, "payload_too_large".to_owned()));
+    let announced = post("/api/v2/logout").header("content-length", "10000000");
+    let announced = ask(plane.public(), announced).await;
+    assert_eq!(announced.problem(), (413, "payload_too_large".to_owned()));
+    assert_eq!(plane.rows().await, (0, 0, 0));
+    let ignored = Answer::read(request(Body::from(vec![b'{'; 16 * 1024])).await.unwrap()).await;
+    assert_eq!(ignored.status, 200);
+}
+
+#[tokio::test]
+async fn every_body_is_bounded() {
+    let plane = Plane::start().await;
+    for (path, limit) in
+        [("/api/v2/lgt-all", 16 * 1024), ("/internal/v1/check", 16 * 1024), ("/internal/v1/tokens", 10 * 1024 * 1024)]
+    {
+        let request = with_secret(post(path)).header("content-type", "application/json");
+        let request = request.body(Body::from(vec![b' '; limit + 1])).unwrap();
+        let answer = Answer::read(plane.internal().oneshot(request).await.unwrap()).await;
+        assert_eq!(answer.problem(), (413, "payload_too_large".to_owned()), "{path}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_body_that_does_not_arrive_is_given_up() {
+    let plane = Plane::start().await;
+    let never = Body::new(Never);
+    let request = post("/api/v2/logout").header("authorization", format!("Bearer {}", token_of("alice", "1")));
+    let answer = Answer::read(plane.public().oneshot(request.body(never).unwrap()).await.unwrap()).await;
+    assert_eq!(answer.problem(), (408, "request_timeout".to_owned()));
+}
+
+/// A client that never sends the rest.
+struct Never;
+
+impl HttpBody for Never {
+    type Data = Bytes;
+    type Error = std::convert::Infallible;
+
+    fn poll_frame(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
+        Poll::Pending
+    }
+}
+
+#[tokio::test]
+async fn a_wrong_content_type_is_named() {
+    let plane = Plane::start().await;
+    for path in ["/internal/v1/check", "/internal/v1/tokens"] {
+        let request = with_secret(post(path)).header("content-type", "text/plain");
+        let request = request.body(Body::from(json!({}).to_string())).unwrap();
+        let answer = Answer::read(plane.internal().oneshot(request).await.unwrap()).await;
+        assert_eq!(answer.problem(), (415, "unsupported_media_type".to_owned()), "{path}");
+    }
+}

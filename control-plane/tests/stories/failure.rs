@@ -1,0 +1,77 @@
+//! A database that cannot be written: the token stays alive, and the answer says so.
+
+use axum::http::Request;
+use sqlx::Executor;
+
+use crate::plane::{Plane, ask};
+use crate::tokens::token_of;
+
+const NOT_WRITTEN: &str = "503\ncache-control: no-store\n\
+    content-type: application/problem+json\nretry-after: 1\n\n\
+    {\"type\":\"about:blank\",\"title\":\"Service Unavailable\",\"status\":503,\
+    \"detail\":\"The request was not carried out and nothing was changed: a token to be logged out is still valid. Try again.\",\
+    \"code\":\"unavailable\"}";
+
+#[tokio::test]
+async fn while_somebody_else_holds_the_lock_nothing_is_promised() {
+    let plane = Plane::start().await;
+    let token = token_of("alice", "1");
+    let tokens = [token.as_str()];
+    let mut other = plane.database().await;
+    other.execute("BEGIN IMMEDIATE").await.unwrap();
+    let (logout, all, registered) =
+        tokio::join!(plane.logout(&token), plane.logout_all(&token), plane.register(&tokens));
+    for answer in [logout, all, registered] {
+        assert_eq!(answer.whole(), NOT_WRITTEN);
+    }
+    assert_eq!(plane.verdict(&token).await, "active");
+    other.execute("ROLLBACK").await.unwrap();
+    assert_eq!(plane.rows().await, (0, 0, 0));
+    // The writer has recovered by itself.
+    assert_eq!(plane.logout(&token).await.status, 200);
+    assert_eq!(plane.verdict(&token).await, "revoked");
+}
+
+#[tokio::test]
+async fn a_transaction_that_fails_half_way_leaves_nothing_behind() {
+    let plane = Plane::start().await;
+    let (token, other) = (token_of("alice", "1"), token_of("bob", "2"));
+    let mut database = plane.database().await;
+    let trap = "CREATE TRIGGER trap BEFORE UPDATE ON feed_head BEGIN SELECT RAISE(ABORT, 'the disk is full'); END";
+    database.execute(trap).await.unwrap();
+    let (one, two) = tokio::join!(plane.logout_all(&token), plane.logout(&other));
+    assert_eq!(one.whole(), NOT_WRITTEN);
+    assert_eq!(two.whole(), NOT_WRITTEN);
+    assert_eq!(plane.rows().await, (0, 0, 0));
+    assert_eq!(plane.verdict(&token).await, "active");
+    database.execute("DROP TRIGGER trap").await.unwrap();
+    assert_eq!(plane.logout_all(&token).await.status, 200);
+}
+
+#[tokio::test]
+async fn a_database_that_lost_its_tables_is_unavailable_and_not_ready() {
+    let plane = Plane::start().await;
+    let token = token_of("alice", "1");
+    let question = serde_json::to_value(plane.question(&token)).unwrap();
+    plane.database().await.execute("DROP TABLE feed_head").await.unwrap();
+    assert_eq!(plane.logout(&token).await.whole(), NOT_WRITTEN);
+    let check = plane.internal_post("/internal/v1/check", question).await;
+    assert_eq!(
+        check.whole(),
+        "503\ncache-control: no-store\ncontent-type: application/problem+json\nretry-after: 1\n\n\
+         {\"type\":\"about:blank\",\"title\":\"Service Unavailable\",\"status\":503,\
+         \"detail\":\"The database did not answer. Try again.\",\"code\":\"unavailable\"}"
+    );
+    assert_eq!(ask(plane.internal(), Request::get("/readyz")).await.problem(), (503, "unavailable".to_owned()));
+    assert_eq!(ask(plane.internal(), Request::get("/livez")).await.body, r#"{"status":"ok"}"#);
+}
+
+#[tokio::test]
+async fn a_database_whose_file_is_gone_does_not_start_anew_with_an_empty_one() {
+    let plane = Plane::start().await;
+    for file in ["curfew.db", "curfew.db-wal", "curfew.db-shm"] {
+        let _ = std::fs::remove_file(plane.file().with_file_name(file));
+    }
+    assert_eq!(plane.logout(&token_of("alice", "1")).await.whole(), NOT_WRITTEN);
+    assert!(!plane.file().exists());
+}

@@ -1,0 +1,106 @@
+//! Logging out everything of a user, by the user.
+
+use serde_json::json;
+
+use crate::plane::Plane;
+use crate::tokens::{NOW, OTHER_ISSUER, claims, token, token_of, with};
+
+#[tokio::test]
+async fn every_token_of_the_user_dies_registered_or_not() {
+    let plane = Plane::start().await;
+    let [phone, laptop, never_registered] = ["phone", "laptop", "tv"].map(|jti| token_of("alice", jti));
+    let others = token_of("bob", "1");
+    let elsewhere = token(&with(claims("alice", "1"), json!({"iss": OTHER_ISSUER})));
+    plane.register(&[&phone, &laptop, &others, &elsewhere]).await;
+    plane.advance(10);
+    assert_eq!(
+        plane.logout_all(&phone).await.whole(),
+        "200\ncache-control: no-store\ncontent-type: application/json\n\n\
+         {\"message\":\"Successfully Logged Out From All Device.\"}"
+    );
+    for (name, token) in [("phone", &phone), ("laptop", &laptop), ("tv", &never_registered)] {
+        assert_eq!(plane.verdict(token).await, "revoked", "{name}");
+    }
+    for (name, token) in [("bob", &others), ("elsewhere", &elsewhere)] {
+        assert_eq!(plane.verdict(token).await, "active", "{name}");
+    }
+    // Two known tokens and the subject, numbered without a gap.
+    let seqs: Vec<(i64, String)> = sqlx::query_as("SELECT seq, kind FROM revocations ORDER BY seq")
+        .fetch_all(&mut plane.database().await)
+        .await
+        .unwrap();
+    let kinds = ["token", "token", "subject"].map(str::to_owned);
+    assert_eq!(seqs, [1, 2, 3].into_iter().zip(kinds).collect::<Vec<_>>());
+    assert_eq!(plane.rows().await.2, 3);
+}
+
+#[tokio::test]
+async fn a_token_issued_afterwards_lives() {
+    let plane = Plane::start().await;
+    plane.logout_all(&token_of("alice", "1")).await;
+    plane.advance(1);
+    let new = token(&with(claims("alice", "2"), json!({"iat": NOW + 1})));
+    assert_eq!(plane.verdict(&new).await, "active");
+}
+
+#[tokio::test]
+async fn in_the_cutoffs_second_only_what_was_registered_afterwards_lives() {
+    let plane = Plane::start().await;
+    let [before, after, never] = ["before", "after", "never"].map(|jti| token_of("alice", jti));
+    plane.register(&[&before]).await;
+    plane.logout_all(&token_of("alice", "caller")).await;
+    plane.register(&[&after]).await;
+    assert_eq!(plane.verdict(&before).await, "revoked");
+    assert_eq!(plane.verdict(&never).await, "revoked");
+    assert_eq!(plane.verdict(&after).await, "active");
+    plane.register(&[&before]).await;
+    assert_eq!(plane.verdict(&before).await, "revoked");
+}
+
+#[tokio::test]
+async fn the_calling_token_dies_whatever_its_time_of_issue() {
+    for iat in [json!(NOW - 1), json!(NOW), json!(NOW + 5), json!(null)] {
+        let plane = Plane::start().await;
+        let caller = token(&with(claims("alice", "1"), json!({"iat": iat})));
+        plane.register(&[&caller]).await;
+        assert_eq!(plane.logout_all(&caller).await.status, 200, "{iat}");
+        assert_eq!(plane.verdict(&caller).await, "revoked", "{iat}");
+        assert_eq!(plane.logout_all(&caller).await.problem(), (401, "token_revoked".to_owned()), "{iat}");
+    }
+}
+
+#[tokio::test]
+async fn the_latest_of_several_cutoffs_wins_even_if_the_clock_goes_back() {
+    let plane = Plane::start().await;
+    plane.advance(100);
+    plane.lgt_all(json!({"user_id": "alice", "app_id": "app", "app_key": "key"})).await;
+    plane.advance(-50);
+    plane.lgt_all(json!({"user_id": "alice", "app_id": "app", "app_key": "key"})).await;
+    let between = token(&with(claims("alice", "1"), json!({"iat": NOW + 75})));
+    assert_eq!(plane.verdict(&between).await, "revoked");
+}
+
+#[tokio::test]
+async fn a_number_and_its_decimal_text_are_one_user() {
+    let plane = Plane::start().await;
+    let number = token(&with(claims("", "1"), json!({"sub": 42, "iat": NOW - 1})));
+    let text = token(&with(claims("42", "2"), json!({"iat": NOW - 1})));
+    assert_eq!(plane.logout_all(&number).await.status, 200);
+    assert_eq!(plane.verdict(&text).await, "revoked");
+}
+
+#[tokio::test]
+async fn a_token_that_names_no_user_cannot_log_out_all_devices() {
+    let plane = Plane::start().await;
+    let nobodys = token(&with(claims("", "1"), json!({"sub": null})));
+    assert_eq!(
+        plane.logout_all(&nobodys).await.whole(),
+        "401\ncache-control: no-store\ncontent-type: application/problem+json\n\
+         www-authenticate: Bearer realm=\"curfew\", error=\"invalid_token\", \
+         error_description=\"The token names no user.\"\n\n\
+         {\"type\":\"about:blank\",\"title\":\"Unauthorized\",\"status\":401,\
+         \"detail\":\"Missing User ID\",\"code\":\"user_id_missing\"}"
+    );
+    assert_eq!(plane.rows().await, (0, 0, 0));
+    assert_eq!(plane.logout(&nobodys).await.status, 200);
+}

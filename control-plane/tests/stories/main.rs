@@ -1,0 +1,32 @@
+//! Stories over the real routers, the real writer and a real SQLite file, and some over the real binary.
+
+#[cfg(test)]
+mod binary;
+#[cfg(test)]
+mod bounds;
+#[cfg(test)]
+mod check;
+#[cfg(test)]
+mod failure;
+#[cfg(test)]
+mod lgt_all;
+#[cfg(test)]
+mod logout;
+#[cfg(test)]
+mod logout_all;
+#[cfg(test)]
+mod operations;
+#[cfg(test)]
+mod plane;
+#[cfg(test)]
+mod purge;
+#[cfg(test)]
+mod refused;
+#[cfg(test)]
+mod register;
+#[cfg(test)]
+mod sessions;
+#[cfg(test)]
+mod settings;
+#[cfg(test)]
+mod tokens;

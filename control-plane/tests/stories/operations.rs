@@ -1,0 +1,81 @@
+//! What operators ask.
+
+use std::collections::BTreeSet;
+
+use axum::http::Request;
+use curfew_control_plane::http::OPENAPI;
+use serde_json::Value;
+
+use crate::plane::{Plane, ask};
+use crate::tokens::token_of;
+
+#[tokio::test]
+async fn a_plane_that_works_is_alive_and_ready_and_tells_nobody_to_keep_that() {
+    let plane = Plane::start().await;
+    for path in ["/livez", "/readyz"] {
+        assert_eq!(
+            ask(plane.internal(), Request::get(path)).await.whole(),
+            "200\ncache-control: no-store\ncontent-type: application/json\n\n{\"status\":\"ok\"}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn metrics_count_without_naming_anybody() {
+    let plane = Plane::start().await;
+    let token = token_of("alice-the-user", "jti-of-hers");
+    plane.register(&[&token]).await;
+    plane.logout(&token).await;
+    plane.verdict(&token).await;
+    let answer = ask(plane.internal(), Request::get("/metrics")).await;
+    assert!(answer.head.contains("content-type: application/openmetrics-text; version=1.0.0; charset=utf-8\n"));
+    for line in [
+        r#"curfew_logouts_total{endpoint="logout",outcome="ok"} 1"#,
+        r#"curfew_checks_total{verdict="revoked"} 1"#,
+        r#"curfew_http_requests_total{route="/api/v2/logout",status="2xx"} 1"#,
+        "curfew_tokens_registered_total 1",
+        "curfew_feed_seq 1",
+        "curfew_writer_queue 0",
+        "curfew_writer_batch_size_count 2",
+        "curfew_writer_commit_seconds_count 2",
+        "# UNIT curfew_writer_commit_seconds seconds",
+    ] {
+        assert!(answer.body.lines().any(|found| found == line), "{line} in\n{}", answer.body);
+    }
+    for secret in ["alice", "jti-of-hers", &token] {
+        assert!(!answer.body.contains(secret), "{secret}");
+    }
+}
+
+#[tokio::test]
+async fn the_description_names_exactly_what_there_is() {
+    let plane = Plane::start().await;
+    let document: Value = serde_json::from_str(OPENAPI).unwrap();
+    let mut described = BTreeSet::new();
+    for (path, methods) in document["paths"].as_object().unwrap() {
+        for (method, operation) in methods.as_object().unwrap() {
+            let public = path.starts_with("/api/v2/logout");
+            let router = if public { plane.public() } else { plane.internal() };
+            let request = Request::builder().method(method.to_uppercase().as_str()).uri(path.replace("{id}", "alice"));
+            let answer = ask(router, request).await;
+            let status = answer.status.to_string();
+            assert!(operation["responses"].get(&status).is_some(), "{method} {path} answers {status}");
+            described.insert(format!("{method} {path}"));
+        }
+    }
+    let offered = [
+        "get /internal/v1/users/{id}/sessions",
+        "get /livez",
+        "get /metrics",
+        "get /openapi.json",
+        "get /readyz",
+        "post /api/v2/lgt-all",
+        "post /api/v2/logout",
+        "post /api/v2/logout-all-device",
+        "post /internal/v1/check",
+        "post /internal/v1/tokens",
+    ];
+    assert_eq!(described, offered.map(str::to_owned).into());
+    let served = ask(plane.internal(), Request::get("/openapi.json")).await;
+    assert_eq!(serde_json::from_str::<Value>(&served.body).unwrap(), document);
+}

@@ -1,0 +1,196 @@
+//! A control plane in a temporary directory, asked without a socket, with a clock moved by hand.
+
+use std::fmt::Write;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::time::Duration;
+
+use axum::Router;
+use axum::body::{Body, to_bytes};
+use axum::http::header::CONTENT_LENGTH;
+use axum::http::{Request, Response};
+use curfew_control_plane::clock::Clock;
+use curfew_control_plane::failures::FailedLogouts;
+use curfew_control_plane::http::{internal_router, public_router};
+use curfew_control_plane::metrics::Metrics;
+use curfew_control_plane::secret::{AppCredentials, Secret};
+use curfew_control_plane::state::AppState;
+use curfew_control_plane::stop::{self, Stopper};
+use curfew_control_plane::store::retention::Retention;
+use curfew_control_plane::store::{self, Store};
+use curfew_core::wire::CheckRequest;
+use curfew_core::{Policy, verify_natively};
+use serde_json::{Value, json};
+use sqlx::Connection;
+use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection};
+use tempfile::TempDir;
+use tower::ServiceExt;
+
+use crate::tokens::{ISSUER, NOW, OTHER_ISSUER, SECRET};
+
+pub(crate) const INTERNAL_SECRET: &str = "an internal secret";
+
+pub(crate) struct Plane {
+    pub(crate) state: Arc<AppState>,
+    now: Arc<AtomicI64>,
+    directory: TempDir,
+    _stopper: Stopper,
+}
+
+impl Plane {
+    /// Two issuers with the same secret.
+    pub(crate) async fn start() -> Self {
+        let issuers = json!([{"issuer": ISSUER, "secret": SECRET}, {"issuer": OTHER_ISSUER, "secret": SECRET}]);
+        Self::start_with(json!({"issuers": issuers})).await
+    }
+
+    pub(crate) async fn start_with(policy: Value) -> Self {
+        let directory = TempDir::new().unwrap();
+        let database = options(&directory);
+        store::migrate(&database).await.unwrap();
+        let policy = Policy::from_document(&policy).unwrap();
+        let retention = Retention { clock_skew: policy.clock_skew(), max_token_ttl: policy.max_token_ttl() };
+        let now = Arc::new(AtomicI64::new(NOW));
+        let read = Arc::clone(&now);
+        let clock = Clock::new(move || read.load(Ordering::SeqCst));
+        let metrics = Arc::new(Metrics::new());
+        let (store, writer) = Store::open(&database, retention, clock.clone(), Arc::clone(&metrics));
+        let (stopper, stop) = stop::channel();
+        tokio::spawn(writer.run(stop));
+        let state = AppState {
+            policy,
+            store,
+            clock,
+            metrics,
+            internal_secret: Secret::new(INTERNAL_SECRET),
+            app: AppCredentials { id: Secret::new("app"), key: Secret::new("key") },
+            failures: FailedLogouts::default(),
+            request_timeout: Duration::from_secs(10),
+        };
+        Self { state: Arc::new(state), now, directory, _stopper: stopper }
+    }
+
+    pub(crate) fn advance(&self, seconds: i64) {
+        self.now.fetch_add(seconds, Ordering::SeqCst);
+    }
+
+    pub(crate) fn public(&self) -> Router {
+        public_router(Arc::clone(&self.state))
+    }
+
+    pub(crate) fn internal(&self) -> Router {
+        internal_router(Arc::clone(&self.state))
+    }
+
+    pub(crate) async fn logout(&self, token: &str) -> Answer {
+        ask(self.public(), post("/api/v2/logout").header("authorization", format!("Bearer {token}"))).await
+    }
+
+    pub(crate) async fn logout_all(&self, token: &str) -> Answer {
+        let request = post("/api/v2/logout-all-device").header("authorization", format!("Bearer {token}"));
+        ask(self.public(), request).await
+    }
+
+    pub(crate) async fn lgt_all(&self, body: Value) -> Answer {
+        ask_json(self.internal(), post("/api/v2/lgt-all"), &body.to_string()).await
+    }
+
+    pub(crate) async fn register(&self, tokens: &[&str]) -> Answer {
+        let tokens: Vec<_> = tokens.iter().map(|token| json!({"token": token})).collect();
+        self.internal_post("/internal/v1/tokens", json!({"tokens": tokens})).await
+    }
+
+    pub(crate) async fn internal_post(&self, path: &str, body: Value) -> Answer {
+        ask_json(self.internal(), with_secret(post(path)), &body.to_string()).await
+    }
+
+    /// The control plane's word on a token, in the filter's way: the keys of the proven token.
+    pub(crate) async fn verdict(&self, token: &str) -> String {
+        let question = self.question(token);
+        let answer = self.internal_post("/internal/v1/check", serde_json::to_value(question).unwrap()).await;
+        let body: Value = serde_json::from_str(&answer.body).unwrap();
+        body["verdict"].as_str().unwrap_or(&answer.body).to_owned()
+    }
+
+    pub(crate) fn question(&self, token: &str) -> CheckRequest {
+        let proven = self.state.policy.prove(token.as_bytes(), verify_natively).unwrap();
+        CheckRequest::about(&proven)
+    }
+
+    /// A connection of somebody else's to the same file.
+    pub(crate) async fn database(&self) -> SqliteConnection {
+        SqliteConnection::connect_with(&options(&self.directory)).await.unwrap()
+    }
+
+    pub(crate) fn file(&self) -> PathBuf {
+        self.directory.path().join("curfew.db")
+    }
+
+    /// Rows of `user_token_logs` and of `revocations`, and the head's seq.
+    pub(crate) async fn rows(&self) -> (i64, i64, i64) {
+        let mut database = self.database().await;
+        let counts =
+            "SELECT (SELECT count(*) FROM user_token_logs), (SELECT count(*) FROM revocations), seq FROM feed_head";
+        sqlx::query_as(counts).fetch_one(&mut database).await.unwrap()
+    }
+}
+
+fn options(directory: &TempDir) -> SqliteConnectOptions {
+    SqliteConnectOptions::new().filename(directory.path().join("curfew.db"))
+}
+
+pub(crate) fn post(path: &str) -> axum::http::request::Builder {
+    Request::post(path)
+}
+
+pub(crate) fn with_secret(request: axum::http::request::Builder) -> axum::http::request::Builder {
+    request.header("authorization", format!("Bearer {INTERNAL_SECRET}"))
+}
+
+pub(crate) async fn ask(router: Router, request: axum::http::request::Builder) -> Answer {
+    Answer::read(router.oneshot(request.body(Body::empty()).unwrap()).await.unwrap()).await
+}
+
+pub(crate) async fn ask_json(router: Router, request: axum::http::request::Builder, body: &str) -> Answer {
+    let request = request.header("content-type", "application/json").body(Body::from(body.to_owned())).unwrap();
+    Answer::read(router.oneshot(request).await.unwrap()).await
+}
+
+/// A whole answer.
+#[derive(Debug)]
+pub(crate) struct Answer {
+    pub(crate) status: u16,
+    pub(crate) head: String,
+    pub(crate) body: String,
+}
+
+impl Answer {
+    pub(crate) async fn read(response: Response<Body>) -> Self {
+        let status = response.status().as_u16();
+        let mut lines: Vec<_> = response
+            .headers()
+            .iter()
+            .filter(|(name, _)| *name != CONTENT_LENGTH)
+            .map(|(name, value)| format!("{name}: {}", value.to_str().unwrap()))
+            .collect();
+        lines.sort();
+        let mut head = String::new();
+        lines.iter().for_each(|line| writeln!(head, "{line}").unwrap());
+        let body = to_bytes(response.into_body(), usize::MAX).await.unwrap();
+        Self { status, head, body: String::from_utf8(body.to_vec()).unwrap() }
+    }
+
+    /// Status, headers in alphabetical order (all but the length), and body, as they would stand in a terminal.
+    pub(crate) fn whole(&self) -> String {
+        format!("{}\n{}\n{}", self.status, self.head, self.body)
+    }
+
+    /// The status and the stable code of a problem.
+    pub(crate) fn problem(&self) -> (u16, String) {
+        assert!(self.head.contains("content-type: application/problem+json\n"), "{}", self.whole());
+        let body: Value = serde_json::from_str(&self.body).unwrap();
+        assert_eq!(body["status"], self.status);
+        (self.status, body["code"].as_str().unwrap().to_owned())
+    }
+}

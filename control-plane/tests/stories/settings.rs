@@ -1,0 +1,229 @@
+//! Start-up refuses what makes no sense, by the name of the setting.
+
+use std::path::Path;
+use std::process::{Command, Output};
+
+use tempfile::TempDir;
+
+/// Runs the binary in an empty directory with nothing but these settings.
+fn curfew(directory: &Path, arguments: &[&str], settings: &[(&str, &str)]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_curfew"))
+        .args(arguments)
+        .env_clear()
+        .envs(settings.iter().copied())
+        .current_dir(directory)
+        .output()
+        .unwrap()
+}
+
+const SECRET: &str = "a token signing secret of 32 bytes or more";
+
+fn refused(settings: &[(&str, &str)], lines: &[&str]) {
+    let directory = TempDir::new().unwrap();
+    let output = curfew(directory.path(), &["serve"], settings);
+    let stderr = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(stderr.lines().collect::<Vec<_>>(), lines, "{settings:?}");
+    assert_eq!(output.status.code(), Some(2), "{settings:?}");
+    assert_eq!(String::from_utf8(output.stdout).unwrap(), "");
+    assert!(!directory.path().join("curfew-data/secrets.json").exists(), "{settings:?}");
+}
+
+#[test]
+fn one_mistake_is_one_line() {
+    let address = r#"must be an IP address and a port, such as "0.0.0.0:8080" or "[::]:8080""#;
+    let duration = r#"must be a duration over zero, such as "500ms", "5s" or "30d""#;
+    let cases = [
+        ("CURFEW_PUBLIC_LISTEN", "8080", format!("CURFEW_PUBLIC_LISTEN: {address}")),
+        ("CURFEW_INTERNAL_LISTEN", "localhost:8081", format!("CURFEW_INTERNAL_LISTEN: {address}")),
+        (
+            "CURFEW_INTERNAL_LISTEN",
+            "127.0.0.1:8080",
+            "CURFEW_INTERNAL_LISTEN: is the same address as CURFEW_PUBLIC_LISTEN".to_owned(),
+        ),
+        ("CURFEW_PURGE_INTERVAL", "0s", format!("CURFEW_PURGE_INTERVAL: {duration}")),
+        ("CURFEW_REQUEST_TIMEOUT", "soon", format!("CURFEW_REQUEST_TIMEOUT: {duration}")),
+        ("CURFEW_LOG_FORMAT", "xml", "CURFEW_LOG_FORMAT: must be auto, json or text".to_owned()),
+        ("CURFEW_INTERNAL_SECRET", "", "CURFEW_INTERNAL_SECRET: is set, but empty".to_owned()),
+        ("CURFEW_INTERNAL_SECRET", "short", "CURFEW_INTERNAL_SECRET: must have at least 16 bytes".to_owned()),
+        ("APP_ID", "shop", "APP_KEY: must be set, because APP_ID is".to_owned()),
+        ("APP_KEY", "key", "APP_ID: must be set, because APP_KEY is".to_owned()),
+        ("REDIS_URL", "redis://cache", "REDIS_URL: this version uses no Redis: remove the setting".to_owned()),
+        (
+            "DATABASE_URL",
+            "postgres://user:hunter2@db/curfew",
+            "DATABASE_URL: this version stores in SQLite only: sqlite://PATH".to_owned(),
+        ),
+        ("JWKS_FILE", "absent", "JWKS_FILE: absent cannot be read: No such file or directory (os error 2)".to_owned()),
+    ];
+    for (name, value, line) in cases {
+        refused(&[(name, value)], &[&format!("error: {line}")]);
+    }
+}
+
+#[test]
+fn mistakes_in_what_tokens_must_be_are_named_by_their_settings() {
+    for (name, value) in [
+        ("JWT_SECRET", "short"),
+        ("CURFEW_MAX_TOKEN_TTL", "0s"),
+        ("CURFEW_CLOCK_SKEW", "5"),
+        ("CURFEW_ALLOW_MISSING_EXP", "perhaps"),
+        ("CURFEW_ISSUED_AT_CLAIM", "nbf"),
+        ("CURFEW_ALGORITHM", "none"),
+    ] {
+        let directory = TempDir::new().unwrap();
+        let settings = [("JWT_SECRET", SECRET), (name, value)];
+        let output = curfew(directory.path(), &["serve"], &settings);
+        let stderr = String::from_utf8(output.stderr).unwrap();
+        assert!(stderr.starts_with(&format!("error: {name}: ")), "{name}: {stderr}");
+        assert_eq!(stderr.lines().count(), 1, "{name}: {stderr}");
+        assert_eq!(output.status.code(), Some(2), "{name}");
+    }
+}
+
+#[test]
+fn all_mistakes_are_told_at_once() {
+    refused(
+        &[("CURFEW_LOG_FORMAT", "xml"), ("REDIS_URL", "redis://cache"), ("CURFEW_PURGE_INTERVAL", "0s")],
+        &[
+            "error: REDIS_URL: this version uses no Redis: remove the setting",
+            "error: CURFEW_LOG_FORMAT: must be auto, json or text",
+            r#"error: CURFEW_PURGE_INTERVAL: must be a duration over zero, such as "500ms", "5s" or "30d""#,
+        ],
+    );
+}
+
+#[test]
+fn secrets_are_made_up_only_for_a_machine_of_ones_own() {
+    let because = "must be set, because CURFEW_INTERNAL_LISTEN is not a loopback address";
+    refused(
+        &[("CURFEW_INTERNAL_LISTEN", "0.0.0.0:0")],
+        &[
+            &format!("error: JWT_SECRET: {because}"),
+            &format!("error: CURFEW_INTERNAL_SECRET: {because}"),
+            &format!("error: APP_ID and APP_KEY: {because}"),
+        ],
+    );
+}
+
+#[test]
+fn a_secret_and_its_file_are_one_too_many() {
+    refused(
+        &[("JWT_SECRET", SECRET), ("JWT_SECRET_FILE", "/dev/null")],
+        &["error: JWT_SECRET: is set, and so is JWT_SECRET_FILE: set one of them"],
+    );
+    refused(
+        &[("JWT_SECRET", SECRET), ("JWKS_FILE", "/dev/null")],
+        &["error: JWT_SECRET: is set, and so is JWKS_FILE: set one of them"],
+    );
+}
+
+#[test]
+fn a_database_that_cannot_be_made_is_named() {
+    let directory = TempDir::new().unwrap();
+    std::fs::write(directory.path().join("file"), "").unwrap();
+    let listen = [("CURFEW_PUBLIC_LISTEN", "127.0.0.1:0"), ("CURFEW_INTERNAL_LISTEN", "127.0.0.1:0")];
+    let mut settings = vec![("DATABASE_URL", "sqlite://nowhere/curfew.db")];
+    settings.extend(listen);
+    let output = curfew(directory.path(), &["serve"], &settings);
+    let stderr = String::from_utf8(output.stderr).unwrap();
+    assert!(stderr.contains("error: DATABASE_URL: the database cannot be opened: "), "{stderr}");
+    assert_eq!(output.status.code(), Some(1));
+
+    let output = curfew(directory.path(), &["serve", "--data-dir", "file"], &listen);
+    let stderr = String::from_utf8(output.stderr).unwrap();
+    assert!(stderr.starts_with("error: CURFEW_DATA_DIR: file cannot be created: "), "{stderr}");
+    assert_eq!(output.status.code(), Some(2));
+}
+
+#[tokio::test]
+async fn a_schema_from_the_future_is_left_alone() {
+    use sqlx::{Connection, Executor};
+
+    let directory = TempDir::new().unwrap();
+    let migrated = curfew(directory.path(), &["migrate"], &[]);
+    assert_eq!(String::from_utf8(migrated.stdout).unwrap(), "applied 0001 logout state\n");
+    let again = curfew(directory.path(), &["migrate"], &[]);
+    assert_eq!(String::from_utf8(again.stdout).unwrap(), "nothing to apply\n");
+
+    let file = directory.path().join("curfew-data/curfew.db");
+    let options = sqlx::sqlite::SqliteConnectOptions::new().filename(file);
+    let mut database = sqlx::SqliteConnection::connect_with(&options).await.unwrap();
+    let future = "INSERT INTO _sqlx_migrations VALUES (9999, 'future', CURRENT_TIMESTAMP, 1, x'00', 0)";
+    database.execute(future).await.unwrap();
+    database.close().await.unwrap();
+    for command in ["migrate", "serve"] {
+        let settings = [("CURFEW_PUBLIC_LISTEN", "127.0.0.1:0"), ("CURFEW_INTERNAL_LISTEN", "127.0.0.1:0")];
+        let output = curfew(directory.path(), &[command], &settings);
+        let stderr = String::from_utf8(output.stderr).unwrap();
+        let line =
+            "error: DATABASE_URL: the schema has migration 9999, this binary knows 1 and older: use the newer binary";
+        assert_eq!(stderr.lines().last(), Some(line), "{command}");
+        assert_eq!(output.status.code(), Some(1), "{command}");
+    }
+}
+
+#[test]
+fn mistakes_in_a_file_of_issuers_are_named_by_their_place_in_it() {
+    let directory = TempDir::new().unwrap();
+    let issuers = r#"[{"issuer": "https://a.example.com", "secret": "short"}, {"issuer": "https://b.example.com", "audience": "shop"}]"#;
+    std::fs::write(directory.path().join("issuers.json"), issuers).unwrap();
+    let settings = [("CURFEW_ISSUERS_FILE", "issuers.json"), ("CURFEW_ISSUER", "https://a.example.com")];
+    let output = curfew(directory.path(), &["serve"], &settings);
+    let stderr = String::from_utf8(output.stderr).unwrap();
+    let named: Vec<_> = stderr.lines().map(|line| line.split(": ").take(3).collect::<Vec<_>>().join(": ")).collect();
+    assert_eq!(
+        named,
+        [
+            "error: CURFEW_ISSUER: is set, and so is CURFEW_ISSUERS_FILE, which has it for each issuer",
+            "error: CURFEW_ISSUERS_FILE: issuers[0].secret",
+            "error: CURFEW_ISSUERS_FILE: issuers[1].jwks",
+            "error: CURFEW_ISSUERS_FILE: issuers[1].audience",
+        ],
+        "{stderr}"
+    );
+    assert!(!stderr.contains("short\""), "{stderr}");
+}
+
+#[test]
+fn an_unreadable_key_file_is_one_mistake_whatever_else_is_set() {
+    refused(
+        &[("JWKS_FILE", "absent"), ("CURFEW_ALGORITHM", "ES256"), ("CURFEW_ISSUER", "https://a.example.com")],
+        &["error: JWKS_FILE: absent cannot be read: No such file or directory (os error 2)"],
+    );
+}
+
+#[test]
+fn a_secret_from_a_file_is_the_same_secret_without_its_line_break() {
+    let directory = TempDir::new().unwrap();
+    std::fs::write(directory.path().join("secret"), format!("{SECRET}\n")).unwrap();
+    let minted = curfew(directory.path(), &["token", "mint", "--user", "alice"], &[("JWT_SECRET_FILE", "secret")]);
+    let token = String::from_utf8(minted.stdout).unwrap();
+    let inspected = curfew(directory.path(), &["token", "inspect", token.trim()], &[("JWT_SECRET", SECRET)]);
+    assert_eq!(inspected.status.code(), Some(0), "{inspected:?}");
+}
+
+#[test]
+fn tokens_are_minted_as_the_chosen_issuer_makes_them() {
+    let directory = TempDir::new().unwrap();
+    let issuers = format!(
+        r#"[{{"issuer": "https://a.example.com", "secret": "{SECRET}"}},
+            {{"issuer": "https://b.example.com", "secret": "{SECRET}{SECRET}", "algorithm": "HS512", "audiences": ["shop"]}}]"#
+    );
+    std::fs::write(directory.path().join("issuers.json"), issuers).unwrap();
+    let settings = [("CURFEW_ISSUERS_FILE", "issuers.json"), ("CURFEW_USER_CLAIM", "user_id")];
+    let mint = ["token", "mint", "--user", "7", "--issuer", "https://b.example.com", "--claim", "level=3"];
+    let minted = curfew(directory.path(), &mint, &settings);
+    let token = String::from_utf8(minted.stdout).unwrap();
+    let inspected = curfew(directory.path(), &["token", "inspect", token.trim()], &settings);
+    let shown = String::from_utf8(inspected.stdout).unwrap();
+    for part in
+        [r#""alg": "HS512""#, r#""aud": "shop""#, r#""user_id": "7""#, r#""level": 3"#, "subject key", "\naccepted\n"]
+    {
+        assert!(shown.contains(part), "{part} in {shown}");
+    }
+    let unknown = curfew(directory.path(), &["token", "mint", "--user", "7", "--issuer", "x"], &settings);
+    assert_eq!(
+        String::from_utf8(unknown.stderr).unwrap(),
+        "error: --issuer: no such issuer is configured with a secret\n"
+    );
+}
