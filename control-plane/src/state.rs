@@ -38,10 +38,7 @@ impl AppState {
     ///
     /// The first rule that the token breaks; it is counted.
     pub fn prove(&self, text: &[u8]) -> Result<ProvenToken, TokenError> {
-        let proven = self.policy.prove(text, verify_natively).and_then(|token| {
-            self.policy.check_times(&token.times, self.clock.now())?;
-            Ok(token)
-        });
+        let proven = self.policy.prove(text, self.clock.now(), verify_natively);
         if let Err(error) = &proven {
             let reason = error.reason();
             self.metrics.tokens_refused.get_or_create(&RefusalLabels { reason }).inc();

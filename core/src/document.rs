@@ -7,8 +7,31 @@ use std::fmt;
 use std::time::Duration;
 
 use serde_json::Value;
+use serde_json::error::Category;
 
-use crate::Object;
+use crate::{Object, json};
+
+/// Reads a configuration's text. A member that is there twice is a mistake: which of the two would count?
+///
+/// # Errors
+/// What is wrong with the text, without quoting it: it may hold secrets.
+pub fn read_document(text: &[u8]) -> Result<Value, String> {
+    let text = text.trim_ascii();
+    if let Some(object) = json::read_object(text) {
+        return Ok(Value::Object(object));
+    }
+    match serde_json::from_slice::<Value>(text) {
+        Ok(Value::Object(_)) => Err("names a member twice, or is nested too deeply".to_owned()),
+        Ok(other) => Ok(other),
+        Err(error) => {
+            let problem = match error.classify() {
+                Category::Eof => "ends too early",
+                _ => "is not valid JSON",
+            };
+            Err(format!("{problem} (line {}, column {})", error.line(), error.column()))
+        }
+    }
+}
 
 /// One thing that is wrong with a configuration, and where.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -179,7 +202,8 @@ impl<'a, 'm> Fields<'a, 'm> {
         }
     }
 
-    /// A list of non-empty strings.
+    /// A list of non-empty strings, at least one: an empty list of audiences or methods would mean any, which is what
+    /// nobody who writes one has in mind.
     pub fn texts(&mut self, name: &'static str) -> Option<Vec<String>> {
         let values = self.list(name)?;
         let texts: Option<Vec<_>> = values
@@ -187,9 +211,9 @@ impl<'a, 'm> Fields<'a, 'm> {
             .map(|value| value.as_str().filter(|text| !text.is_empty()))
             .map(|text| text.map(str::to_owned))
             .collect();
-        match texts {
+        match texts.filter(|texts| !texts.is_empty()) {
             Some(texts) => Some(texts),
-            None => self.must(name, "must be a list of non-empty strings"),
+            None => self.must(name, "must be a list of non-empty strings, at least one"),
         }
     }
 
@@ -234,7 +258,7 @@ mod tests {
                 "settings.port: must be a whole number, not negative",
                 r#"settings.wait: must be a duration such as "500ms", "5s" or "30d""#,
                 "settings.mode: must be one of: slow, slower",
-                "settings.tags: must be a list of non-empty strings",
+                "settings.tags: must be a list of non-empty strings, at least one",
                 "settings.on: must be true or false",
                 "settings.odd: is not a known field here (known: mode, name, on, port, tags, wait)",
             ]
@@ -252,6 +276,16 @@ mod tests {
             assert_eq!(fields.boolean("on"), None);
         });
         assert_eq!(mistakes, Mistakes::default());
+    }
+
+    #[test]
+    fn a_document_is_read_without_quoting_it() {
+        assert_eq!(read_document(b" {\"a\": 1}\n"), Ok(json!({"a": 1})));
+        assert_eq!(read_document(b"[1]"), Ok(json!([1])));
+        let problem = |text: &[u8]| read_document(text).unwrap_err();
+        assert_eq!(problem(b"{\"a\": 1, \"a\": 2}"), "names a member twice, or is nested too deeply");
+        assert_eq!(problem(b"{\"secret\": "), "ends too early (line 1, column 10)");
+        assert_eq!(problem(b"{\"secret\": hunter2}"), "is not valid JSON (line 1, column 12)");
     }
 
     #[test]

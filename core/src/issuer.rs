@@ -5,8 +5,12 @@ use serde_json::Value;
 use crate::document::{Fields, Mistakes};
 use crate::keys::{Algorithm, VerificationKey};
 
-/// More keys than any issuer rotates through; a token without `kid` costs one signature check for each that fits.
+/// More keys than any issuer rotates through.
 const MAX_KEYS: usize = 16;
+
+/// Keys of one algorithm that no `kid` tells apart: the new one and the old one of a rotation. Each is tried for each
+/// token, so more of them would multiply what a flood of bad tokens costs.
+const MAX_NAMELESS_KEYS: usize = 2;
 
 /// An issuer of tokens.
 #[derive(Debug)]
@@ -27,6 +31,16 @@ impl Issuer {
             let keys = read_keys(fields);
             Self { name, audiences, keys }
         })
+    }
+
+    /// The keys that a header with this `alg` and `kid` can mean: the one of that name and those without names. A header
+    /// that names none means those without names too, or the only key of its algorithm.
+    pub(crate) fn keys_for(&self, alg: Algorithm, kid: Option<&str>) -> Vec<&VerificationKey> {
+        let of_algorithm: Vec<_> = self.keys.iter().filter(|key| key.algorithm == alg).collect();
+        match (kid, of_algorithm.as_slice()) {
+            (None, [_only]) => of_algorithm,
+            _ => of_algorithm.into_iter().filter(|key| key.kid.is_none() || key.kid.as_deref() == kid).collect(),
+        }
     }
 
     /// The issuer's part of every revocation key of its tokens.
@@ -97,7 +111,20 @@ fn read_jwks(jwks: &Value, default: Option<Algorithm>, fields: &mut Fields<'_, '
     if keys.len() > MAX_KEYS {
         fields.wrong("jwks", format!("holds {} keys; at most {MAX_KEYS} are taken", keys.len()));
     }
+    check_names(&keys, fields);
     keys
+}
+
+fn check_names(keys: &[VerificationKey], fields: &mut Fields<'_, '_>) {
+    let count = |wanted: &VerificationKey| {
+        keys.iter().filter(|key| key.algorithm == wanted.algorithm && key.kid == wanted.kid).count()
+    };
+    if keys.iter().any(|key| key.kid.is_none() && count(key) > MAX_NAMELESS_KEYS) {
+        fields.wrong("jwks", format!("holds more than {MAX_NAMELESS_KEYS} keys of one algorithm without kid"));
+    }
+    if keys.iter().any(|key| key.kid.is_some() && count(key) > 1) {
+        fields.wrong("jwks", "holds two keys of one algorithm with the same kid");
+    }
 }
 
 /// Base64 in either alphabet, padded or not: secrets are pasted from everywhere.

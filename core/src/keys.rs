@@ -177,15 +177,6 @@ impl VerificationKey {
     pub fn spki(&self) -> Option<&[u8]> {
         self.spki.as_deref()
     }
-
-    /// Whether a header with this `alg` and `kid` can mean this key. A side that names no `kid` fits any.
-    pub(crate) fn fits(&self, alg: Algorithm, kid: Option<&str>) -> bool {
-        let same_kid = match (self.kid.as_deref(), kid) {
-            (Some(own), Some(asked)) => own == asked,
-            _ => true,
-        };
-        self.algorithm == alg && same_kid
-    }
 }
 
 fn algorithm_of(jwk: &Object, default: Option<Algorithm>) -> Result<Option<Algorithm>, String> {

@@ -24,7 +24,7 @@ pub mod wire;
 
 pub use claims::{ProvenToken, Times, claim_text, is_identifier};
 pub use credential::{CredentialError, from_authorization};
-pub use document::{Fields, Mistake, Mistakes};
+pub use document::{Fields, Mistake, Mistakes, read_document};
 pub use error::TokenError;
 pub use id::ParseIdError;
 pub use keys::{Algorithm, Hash, VerificationKey};

@@ -77,16 +77,18 @@ impl Policy {
     }
 
     /// Takes a token's text to a proven token: form, issuer, audience, claims and signature. `verify` checks one
-    /// signature; it is called once for each key that fits, until one does.
+    /// signature; it is called once for each key that fits, until one does. `now` is in seconds of Unix time.
     ///
-    /// The clock is not asked: what this proves stays true, so it may be cached, and [`Self::check_times`] is asked
-    /// each time.
+    /// The signature comes last, because it is what costs: a token that is refused for anything else, such as an
+    /// expired one replayed a million times, is refused cheaply. What is proven stays true apart from the times, so it
+    /// may be cached, and [`Self::check_times`] asked again for each use.
     ///
     /// # Errors
     /// The first rule that the token breaks.
     pub fn prove(
         &self,
         text: &[u8],
+        now: i64,
         mut verify: impl FnMut(&SignatureCheck<'_>) -> bool,
     ) -> Result<ProvenToken, TokenError> {
         let token = UnverifiedToken::parse(text)?;
@@ -97,6 +99,7 @@ impl Policy {
         let user = claims::identifier(&token.claims, "user", &self.user_claim)?;
         let session_id = claims::identifier(&token.claims, "sid", "sid")?;
         let jti = claims::identifier(&token.claims, "jti", "jti")?;
+        self.check_times(&times, now)?;
         check_signature(issuer, &token, &mut verify)?;
         let namespace = issuer.namespace();
         let keys = claims::keys(token.signing_input, namespace, jti.as_deref(), session_id.as_deref(), user.as_deref());
@@ -113,15 +116,17 @@ impl Policy {
 
     /// Whether a token with these times is accepted at `now`, in seconds of Unix time.
     ///
-    /// A token that lives longer than `max_token_ttl` is refused, by its own account (`exp` - `iat`) and by the clock:
-    /// a logout of its user is kept that long and no longer, and the token would come back when it is forgotten.
+    /// A token that lives longer than `max_token_ttl` is refused, by its own account and by the clock: a logout of its
+    /// user is kept that long and no longer, and the token would come back when it is forgotten. Its own account is
+    /// `exp` less `iat`, and less `auth_time` where that is what cutoffs are compared with: a session that is refreshed
+    /// for longer than `max_token_ttl` must log in again.
     ///
     /// # Errors
     /// The first rule that the times break.
     pub fn check_times(&self, times: &Times, now: i64) -> Result<(), TokenError> {
         let longest = self.max_token_ttl.saturating_add(self.clock_skew);
-        let lives = times.issued_at.map(|issued_at| times.expires_at.saturating_sub(issued_at));
-        if lives.is_some_and(|lives| lives > longest) || times.expires_at > now.saturating_add(longest) {
+        let starts = [times.issued_at, times.cutoff_time, Some(now)];
+        if starts.iter().flatten().any(|start| times.expires_at.saturating_sub(*start) > longest) {
             return Err(TokenError::LivesTooLong);
         }
         if times.expires_at.saturating_add(self.clock_skew) <= now {
@@ -144,7 +149,14 @@ impl Policy {
 
     /// The rule by which tokens of an issuer namespace become keys.
     pub fn keyspace(&self, issuer: &str) -> Keyspace {
-        Keyspace::new(issuer, &self.user_claim, self.cutoff_claim.as_str())
+        Keyspace::new(&[
+            issuer,
+            &self.user_claim,
+            self.cutoff_claim.as_str(),
+            &self.max_token_ttl.to_string(),
+            &self.clock_skew.to_string(),
+            &self.allow_missing_exp.to_string(),
+        ])
     }
 
     /// Whether one of the issuers has this keyspace.
@@ -210,11 +222,12 @@ fn check_signature(
 ) -> Result<(), TokenError> {
     let alg = Algorithm::parse(&token.header.alg).ok_or(TokenError::UnknownKey)?;
     let kid = token.header.kid.as_deref();
-    let mut fitting = issuer.keys.iter().filter(|key| key.fits(alg, kid)).peekable();
-    if fitting.peek().is_none() {
+    let fitting = issuer.keys_for(alg, kid);
+    if fitting.is_empty() {
         return Err(TokenError::UnknownKey);
     }
     let verified = fitting
+        .iter()
         .any(|key| verify(&SignatureCheck { key, signing_input: token.signing_input, signature: &token.signature }));
     if verified { Ok(()) } else { Err(TokenError::Signature) }
 }

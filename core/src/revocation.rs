@@ -18,10 +18,12 @@ sixteen_bytes! {
 }
 
 sixteen_bytes! {
-    /// Names the rule by which a token became its keys: the issuer namespace, the user claim, the issue-time claim.
+    /// Names the rule by which tokens become keys and by which their revocations are kept: the issuer namespace, the
+    /// claims that are read, and how long a token may live.
     ///
     /// The filter sends it with each question. A control plane that computes keys by another rule would answer "not
-    /// revoked" to keys it has never heard of; with this it refuses the question instead.
+    /// revoked" to keys it has never heard of, and one that takes tokens to live shorter would forget a logout while the
+    /// filter still admits them; with this it refuses the question instead.
     Keyspace
 }
 
@@ -81,10 +83,9 @@ impl RevocationKey {
 }
 
 impl Keyspace {
-    /// The keyspace of an issuer namespace under the given claim names.
-    pub fn new(issuer: &str, user_claim: &str, issued_at_claim: &str) -> Self {
-        let parts = [issuer, user_claim, issued_at_claim];
-        Self(labelled("curfew:v1:keyspace", &parts))
+    /// The keyspace of these parts, in an order that both sides share.
+    pub(crate) fn new(parts: &[&str]) -> Self {
+        Self(labelled("curfew:v1:keyspace", parts))
     }
 }
 
@@ -182,7 +183,7 @@ mod tests {
             ]
         );
         assert_eq!(
-            Keyspace::new("https://issuer.example.com", "sub", "iat").to_string(),
+            Keyspace::new(&["https://issuer.example.com", "sub", "iat"]).to_string(),
             "9b29c1f0bba6c32dc5c1a8a58007e66a"
         );
     }

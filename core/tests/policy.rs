@@ -38,13 +38,11 @@ fn claims_with(changes: Value) -> Value {
 }
 
 fn prove(policy: &Policy, token: &str) -> Result<ProvenToken, TokenError> {
-    policy.prove(token.as_bytes(), verify_natively)
+    policy.prove(token.as_bytes(), NOW, verify_natively)
 }
 
 fn judge(claims: &Value) -> Result<(), TokenError> {
-    let policy = shop();
-    let token = prove(&policy, &sign(&json!({"alg": "HS256"}), claims))?;
-    policy.check_times(&token.times, NOW)
+    prove(&shop(), &sign(&json!({"alg": "HS256"}), claims)).map(|_| ())
 }
 
 #[test]
@@ -82,6 +80,26 @@ fn the_user_claim_and_the_cutoff_claim_can_be_others() {
     assert_eq!(token.user.as_deref(), Some("7"));
     assert_eq!(token.times.cutoff_time, Some(NOW - 50));
     assert!(policy.knows(token.keyspace) && !shop().knows(token.keyspace));
+}
+
+#[test]
+fn a_keyspace_tells_apart_what_makes_keys_and_what_keeps_revocations() {
+    let keyspace = |name: &str, value: Value| {
+        let mut document = json!({"issuers": [{"secret": SECRET}]});
+        document[name] = value;
+        Policy::from_document(&document).unwrap().keyspace("")
+    };
+    let plain = keyspace("token_types", json!(["JWT"]));
+    assert_eq!(plain, keyspace("token_types", json!(["JWT", "at+jwt"])));
+    for (name, value) in [
+        ("user_claim", json!("uid")),
+        ("issued_at_claim", json!("auth_time")),
+        ("max_token_ttl", json!("31d")),
+        ("clock_skew", json!("6s")),
+        ("allow_missing_exp", json!(true)),
+    ] {
+        assert_ne!(plain, keyspace(name, value), "{name}");
+    }
 }
 
 #[test]
@@ -134,10 +152,10 @@ fn the_skew_is_granted_to_the_second() {
     }
     let document = json!({"issuers": [{"secret": SECRET}], "clock_skew": "0s"});
     let strict = Policy::from_document(&document).unwrap();
-    let claims = claims_with(json!({"iat": NOW - 60, "exp": NOW}));
+    let claims = claims_with(json!({"iat": NOW - 60, "exp": NOW + 1}));
     let token = prove(&strict, &sign(&json!({"alg": "HS256"}), &claims)).unwrap();
-    assert_eq!(strict.check_times(&token.times, NOW - 1), Ok(()));
-    assert_eq!(strict.check_times(&token.times, NOW), Err(TokenError::Expired));
+    assert_eq!(strict.check_times(&token.times, NOW), Ok(()));
+    assert_eq!(strict.check_times(&token.times, NOW + 1), Err(TokenError::Expired));
 }
 
 #[test]
@@ -175,9 +193,54 @@ fn kid_picks_the_key() {
     let policy = policy(json!([{"jwks": {"keys": [jwk("old", other), jwk("new", SECRET)]}}]));
     let outcome = |header: Value| prove(&policy, &sign(&header, &claims_with(json!({})))).err();
     assert_eq!(outcome(json!({"alg": "HS256", "kid": "new"})), None);
-    assert_eq!(outcome(json!({"alg": "HS256"})), None);
+    assert_eq!(outcome(json!({"alg": "HS256"})), Some(TokenError::UnknownKey));
     assert_eq!(outcome(json!({"alg": "HS256", "kid": "old"})), Some(TokenError::Signature));
     assert_eq!(outcome(json!({"alg": "HS256", "kid": "gone"})), Some(TokenError::UnknownKey));
+}
+
+#[test]
+fn keys_that_no_kid_tells_apart_are_few() {
+    let jwk = |kid: Option<&str>| match kid {
+        Some(kid) => json!({"kty": "oct", "alg": "HS256", "kid": kid, "k": encode(SECRET)}),
+        None => json!({"kty": "oct", "alg": "HS256", "k": encode(SECRET)}),
+    };
+    let problem = |keys: Vec<Value>| {
+        let document = json!({"issuers": [{"jwks": {"keys": keys}}]});
+        Policy::from_document(&document).map(|_| ()).map_err(|mistakes| mistakes.to_string())
+    };
+    assert_eq!(problem(vec![jwk(None), jwk(None), jwk(Some("a"))]), Ok(()));
+    let nameless = "issuers[0].jwks: holds more than 2 keys of one algorithm without kid";
+    assert_eq!(problem(vec![jwk(None), jwk(None), jwk(None)]), Err(nameless.to_owned()));
+    let twice = "issuers[0].jwks: holds two keys of one algorithm with the same kid";
+    assert_eq!(problem(vec![jwk(Some("a")), jwk(Some("a"))]), Err(twice.to_owned()));
+}
+
+#[test]
+fn what_is_refused_for_anything_else_costs_no_signature_check() {
+    for changes in [json!({"exp": NOW - 5}), json!({"nbf": NOW + 60}), json!({"aud": "other"}), json!({"sub": ""})] {
+        let token = sign(&json!({"alg": "HS256"}), &claims_with(changes));
+        let mut checks = 0;
+        let outcome = shop().prove(token.as_bytes(), NOW, |check| {
+            checks += 1;
+            verify_natively(check)
+        });
+        assert!(outcome.is_err());
+        assert_eq!(checks, 0);
+    }
+}
+
+#[test]
+fn a_session_that_is_refreshed_for_longer_than_a_logout_is_kept_must_log_in_again() {
+    let document = json!({
+        "issuers": [{"secret": SECRET}], "issued_at_claim": "auth_time", "max_token_ttl": "1h", "clock_skew": "0s",
+    });
+    let policy = Policy::from_document(&document).unwrap();
+    let outcome = |auth_time: i64| {
+        let claims = claims_with(json!({"auth_time": auth_time}));
+        prove(&policy, &sign(&json!({"alg": "HS256"}), &claims)).err()
+    };
+    assert_eq!(outcome(NOW - 3000), None);
+    assert_eq!(outcome(NOW - 3001), Some(TokenError::LivesTooLong));
 }
 
 #[test]
@@ -205,7 +268,7 @@ fn public_jwk(private: &str) -> Value {
 fn round_trip(jwk: Value, token: &str, alg: Algorithm) {
     let policy = policy(json!([{"jwks": {"keys": [jwk]}}]));
     let mut fits = 0;
-    let proven = policy.prove(token.as_bytes(), |check: &SignatureCheck<'_>| {
+    let proven = policy.prove(token.as_bytes(), clock(), |check: &SignatureCheck<'_>| {
         fits += 1;
         assert_eq!(check.key.algorithm(), alg);
         verify_natively(check)
@@ -217,7 +280,13 @@ fn round_trip(jwk: Value, token: &str, alg: Algorithm) {
     let middle = bytes.len() / 2;
     bytes[middle] ^= 1;
     let forged = format!("{signing_input}.{}", encode(bytes));
-    assert_eq!(prove(&policy, &forged).err(), Some(TokenError::Signature), "{alg:?}");
+    let outcome = policy.prove(forged.as_bytes(), clock(), verify_natively);
+    assert_eq!(outcome.err(), Some(TokenError::Signature), "{alg:?}");
+}
+
+/// jwt-simple dates its claims itself.
+fn clock() -> i64 {
+    i64::try_from(Clock::now_since_epoch().as_secs()).unwrap()
 }
 
 fn claims() -> JWTClaims<NoCustomClaims> {
@@ -257,7 +326,7 @@ fn es512() -> (Value, String) {
     let point = key.verifying_key().to_sec1_point(false);
     let (x, y) = point.as_bytes()[1..].split_at(66);
     let jwk = json!({"kty": "EC", "crv": "P-521", "x": encode(x), "y": encode(y)});
-    let claims = json!({"sub": "42", "exp": NOW});
+    let claims = json!({"sub": "42", "exp": clock() + 600});
     let signing_input = format!("{}.{}", encode(r#"{"alg":"ES512"}"#), encode(claims.to_string()));
     let signature: p521::ecdsa::Signature = key.sign(signing_input.as_bytes());
     (jwk, format!("{signing_input}.{}", encode(signature.to_bytes())))
@@ -275,8 +344,8 @@ fn an_ecdsa_twin_is_the_same_token() {
     let twin = p256::ecdsa::Signature::from_scalars(r, -*s).unwrap();
     let respelled = format!("{signing_input}.{}", encode(twin.to_bytes()));
     assert_ne!(respelled, token);
-    let (one, other) = (prove(&policy, &token).unwrap(), prove(&policy, &respelled).unwrap());
-    assert_eq!(one.keys, other.keys);
+    let keys = [token, respelled].map(|text| policy.prove(text.as_bytes(), clock(), verify_natively).unwrap().keys);
+    assert_eq!(keys[0], keys[1]);
 }
 
 #[test]
@@ -299,7 +368,8 @@ fn malformed_ecdsa_signatures_are_refused() {
     ];
     for signature in bad {
         let forged = format!("{signing_input}.{}", encode(signature));
-        assert_eq!(prove(&policy, &forged).err(), Some(TokenError::Signature), "{forged}");
+        let outcome = policy.prove(forged.as_bytes(), clock(), verify_natively);
+        assert_eq!(outcome.err(), Some(TokenError::Signature), "{forged}");
     }
 }
 
@@ -317,7 +387,7 @@ fn an_hmac_with_the_public_keys_bytes_is_no_signature() {
 fn a_wrong_policy_names_all_its_mistakes() {
     let document = json!({
         "issuers": [
-            {"issuer": ISSUER, "secret": "short", "audience": "shop"},
+            {"issuer": ISSUER, "secret": "short", "audience": "shop", "audiences": []},
             {"issuer": ISSUER, "jwks": {"keys": [{"kty": "RSA", "n": "AQAB", "e": "AQAB"}]}},
             {"secret": SECRET, "algorithm": "RS256"},
             {"issuer": "https://b.example.com"},
@@ -331,6 +401,7 @@ fn a_wrong_policy_names_all_its_mistakes() {
     assert_eq!(
         lines,
         [
+            "issuers[0].audiences: must be a list of non-empty strings, at least one",
             "issuers[0].secret: is too short for HS256: 5 bytes, at least 32 are needed",
             "issuers[0].audience: is not a known field here (known: algorithm, audiences, issuer, jwks, secret, secret_base64)",
             "issuers[1].jwks.keys[0]: is not a usable RS256 key: Weak key (shorter than the minimum size for its algorithm)",

@@ -25,15 +25,27 @@ pub type CallId = u32;
 const ANSWER_BYTES: u64 = 96;
 
 /// A question without an answer is taken for lost when the host should have reported its timeout this many times over.
-/// That never happens by the host's rules; it keeps one lost callback from barring a token for ever.
+/// Newcomers then ask anew. That never happens by the host's rules; it keeps one lost callback from barring a token for
+/// ever.
 const LOST_AFTER_TIMEOUTS: u32 = 4;
+
+/// Questions that may be under way at once. Envoy's clusters take 1,024 requests unless configured otherwise; this bound is
+/// for those that are.
+const MAX_QUESTIONS: usize = 8192;
+
+/// Names a question within this VM.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct QuestionId(u64);
 
 /// The answers that are known and the questions that are under way.
 pub struct Checks {
     answers: Cache<RevocationKey, Answer, ByCount>,
-    pending: HashMap<RevocationKey, Pending>,
-    calls: HashMap<CallId, RevocationKey>,
-    waiting: HashMap<StreamId, RevocationKey>,
+    questions: HashMap<QuestionId, Question>,
+    /// The question that newcomers with a token join.
+    open: HashMap<RevocationKey, QuestionId>,
+    calls: HashMap<CallId, QuestionId>,
+    waiting: HashMap<StreamId, QuestionId>,
+    next: u64,
     max_staleness: Duration,
     lost_after: Duration,
 }
@@ -57,9 +69,9 @@ impl Weighter<RevocationKey, Answer> for ByCount {
 }
 
 /// A question under way.
-struct Pending {
+struct Question {
     facts: Rc<Facts>,
-    sent_at: Duration,
+    asked_at: Duration,
     call: Option<CallId>,
     waiters: Vec<Waiter>,
 }
@@ -75,10 +87,12 @@ struct Waiter {
 pub enum Found {
     /// A good answer.
     Known(CheckVerdict),
-    /// Nobody has asked: ask now. The request waits.
-    Ask,
+    /// Nobody has asked: send this question now. The request waits.
+    Ask(QuestionId),
     /// Somebody has asked: the request waits with the others.
     Joined,
+    /// Nobody has asked, and nobody can: too many questions are under way.
+    Full,
 }
 
 /// What became of those who waited for an answer.
@@ -88,20 +102,22 @@ pub struct Settled {
     pub streams: Vec<StreamId>,
     /// The answer for them; `None` if there was none.
     pub verdict: Option<CheckVerdict>,
-    /// The answer was too old for some: ask again, for them.
-    pub ask_again: Option<Rc<Facts>>,
+    /// The answer was too old for some: send this question, for them.
+    pub ask_again: Option<(QuestionId, Rc<Facts>)>,
 }
 
 impl Checks {
-    /// No answers yet, within a budget of bytes. `max_staleness` bounds an "active" answer's life from the sending of
-    /// its question; `timeout` is the callouts' own.
+    /// No answers yet, within a budget of bytes. `max_staleness` bounds an "active" answer's life from the asking of its
+    /// question; `timeout` is the callouts' own.
     pub fn new(budget: u64, max_staleness: Duration, timeout: Duration) -> Self {
         let entries = usize::try_from(budget / ANSWER_BYTES).unwrap_or(usize::MAX);
         Self {
             answers: Cache::with_weighter(entries, budget, ByCount),
-            pending: HashMap::new(),
+            questions: HashMap::new(),
+            open: HashMap::new(),
             calls: HashMap::new(),
             waiting: HashMap::new(),
+            next: 0,
             max_staleness,
             lost_after: timeout.saturating_mul(LOST_AFTER_TIMEOUTS),
         }
@@ -116,71 +132,94 @@ impl Checks {
             _ => {}
         }
         let waiter = Waiter { stream, arrived_at: now.monotonic };
-        self.waiting.insert(stream, token);
-        match self.pending.get_mut(&token) {
-            Some(pending) if now.monotonic.saturating_sub(pending.sent_at) <= self.lost_after => {
-                pending.waiters.push(waiter);
-                Found::Joined
+        if let Some(id) = self.joinable(token, now) {
+            if let Some(question) = self.questions.get_mut(&id) {
+                question.waiters.push(waiter);
             }
-            _ => {
-                self.ask(facts, vec![waiter], now);
-                Found::Ask
-            }
+            self.waiting.insert(stream, id);
+            return Found::Joined;
         }
+        if self.questions.len() >= MAX_QUESTIONS {
+            return Found::Full;
+        }
+        Found::Ask(self.ask(facts, vec![waiter], now))
     }
 
-    /// Opens a question; whoever waited for a lost one waits for this one instead.
-    fn ask(&mut self, facts: &Rc<Facts>, mut waiters: Vec<Waiter>, now: Now) {
-        let token = facts.check.token;
-        if let Some(lost) = self.pending.remove(&token) {
-            lost.call.and_then(|call| self.calls.remove(&call));
-            waiters.extend(lost.waiters);
-        }
-        let pending = Pending { facts: Rc::clone(facts), sent_at: now.monotonic, call: None, waiters };
-        self.pending.insert(token, pending);
+    fn joinable(&self, token: RevocationKey, now: Now) -> Option<QuestionId> {
+        let id = self.open.get(&token)?;
+        let asked_at = self.questions.get(id)?.asked_at;
+        (now.monotonic.saturating_sub(asked_at) <= self.lost_after).then_some(*id)
+    }
+
+    fn ask(&mut self, facts: &Rc<Facts>, waiters: Vec<Waiter>, now: Now) -> QuestionId {
+        let id = QuestionId(self.next);
+        self.next = self.next.wrapping_add(1);
+        self.waiting.extend(waiters.iter().map(|waiter| (waiter.stream, id)));
+        let question = Question { facts: Rc::clone(facts), asked_at: now.monotonic, call: None, waiters };
+        self.open.insert(facts.check.token, id);
+        self.questions.insert(id, question);
+        id
     }
 
     /// The host took the question and will report under this name.
-    pub fn sent(&mut self, token: RevocationKey, call: CallId) {
-        if let Some(pending) = self.pending.get_mut(&token) {
-            pending.call = Some(call);
-            self.calls.insert(call, token);
+    pub fn sent(&mut self, id: QuestionId, call: CallId) {
+        if let Some(question) = self.questions.get_mut(&id) {
+            question.call = Some(call);
+            self.calls.insert(call, id);
         }
     }
 
     /// The host did not take the question.
-    pub fn not_sent(&mut self, token: RevocationKey) -> Settled {
-        let pending = self.pending.remove(&token);
-        pending.map_or_else(Settled::default, |pending| self.settle(pending.waiters, None))
+    pub fn not_sent(&mut self, id: QuestionId) -> Settled {
+        let question = self.close(id);
+        question.map_or_else(Settled::default, |question| self.settle(question.waiters, None))
     }
 
     /// The host reports the end of a callout: an answer, or none that could be used. A callout that nobody knows (any
     /// more) settles nothing.
     pub fn answered(&mut self, call: CallId, verdict: Option<CheckVerdict>, now: Now) -> Settled {
-        let token = self.calls.remove(&call);
-        let Some(pending) = token.and_then(|token| self.pending.remove(&token)) else {
+        let id = self.calls.get(&call).copied();
+        let Some(question) = id.and_then(|id| self.close(id)) else {
             return Settled::default();
         };
-        let until = pending.sent_at.saturating_add(self.max_staleness);
-        let answer = match verdict {
-            Some(CheckVerdict::Active) if now.monotonic < until => Some(Answer::Active { until }),
-            Some(CheckVerdict::Revoked) => Some(Answer::Revoked),
-            _ => None,
-        };
-        if let Some(answer) = answer {
-            self.answers.insert(pending.facts.check.token, answer);
-        }
-        // Whoever was there before the question was sent is served by any answer. Who came later is served only while
+        let token = question.facts.check.token;
+        let until = question.asked_at.saturating_add(self.max_staleness);
+        self.remember(token, verdict, until, now);
+        // A later question may have overtaken this one; its answer "revoked" holds for these too.
+        let overtaken = self.answers.peek(&token) == Some(&Answer::Revoked);
+        let verdict = if overtaken { Some(CheckVerdict::Revoked) } else { verdict };
+        // Whoever was there before the question was asked is served by any answer. Who came later is served only while
         // the answer is good for newcomers: an "active" from before a logout must not admit a request from after it.
         let fresh = verdict != Some(CheckVerdict::Active) || now.monotonic < until;
         let (served, late): (Vec<_>, Vec<_>) =
-            pending.waiters.iter().copied().partition(|waiter| fresh || waiter.arrived_at <= pending.sent_at);
+            question.waiters.iter().copied().partition(|waiter| fresh || waiter.arrived_at <= question.asked_at);
         let mut settled = self.settle(served, verdict);
         if !late.is_empty() {
-            self.ask(&pending.facts, late, now);
-            settled.ask_again = Some(pending.facts);
+            let id = self.ask(&question.facts, late, now);
+            settled.ask_again = Some((id, question.facts));
         }
         settled
+    }
+
+    fn remember(&mut self, token: RevocationKey, verdict: Option<CheckVerdict>, until: Duration, now: Now) {
+        let answer = match verdict {
+            Some(CheckVerdict::Active) if now.monotonic < until => Answer::Active { until },
+            Some(CheckVerdict::Revoked) => Answer::Revoked,
+            _ => return,
+        };
+        if self.answers.peek(&token) != Some(&Answer::Revoked) {
+            self.answers.insert(token, answer);
+        }
+    }
+
+    fn close(&mut self, id: QuestionId) -> Option<Question> {
+        let question = self.questions.remove(&id)?;
+        question.call.and_then(|call| self.calls.remove(&call));
+        let token = question.facts.check.token;
+        if self.open.get(&token) == Some(&id) {
+            self.open.remove(&token);
+        }
+        Some(question)
     }
 
     fn settle(&mut self, waiters: Vec<Waiter>, verdict: Option<CheckVerdict>) -> Settled {
@@ -191,11 +230,11 @@ impl Checks {
         Settled { streams, verdict, ask_again: None }
     }
 
-    /// The stream is gone. Its question goes on: the answer is good for others and for the cache.
+    /// The stream is gone. Its question goes on: the answer is good for others and for later.
     pub fn forget(&mut self, stream: StreamId) {
-        let token = self.waiting.remove(&stream);
-        if let Some(pending) = token.and_then(|token| self.pending.get_mut(&token)) {
-            pending.waiters.retain(|waiter| waiter.stream != stream);
+        let id = self.waiting.remove(&stream);
+        if let Some(question) = id.and_then(|id| self.questions.get_mut(&id)) {
+            question.waiters.retain(|waiter| waiter.stream != stream);
         }
     }
 
@@ -216,144 +255,4 @@ impl Checks {
 }
 
 #[cfg(test)]
-mod tests {
-    use curfew_core::wire::CheckRequest;
-    use curfew_core::{Keyspace, Times};
-
-    use super::*;
-
-    const TIMEOUT: Duration = Duration::from_millis(500);
-
-    fn facts(byte: u8) -> Rc<Facts> {
-        Rc::new(Facts {
-            check: CheckRequest {
-                keyspace: Keyspace::from_bytes([0; 16]),
-                token: RevocationKey::from_bytes([byte; 16]),
-                jti: None,
-                session: None,
-                subject: None,
-                issued_at: None,
-            },
-            times: Times { issued_at: None, cutoff_time: None, not_before: None, expires_at: 1 },
-            identity: Vec::new(),
-        })
-    }
-
-    fn at(milliseconds: u64) -> Now {
-        Now { monotonic: Duration::from_millis(milliseconds), unix: 0 }
-    }
-
-    fn checks() -> Checks {
-        Checks::new(1 << 20, Duration::from_secs(5), TIMEOUT)
-    }
-
-    fn asked(checks: &mut Checks, facts: &Rc<Facts>, stream: StreamId, call: CallId, now: Now) {
-        assert_eq!(checks.look(facts, stream, now), Found::Ask);
-        checks.sent(facts.check.token, call);
-    }
-
-    #[test]
-    fn an_active_answer_is_good_from_the_sending_of_its_question() {
-        let (mut checks, facts) = (checks(), facts(1));
-        asked(&mut checks, &facts, 1, 7, at(0));
-        let settled = checks.answered(7, Some(CheckVerdict::Active), at(400));
-        assert_eq!((settled.streams, settled.verdict), (vec![1], Some(CheckVerdict::Active)));
-        assert_eq!(checks.look(&facts, 2, at(4_999)), Found::Known(CheckVerdict::Active));
-        assert_eq!(checks.look(&facts, 3, at(5_000)), Found::Ask);
-    }
-
-    #[test]
-    fn a_revoked_answer_stays() {
-        let (mut checks, facts) = (checks(), facts(1));
-        asked(&mut checks, &facts, 1, 7, at(0));
-        checks.answered(7, Some(CheckVerdict::Revoked), at(1));
-        assert_eq!(checks.look(&facts, 2, at(3_600_000)), Found::Known(CheckVerdict::Revoked));
-    }
-
-    #[test]
-    fn many_wait_for_one_question() {
-        let (mut checks, facts) = (checks(), facts(1));
-        asked(&mut checks, &facts, 1, 7, at(0));
-        assert_eq!(checks.look(&facts, 2, at(10)), Found::Joined);
-        assert_eq!(checks.look(&facts, 3, at(20)), Found::Joined);
-        assert_eq!(checks.answered(7, Some(CheckVerdict::Active), at(30)).streams, [1, 2, 3]);
-        assert_eq!(checks.waiting(), 0);
-    }
-
-    #[test]
-    fn no_answer_settles_without_a_verdict_and_is_not_kept() {
-        let (mut checks, facts) = (checks(), facts(1));
-        asked(&mut checks, &facts, 1, 7, at(0));
-        let settled = checks.answered(7, None, at(500));
-        assert_eq!((settled.streams, settled.verdict), (vec![1], None));
-        assert_eq!(checks.look(&facts, 2, at(501)), Found::Ask);
-        let settled = checks.not_sent(facts.check.token);
-        assert_eq!((settled.streams, settled.verdict), (vec![2], None));
-        assert_eq!(checks.look(&facts, 3, at(502)), Found::Ask);
-    }
-
-    #[test]
-    fn a_stream_that_goes_leaves_the_answer_to_the_others() {
-        let (mut checks, facts) = (checks(), facts(1));
-        asked(&mut checks, &facts, 1, 7, at(0));
-        assert_eq!(checks.look(&facts, 2, at(10)), Found::Joined);
-        checks.forget(1);
-        assert_eq!(checks.answered(7, Some(CheckVerdict::Active), at(30)).streams, [2]);
-        assert_eq!(checks.look(&facts, 3, at(40)), Found::Known(CheckVerdict::Active));
-    }
-
-    #[test]
-    fn an_answer_comes_once() {
-        let (mut checks, facts) = (checks(), facts(1));
-        asked(&mut checks, &facts, 1, 7, at(0));
-        checks.answered(7, Some(CheckVerdict::Revoked), at(10));
-        for _ in 0..2 {
-            let settled = checks.answered(7, Some(CheckVerdict::Active), at(20));
-            assert!(settled.streams.is_empty() && settled.ask_again.is_none());
-        }
-        assert_eq!(checks.look(&facts, 2, at(30)), Found::Known(CheckVerdict::Revoked));
-    }
-
-    #[test]
-    fn an_old_answer_does_not_serve_who_came_after_its_question() {
-        let facts = facts(1);
-        let mut checks = Checks::new(1 << 20, Duration::from_millis(100), TIMEOUT);
-        asked(&mut checks, &facts, 1, 7, at(0));
-        assert_eq!(checks.look(&facts, 2, at(50)), Found::Joined);
-        let settled = checks.answered(7, Some(CheckVerdict::Active), at(400));
-        assert_eq!(settled.streams, [1]);
-        assert_eq!(settled.ask_again.as_ref(), Some(&facts));
-        checks.sent(facts.check.token, 8);
-        assert_eq!(checks.answered(8, Some(CheckVerdict::Revoked), at(410)).streams, [2]);
-    }
-
-    #[test]
-    fn without_staleness_each_request_asks_for_itself() {
-        let facts = facts(1);
-        let mut checks = Checks::new(1 << 20, Duration::ZERO, TIMEOUT);
-        asked(&mut checks, &facts, 1, 7, at(0));
-        assert_eq!(checks.answered(7, Some(CheckVerdict::Active), at(1)).streams, [1]);
-        assert_eq!(checks.look(&facts, 2, at(2)), Found::Ask);
-    }
-
-    #[test]
-    fn a_lost_question_is_asked_again_for_all_who_wait() {
-        let (mut checks, facts) = (checks(), facts(1));
-        asked(&mut checks, &facts, 1, 7, at(0));
-        assert_eq!(checks.look(&facts, 2, at(2_000)), Found::Joined);
-        asked(&mut checks, &facts, 3, 8, at(2_001));
-        assert!(checks.answered(7, Some(CheckVerdict::Active), at(2_002)).streams.is_empty());
-        assert_eq!(checks.answered(8, Some(CheckVerdict::Revoked), at(2_003)).streams, [3, 1, 2]);
-    }
-
-    #[test]
-    fn answers_stay_within_their_budget() {
-        let mut checks = Checks::new(9_600, Duration::from_secs(5), TIMEOUT);
-        for index in 0..=255 {
-            let facts = facts(index);
-            asked(&mut checks, &facts, 1, 7, at(0));
-            checks.answered(7, Some(CheckVerdict::Revoked), at(0));
-            assert!(checks.bytes() <= 9_600);
-        }
-    }
-}
+mod tests;

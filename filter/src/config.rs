@@ -1,8 +1,9 @@
 //! The plugin configuration: JSON from the operator into a [`Config`] that cannot be wrong, or into all of its mistakes.
 
+use std::fmt;
 use std::time::Duration;
 
-use curfew_core::{Fields, Mistakes, Policy};
+use curfew_core::{Fields, Mistakes, Policy, read_document};
 
 use crate::identity::IdentityHeader;
 use crate::rules::Rules;
@@ -34,7 +35,7 @@ pub enum OnUnavailable {
 }
 
 /// Where and how the control plane is asked.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct ControlPlane {
     /// The Envoy cluster of its internal listener.
     pub cluster: String,
@@ -44,6 +45,13 @@ pub struct ControlPlane {
     pub authorization: String,
     /// How long an answer may take.
     pub timeout: Duration,
+}
+
+/// Without the secret.
+impl fmt::Debug for ControlPlane {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "ControlPlane({}, {}, {:?})", self.cluster, self.authority, self.timeout)
+    }
 }
 
 /// A configuration in which everything has been checked.
@@ -76,10 +84,10 @@ impl Config {
     /// Everything that is wrong with it, each with its field.
     pub fn parse(bytes: &[u8]) -> Result<Self, Mistakes> {
         let mut mistakes = Mistakes::default();
-        let document = match serde_json::from_slice(bytes) {
+        let document = match read_document(bytes) {
             Ok(document) => document,
-            Err(error) => {
-                mistakes.add("configuration", not_json(bytes, &error));
+            Err(problem) => {
+                mistakes.add("configuration", not_json(bytes, problem));
                 return Err(mistakes);
             }
         };
@@ -170,10 +178,10 @@ fn check_consistency(fields: &mut Fields<'_, '_>) {
     }
 }
 
-fn not_json(bytes: &[u8], error: &serde_json::Error) -> String {
-    match bytes.first() {
+fn not_json(bytes: &[u8], problem: String) -> String {
+    match bytes.trim_ascii_start().first() {
         None => "is empty; give the plugin's settings as JSON in a google.protobuf.StringValue".to_owned(),
-        Some(b'{') => format!("is not valid JSON: {error}"),
+        Some(b'{') => problem,
         // Envoy hands a Struct over in its binary form, which cannot be told from other bytes.
         Some(_) => "is not JSON; a google.protobuf.Struct arrives in binary form, so write \
                     \"@type\": type.googleapis.com/google.protobuf.StringValue with the JSON text as its value"
@@ -218,6 +226,7 @@ mod tests {
             timeout: Duration::from_millis(500),
         };
         assert_eq!(config.control_plane, expected);
+        assert!(!format!("{config:?}").contains("0123456789abcdef"));
     }
 
     #[test]
@@ -260,7 +269,9 @@ mod tests {
     fn what_is_not_json_says_what_to_write_instead() {
         let message = |bytes: &[u8]| Config::parse(bytes).unwrap_err().to_string();
         assert!(message(b"").contains("is empty"));
-        assert!(message(b"{\"issuers\":").contains("is not valid JSON"));
+        assert_eq!(message(b"{\"issuers\":"), "configuration: ends too early (line 1, column 11)");
+        let twice = br#"{"on_unavailable": "deny", "on_unavailable": "allow"}"#;
+        assert!(message(twice).contains("names a member twice"));
         assert!(message(b"\x0a\x10\x0a\x07issuers").contains("StringValue"));
         assert_eq!(message(b"[]"), "must be an object");
     }

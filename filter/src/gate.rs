@@ -3,17 +3,18 @@
 //! It returns a [`Step`] and touches nothing outside. An admission is a [`Permit`], which only [`permit`] makes, from
 //! one of four reasons; whatever else happens ends in a refusal.
 
-use std::collections::HashSet;
+use std::collections::{HashSet, VecDeque};
 use std::rc::Rc;
 use std::time::Duration;
 
 use curfew_core::wire::{CheckRequest, CheckVerdict};
 use curfew_core::{Denial, SignatureCheck, TokenError};
 
-use crate::checks::{CallId, Checks, Found, Settled, StreamId};
+use crate::checks::{CallId, Checks, Found, QuestionId, Settled, StreamId};
 use crate::config::{Config, OnUnavailable};
 use crate::identity;
 use crate::metrics::Metric;
+use crate::outage::{Notice, Outage};
 use crate::permit::{Edits, Permit, Reason};
 use crate::proofs::{Facts, Proofs};
 use crate::request::Request;
@@ -41,8 +42,17 @@ pub enum Step {
         /// To be made now; at the end headers may be out of reach.
         edits: Edits,
         /// To be sent to the control plane, unless another request's question serves.
-        question: Option<CheckRequest>,
+        question: Option<Question>,
     },
+}
+
+/// A question for the control plane.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Question {
+    /// Its name within this VM.
+    pub id: QuestionId,
+    /// What is asked.
+    pub request: CheckRequest,
 }
 
 /// What to do with a request that has waited. Its headers were edited when it began to wait.
@@ -68,11 +78,18 @@ pub struct Refusal {
 /// Requests that have waited and what becomes of each, and a question to send.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Released {
-    /// Each stream is named once.
+    /// Those that may go now; for the others, if [`Gate::holds_back`] any, call [`Gate::release_more`] soon.
     pub streams: Vec<(StreamId, Release)>,
     /// To be sent to the control plane.
-    pub question: Option<CheckRequest>,
+    pub question: Option<Question>,
 }
+
+/// How many requests one callback of the host may release.
+///
+/// Envoy carries out a callback's local replies after it, one inside the other, and each calls back into the VM: about 300
+/// of them overflow V8's stack, which kills the VM and with it every request that waits. Measured on Envoy 1.40; other
+/// Wasm filters in the chain make it fewer.
+pub const RELEASED_AT_ONCE: usize = 32;
 
 /// All that one configuration of the filter knows in one VM.
 pub struct Gate {
@@ -81,6 +98,9 @@ pub struct Gate {
     checks: Checks,
     counted: Vec<Metric>,
     grpc_waiting: HashSet<StreamId>,
+    /// Streams that may go, in the order of their arrival.
+    ready: VecDeque<(StreamId, Option<CheckVerdict>)>,
+    outage: Outage,
 }
 
 impl Gate {
@@ -95,6 +115,8 @@ impl Gate {
             config,
             counted: Vec::new(),
             grpc_waiting: HashSet::new(),
+            ready: VecDeque::new(),
+            outage: Outage::default(),
         }
     }
 
@@ -116,7 +138,7 @@ impl Gate {
         now: Now,
         verify: impl FnMut(&SignatureCheck<'_>) -> bool,
     ) -> Step {
-        let action = self.config.rules.action(request.method(), request.target());
+        let action = self.config.rules.action(request);
         if action == Action::Skip {
             return self.admit(Reason::Skipped, self.edits(request, None));
         }
@@ -144,17 +166,18 @@ impl Gate {
         if let Some(facts) = self.proofs.get(text) {
             self.count(Metric::ProofHit);
             self.config.policy.check_times(&facts.times, now.unix)?;
+            facts.identity.as_ref().map_err(|error| *error)?;
             return Ok(facts);
         }
         self.count(Metric::ProofMiss);
-        let token = self.config.policy.prove(text, verify)?;
-        self.config.policy.check_times(&token.times, now.unix)?;
+        let token = self.config.policy.prove(text, now.unix, verify)?;
         let facts = Rc::new(Facts {
             check: CheckRequest::about(&token),
             times: token.times,
-            identity: identity::values(&self.config.identity_headers, &token)?,
+            identity: identity::values(&self.config.identity_headers, &token),
         });
         self.proofs.insert(text, Rc::clone(&facts));
+        facts.identity.as_ref().map_err(|error| *error)?;
         Ok(facts)
     }
 
@@ -162,15 +185,13 @@ impl Gate {
     fn check(&mut self, stream: StreamId, request: &Request<'_>, facts: &Rc<Facts>, now: Now) -> Step {
         let edits = self.edits(request, Some(facts));
         let question = match self.checks.look(facts, stream, now) {
-            Found::Known(CheckVerdict::Active) => return self.admit(Reason::Active, edits),
-            Found::Known(CheckVerdict::Revoked) => {
-                return self.refuse_with(edits, request.is_grpc(), Denial::Revoked, Denial::Revoked.detail());
-            }
+            Found::Known(verdict) => return self.decide(Some(verdict), request.is_grpc(), edits),
             Found::Joined => {
                 self.count(Metric::CheckShared);
                 None
             }
-            Found::Ask => Some(facts.check.clone()),
+            Found::Ask(id) => Some(Question { id, request: facts.check.clone() }),
+            Found::Full => return self.decide(None, request.is_grpc(), edits),
         };
         if request.is_grpc() {
             self.grpc_waiting.insert(stream);
@@ -179,25 +200,49 @@ impl Gate {
     }
 
     /// The host took a question.
-    pub fn sent(&mut self, question: &CheckRequest, call: CallId) {
+    pub fn sent(&mut self, question: QuestionId, call: CallId) {
         self.count(Metric::CheckSent);
-        self.checks.sent(question.token, call);
+        self.checks.sent(question, call);
     }
 
-    /// The host did not take a question.
-    pub fn not_sent(&mut self, question: &CheckRequest) -> Released {
+    /// The host did not take a question. Those who wait for it are released by [`Self::release_more`], or one of them
+    /// by [`Self::release_only`].
+    pub fn not_sent(&mut self, question: QuestionId, now: Now) -> Option<Notice> {
         self.count(Metric::CheckFailed);
-        let settled = self.checks.not_sent(question.token);
-        self.release(settled)
+        let settled = self.checks.not_sent(question);
+        self.hold(&settled);
+        self.outage.ended(false, now.monotonic)
     }
 
     /// A callout has ended, with the control plane's verdict or without any.
-    pub fn answered(&mut self, call: CallId, verdict: Option<CheckVerdict>, now: Now) -> Released {
+    pub fn answered(&mut self, call: CallId, verdict: Option<CheckVerdict>, now: Now) -> (Released, Option<Notice>) {
         if verdict.is_none() {
             self.count(Metric::CheckFailed);
         }
         let settled = self.checks.answered(call, verdict, now);
-        self.release(settled)
+        self.hold(&settled);
+        let question = settled.ask_again.map(|(id, facts)| Question { id, request: facts.check.clone() });
+        let released = Released { streams: self.release_more(), question };
+        (released, self.outage.ended(verdict.is_some(), now.monotonic))
+    }
+
+    /// Releases the next ones that may go, [`RELEASED_AT_ONCE`] at most. Each is named once, ever.
+    pub fn release_more(&mut self) -> Vec<(StreamId, Release)> {
+        let count = self.ready.len().min(RELEASED_AT_ONCE);
+        let ready: Vec<_> = self.ready.drain(..count).collect();
+        ready.into_iter().map(|(stream, verdict)| (stream, self.release_one(stream, verdict))).collect()
+    }
+
+    /// Releases this stream, if it may go.
+    pub fn release_only(&mut self, stream: StreamId) -> Option<Release> {
+        let place = self.ready.iter().position(|(ready, _)| *ready == stream)?;
+        let (_, verdict) = self.ready.remove(place)?;
+        Some(self.release_one(stream, verdict))
+    }
+
+    /// Whether some are held back.
+    pub fn holds_back(&self) -> bool {
+        !self.ready.is_empty()
     }
 
     /// Whether this callout is one of this gate's.
@@ -207,39 +252,38 @@ impl Gate {
 
     /// How many streams wait.
     pub fn waiting(&self) -> usize {
-        self.checks.waiting()
+        self.checks.waiting().saturating_add(self.ready.len())
     }
 
     /// The stream is gone.
     pub fn forget(&mut self, stream: StreamId) {
         self.grpc_waiting.remove(&stream);
+        self.ready.retain(|(ready, _)| *ready != stream);
         self.checks.forget(stream);
     }
 
-    fn release(&mut self, settled: Settled) -> Released {
-        let verdict = settled.verdict;
-        let streams = settled.streams.into_iter().map(|stream| (stream, self.release_one(stream, verdict))).collect();
-        Released { streams, question: settled.ask_again.map(|facts| facts.check.clone()) }
+    fn hold(&mut self, settled: &Settled) {
+        self.ready.extend(settled.streams.iter().map(|stream| (*stream, settled.verdict)));
     }
 
-    /// The one place where a missing answer becomes a decision.
     fn release_one(&mut self, stream: StreamId, verdict: Option<CheckVerdict>) -> Release {
         let grpc = self.grpc_waiting.remove(&stream);
-        let step = match (verdict, self.config.on_unavailable) {
-            (Some(CheckVerdict::Active), _) => self.admit(Reason::Active, Edits::default()),
-            (Some(CheckVerdict::Revoked), _) => {
-                self.refuse_with(Edits::default(), grpc, Denial::Revoked, Denial::Revoked.detail())
-            }
-            (None, OnUnavailable::Allow) => self.admit(Reason::UnavailableAllowed, Edits::default()),
-            (None, OnUnavailable::Deny) => {
-                self.refuse_with(Edits::default(), grpc, Denial::Unavailable, Denial::Unavailable.detail())
-            }
-        };
-        match step {
+        match self.decide(verdict, grpc, Edits::default()) {
             Step::Admit(permit) => Release::Resume(permit),
             Step::Refuse(refusal) => Release::Refuse(refusal),
             Step::Wait { .. } => Release::Refuse(Refusal::new(Denial::Unavailable, Denial::Unavailable.detail(), grpc)),
         }
+    }
+
+    /// Decides by the control plane's verdict: the one place where a missing one becomes a decision.
+    fn decide(&mut self, verdict: Option<CheckVerdict>, grpc: bool, edits: Edits) -> Step {
+        let denial = match (verdict, self.config.on_unavailable) {
+            (Some(CheckVerdict::Active), _) => return self.admit(Reason::Active, edits),
+            (None, OnUnavailable::Allow) => return self.admit(Reason::UnavailableAllowed, edits),
+            (Some(CheckVerdict::Revoked), _) => Denial::Revoked,
+            (None, OnUnavailable::Deny) => Denial::Unavailable,
+        };
+        self.refuse_with(edits, grpc, denial, denial.detail())
     }
 
     fn edits(&self, request: &Request<'_>, facts: Option<&Facts>) -> Edits {

@@ -7,19 +7,23 @@ use std::rc::Rc;
 use std::time::Instant;
 
 use curfew_core::Denial;
-use curfew_core::wire::{CheckAnswer, CheckRequest};
+use curfew_core::wire::CheckAnswer;
 use proxy_wasm::traits::{Context, HttpContext, RootContext};
 use proxy_wasm::types::{Action, ContextType, LogLevel};
 
+use crate::checks::StreamId;
 use crate::config::Config;
-use crate::gate::{Gate, Refusal, Release, Released, Step};
+use crate::gate::{Gate, Question, Refusal, Release, Step};
 use crate::host::{self, Counters, DOORBELL};
-use crate::permit::Reason;
+use crate::identity;
+use crate::outage::Notice;
+use crate::permit::Edits;
 use crate::request::Request;
 
 proxy_wasm::main! {{
-    proxy_wasm::set_log_level(LogLevel::Info);
-    proxy_wasm::set_root_context(|id| Box::new(Root { id, plugins: Vec::new(), counters: None }));
+    // The host has the operator's level and filters by it.
+    proxy_wasm::set_log_level(LogLevel::Trace);
+    proxy_wasm::set_root_context(|id| Box::new(Root { id, plugins: Vec::new(), counters: None, ticks: false }));
 }}
 
 /// The plugin in this VM. State belongs to it and not to statics: a VM may serve several plugins.
@@ -29,6 +33,7 @@ struct Root {
     /// replaced, stay while requests wait in them.
     plugins: Vec<Rc<Plugin>>,
     counters: Option<Rc<Counters>>,
+    ticks: bool,
 }
 
 struct Plugin {
@@ -37,9 +42,8 @@ struct Plugin {
     gate: RefCell<Gate>,
     counters: Rc<Counters>,
     host_helps: RefCell<bool>,
-    /// The question that the root is rung for, and what came of it at once.
-    outbox: RefCell<Option<CheckRequest>>,
-    returned: RefCell<Released>,
+    /// The question that the root is rung for.
+    outbox: RefCell<Option<Question>>,
 }
 
 struct Stream {
@@ -52,20 +56,21 @@ impl Context for Root {
         let Some(plugin) = self.plugins.iter().find(|plugin| plugin.gate.borrow().asked(call)) else { return };
         let body = host::answer(headers, body_size);
         let answer = body.and_then(|body| serde_json::from_slice::<CheckAnswer>(&body).ok());
-        if answer.is_none() {
-            log::debug!("a check of the control plane failed");
-        }
         let verdict = answer.map(|answer| answer.verdict);
-        let released = plugin.gate.borrow_mut().answered(call, verdict, host::now(plugin.start));
-        plugin.finish(released);
-        host::select(self.id);
+        let (released, notice) = plugin.gate.borrow_mut().answered(call, verdict, host::now(plugin.start));
+        tell(notice);
+        plugin.release(&released.streams);
+        if let Some(question) = &released.question {
+            plugin.send(question);
+        }
+        plugin.count();
+        self.tick_while_needed();
     }
 }
 
 impl RootContext for Root {
-    fn on_configure(&mut self, _size: usize) -> bool {
-        let bytes = self.get_plugin_configuration().unwrap_or_default();
-        match Config::parse(&bytes) {
+    fn on_configure(&mut self, size: usize) -> bool {
+        match Config::parse(&host::configuration(size)) {
             Ok(config) => {
                 self.plugins.retain(|plugin| plugin.gate.borrow().waiting() > 0);
                 let plugin = self.plugin(config);
@@ -81,13 +86,22 @@ impl RootContext for Root {
         }
     }
 
+    fn on_tick(&mut self) {
+        for plugin in &self.plugins {
+            let streams = plugin.gate.borrow_mut().release_more();
+            plugin.release(&streams);
+            plugin.count();
+        }
+        self.tick_while_needed();
+    }
+
     fn on_queue_ready(&mut self, queue: u32) {
         if queue != DOORBELL {
             return;
         }
         for plugin in &self.plugins {
             if let Some(question) = plugin.outbox.take() {
-                plugin.returned.replace(plugin.send(&question));
+                plugin.send(&question);
             }
         }
     }
@@ -102,6 +116,15 @@ impl RootContext for Root {
 }
 
 impl Root {
+    /// Asks for ticks as long as requests are held back.
+    fn tick_while_needed(&mut self) {
+        let needed = self.plugins.iter().any(|plugin| plugin.gate.borrow().holds_back());
+        if needed != self.ticks {
+            self.ticks = needed;
+            host::tick(needed);
+        }
+    }
+
     fn plugin(&mut self, config: Config) -> Plugin {
         if config.report_only {
             log::warn!("report_only is on: nothing is refused");
@@ -114,7 +137,6 @@ impl Root {
             counters: Rc::clone(counters),
             host_helps: RefCell::new(true),
             outbox: RefCell::default(),
-            returned: RefCell::default(),
         }
     }
 }
@@ -135,36 +157,24 @@ impl Plugin {
         })
     }
 
-    /// Sends a question from the root's callback; what is returned was settled at once.
-    fn send(&self, question: &CheckRequest) -> Released {
+    /// Sends a question, from the root's callback.
+    fn send(&self, question: &Question) {
         let mut gate = self.gate.borrow_mut();
-        let call = host::ask(&gate.config().control_plane, question);
-        match call {
-            Some(call) => {
-                gate.sent(question, call);
-                Released::default()
-            }
-            None => {
-                log::warn!("the host takes no call to the control plane's cluster: is it configured and healthy?");
-                gate.not_sent(question)
-            }
+        match host::ask(&gate.config().control_plane, &question.request) {
+            Some(call) => gate.sent(question.id, call),
+            None => tell(gate.not_sent(question.id, host::now(self.start))),
         }
     }
 
-    /// Acts on every stream that was released, from the root's callback.
-    fn finish(&self, mut released: Released) {
-        loop {
-            for (stream, release) in std::mem::take(&mut released.streams) {
-                // The stream may be gone without having told us yet; then there is nobody to act for.
-                if host::select(stream) {
-                    act(&release);
-                }
+    /// Acts on streams that may go, from the root's callback.
+    fn release(&self, streams: &[(StreamId, Release)]) {
+        for (stream, release) in streams {
+            // The stream may be gone without having told us yet; then there is nobody to act for.
+            if host::select(*stream) {
+                act(release);
             }
-            let Some(question) = released.question.take() else { break };
-            host::select(self.root);
-            released = self.send(&question);
         }
-        self.count();
+        host::select(self.root);
     }
 
     fn count(&self) {
@@ -182,32 +192,62 @@ impl HttpContext for Stream {
             return carry_out(unreadable());
         };
         let action = match plugin.arrive(self.id) {
-            Step::Wait { edits, question } if host::edit(&edits) => match question {
-                Some(question) => self.wait_for(&plugin, question),
-                None => Action::Pause,
-            },
-            Step::Wait { .. } => {
-                plugin.gate.borrow_mut().forget(self.id);
-                carry_out(unreadable())
-            }
+            Step::Wait { edits, question } => self.wait(&plugin, &edits, question),
             step => carry_out(step),
         };
         plugin.count();
         action
     }
+
+    fn on_http_request_trailers(&mut self, _count: usize) -> Action {
+        if let Some(plugin) = &self.plugin {
+            strip_trailers(plugin);
+        }
+        Action::Continue
+    }
+}
+
+/// Some upstreams merge trailers into headers: an identity there is as forged as in a header.
+fn strip_trailers(plugin: &Plugin) {
+    let map = host::request_trailers();
+    let Some(trailers) = map.as_deref().and_then(host::pairs) else { return };
+    let gate = plugin.gate.borrow();
+    for name in identity::forged(&gate.config().identity_headers, &Request::new(&trailers)) {
+        host::remove_trailer(name);
+    }
 }
 
 impl Stream {
-    /// Has the root send the question. If the host does not take it, this stream is settled at once.
-    fn wait_for(&self, plugin: &Plugin, question: CheckRequest) -> Action {
-        plugin.outbox.replace(Some(question));
-        host::ring(plugin.root, self.id);
-        let settled = plugin.returned.take().streams.into_iter().find(|(stream, _)| *stream == self.id);
-        match settled {
-            None => Action::Pause,
-            Some((_, Release::Resume(permit))) => carry_out(Step::Admit(permit)),
-            Some((_, Release::Refuse(refusal))) => carry_out(Step::Refuse(refusal)),
+    /// Makes the stream wait, and has the root send the question if there is one. A question that cannot be sent settles
+    /// this stream at once.
+    fn wait(&self, plugin: &Plugin, edits: &Edits, question: Option<Question>) -> Action {
+        let edited = host::edit(edits);
+        plugin.outbox.replace(question);
+        if edited && plugin.outbox.borrow().is_some() {
+            host::ring(plugin.root, self.id);
         }
+        let mut gate = plugin.gate.borrow_mut();
+        if let Some(unsent) = plugin.outbox.take() {
+            tell(gate.not_sent(unsent.id, host::now(plugin.start)));
+        }
+        let release = gate.release_only(self.id);
+        if !edited {
+            gate.forget(self.id);
+            return carry_out(unreadable());
+        }
+        match release {
+            None => Action::Pause,
+            Some(Release::Resume(permit)) => carry_out(Step::Admit(permit)),
+            Some(Release::Refuse(refusal)) => carry_out(Step::Refuse(refusal)),
+        }
+    }
+}
+
+fn tell(notice: Option<Notice>) {
+    match notice {
+        Some(Notice::Began) => log::warn!("the control plane gives no answers: is its cluster configured and healthy?"),
+        Some(Notice::Ended { failed }) => log::info!("the control plane answers again; {failed} checks had failed"),
+        None => {}
     }
 }
 
@@ -222,10 +262,7 @@ impl Drop for Stream {
 /// Carries out a step for the stream whose callback runs.
 fn carry_out(step: Step) -> Action {
     match step {
-        Step::Admit(permit) if host::edit(&permit.edits) => {
-            report(permit.reason);
-            Action::Continue
-        }
+        Step::Admit(permit) if host::edit(&permit.edits) => Action::Continue,
         Step::Refuse(refusal) => {
             host::refuse(&refusal);
             Action::Pause
@@ -237,20 +274,9 @@ fn carry_out(step: Step) -> Action {
 /// Acts for a stream that has waited and is selected.
 fn act(release: &Release) {
     match release {
-        Release::Resume(permit) => {
-            report(permit.reason);
-            host::resume();
-        }
-        Release::Refuse(refusal) => {
-            host::refuse(refusal);
-        }
-    }
-}
-
-fn report(reason: Reason) {
-    if let Reason::ReportOnly(denial) = reason {
-        log::info!("report_only: a request would have been refused: {}", denial.code());
-    }
+        Release::Resume(_permit) => host::resume(),
+        Release::Refuse(refusal) => host::refuse(refusal),
+    };
 }
 
 /// The refusal of a request that could not be read or changed: the host is not doing its part.

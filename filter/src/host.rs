@@ -19,8 +19,10 @@ use crate::permit::Edits;
 const OK: u32 = 0;
 const NOT_FOUND: u32 = 1;
 const MAP_REQUEST_HEADERS: u32 = 0;
+const MAP_REQUEST_TRAILERS: u32 = 1;
 const MAP_CALLOUT_RESPONSE_HEADERS: u32 = 6;
 const BUFFER_CALLOUT_RESPONSE_BODY: u32 = 4;
+const BUFFER_PLUGIN_CONFIGURATION: u32 = 7;
 const STREAM_REQUEST: u32 = 0;
 const METRIC_COUNTER: u32 = 0;
 const NO_GRPC_STATUS: i32 = -1;
@@ -58,6 +60,7 @@ mod abi {
             value: *const u8,
             value_size: usize,
         ) -> u32;
+        pub(super) fn proxy_set_tick_period_milliseconds(period: u32) -> u32;
         pub(super) fn proxy_continue_stream(stream: u32) -> u32;
         pub(super) fn proxy_send_local_response(
             status: u32,
@@ -107,10 +110,19 @@ pub(crate) fn now(start: Instant) -> Now {
 }
 
 /// The request's headers in the host's own encoding, to be read with [`pairs`].
-#[expect(unsafe_code, reason = "raw host call")]
 pub(crate) fn request_headers() -> Option<Vec<u8>> {
+    map(MAP_REQUEST_HEADERS)
+}
+
+/// The request's trailers, likewise.
+pub(crate) fn request_trailers() -> Option<Vec<u8>> {
+    map(MAP_REQUEST_TRAILERS)
+}
+
+#[expect(unsafe_code, reason = "raw host call")]
+fn map(map: u32) -> Option<Vec<u8>> {
     // SAFETY: both pointers are valid for writes during the call.
-    abi::take(|data, size| unsafe { abi::proxy_get_header_map_pairs(MAP_REQUEST_HEADERS, data, size) }).ok()
+    abi::take(|data, size| unsafe { abi::proxy_get_header_map_pairs(map, data, size) }).ok()
 }
 
 /// The pairs of a header map: a count, then each pair's two sizes, then each name and value with a NUL behind it; all
@@ -139,10 +151,7 @@ fn number(bytes: &[u8]) -> Option<(usize, &[u8])> {
 /// Makes the edits. If one fails, an identity that the client wrote could reach the upstream: the request must not go on.
 #[expect(unsafe_code, reason = "raw host call")]
 pub(crate) fn edit(edits: &Edits) -> bool {
-    let removed = edits.remove.iter().all(|name| {
-        // SAFETY: the pointer is valid for the given size during the call.
-        unsafe { abi::proxy_remove_header_map_value(MAP_REQUEST_HEADERS, name.as_ptr(), name.len()) == OK }
-    });
+    let removed = edits.remove.iter().all(|name| remove(MAP_REQUEST_HEADERS, name));
     let set = edits.set.iter().all(|(name, value)| {
         let (name, value) = (name.as_bytes(), value.as_bytes());
         // SAFETY: the pointers are valid for the given sizes during the call.
@@ -158,6 +167,24 @@ pub(crate) fn edit(edits: &Edits) -> bool {
         status == OK
     });
     removed && set
+}
+
+/// Takes a trailer away.
+pub(crate) fn remove_trailer(name: &[u8]) -> bool {
+    remove(MAP_REQUEST_TRAILERS, name)
+}
+
+#[expect(unsafe_code, reason = "raw host call")]
+fn remove(map: u32, name: &[u8]) -> bool {
+    // SAFETY: the pointer is valid for the given size during the call.
+    unsafe { abi::proxy_remove_header_map_value(map, name.as_ptr(), name.len()) == OK }
+}
+
+/// Has the host call the selected root as often as it can, or no more.
+#[expect(unsafe_code, reason = "raw host call")]
+pub(crate) fn tick(wanted: bool) -> bool {
+    // SAFETY: no pointers.
+    unsafe { abi::proxy_set_tick_period_milliseconds(u32::from(wanted)) == OK }
 }
 
 /// Makes the following calls act on this context. False if it is gone.
@@ -230,9 +257,10 @@ fn encode(headers: &[(&str, &str)]) -> Vec<u8> {
 /// Must not be called while anything of the root is borrowed, for the root's `on_queue_ready` runs inside.
 #[expect(unsafe_code, reason = "the SDK offers no safe way into the root context")]
 pub(crate) fn ring(root: u32, stream: u32) {
-    select(root);
-    // SAFETY: the SDK's callback takes plain numbers, and in a stream's callback it has nothing of the root borrowed.
-    unsafe { abi::proxy_on_queue_ready(root, DOORBELL) };
+    if select(root) {
+        // SAFETY: the SDK's callback takes plain numbers, and in a stream's callback it has nothing of the root borrowed.
+        unsafe { abi::proxy_on_queue_ready(root, DOORBELL) };
+    }
     select(stream);
 }
 
@@ -252,16 +280,22 @@ pub(crate) fn ask(control_plane: &ControlPlane, question: &CheckRequest) -> Opti
 
 /// The body of a callout's answer, if it is a 200 of a reasonable size. A reset has no headers, and asking for them would
 /// then fail.
-#[expect(unsafe_code, reason = "raw host call")]
 pub(crate) fn answer(headers: usize, body_size: usize) -> Option<Vec<u8>> {
     if headers == 0 || body_size > MAX_ANSWER_BYTES || callout_status().as_deref() != Some(b"200") {
         return None;
     }
+    buffer(BUFFER_CALLOUT_RESPONSE_BODY, body_size)
+}
+
+/// The plugin configuration's first `size` bytes.
+pub(crate) fn configuration(size: usize) -> Vec<u8> {
+    buffer(BUFFER_PLUGIN_CONFIGURATION, size).unwrap_or_default()
+}
+
+#[expect(unsafe_code, reason = "raw host call")]
+fn buffer(buffer: u32, size: usize) -> Option<Vec<u8>> {
     // SAFETY: both pointers are valid for writes during the call.
-    abi::take(|data, size| unsafe {
-        abi::proxy_get_buffer_bytes(BUFFER_CALLOUT_RESPONSE_BODY, 0, body_size, data, size)
-    })
-    .ok()
+    abi::take(|data, written| unsafe { abi::proxy_get_buffer_bytes(buffer, 0, size, data, written) }).ok()
 }
 
 #[expect(unsafe_code, reason = "raw host call")]

@@ -10,6 +10,8 @@ pub mod gate;
 pub mod host_signature;
 pub mod identity;
 pub mod metrics;
+mod names;
+pub mod outage;
 pub mod permit;
 pub mod proofs;
 pub mod request;

@@ -63,7 +63,7 @@ impl Edits {
     /// Removes what a client sent in the name of the identity headers and sets them from the token, if there is one.
     pub(crate) fn new(headers: &[IdentityHeader], request: &Request<'_>, facts: Option<&Facts>) -> Self {
         let remove = identity::forged(headers, request).into_iter().map(<[u8]>::to_vec).collect();
-        let values = facts.map_or(&[][..], |facts| &facts.identity);
+        let values = facts.and_then(|facts| facts.identity.as_deref().ok()).unwrap_or_default();
         let pairs = headers.iter().zip(values);
         let set = pairs.filter_map(|(header, value)| Some((header.name.clone(), value.clone()?))).collect();
         Self { remove, set }

@@ -5,8 +5,8 @@
 
 use std::rc::Rc;
 
-use curfew_core::Times;
 use curfew_core::wire::CheckRequest;
+use curfew_core::{Times, TokenError};
 use quick_cache::Weighter;
 use quick_cache::unsync::Cache;
 
@@ -17,8 +17,9 @@ pub struct Facts {
     pub check: CheckRequest,
     /// When it is valid.
     pub times: Times,
-    /// The identity headers' values, in the order of the configuration.
-    pub identity: Vec<Option<String>>,
+    /// The identity headers' values, in the order of the configuration, or why this token has none that can be used: that
+    /// too is worth remembering, for it was found after the signature was checked.
+    pub identity: Result<Vec<Option<String>>, TokenError>,
 }
 
 /// Token texts and their facts, within a budget of bytes.
@@ -38,7 +39,7 @@ struct ByBytes;
 
 impl Weighter<Box<[u8]>, Rc<Facts>> for ByBytes {
     fn weight(&self, text: &Box<[u8]>, facts: &Rc<Facts>) -> u64 {
-        let identity: usize = facts.identity.iter().flatten().map(String::len).sum();
+        let identity: usize = facts.identity.iter().flatten().flatten().map(String::len).sum();
         OVERHEAD_BYTES.saturating_add(text.len() as u64).saturating_add(identity as u64)
     }
 }
@@ -84,7 +85,7 @@ mod tests {
                 issued_at: None,
             },
             times: Times { issued_at: None, cutoff_time: None, not_before: None, expires_at: 1 },
-            identity: Vec::new(),
+            identity: Ok(Vec::new()),
         })
     }
 

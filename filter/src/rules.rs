@@ -1,11 +1,15 @@
 //! Which requests need a token: the operator's rules over method and path.
 //!
-//! The path is the one thing here that an attacker writes and that the upstream may read differently. So a rule that
-//! lets requests pass without a token is only ever applied to a path in canonical form, of which there is no second
-//! reading; any other path needs a token whatever the rules say.
+//! The path is the one thing here that an attacker writes and that the upstream may read differently. So a rule that lets
+//! requests pass without a token matches narrowly: only a path in canonical form, of which there is no second reading,
+//! and no request with a header that makes some frameworks take another path or method. A rule that asks for a token
+//! matches widely: without regard to case and to a slash at the end, as many routers do.
 
 use curfew_core::Fields;
 use serde_json::Value;
+
+use crate::names::alike;
+use crate::request::Request;
 
 /// What a rule asks of a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -38,13 +42,13 @@ enum PathMatch {
 }
 
 impl Rules {
-    /// What a request with this method and this raw `:path` needs.
-    pub fn action(&self, method: &[u8], target: &[u8]) -> Action {
-        let path = target.split(|&byte| byte == b'?').next().unwrap_or_default();
-        let canonical = is_canonical(path);
-        let matching = self.0.iter().find(|rule| {
-            let opens = rule.action != Action::Require;
-            (canonical || !opens) && rule.matches(method, path)
+    /// What a request needs.
+    pub fn action(&self, request: &Request<'_>) -> Action {
+        let path = request.target().split(|&byte| byte == b'?').next().unwrap_or_default();
+        let may_open = is_canonical(path) && !redirects_itself(request);
+        let matching = self.0.iter().find(|rule| match rule.action {
+            Action::Require => rule.matches(request.method(), path, PathMatch::matches_widely),
+            Action::Optional | Action::Skip => may_open && rule.matches(request.method(), path, PathMatch::matches),
         });
         matching.map_or(Action::Require, |rule| rule.action)
     }
@@ -61,9 +65,9 @@ impl Rules {
 }
 
 impl Rule {
-    fn matches(&self, method: &[u8], path: &[u8]) -> bool {
+    fn matches(&self, method: &[u8], path: &[u8], matches: fn(&PathMatch, &[u8]) -> bool) -> bool {
         let method_matches = self.methods.is_empty() || self.methods.iter().any(|own| own.as_bytes() == method);
-        method_matches && self.path.matches(path)
+        method_matches && matches(&self.path, path)
     }
 
     fn read(path: String, value: &Value, fields: &mut Fields<'_, '_>) -> Option<Self> {
@@ -95,6 +99,22 @@ impl PathMatch {
         }
     }
 
+    /// As a router reads it that ignores case and a slash at the end.
+    fn matches_widely(&self, path: &[u8]) -> bool {
+        let path = path.to_ascii_lowercase();
+        let trimmed = path.strip_suffix(b"/").unwrap_or(&path);
+        match self {
+            Self::Exact(own) => {
+                let own = own.to_ascii_lowercase();
+                trimmed == own.strip_suffix('/').unwrap_or(&own).as_bytes()
+            }
+            Self::Prefix(own) => {
+                let own = own.to_ascii_lowercase();
+                Self::Prefix(own.strip_suffix('/').unwrap_or(&own).to_owned()).matches(&path)
+            }
+        }
+    }
+
     fn read(fields: &mut Fields<'_, '_>) -> Option<Self> {
         let (name, text, prefix) = match (fields.text("path"), fields.text("prefix")) {
             (Some(path), None) => ("path", path, false),
@@ -111,6 +131,20 @@ impl PathMatch {
         }
         Some(if prefix { Self::Prefix(text.to_owned()) } else { Self::Exact(text.to_owned()) })
     }
+}
+
+/// Headers by which some frameworks and servers let a client name another path or method than the request line's.
+const REDIRECTING_HEADERS: [&[u8]; 6] = [
+    b"x-original-url",
+    b"x-rewrite-url",
+    b"x-original-uri",
+    b"x-http-method-override",
+    b"x-http-method",
+    b"x-method-override",
+];
+
+fn redirects_itself(request: &Request<'_>) -> bool {
+    request.headers().any(|(name, _)| REDIRECTING_HEADERS.iter().any(|header| alike(header, name)))
 }
 
 /// Whether every reader sees the same path: absolute, printable ASCII, nothing encoded, no parameters, no fragment, no
@@ -143,6 +177,10 @@ mod tests {
         rules
     }
 
+    fn action(rules: &Rules, method: &str, path: &[u8]) -> Action {
+        rules.action(&Request::new(&[(b":method", method.as_bytes()), (b":path", path)]))
+    }
+
     #[test]
     fn the_first_matching_rule_decides() {
         let rules = rules(json!([
@@ -150,7 +188,7 @@ mod tests {
             {"prefix": "/public/", "action": "skip"},
             {"path": "/news", "methods": ["GET", "HEAD"], "action": "optional"},
         ]));
-        let action = |method: &str, path: &str| rules.action(method.as_bytes(), path.as_bytes());
+        let action = |method: &str, path: &str| action(&rules, method, path.as_bytes());
         assert_eq!(action("GET", "/public/a.css?v=1"), Action::Skip);
         assert_eq!(action("GET", "/public/"), Action::Skip);
         assert_eq!(action("GET", "/public/admin/x"), Action::Require);
@@ -192,10 +230,38 @@ mod tests {
             b"//",
         ];
         for path in paths {
-            assert_eq!(rules.action(b"GET", path), Action::Require, "{}", path.escape_ascii());
+            assert_eq!(action(&rules, "GET", path), Action::Require, "{}", path.escape_ascii());
         }
         for path in [&b"/public"[..], b"/public/", b"/public/a/b", b"/public?a=%2e%2e", b"/"] {
-            assert_eq!(rules.action(b"GET", path), Action::Skip, "{}", path.escape_ascii());
+            assert_eq!(action(&rules, "GET", path), Action::Skip, "{}", path.escape_ascii());
+        }
+    }
+
+    #[test]
+    fn a_rule_that_asks_for_a_token_matches_what_a_lenient_router_does() {
+        let rules = rules(json!([
+            {"prefix": "/public/admin", "action": "require"},
+            {"prefix": "/public/Keys/", "action": "require"},
+            {"path": "/public/me", "action": "require"},
+            {"prefix": "/public", "action": "skip"},
+        ]));
+        for path in ["/public/Admin/x", "/public/ADMIN", "/public/me/", "/public/ME", "/public/keys", "/public/keys/1"]
+        {
+            assert_eq!(action(&rules, "GET", path.as_bytes()), Action::Require, "{path}");
+        }
+        for path in ["/public/administrator", "/public/me/x", "/public/keysmith"] {
+            assert_eq!(action(&rules, "GET", path.as_bytes()), Action::Skip, "{path}");
+        }
+    }
+
+    #[test]
+    fn a_header_that_names_another_path_or_method_opens_nothing() {
+        let rules = rules(json!([{"prefix": "/public", "methods": ["GET"], "action": "skip"}]));
+        let names = ["x-original-url", "X-Rewrite-URL", "x_http_method_override", "x-http-method", "x-method-override"];
+        for name in names {
+            let headers: [(&[u8], &[u8]); 3] =
+                [(b":method", b"GET"), (b":path", b"/public/a"), (name.as_bytes(), b"/admin")];
+            assert_eq!(rules.action(&Request::new(&headers)), Action::Require, "{name}");
         }
     }
 

@@ -1,11 +1,14 @@
 //! Where a request carries its token, and the refusal to choose between two.
 //!
-//! If the filter reads one credential and the upstream another, the filter has checked nothing. So a request that
-//! offers a choice is refused.
+//! If the filter reads one credential and the upstream another, the filter has checked nothing. So a request that offers a
+//! choice is refused: two values, and also a value that only a more lenient reader would find (`?to%6ben=`, a cookie
+//! behind a comma). Names are taken exactly and looked for leniently; where the two counts differ, somebody is being
+//! shown something else.
 
 use curfew_core::{CredentialError, Fields, from_authorization};
 use serde_json::Value;
 
+use crate::names::{alike, decoded};
 use crate::request::Request;
 
 /// A place for a token.
@@ -42,21 +45,13 @@ pub fn extract<'a>(sources: &[Source], request: &Request<'a>) -> Result<Option<&
 impl Source {
     fn token<'a>(&self, request: &Request<'a>) -> Result<Option<&'a [u8]>, Ambiguous> {
         match self {
-            Self::Header(name) => {
-                let value = only(request.values(name))?;
-                match value.map(from_authorization) {
-                    None | Some(Err(CredentialError::Empty)) => Ok(None),
-                    Some(Err(CredentialError::NotBearer)) => Err(Ambiguous),
-                    Some(Ok(token)) => Ok(Some(token)),
-                }
-            }
-            // HTTP/2 clients may send one Cookie header for each cookie (RFC 9113 section 8.2.3).
-            Self::Cookie(name) => only(request.values("cookie").flat_map(|header| pairs(header, b';', name))),
-            Self::Query(name) => {
-                let query = request.target().splitn(2, |&byte| byte == b'?').nth(1).unwrap_or_default();
-                let query = query.split(|&byte| byte == b'#').next().unwrap_or_default();
-                only(pairs(query, b'&', name))
-            }
+            Self::Header(name) => match header(request, name)?.map(from_authorization) {
+                None | Some(Err(CredentialError::Empty)) => Ok(None),
+                Some(Err(CredentialError::NotBearer)) => Err(Ambiguous),
+                Some(Ok(token)) => Ok(Some(token)),
+            },
+            Self::Cookie(name) => cookie(request, name),
+            Self::Query(name) => query(request, name),
         }
     }
 
@@ -100,20 +95,50 @@ pub(crate) fn is_name(name: &str) -> bool {
     !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte))
 }
 
-/// The one value, or none; several are ambiguous even if they are equal, for readers differ in which one they take.
-fn only<'a>(mut values: impl Iterator<Item = &'a [u8]>) -> Result<Option<&'a [u8]>, Ambiguous> {
-    match (values.next(), values.next()) {
-        (first, None) => Ok(first.filter(|value| !value.is_empty())),
-        (_, Some(_)) => Err(Ambiguous),
+fn header<'a>(request: &Request<'a>, name: &str) -> Result<Option<&'a [u8]>, Ambiguous> {
+    let seen = request.headers().filter(|(own, _)| alike(own, name.as_bytes())).count();
+    only(request.values(name), seen)
+}
+
+/// RFC 6265 section 5.4; HTTP/2 clients may send one header for each cookie (RFC 9113 section 8.2.3).
+fn cookie<'a>(request: &Request<'a>, name: &str) -> Result<Option<&'a [u8]>, Ambiguous> {
+    let separates = |byte: &u8| b";,\"".contains(byte) || byte.is_ascii_whitespace();
+    let seen = request.values("cookie").map(|header| count_alike(header.split(separates), name)).sum();
+    only(request.values("cookie").flat_map(|header| exact(header, b';', name)), seen)
+}
+
+fn query<'a>(request: &Request<'a>, name: &str) -> Result<Option<&'a [u8]>, Ambiguous> {
+    let target = request.target();
+    let query = target.splitn(2, |&byte| byte == b'?').nth(1).unwrap_or_default();
+    let seen = count_alike(query.split(|byte| b"&;#?".contains(byte)), name);
+    only(exact(query, b'&', name), seen)
+}
+
+/// The one value, or none. Several are ambiguous even if they are equal, for readers differ in which one they take; and so
+/// is a value that lenient readers see and exact ones do not.
+fn only<'a>(mut values: impl Iterator<Item = &'a [u8]>, seen: usize) -> Result<Option<&'a [u8]>, Ambiguous> {
+    match (values.next(), values.next(), seen) {
+        (None, None, 0) => Ok(None),
+        (Some(value), None, 1) => Ok(Some(value).filter(|value| !value.is_empty())),
+        _ => Err(Ambiguous),
     }
 }
 
-/// The values of `name` in a list of `name=value` pairs.
-fn pairs<'a>(list: &'a [u8], separator: u8, name: &str) -> impl Iterator<Item = &'a [u8]> {
+/// The values of exactly `name` in a list of `name=value` pairs.
+fn exact<'a>(list: &'a [u8], separator: u8, name: &str) -> impl Iterator<Item = &'a [u8]> {
     list.split(move |&byte| byte == separator).filter_map(move |pair| {
-        let pair = pair.trim_ascii();
-        pair.strip_prefix(name.as_bytes())?.strip_prefix(b"=")
+        let value = pair.trim_ascii_start().strip_prefix(name.as_bytes())?.strip_prefix(b"=")?;
+        Some(value.trim_ascii_end())
     })
+}
+
+/// How many of the pairs some reader would take for `name`.
+fn count_alike<'a>(pairs: impl Iterator<Item = &'a [u8]>, name: &str) -> usize {
+    let named = |pair: &[u8]| {
+        let own = pair.split(|&byte| byte == b'=').next().unwrap_or_default();
+        alike(&decoded(own), name.as_bytes())
+    };
+    pairs.filter(|pair| named(pair)).count()
 }
 
 #[cfg(test)]
@@ -141,7 +166,8 @@ mod tests {
         assert_eq!(token(&[("authorization", "a.b.c")]), found);
         assert_eq!(token(&[("cookie", "x=1; access_token=a.b.c; y=2")]), found);
         assert_eq!(token(&[("cookie", "x=1"), ("cookie", "access_token=a.b.c")]), found);
-        assert_eq!(token(&[(":path", "/?x=1&token=a.b.c#f")]), found);
+        assert_eq!(token(&[(":path", "/?x=1&token=a.b.c")]), found);
+        assert_eq!(token(&[("cookie", "theme=access_token; access_token=a.b.c")]), found);
         assert_eq!(token(&[("authorization", "bearer a.b.c"), ("cookie", "access_token=a.b.c")]), found);
     }
 
@@ -152,6 +178,34 @@ mod tests {
         assert_eq!(token(&[("authorization", "Bearer ")]), Ok(None));
         assert_eq!(token(&[("cookie", "access_token=; my_access_token=a.b.c; access_tokens=a.b.c")]), Ok(None));
         assert_eq!(token(&[(":path", "/token=a.b.c?xtoken=a.b.c")]), Ok(None));
+    }
+
+    #[test]
+    fn what_only_a_lenient_reader_sees_is_refused() {
+        let requests = [
+            ("cookie", "access_token =a.b.c"),
+            ("cookie", "a=1 access_token=a.b.c"),
+            ("cookie", "a=1, access_token=a.b.c"),
+            ("cookie", "access.token=a.b.c"),
+            ("cookie", "ACCESS_TOKEN=a.b.c"),
+            ("cookie", "access%5ftoken=a.b.c"),
+            ("cookie", "a=\"access_token=a.b.c\""),
+            (":path", "/?to%6ben=a.b.c"),
+            (":path", "/?a=1;token=a.b.c"),
+            (":path", "/?a=1#token=a.b.c"),
+            (":path", "/?a=1?token=a.b.c"),
+            (":path", "/?+token=a.b.c"),
+            (":path", "/?token[]=a.b.c"),
+            (":path", "/?Token=a.b.c"),
+            (":path", "/?token"),
+        ];
+        for header in requests {
+            assert_eq!(token(&[header]), Err(Ambiguous), "{header:?}");
+            assert_eq!(token(&[("authorization", "Bearer d.e.f"), header]), Err(Ambiguous), "{header:?}");
+        }
+        let custom = [Source::Header("x-token".into())];
+        let headers: [(&[u8], &[u8]); 2] = [(b"x-token", b"a.b.c"), (b"x_token", b"d.e.f")];
+        assert_eq!(extract(&custom, &Request::new(&headers)), Err(Ambiguous));
     }
 
     #[test]

@@ -6,7 +6,7 @@
 use std::path::PathBuf;
 
 use clap::Args;
-use curfew_core::{Mistake, Mistakes, Policy};
+use curfew_core::{Mistake, Mistakes, Policy, read_document};
 use serde_json::{Map, Value, json};
 
 use super::environment::{Environment, read};
@@ -133,8 +133,7 @@ impl TokenArgs {
         }
         let json = |name: &str, path: &Option<PathBuf>, mistakes: &mut Mistakes| {
             let text = read(name, path.as_deref()?, mistakes)?;
-            // The parser's message could quote a secret.
-            serde_json::from_str(&text).map_err(|_| mistakes.add(name, "the file does not hold JSON")).ok()
+            read_document(text.as_bytes()).map_err(|problem| mistakes.add(name, problem)).ok()
         };
         let secret = environment.secret("JWT_SECRET", self.jwt_secret_file.as_deref(), mistakes).map(Keys::Secret);
         secret

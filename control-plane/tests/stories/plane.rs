@@ -20,7 +20,7 @@ use curfew_control_plane::stop::{self, Stopper};
 use curfew_control_plane::store::retention::Retention;
 use curfew_control_plane::store::{self, Store};
 use curfew_core::wire::CheckRequest;
-use curfew_core::{Policy, verify_natively};
+use curfew_core::{Policy, UnverifiedToken, verify_natively};
 use serde_json::{Value, json};
 use sqlx::Connection;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection};
@@ -114,7 +114,10 @@ impl Plane {
     }
 
     pub(crate) fn question(&self, token: &str) -> CheckRequest {
-        let proven = self.state.policy.prove(token.as_bytes(), verify_natively).unwrap();
+        // At the token's own time, whatever the plane's clock says: the question is about its keys.
+        let (_, claims) = UnverifiedToken::to_json(token.as_bytes()).unwrap();
+        let issued_at = claims["iat"].as_i64().unwrap_or_else(|| self.state.clock.now());
+        let proven = self.state.policy.prove(token.as_bytes(), issued_at, verify_natively).unwrap();
         CheckRequest::about(&proven)
     }
 
