@@ -13,7 +13,7 @@ const MAX_NUMERIC_DATE: i64 = 253_402_300_799;
 /// A token whose form, issuer, audience and signature are right. Whether it is in time and not revoked is still open.
 ///
 /// Only [`crate::Policy::prove`] makes one, so holding it is the proof.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct ProvenToken {
     /// The keys under which it can be revoked.
     pub keys: TokenKeys,
@@ -28,6 +28,13 @@ pub struct ProvenToken {
     /// When it is valid.
     pub times: Times,
     pub(crate) claims: Object,
+}
+
+/// By its id alone: the claims are somebody's.
+impl std::fmt::Debug for ProvenToken {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(formatter, "ProvenToken({})", self.keys.token)
+    }
 }
 
 impl ProvenToken {

@@ -136,7 +136,8 @@ impl Policy {
         if times.not_before.is_some_and(|not_before| not_before > latest) {
             return Err(TokenError::NotYetValid);
         }
-        if times.issued_at.is_some_and(|issued_at| issued_at > latest) {
+        // A cutoff time in the future would escape every cutoff until then.
+        if [times.issued_at, times.cutoff_time].iter().flatten().any(|start| *start > latest) {
             return Err(TokenError::IssuedInFuture);
         }
         Ok(())

@@ -20,8 +20,7 @@ const MAX_KID_BYTES: usize = 128;
 /// talked into an attacker's key.
 const REFUSED_PARAMETERS: [&str; 8] = ["crit", "jku", "jwk", "x5u", "x5c", "b64", "zip", "enc"];
 
-/// A token whose form is right and of which nothing is verified.
-#[derive(Debug)]
+/// A token whose form is right and of which nothing is verified. No `Debug`: it holds the token.
 pub struct UnverifiedToken<'a> {
     /// `header.payload`, the bytes that were signed.
     pub(crate) signing_input: &'a [u8],
@@ -31,7 +30,7 @@ pub struct UnverifiedToken<'a> {
 }
 
 /// The header parameters that Curfew reads.
-#[derive(Debug, PartialEq, Eq)]
+#[cfg_attr(test, derive(Debug, PartialEq, Eq))]
 pub(crate) struct UnverifiedHeader {
     pub(crate) alg: String,
     pub(crate) kid: Option<String>,
@@ -156,7 +155,7 @@ mod tests {
     #[test]
     fn a_plain_token_is_taken_apart() {
         let text = token(r#"{"alg":"HS256","kid":"k1","typ":"JWT"}"#, r#"{"sub":"1"}"#);
-        let token = UnverifiedToken::parse(text.as_bytes()).unwrap();
+        let token = UnverifiedToken::parse(text.as_bytes()).ok().unwrap();
         let header = UnverifiedHeader { alg: "HS256".into(), kid: Some("k1".into()), typ: Some("JWT".into()) };
         assert_eq!(token.header, header);
         assert_eq!(Value::Object(token.claims), serde_json::json!({"sub": "1"}));

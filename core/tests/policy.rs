@@ -241,6 +241,7 @@ fn a_session_that_is_refreshed_for_longer_than_a_logout_is_kept_must_log_in_agai
     };
     assert_eq!(outcome(NOW - 3000), None);
     assert_eq!(outcome(NOW - 3001), Some(TokenError::LivesTooLong));
+    assert_eq!(outcome(NOW + 1), Some(TokenError::IssuedInFuture));
 }
 
 #[test]
