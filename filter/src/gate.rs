@@ -14,7 +14,7 @@ use crate::checks::{CallId, Checks, Found, QuestionId, Settled, StreamId};
 use crate::config::{Config, OnUnavailable};
 use crate::identity;
 use crate::metrics::Metric;
-use crate::outage::{Notice, Outage};
+use crate::outage::{Failure, Notice, Outage};
 use crate::permit::{Edits, Permit, Reason};
 use crate::proofs::{Facts, Proofs};
 use crate::request::Request;
@@ -211,19 +211,25 @@ impl Gate {
         self.count(Metric::CheckFailed);
         let settled = self.checks.not_sent(question);
         self.hold(&settled);
-        self.outage.ended(false, now.monotonic)
+        self.outage.ended(Some(Failure::NotSent), now.monotonic)
     }
 
     /// A callout has ended, with the control plane's verdict or without any.
-    pub fn answered(&mut self, call: CallId, verdict: Option<CheckVerdict>, now: Now) -> (Released, Option<Notice>) {
-        if verdict.is_none() {
+    pub fn answered(
+        &mut self,
+        call: CallId,
+        answer: Result<CheckVerdict, Failure>,
+        now: Now,
+    ) -> (Released, Option<Notice>) {
+        if answer.is_err() {
             self.count(Metric::CheckFailed);
         }
+        let verdict = answer.ok();
         let settled = self.checks.answered(call, verdict, now);
         self.hold(&settled);
         let question = settled.ask_again.map(|(id, facts)| Question { id, request: facts.check.clone() });
         let released = Released { streams: self.release_more(), question };
-        (released, self.outage.ended(verdict.is_some(), now.monotonic))
+        (released, self.outage.ended(answer.err(), now.monotonic))
     }
 
     /// Releases the next ones that may go, [`RELEASED_AT_ONCE`] at most. Each is named once, ever.

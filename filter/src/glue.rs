@@ -7,7 +7,6 @@ use std::rc::Rc;
 use std::time::Instant;
 
 use curfew_core::Denial;
-use curfew_core::wire::CheckAnswer;
 use proxy_wasm::traits::{Context, HttpContext, RootContext};
 use proxy_wasm::types::{Action, ContextType, LogLevel};
 
@@ -54,10 +53,8 @@ struct Stream {
 impl Context for Root {
     fn on_http_call_response(&mut self, call: u32, headers: usize, body_size: usize, _trailers: usize) {
         let Some(plugin) = self.plugins.iter().find(|plugin| plugin.gate.borrow().asked(call)) else { return };
-        let body = host::answer(headers, body_size);
-        let answer = body.and_then(|body| serde_json::from_slice::<CheckAnswer>(&body).ok());
-        let verdict = answer.map(|answer| answer.verdict);
-        let (released, notice) = plugin.gate.borrow_mut().answered(call, verdict, host::now(plugin.start));
+        let answer = host::verdict(headers, body_size);
+        let (released, notice) = plugin.gate.borrow_mut().answered(call, answer, host::now(plugin.start));
         tell(notice);
         plugin.release(&released.streams);
         if let Some(question) = &released.question {
@@ -245,8 +242,10 @@ impl Stream {
 
 fn tell(notice: Option<Notice>) {
     match notice {
-        Some(Notice::Began) => log::warn!("the control plane gives no answers: is its cluster configured and healthy?"),
-        Some(Notice::Ended { failed }) => log::info!("the control plane answers again; {failed} checks had failed"),
+        Some(Notice::Began(failure)) => log::warn!("the control plane gives no verdicts: {failure}"),
+        Some(Notice::Ended { failed }) => {
+            log::info!("the control plane gives verdicts again; {failed} checks had failed")
+        }
         None => {}
     }
 }

@@ -7,13 +7,14 @@
 
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use curfew_core::wire::{CHECK_PATH, CheckRequest};
+use curfew_core::wire::{CHECK_PATH, CheckAnswer, CheckRequest, CheckVerdict};
 use curfew_core::{Problem, RETRY_AFTER_SECONDS, SignatureCheck, verify_natively};
 
 use crate::config::ControlPlane;
 use crate::gate::{Now, Refusal};
 use crate::host_signature;
 use crate::metrics::{Metric, NAMES};
+use crate::outage::Failure;
 use crate::permit::Edits;
 
 const OK: u32 = 0;
@@ -278,13 +279,19 @@ pub(crate) fn ask(control_plane: &ControlPlane, question: &CheckRequest) -> Opti
     proxy_wasm::hostcalls::dispatch_http_call(cluster, headers, Some(&body), vec![], control_plane.timeout).ok()
 }
 
-/// The body of a callout's answer, if it is a 200 of a reasonable size. A reset has no headers, and asking for them would
-/// then fail.
-pub(crate) fn answer(headers: usize, body_size: usize) -> Option<Vec<u8>> {
-    if headers == 0 || body_size > MAX_ANSWER_BYTES || callout_status().as_deref() != Some(b"200") {
-        return None;
+/// The verdict in a callout's answer: a 200 of a reasonable size with our body, and nothing else. A reset has no headers,
+/// and asking for them would then fail; a timeout arrives as a 504.
+pub(crate) fn verdict(headers: usize, body_size: usize) -> Result<CheckVerdict, Failure> {
+    let status = (headers > 0).then(callout_status).flatten().ok_or(Failure::NoResponse)?;
+    match status {
+        200 if body_size <= MAX_ANSWER_BYTES => {
+            let body = buffer(BUFFER_CALLOUT_RESPONSE_BODY, body_size);
+            let answer = body.and_then(|body| serde_json::from_slice::<CheckAnswer>(&body).ok());
+            answer.map(|answer| answer.verdict).ok_or(Failure::NoVerdict)
+        }
+        200 => Err(Failure::NoVerdict),
+        status => Err(Failure::Status(status)),
     }
-    buffer(BUFFER_CALLOUT_RESPONSE_BODY, body_size)
 }
 
 /// The plugin configuration's first `size` bytes.
@@ -299,13 +306,13 @@ fn buffer(buffer: u32, size: usize) -> Option<Vec<u8>> {
 }
 
 #[expect(unsafe_code, reason = "raw host call")]
-fn callout_status() -> Option<Vec<u8>> {
+fn callout_status() -> Option<u16> {
     let name = ":status";
     // SAFETY: the name is valid for its size, and both pointers for writes, during the call.
-    abi::take(|data, size| unsafe {
+    let status = abi::take(|data, size| unsafe {
         abi::proxy_get_header_map_value(MAP_CALLOUT_RESPONSE_HEADERS, name.as_ptr(), name.len(), data, size)
-    })
-    .ok()
+    });
+    std::str::from_utf8(&status.ok()?).ok()?.parse().ok()
 }
 
 /// Checks a signature with the host's help where it has any. Says which of the two did it.

@@ -2,10 +2,41 @@
 //!
 //! Whoever sends requests decides how often a check fails; a line for each would let them write the log.
 
+use std::fmt;
 use std::time::Duration;
 
 /// The least time between two lines, for a control plane that comes and goes.
 const INTERVAL: Duration = Duration::from_secs(10);
+
+/// Why a check got no verdict, for the operator.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Failure {
+    /// The host did not take the call: no such cluster, or nobody healthy in it.
+    NotSent,
+    /// The connection was reset, or could not be made.
+    NoResponse,
+    /// Another status than 200.
+    Status(u16),
+    /// A 200 without a verdict in it.
+    NoVerdict,
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NotSent => formatter.write_str("the cluster is unknown or has nobody healthy"),
+            Self::NoResponse => formatter.write_str("the connection failed"),
+            Self::Status(401) => formatter.write_str("401: control_plane.secret is not CURFEW_INTERNAL_SECRET"),
+            Self::Status(409) => formatter.write_str(
+                "409: the issuers' names, user_claim, issued_at_claim, allow_missing_exp, clock_skew and max_token_ttl \
+                 are not the same as the control plane's",
+            ),
+            Self::Status(504) => formatter.write_str("504: no answer within control_plane.timeout"),
+            Self::Status(status) => write!(formatter, "{status}"),
+            Self::NoVerdict => formatter.write_str("200, but not with a verdict: is this the control plane?"),
+        }
+    }
+}
 
 /// What is known of the control plane's health.
 #[derive(Debug, Default)]
@@ -18,8 +49,8 @@ pub struct Outage {
 /// Something to tell the operator.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Notice {
-    /// Checks have begun to fail.
-    Began,
+    /// Checks have begun to fail, the first of them for this.
+    Began(Failure),
     /// Checks are answered again.
     Ended {
         /// How many had failed.
@@ -28,12 +59,12 @@ pub enum Notice {
 }
 
 impl Outage {
-    /// A check has ended, with an answer or without, at this monotonic time.
-    pub fn ended(&mut self, answered: bool, now: Duration) -> Option<Notice> {
-        if answered {
+    /// A check has ended, with a verdict or for want of one, at this monotonic time.
+    pub fn ended(&mut self, failure: Option<Failure>, now: Duration) -> Option<Notice> {
+        let Some(failure) = failure else {
             let failed = std::mem::take(&mut self.failed);
             return std::mem::take(&mut self.told).then_some(Notice::Ended { failed });
-        }
+        };
         self.failed = self.failed.saturating_add(1);
         let quiet = self.told_at.is_none_or(|told_at| now.saturating_sub(told_at) >= INTERVAL);
         if self.told || !quiet {
@@ -41,7 +72,7 @@ impl Outage {
         }
         self.told = true;
         self.told_at = Some(now);
-        Some(Notice::Began)
+        Some(Notice::Began(failure))
     }
 }
 
@@ -49,15 +80,18 @@ impl Outage {
 mod tests {
     use super::*;
 
+    const DOWN: Option<Failure> = Some(Failure::NoResponse);
+    const BEGAN: Option<Notice> = Some(Notice::Began(Failure::NoResponse));
+
     #[test]
     fn an_outage_is_told_when_it_begins_and_when_it_ends() {
         let mut outage = Outage::default();
         let second = Duration::from_secs;
-        assert_eq!(outage.ended(true, second(0)), None);
-        assert_eq!(outage.ended(false, second(1)), Some(Notice::Began));
-        assert_eq!(outage.ended(false, second(60)), None);
-        assert_eq!(outage.ended(true, second(61)), Some(Notice::Ended { failed: 2 }));
-        assert_eq!(outage.ended(true, second(62)), None);
+        assert_eq!(outage.ended(None, second(0)), None);
+        assert_eq!(outage.ended(DOWN, second(1)), BEGAN);
+        assert_eq!(outage.ended(DOWN, second(60)), None);
+        assert_eq!(outage.ended(None, second(61)), Some(Notice::Ended { failed: 2 }));
+        assert_eq!(outage.ended(None, second(62)), None);
     }
 
     #[test]
@@ -65,7 +99,7 @@ mod tests {
         let mut outage = Outage::default();
         let told = (0..1000).filter(|tenth| {
             let now = Duration::from_millis(tenth * 100);
-            outage.ended(false, now) == Some(Notice::Began) || outage.ended(true, now) == Some(Notice::Began)
+            outage.ended(DOWN, now) == BEGAN || outage.ended(None, now) == BEGAN
         });
         assert_eq!(told.count(), 10);
     }

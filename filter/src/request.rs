@@ -37,11 +37,10 @@ impl<'a> Request<'a> {
         self.value(":method")
     }
 
-    /// Whether this is a gRPC call, whose client takes no HTTP body for an answer.
+    /// Whether this is a gRPC call of any kind (`application/grpc`, `+proto`, `-web` ...), whose client takes no problem
+    /// document for an answer.
     pub fn is_grpc(&self) -> bool {
-        let content_type = self.value("content-type");
-        let start = content_type.get(..16);
-        start.is_some_and(|start| start.eq_ignore_ascii_case(b"application/grpc"))
-            && matches!(content_type.get(16), None | Some(b'+' | b';' | b' '))
+        const GRPC: &[u8] = b"application/grpc";
+        self.value("content-type").get(..GRPC.len()).is_some_and(|start| start.eq_ignore_ascii_case(GRPC))
     }
 }

@@ -15,6 +15,7 @@ use curfew_core::{Denial, verify_natively};
 use curfew_filter::config::Config;
 use curfew_filter::gate::{Gate, Now, Question, RELEASED_AT_ONCE, Release, Released, Step};
 use curfew_filter::metrics::Metric;
+use curfew_filter::outage::Failure;
 use curfew_filter::permit::{Edits, Reason};
 use curfew_filter::request::Request;
 use serde_json::{Value, json};
@@ -69,7 +70,7 @@ impl Story {
     }
 
     fn answer(&mut self, call: u32, milliseconds: u64, verdict: Option<CheckVerdict>) -> Released {
-        self.gate.answered(call, verdict, at(milliseconds)).0
+        self.gate.answered(call, verdict.ok_or(Failure::Status(504)), at(milliseconds)).0
     }
 
     fn counted(&mut self, metric: Metric) -> usize {
@@ -234,8 +235,11 @@ fn rules_let_pass_what_needs_no_token_and_strip_what_claims_to_be_an_identity() 
 fn grpc_is_remembered_while_a_request_waits() {
     let mut story = Story::new(json!({}));
     let authorization = format!("Bearer {}", token());
-    let headers =
-        [(":path", "/shop.Orders/List"), ("content-type", "application/grpc+proto"), ("authorization", &authorization)];
+    let headers = [
+        (":path", "/shop.Orders/List"),
+        ("content-type", "application/grpc-web+proto"),
+        ("authorization", &authorization),
+    ];
     let step = story.arrive(1, 0, &headers);
     let call = story.sent(step);
     let released = story.answer(call, 1, None);
