@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::net::TcpListener;
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::task::JoinHandle;
 use tracing::{info, warn};
 
@@ -14,7 +14,9 @@ use crate::clock::Clock;
 use crate::config::Config;
 use crate::failures::FailedLogouts;
 use crate::http::{internal_router, public_router, server};
+use crate::limits::ConnectionLimits;
 use crate::metrics::Metrics;
+use crate::seldom::Seldom;
 use crate::state::AppState;
 use crate::stop::{self, Stop};
 use crate::store::{self, OpenFailure, Store, purge};
@@ -52,10 +54,16 @@ pub enum ServeFailure {
 ///
 /// See [`ServeFailure`].
 pub async fn serve(config: Config) -> Result<(), ServeFailure> {
+    // From here on a signal ends it in order, also one that comes before the end of the start.
+    let mut signals = Signals::new()?;
     let public = bind("CURFEW_PUBLIC_LISTEN", config.listen.public).await?;
     let internal = bind("CURFEW_INTERNAL_LISTEN", config.listen.internal).await?;
     for migration in store::migrate(&config.database).await? {
         info!(version = migration.version, "applied a migration: {}", migration.description);
+    }
+    let prolonged = store::prolong_subjects(&config.database, config.retention).await?;
+    if prolonged > 0 {
+        info!(entries = prolonged, "kept logouts of all devices for longer, as CURFEW_MAX_TOKEN_TTL now asks");
     }
     let addresses = (public.local_addr()?, internal.local_addr()?);
     tell_settings(&config, addresses);
@@ -67,14 +75,14 @@ pub async fn serve(config: Config) -> Result<(), ServeFailure> {
     let (stop_writer, stop) = stop::channel();
     let mut writer = tokio::spawn(writer.run(stop));
 
-    let purge_interval = config.purge_interval;
+    let running = Running { limits: ConnectionLimits::of_process(), purge_interval: config.purge_interval };
     let state = Arc::new(state(config, store, clock, metrics));
     let (stop_servers, stop) = stop::channel();
-    let mut servers = tokio::spawn(run_servers(state, public, internal, purge_interval, stop));
+    let mut servers = tokio::spawn(run_servers(state, (public, internal), running, stop));
     print_addresses(addresses)?;
 
     let ended = tokio::select! {
-        ended = signalled() => ended.map_err(ServeFailure::from),
+        () = signals.received() => Ok(()),
         _ = &mut writer => Err(ServeFailure::Stopped("the writer")),
         _ = &mut servers => Err(ServeFailure::Stopped("a server")),
     };
@@ -87,17 +95,22 @@ pub async fn serve(config: Config) -> Result<(), ServeFailure> {
     ended
 }
 
+/// What the tasks need to know beside the state.
+struct Running {
+    limits: ConnectionLimits,
+    purge_interval: Duration,
+}
+
 /// Both listeners, and what goes on beside them for as long as they run.
 async fn run_servers(
     state: Arc<AppState>,
-    public: TcpListener,
-    internal: TcpListener,
-    purge_interval: Duration,
+    (public, internal): (TcpListener, TcpListener),
+    Running { limits, purge_interval }: Running,
     stop: Stop,
 ) {
     tokio::join!(
-        server::serve(public, public_router(Arc::clone(&state)), stop.clone()),
-        server::serve(internal, internal_router(Arc::clone(&state)), stop.clone()),
+        server::serve(public, public_router(Arc::clone(&state)), limits.public, stop.clone()),
+        server::serve(internal, internal_router(Arc::clone(&state)), limits.internal, stop.clone()),
         purge::run(state.store.writer(), &state.metrics, purge_interval, stop.clone()),
         state.failures.report(stop),
     );
@@ -117,6 +130,7 @@ fn state(config: Config, store: Store, clock: Clock, metrics: Arc<Metrics>) -> A
         internal_secret: config.internal_secret,
         app: config.app,
         failures: FailedLogouts::default(),
+        read_failures: Seldom::default(),
         request_timeout: config.request_timeout,
     }
 }
@@ -134,6 +148,9 @@ fn tell_settings(config: &Config, (public, internal): (SocketAddr, SocketAddr)) 
         request_timeout = ?config.request_timeout,
         "starting"
     );
+    for warning in &config.warnings {
+        warn!("{warning}");
+    }
     if let Some(path) = &config.generated {
         warn!(
             "using secrets generated for this machine, from {}: configure JWT_SECRET or JWKS_FILE, \
@@ -151,14 +168,24 @@ fn print_addresses((public, internal): (SocketAddr, SocketAddr)) -> std::io::Res
     stdout.flush()
 }
 
-async fn signalled() -> std::io::Result<()> {
-    let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
-    let name = tokio::select! {
-        _ = terminate.recv() => "SIGTERM",
-        _ = interrupt.recv() => "SIGINT",
-    };
-    info!(signal = name, "stopping: finishing what has begun");
-    Ok(())
+/// The signals that end the process; each is remembered from the moment when this is made.
+struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl Signals {
+    fn new() -> std::io::Result<Self> {
+        Ok(Self { terminate: signal(SignalKind::terminate())?, interrupt: signal(SignalKind::interrupt())? })
+    }
+
+    async fn received(&mut self) {
+        let name = tokio::select! {
+            _ = self.terminate.recv() => "SIGTERM",
+            _ = self.interrupt.recv() => "SIGINT",
+        };
+        info!(signal = name, "stopping: finishing what has begun");
+    }
 }
 
 /// Waits for a task that was told to stop; one that has failed before has nothing left to wait for.

@@ -4,12 +4,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use curfew_core::{Policy, ProvenToken, TokenError, verify_natively};
+use tokio::time::Instant;
 
 use crate::clock::Clock;
 use crate::failures::FailedLogouts;
+use crate::http::ApiError;
 use crate::metrics::{Metrics, RefusalLabels};
 use crate::secret::{AppCredentials, Secret};
-use crate::store::Store;
+use crate::seldom::Seldom;
+use crate::store::{ReadFailure, Store};
 
 /// The shared parts of the control plane, made once at start.
 pub struct AppState {
@@ -27,6 +30,8 @@ pub struct AppState {
     pub app: AppCredentials,
     /// Refused logouts, for the log.
     pub failures: FailedLogouts,
+    /// Failed reads, for the log.
+    pub read_failures: Seldom,
     /// How long a request's body may take to arrive, and how long its answer may take after that.
     pub request_timeout: Duration,
 }
@@ -44,5 +49,14 @@ impl AppState {
             self.metrics.tokens_refused.get_or_create(&RefusalLabels { reason }).inc();
         }
         proven
+    }
+
+    /// What a client is told of a failed read. The cause goes to the log, where an outage is a line in ten seconds.
+    pub fn read_failed(&self, error: &ReadFailure) -> ApiError {
+        // The pool waits and retries by itself; this line is the only trace of what went wrong.
+        if let Some(failures) = self.read_failures.line(Instant::now()) {
+            tracing::error!(?error, failures, "the database could not be read");
+        }
+        ApiError::Read
     }
 }

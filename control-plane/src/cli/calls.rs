@@ -6,17 +6,18 @@ use axum::http::Method;
 use clap::Args;
 use serde_json::json;
 
-use super::Failure;
+use super::{Failure, token_text};
 use crate::client::Call;
 use crate::config::{ClientArgs, Environment};
 use crate::store::sessions::{Session, SessionList};
 
 pub(super) const LOGOUT_EXAMPLES: &str = "\
 Examples:
-  curfew logout --token \"$TOKEN\"
+  curfew logout --token - < token.txt
+  curfew token mint --user alice | curfew logout --token -
   curfew logout --user alice
 
---token calls the public listener, as a client does. \
+--token calls the public listener, as a client does. CURFEW_TOKEN may hold the token instead. \
 --user calls /api/v2/lgt-all on the internal listener with APP_ID and APP_KEY, or with the credentials that a server \
 with the same data directory has generated.";
 
@@ -44,14 +45,14 @@ pub(super) struct InternalUrl {
     pub(super) internal_url: String,
 }
 
-/// The arguments of `curfew logout`.
-#[derive(Debug, Args)]
+/// The arguments of `curfew logout`. No `Debug`: they hold a token.
+#[derive(Args)]
 pub(super) struct LogoutArgs {
-    /// Log out this token
-    #[arg(long, value_name = "JWT", conflicts_with = "user", required_unless_present = "user")]
+    /// Log out this token; - reads it from standard input [env: CURFEW_TOKEN]
+    #[arg(long, value_name = "JWT", conflicts_with = "user")]
     token: Option<String>,
-    /// With --token: log out every other token of its user, too
-    #[arg(long, requires = "token")]
+    /// With a token: log out every other token of its user, too
+    #[arg(long, conflicts_with = "user")]
     all_devices: bool,
     /// Log out every token of this user
     #[arg(long, value_name = "ID")]
@@ -72,13 +73,25 @@ pub(super) async fn logout(args: &LogoutArgs, environment: &Environment) -> Resu
         Some(user) => logout_user(args, user, environment).await?,
         None => {
             let path = if args.all_devices { "/api/v2/logout-all-device" } else { "/api/v2/logout" };
-            let (base, bearer) = (args.public.url.as_str(), args.token.as_deref());
-            Call { base, method: Method::POST, path, bearer, body: None }.send().await?
+            let token = token(args, environment)?;
+            let base = &args.public.url;
+            Call { base, method: Method::POST, path, bearer: Some(&token), body: None }.send().await?
         }
     };
     let message = answer.get("message").and_then(serde_json::Value::as_str).unwrap_or("Done.");
     writeln!(std::io::stdout(), "{message}")?;
     Ok(())
+}
+
+/// The token of the argument or else of the environment.
+fn token(args: &LogoutArgs, environment: &Environment) -> Result<String, Failure> {
+    let given = args.token.as_deref().or_else(|| environment.get("CURFEW_TOKEN"));
+    let token = token_text::read(given.ok_or_else(|| usage("give --token, CURFEW_TOKEN or --user"))?)?;
+    if token.is_empty() { Err(usage("the token is empty")) } else { Ok(token) }
+}
+
+fn usage(problem: &str) -> Failure {
+    Failure::Usage(problem.to_owned())
 }
 
 async fn logout_user(args: &LogoutArgs, user: &str, environment: &Environment) -> Result<serde_json::Value, Failure> {

@@ -1,26 +1,26 @@
 //! `curfew token inspect`: what is in a token, and what this configuration makes of it.
 
-use std::io::{Read, Write};
+use std::io::Write;
 use std::time::{Duration, UNIX_EPOCH};
 
 use clap::Args;
 use ct_codecs::{Base64UrlSafeNoPadding, Decoder};
-use curfew_core::{MAX_TOKEN_BYTES, ProvenToken, TokenError, verify_natively};
+use curfew_core::{ProvenToken, TokenError, verify_natively};
 use serde_json::Value;
 
-use super::Failure;
+use super::{Failure, token_text};
 use crate::clock::Clock;
 use crate::config::{Environment, PolicyArgs, Tokens};
 
 pub(super) const EXAMPLES: &str = "\
 Examples:
-  curfew token inspect \"$TOKEN\"
+  curfew token inspect < token.txt
   curfew token mint --user alice | curfew token inspect -
 
 It exits with 1 if the token is not accepted. Whether it was logged out is not asked: see `curfew sessions`.";
 
-/// The arguments of `curfew token inspect`.
-#[derive(Debug, Args)]
+/// The arguments of `curfew token inspect`. No `Debug`: they hold a token.
+#[derive(Args)]
 pub(super) struct InspectArgs {
     /// The token; - reads it from standard input
     #[arg(value_name = "TOKEN", default_value = "-")]
@@ -30,14 +30,14 @@ pub(super) struct InspectArgs {
 }
 
 pub(super) fn inspect(args: &InspectArgs, environment: &Environment) -> Result<(), Failure> {
-    let text = if args.token == "-" { from_stdin()? } else { args.token.clone() };
+    let text = token_text::read(&args.token)?;
     let tokens = args.policy.resolve(environment)?;
     let mut stdout = std::io::stdout().lock();
-    let mut parts = text.trim().split('.');
+    let mut parts = text.split('.');
     for name in ["header", "claims"] {
         writeln!(stdout, "{name} (unverified)\n{}", part(parts.next()))?;
     }
-    match judge(&tokens, text.trim()) {
+    match judge(&tokens, &text) {
         Ok(token) => {
             writeln!(stdout, "{}\naccepted", keys(&token))?;
             Ok(())
@@ -51,14 +51,6 @@ pub(super) fn inspect(args: &InspectArgs, environment: &Environment) -> Result<(
 
 fn judge(tokens: &Tokens, text: &str) -> Result<ProvenToken, TokenError> {
     tokens.policy.prove(text.as_bytes(), Clock::system().now(), verify_natively)
-}
-
-/// One byte over the limit is enough to be told that the token is too long.
-fn from_stdin() -> std::io::Result<String> {
-    let mut text = String::new();
-    let limit = u64::try_from(MAX_TOKEN_BYTES).unwrap_or(u64::MAX).saturating_add(1);
-    std::io::stdin().take(limit).read_to_string(&mut text)?;
-    Ok(text)
 }
 
 /// A part of a token for people to read, whether or not it would be accepted.

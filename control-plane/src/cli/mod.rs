@@ -6,6 +6,7 @@
 mod calls;
 mod inspect;
 mod mint;
+mod token_text;
 
 use std::io::Write;
 use std::process::ExitCode;
@@ -20,7 +21,7 @@ use crate::store::{self, OpenFailure};
 use crate::telemetry;
 
 /// Curfew makes logout real: its control plane and the tools around it.
-#[derive(Debug, Parser)]
+#[derive(Parser)]
 #[command(name = "curfew", version, after_help = EXAMPLES)]
 struct Cli {
     #[command(subcommand)]
@@ -31,8 +32,9 @@ const EXAMPLES: &str = "\
 Try it on your own machine, without any configuration:
   curfew serve
 and in another terminal:
-  TOKEN=$(curfew token mint --user alice)
-  curl -X POST -H \"Authorization: Bearer $TOKEN\" http://127.0.0.1:8080/api/v2/logout";
+  curfew token mint --user alice > token.txt
+  curfew token inspect < token.txt
+  curfew logout --token - < token.txt";
 
 const SERVE_NOTES: &str = "\
 Without any configuration it starts on this machine only, with a database and generated secrets in ./curfew-data.
@@ -50,7 +52,7 @@ Examples:
     APP_ID=shop APP_KEY_FILE=/run/secrets/app-key \\
     curfew serve --public-listen 0.0.0.0:8080 --internal-listen 0.0.0.0:8081";
 
-#[derive(Debug, Subcommand)]
+#[derive(Subcommand)]
 enum Command {
     /// Run the control plane: the logout endpoints and what the filter asks
     #[command(after_help = SERVE_NOTES)]
@@ -68,7 +70,7 @@ enum Command {
     Sessions(calls::SessionsArgs),
 }
 
-#[derive(Debug, Subcommand)]
+#[derive(Subcommand)]
 enum TokenCommand {
     /// Make a token for trying things out, signed with the configured secret
     #[command(after_help = mint::EXAMPLES)]
@@ -109,8 +111,18 @@ impl Failure {
 
 /// Runs the command that the process was called with.
 pub fn main() -> ExitCode {
-    let cli = Cli::parse();
-    match run(cli.command) {
+    let environment = Environment::of_process();
+    let parsed = Cli::try_parse();
+    // Before a mistake of the parser, which could not name the variable; help needs no settings.
+    let readable = match &parsed {
+        Err(error) if !error.use_stderr() => Ok(()),
+        _ => environment.all_readable().map_err(Failure::from),
+    };
+    let ended = readable.and_then(|()| {
+        let cli = parsed.unwrap_or_else(|error| error.exit());
+        run(cli.command, &environment)
+    });
+    match ended {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
             report(&failure);
@@ -128,20 +140,19 @@ fn report(failure: &Failure) {
     };
 }
 
-fn run(command: Command) -> Result<(), Failure> {
-    let environment = Environment::of_process();
+fn run(command: Command, environment: &Environment) -> Result<(), Failure> {
     match command {
         Command::Serve(args) => {
-            let config = args.resolve(&environment)?;
+            let config = args.resolve(environment)?;
             telemetry::init(&config.log);
             tokio::runtime::Runtime::new()?.block_on(serve::serve(config))?;
             Ok(())
         }
         Command::Migrate(args) => single_threaded()?.block_on(migrate(&args)),
-        Command::Token(TokenCommand::Mint(args)) => single_threaded()?.block_on(mint::mint(&args, &environment)),
-        Command::Token(TokenCommand::Inspect(args)) => inspect::inspect(&args, &environment),
-        Command::Logout(args) => single_threaded()?.block_on(calls::logout(&args, &environment)),
-        Command::Sessions(args) => single_threaded()?.block_on(calls::sessions(&args, &environment)),
+        Command::Token(TokenCommand::Mint(args)) => single_threaded()?.block_on(mint::mint(&args, environment)),
+        Command::Token(TokenCommand::Inspect(args)) => inspect::inspect(&args, environment),
+        Command::Logout(args) => single_threaded()?.block_on(calls::logout(&args, environment)),
+        Command::Sessions(args) => single_threaded()?.block_on(calls::sessions(&args, environment)),
     }
 }
 
@@ -159,4 +170,37 @@ async fn migrate(args: &MigrateArgs) -> Result<(), Failure> {
         writeln!(stdout, "nothing to apply")?;
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+    use crate::config::is_setting;
+
+    fn each(command: &clap::Command, see: &mut impl FnMut(&clap::Command)) {
+        see(command);
+        command.get_subcommands().for_each(|command| each(command, see));
+    }
+
+    #[test]
+    fn every_variable_of_the_command_line_is_a_known_setting() {
+        let mut seen = 0;
+        each(&Cli::command(), &mut |command| {
+            for name in command.get_arguments().filter_map(clap::Arg::get_env) {
+                assert!(is_setting(name.to_str().unwrap()), "{name:?}");
+                seen += 1;
+            }
+        });
+        assert!(seen > 20, "{seen}");
+    }
+
+    #[test]
+    fn no_example_puts_a_token_on_the_command_line() {
+        each(&Cli::command(), &mut |command| {
+            let help = command.clone().render_long_help().to_string();
+            assert!(!help.contains("$TOKEN"), "{help}");
+        });
+    }
 }

@@ -7,10 +7,11 @@ use curfew_core::Mistakes;
 
 use super::environment::Environment;
 use super::generated::Generated;
+use super::signer::Signer;
 use crate::secret::{AppCredentials, Secret};
 
-/// Shorter ones can be guessed: the internal listener tells who is logged in where.
-const MIN_INTERNAL_SECRET: usize = 16;
+/// Bytes. Shorter secrets can be guessed, and with one of them anybody is logged out, or seen to be logged in.
+const MIN_SECRET: usize = 16;
 
 /// Files with secrets of callers. The secrets themselves are environment variables without a flag.
 #[derive(Debug, Args)]
@@ -41,12 +42,14 @@ impl AccessArgs {
         const INTERNAL: &str = "CURFEW_INTERNAL_SECRET";
         let file = self.internal_secret_file.as_deref();
         let internal_secret = environment.secret(INTERNAL, file, mistakes);
-        if internal_secret.as_ref().is_some_and(|secret| secret.reveal().len() < MIN_INTERNAL_SECRET) {
-            mistakes.add(INTERNAL, format!("must have at least {MIN_INTERNAL_SECRET} bytes"));
+        refuse_short(INTERNAL, internal_secret.as_ref(), mistakes);
+        if internal_secret.as_ref().is_some_and(|secret| !secret.reveal().bytes().all(|byte| byte.is_ascii_graphic())) {
+            mistakes.add(INTERNAL, "must be visible ASCII without spaces: it travels in a header");
         }
         let key_file = self.app_key_file.as_deref();
         let key_given = environment.get("APP_KEY").is_some() || key_file.is_some();
         let key = environment.secret("APP_KEY", key_file, mistakes);
+        refuse_short("APP_KEY", key.as_ref(), mistakes);
         if self.app_id.as_deref() == Some("") {
             mistakes.add("APP_ID", "is set, but empty");
         }
@@ -64,7 +67,21 @@ impl AccessArgs {
     }
 }
 
+fn refuse_short(name: &str, secret: Option<&Secret>, mistakes: &mut Mistakes) {
+    if secret.is_some_and(|secret| secret.reveal().len() < MIN_SECRET) {
+        mistakes.add(name, format!("must have at least {MIN_SECRET} bytes"));
+    }
+}
+
 impl Access {
+    /// Whoever may ask the internal listener must not thereby be able to make tokens.
+    pub(super) fn refuse_signing_secret(&self, signers: &[Signer], mistakes: &mut Mistakes) {
+        let Some(internal) = &self.internal_secret else { return };
+        if signers.iter().any(|signer| internal.matches(&signer.secret.0)) {
+            mistakes.add("CURFEW_INTERNAL_SECRET", "is a secret that tokens are signed with: use another one");
+        }
+    }
+
     /// The setting to name if the internal secret is needed and was not given.
     pub(super) fn missing_internal_secret(&self) -> Option<&'static str> {
         (!self.internal_secret_given).then_some("CURFEW_INTERNAL_SECRET")

@@ -7,7 +7,6 @@ use clap::Args;
 use curfew_core::Mistakes;
 use sqlx::sqlite::SqliteConnectOptions;
 
-use super::environment::Environment;
 use super::generated::make_directory;
 
 const NAME: &str = "DATABASE_URL";
@@ -46,14 +45,13 @@ impl DatabaseArgs {
             mistakes.add(NAME, "names no file: a database in memory would forget every logout at the next start");
             return None;
         }
-        SqliteConnectOptions::from_str(url).map_err(|error| mistakes.add(NAME, error.to_string())).ok()
-    }
-}
-
-/// Somebody who sets REDIS_URL expects Redis to be used.
-pub(super) fn refuse_redis(environment: &Environment, mistakes: &mut Mistakes) {
-    if environment.get("REDIS_URL").is_some() {
-        mistakes.add("REDIS_URL", "this version uses no Redis: remove the setting");
+        let parameters = url.split_once('?').map_or("", |(_, parameters)| parameters);
+        if !["", "mode=rw", "mode=rwc"].contains(&parameters) {
+            // The others switch off what a logout relies on: locks, durability, writing at all.
+            mistakes.add(NAME, "takes no parameters but mode=rw or mode=rwc");
+            return None;
+        }
+        SqliteConnectOptions::from_str(url).map_err(|_| mistakes.add(NAME, "must be sqlite://PATH")).ok()
     }
 }
 
@@ -73,7 +71,9 @@ mod tests {
     #[test]
     fn a_file_is_taken() {
         assert_eq!(resolve("sqlite:///var/lib/curfew.db"), Ok("/var/lib/curfew.db".into()));
-        assert_eq!(resolve("sqlite://curfew.db"), Ok("curfew.db".into()));
+        for url in ["sqlite://curfew.db", "sqlite://curfew.db?mode=rw", "sqlite://curfew.db?mode=rwc"] {
+            assert_eq!(resolve(url), Ok("curfew.db".into()), "{url}");
+        }
     }
 
     #[test]
@@ -81,12 +81,19 @@ mod tests {
         let only = "DATABASE_URL: this version stores in SQLite only: sqlite://PATH";
         let memory = "DATABASE_URL: names no file: a database in memory would forget every logout at the next start";
         let scheme = "DATABASE_URL: must be sqlite://PATH";
+        let parameters = "DATABASE_URL: takes no parameters but mode=rw or mode=rwc";
         let wrong = [
             ("postgres://user:hunter2@db/curfew", only),
             ("mysql://db/curfew", only),
             ("sqlite::memory:", memory),
             ("sqlite://curfew.db?mode=memory", memory),
             ("sqlite://", memory),
+            ("sqlite://curfew.db?mode=ro", parameters),
+            ("sqlite://curfew.db?immutable=1", parameters),
+            ("sqlite://curfew.db?vfs=unix-none", parameters),
+            ("sqlite://curfew.db?mode=rw&cache=shared", parameters),
+            ("sqlite://curfew.db?password=hunter2", parameters),
+            ("sqlite://%ff", scheme),
             ("oracle://db", scheme),
             ("/var/lib/curfew.db", scheme),
             ("", scheme),

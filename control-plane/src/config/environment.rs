@@ -1,28 +1,50 @@
 //! Secrets from the environment and from files.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::ffi::OsString;
 use std::fs;
 use std::path::Path;
 
 use curfew_core::Mistakes;
 
+use super::names;
 use crate::secret::Secret;
 
 /// The environment variables, taken once; tests make their own.
 #[derive(Default)]
-pub struct Environment(BTreeMap<String, String>);
+pub struct Environment {
+    values: BTreeMap<String, String>,
+    /// Variables whose value is not UTF-8.
+    unreadable: BTreeSet<String>,
+}
 
 impl Environment {
-    /// The variables of this process. Text that is not UTF-8 cannot be one of ours and is left out.
+    /// The variables of this process. One whose name is not UTF-8 cannot be ours and is left out.
     pub fn of_process() -> Self {
-        std::env::vars_os()
-            .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
-            .collect()
+        std::env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value))).collect()
+    }
+
+    /// Nothing, if every setting in the environment is text.
+    ///
+    /// # Errors
+    ///
+    /// The settings that are not. Left out silently, a secret would be replaced by a made-up one.
+    pub fn all_readable(&self) -> Result<(), Mistakes> {
+        let mut mistakes = Mistakes::default();
+        let ours = self.unreadable.iter().filter(|name| names::is_setting(name));
+        ours.for_each(|name| mistakes.add(name, "is not valid UTF-8"));
+        if mistakes.is_empty() { Ok(()) } else { Err(mistakes) }
+    }
+
+    /// Variables that look like settings of ours and are none.
+    pub(super) fn unknown(&self) -> Vec<&str> {
+        let all = self.values.keys().chain(&self.unreadable);
+        all.map(String::as_str).filter(|name| name.starts_with("CURFEW_") && !names::is_setting(name)).collect()
     }
 
     /// The variable's value.
-    pub(super) fn get(&self, name: &str) -> Option<&str> {
-        self.0.get(name).map(String::as_str)
+    pub(crate) fn get(&self, name: &str) -> Option<&str> {
+        self.values.get(name).map(String::as_str)
     }
 
     /// The secret in the variable `name` or in the file that `name` with `_FILE` names. A file's last line break is not
@@ -47,9 +69,16 @@ impl Environment {
     }
 }
 
-impl FromIterator<(String, String)> for Environment {
-    fn from_iter<I: IntoIterator<Item = (String, String)>>(variables: I) -> Self {
-        Self(variables.into_iter().collect())
+impl FromIterator<(String, OsString)> for Environment {
+    fn from_iter<I: IntoIterator<Item = (String, OsString)>>(variables: I) -> Self {
+        let mut environment = Self::default();
+        for (name, value) in variables {
+            match value.into_string() {
+                Ok(value) => drop(environment.values.insert(name, value)),
+                Err(_) => drop(environment.unreadable.insert(name)),
+            }
+        }
+        environment
     }
 }
 

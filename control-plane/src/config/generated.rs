@@ -1,8 +1,8 @@
 //! Secrets made up for a first start without configuration, and kept for the next.
 
-use std::fs::{self, DirBuilder, OpenOptions};
-use std::io::{ErrorKind, Write};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::fs::{self, DirBuilder, File, OpenOptions};
+use std::io::{ErrorKind, Read, Write};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::Path;
 
 use ct_codecs::{Encoder, Hex};
@@ -30,11 +30,12 @@ impl Generated {
     /// What an earlier start has made up, if one has.
     pub(super) fn load(directory: &Path) -> Result<Option<Self>, String> {
         let path = directory.join(GENERATED_FILE);
-        let text = match fs::read(&path) {
-            Ok(text) => text,
+        let text = match File::open(&path) {
+            Ok(file) => read_private(file),
             Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
-            Err(error) => return Err(format!("{} cannot be read: {error}", path.display())),
+            Err(error) => Err(format!("cannot be read: {error}")),
         };
+        let text = text.map_err(|problem| format!("{} {problem}", path.display()))?;
         // The parser's message could quote a secret.
         let parsed = serde_json::from_slice(&text);
         parsed.map(Some).map_err(|_| format!("{} is damaged: restore or remove it", path.display()))
@@ -53,13 +54,16 @@ impl Generated {
     }
 
     fn make() -> Result<Self, getrandom::Error> {
-        Ok(Self { jwt_secret: random()?, internal_secret: random()?, app_id: "local".to_owned(), app_key: random()? })
+        let secret = random::<SECRET_BYTES>;
+        Ok(Self { jwt_secret: secret()?, internal_secret: secret()?, app_id: "local".to_owned(), app_key: secret()? })
     }
 
     /// Stores whole or not at all, for no eyes but the owner's, and never over what is there.
     fn store(&self, directory: &Path) -> Result<(), String> {
         let path = directory.join(GENERATED_FILE);
-        let draft = directory.join(format!("{GENERATED_FILE}.{}", std::process::id()));
+        // A name nobody can foresee, so nobody has put anything in its place.
+        let draft = random::<8>().map_err(|error| format!("no randomness for a file's name: {error}"))?;
+        let draft = directory.join(format!("{GENERATED_FILE}.{draft}"));
         let stored = self.write(&draft).and_then(|()| match fs::hard_link(&draft, &path) {
             Err(error) if error.kind() != ErrorKind::AlreadyExists => Err(error),
             _ => Ok(()),
@@ -70,7 +74,7 @@ impl Generated {
     }
 
     fn write(&self, path: &Path) -> std::io::Result<()> {
-        let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(path)?;
+        let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
         file.write_all(&serde_json::to_vec_pretty(self)?)?;
         file.sync_all()
     }
@@ -85,8 +89,23 @@ pub(super) fn make_directory(directory: &Path) -> Result<(), String> {
         .map_err(|error| format!("{} cannot be created: {error}", directory.display()))
 }
 
-fn random() -> Result<String, getrandom::Error> {
-    let mut bytes = [0; SECRET_BYTES];
+/// The file's text, if nobody but this process' user can have read or written it.
+fn read_private(mut file: File) -> Result<Vec<u8>, String> {
+    let unread = |error: std::io::Error| format!("cannot be read: {error}");
+    let metadata = file.metadata().map_err(unread)?;
+    if metadata.uid() != rustix::process::geteuid().as_raw() {
+        return Err("belongs to another user: whoever wrote it knows the secrets; change its owner or remove it".into());
+    }
+    if metadata.mode() & 0o077 != 0 {
+        return Err("is open to others than its owner: chmod 600 it, or remove it for new secrets".into());
+    }
+    let mut text = Vec::new();
+    file.read_to_end(&mut text).map_err(unread)?;
+    Ok(text)
+}
+
+fn random<const BYTES: usize>() -> Result<String, getrandom::Error> {
+    let mut bytes = [0; BYTES];
     getrandom::fill(&mut bytes)?;
     // Encoding into a String that grows does not fail.
     Ok(Hex::encode_to_string(bytes).unwrap_or_default())
@@ -117,10 +136,52 @@ mod tests {
     #[test]
     fn a_damaged_file_is_refused_without_quoting_it() {
         let directory = tempfile::tempdir().unwrap();
-        fs::write(directory.path().join(GENERATED_FILE), r#"{"jwt_secret": hunter2"#).unwrap();
-        let Err(problem) = Generated::load_or_create(directory.path()) else {
-            panic!("accepted");
-        };
+        let path = directory.path().join(GENERATED_FILE);
+        fs::write(&path, r#"{"jwt_secret": hunter2"#).unwrap();
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).unwrap();
+        let problem = refused(directory.path());
         assert!(problem.ends_with("is damaged: restore or remove it"), "{problem}");
+    }
+
+    fn refused(directory: &Path) -> String {
+        match Generated::load_or_create(directory) {
+            Ok(_) => panic!("accepted"),
+            Err(problem) => problem,
+        }
+    }
+
+    #[test]
+    fn a_file_that_others_can_read_or_write_is_not_used() {
+        let directory = tempfile::tempdir().unwrap();
+        Generated::load_or_create(directory.path()).unwrap();
+        let path = directory.path().join(GENERATED_FILE);
+        for mode in [0o640, 0o620, 0o604, 0o666] {
+            fs::set_permissions(&path, fs::Permissions::from_mode(mode)).unwrap();
+            let problem = refused(directory.path());
+            assert!(problem.contains("is open to others than its owner: chmod 600 it"), "{problem}");
+        }
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o400)).unwrap();
+        Generated::load_or_create(directory.path()).unwrap();
+    }
+
+    #[test]
+    fn a_file_of_another_user_is_not_used() {
+        let directory = tempfile::tempdir().unwrap();
+        Generated::load_or_create(directory.path()).unwrap();
+        // Only root can give files away; others cannot see this story.
+        if std::os::unix::fs::chown(directory.path().join(GENERATED_FILE), Some(12_345), None).is_ok() {
+            let problem = refused(directory.path());
+            assert!(problem.contains("belongs to another user"), "{problem}");
+        }
+    }
+
+    #[test]
+    fn what_stands_where_the_draft_goes_is_left_alone() {
+        let directory = tempfile::tempdir().unwrap();
+        let (bait, target) = (directory.path().join("draft"), directory.path().join("target"));
+        std::os::unix::fs::symlink(&target, &bait).unwrap();
+        let error = Generated::make().unwrap().write(&bait).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::AlreadyExists);
+        assert!(!target.exists());
     }
 }

@@ -10,6 +10,8 @@ mod environment;
 mod generated;
 mod listen;
 mod log;
+mod names;
+mod redis;
 mod signer;
 mod tokens;
 
@@ -35,6 +37,8 @@ pub use signer::{Signer, SigningSecret};
 pub use tokens::{TokenArgs, Tokens};
 
 use generated::Generated;
+#[cfg(test)]
+pub(crate) use names::is_setting;
 
 /// Where the data directory is, and with it the generated secrets.
 #[derive(Debug, Args)]
@@ -103,6 +107,8 @@ pub struct Config {
     pub request_timeout: Duration,
     /// What is logged, and how.
     pub log: LogSettings,
+    /// What the operator should hear about settings that are not wrong, but do not do what they seem to.
+    pub warnings: Vec<String>,
     /// The file whose generated secrets are in use, if any are.
     pub generated: Option<PathBuf>,
 }
@@ -116,11 +122,11 @@ impl ServeArgs {
     /// Everything that is wrong, by the name of its setting.
     pub fn resolve(&self, environment: &Environment) -> Result<Config, Mistakes> {
         let mut mistakes = Mistakes::default();
-        database::refuse_redis(environment, &mut mistakes);
+        let mut warnings: Vec<_> = redis::judge(environment, &mut mistakes).into_iter().collect();
         let listen = self.listen.resolve(&mut mistakes);
         let log = self.log.resolve(&mut mistakes);
-        let purge_interval = duration("CURFEW_PURGE_INTERVAL", &self.operation.purge_interval, &mut mistakes);
-        let request_timeout = duration("CURFEW_REQUEST_TIMEOUT", &self.operation.request_timeout, &mut mistakes);
+        let purge_interval = PURGE_INTERVAL.read(&self.operation.purge_interval, &mut mistakes);
+        let request_timeout = REQUEST_TIMEOUT.read(&self.operation.request_timeout, &mut mistakes);
         let database = self.database.resolve(&self.data.data_dir, &mut mistakes);
         let keys = self.tokens.keys(environment, &mut mistakes);
         let access = self.access.resolve(environment, &mut mistakes);
@@ -131,6 +137,13 @@ impl ServeArgs {
             missing => self.generated(missing, listen, &mut mistakes),
         };
         let tokens = self.tokens.resolve(keys, generated.as_ref(), &mut mistakes);
+        if let Some(tokens) = &tokens {
+            access.refuse_signing_secret(&tokens.signers, &mut mistakes);
+        }
+        let unknown = environment.unknown();
+        if !unknown.is_empty() {
+            warnings.push(format!("settings that this version does not know: {}", unknown.join(", ")));
+        }
         let internal_secret = access.internal_secret(generated.as_ref());
         let app = access.app(generated.as_ref());
         match (listen, log, purge_interval, request_timeout, database, tokens, internal_secret, app) {
@@ -153,6 +166,7 @@ impl ServeArgs {
                 purge_interval,
                 request_timeout,
                 log,
+                warnings,
                 generated: generated.map(|_| self.data.data_dir.join(GENERATED_FILE)),
             }),
             _ => Err(mistakes),
@@ -173,14 +187,30 @@ impl ServeArgs {
     }
 }
 
-/// A duration such as `5s` that is longer than nothing.
-fn duration(name: &str, text: &str, mistakes: &mut Mistakes) -> Option<Duration> {
-    match humantime::parse_duration(text) {
-        Ok(duration) if !duration.is_zero() => Some(duration),
-        _ => {
-            mistakes.add(name, r#"must be a duration over zero, such as "500ms", "5s" or "30d""#);
-            None
+/// A setting that is a duration such as `5s`, and the least and the most it may be.
+struct Range {
+    name: &'static str,
+    least: Duration,
+    most: Duration,
+}
+
+/// Much more often, the purge would do nothing but hold logouts up; less often, a start would find a mountain.
+const PURGE_INTERVAL: Range =
+    Range { name: "CURFEW_PURGE_INTERVAL", least: Duration::from_secs(1), most: Duration::from_secs(24 * 3600) };
+
+/// Less than a commit takes would fail every logout; more, and slow clients could hold what they like.
+const REQUEST_TIMEOUT: Range =
+    Range { name: "CURFEW_REQUEST_TIMEOUT", least: Duration::from_millis(100), most: Duration::from_secs(60) };
+
+impl Range {
+    fn read(&self, text: &str, mistakes: &mut Mistakes) -> Option<Duration> {
+        let parsed = humantime::parse_duration(text).ok();
+        let duration = parsed.filter(|duration| (self.least..=self.most).contains(duration));
+        if duration.is_none() {
+            let [least, most] = [self.least, self.most].map(humantime::format_duration);
+            mistakes.add(self.name, format!(r#"must be a duration from {least} to {most}, such as "5s""#));
         }
+        duration
     }
 }
 

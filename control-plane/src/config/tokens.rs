@@ -113,6 +113,9 @@ impl Tokens {
 impl TokenArgs {
     /// Finds out where the keys come from: one place, or none.
     pub(super) fn keys(&self, environment: &Environment, mistakes: &mut Mistakes) -> Keys {
+        if environment.get("JWKS_URL").is_some() {
+            mistakes.add("JWKS_URL", "this version reads keys from a file only: set JWKS_FILE");
+        }
         let secret_given = environment.get("JWT_SECRET").is_some() || self.jwt_secret_file.is_some();
         let given = [
             ("JWT_SECRET", secret_given),
@@ -158,6 +161,10 @@ impl TokenArgs {
 
     /// Reads the policy from the settings, with the made-up secret where no keys are configured.
     pub(super) fn resolve(&self, keys: Keys, generated: Option<&Generated>, mistakes: &mut Mistakes) -> Option<Tokens> {
+        if self.user_claim.trim() != self.user_claim {
+            // No token has such a claim, so no token would have a user.
+            mistakes.add("CURFEW_USER_CLAIM", "must be a claim's name, without spaces around it");
+        }
         let from_file = matches!(keys, Keys::Issuers(_));
         let issuers = match keys {
             Keys::Issuers(issuers) => issuers,

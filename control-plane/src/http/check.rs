@@ -31,7 +31,7 @@ async fn answer(state: &AppState, request: &CheckRequest) -> Result<CheckAnswer,
         return Err(ApiError::KeyspaceUnknown);
     }
     let keys = TokenKeys { token: request.token, jti: request.jti, session: request.session, subject: request.subject };
-    let checked = state.store.check(&keys, request.issued_at).await?;
+    let checked = state.store.check(&keys, request.issued_at).await.map_err(|error| state.read_failed(&error))?;
     Ok(CheckAnswer {
         epoch: checked.head.epoch.to_string(),
         seq: checked.head.seq.unsigned_abs(),

@@ -10,7 +10,6 @@ use axum::http::{HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 use curfew_core::{CredentialError, Denial, Problem, TokenError};
 
-use crate::store::ReadFailure;
 use crate::store::command::Unavailable;
 
 /// How long a client should wait after a 503, in seconds.
@@ -82,14 +81,6 @@ impl From<Unavailable> for ApiError {
     }
 }
 
-impl From<ReadFailure> for ApiError {
-    fn from(error: ReadFailure) -> Self {
-        // The pool waits and retries by itself; this line is the only trace of what went wrong.
-        tracing::error!(error = ?error, "the database could not be read");
-        Self::Read
-    }
-}
-
 impl ApiError {
     /// The HTTP status.
     pub const fn status(&self) -> StatusCode {
@@ -158,7 +149,7 @@ impl ApiError {
                     .into()
             }
             Self::Write(Unavailable::Unconfirmed) => {
-                "The request was not confirmed in time: a token to be logged out may still be valid. Try again.".into()
+                "The request was not confirmed: a token to be logged out may still be valid. Try again.".into()
             }
             Self::Read => "The database did not answer. Try again.".into(),
             Self::Internal => "The request failed for a reason of the server's.".into(),

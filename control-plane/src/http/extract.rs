@@ -1,12 +1,15 @@
 //! What handlers take out of a request, with every way to fail turned into an [`ApiError`].
+//!
+//! No such error quotes the request: what stands in the wrong place may be a token or a key, and answers are logged by
+//! whoever gets them.
 
 use std::sync::Arc;
 
-use axum::extract::rejection::JsonRejection;
+use axum::body::Bytes;
 use axum::extract::{FromRequest, FromRequestParts, Path, Query, Request};
 use axum::http::request::Parts;
-use axum::http::{HeaderMap, StatusCode, header};
-use curfew_core::{Denial, ProvenToken, from_authorization};
+use axum::http::{HeaderMap, header};
+use curfew_core::{Denial, ProvenToken, from_authorization, read_document};
 use serde::de::DeserializeOwned;
 
 use super::ApiError;
@@ -42,23 +45,46 @@ pub(super) fn bearer_secret(headers: &HeaderMap) -> Option<&[u8]> {
     scheme.eq_ignore_ascii_case(b"bearer ").then(|| secret.trim_ascii())
 }
 
-/// A JSON body.
+/// A JSON object as the body. A member that is there twice is refused: which of two users would be logged out?
 pub(super) struct Json<T>(pub(super) T);
 
 impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for Json<T> {
     type Rejection = ApiError;
 
     async fn from_request(request: Request, state: &S) -> Result<Self, ApiError> {
-        let axum::Json(value) = axum::Json::from_request(request, state).await.map_err(refuse_json)?;
-        Ok(Self(value))
+        if !announces_json(request.headers()) {
+            return Err(ApiError::UnsupportedMediaType);
+        }
+        let body = Bytes::from_request(request, state).await.map_err(|_| malformed("The body broke off."))?;
+        read_body(&body).map(Self)
     }
 }
 
-fn refuse_json(rejection: JsonRejection) -> ApiError {
-    match rejection.status() {
-        StatusCode::UNSUPPORTED_MEDIA_TYPE => ApiError::UnsupportedMediaType,
-        _ => ApiError::Malformed(rejection.body_text()),
+/// `application/json` or a type made of it (RFC 6839 section 3.1), with any parameters.
+fn announces_json(headers: &HeaderMap) -> bool {
+    let value = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    let essence = value.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
+    let subtype = essence.strip_prefix("application/");
+    subtype.is_some_and(|subtype| subtype == "json" || subtype.ends_with("+json"))
+}
+
+fn read_body<T: DeserializeOwned>(body: &[u8]) -> Result<T, ApiError> {
+    let document = read_document(body).map_err(|problem| ApiError::Malformed(format!("The body {problem}.")))?;
+    if !document.is_object() {
+        return Err(malformed("The body is not a JSON object."));
     }
+    serde_json::from_value(document).map_err(|_| misfit::<T>(body))
+}
+
+/// A document that is not what the endpoint takes, with the place: a value has none, so the text is read once more.
+fn misfit<T: DeserializeOwned>(body: &[u8]) -> ApiError {
+    let place = serde_json::from_slice::<T>(body).err();
+    let place = place.map(|error| format!(" (line {}, column {})", error.line(), error.column()));
+    ApiError::Malformed(format!("The body is not what this endpoint takes{}.", place.unwrap_or_default()))
+}
+
+fn malformed(detail: &str) -> ApiError {
+    ApiError::Malformed(detail.to_owned())
 }
 
 /// A path's single parameter.
@@ -70,7 +96,7 @@ impl<S: Send + Sync> FromRequestParts<S> for PathParameter {
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, ApiError> {
         match Path::from_request_parts(parts, state).await {
             Ok(Path(value)) => Ok(Self(value)),
-            Err(rejection) => Err(ApiError::Malformed(rejection.body_text())),
+            Err(_) => Err(malformed("The path's parameter is not percent-encoded UTF-8.")),
         }
     }
 }
@@ -84,7 +110,7 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequestParts<S> for QueryParameter
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, ApiError> {
         match Query::from_request_parts(parts, state).await {
             Ok(Query(value)) => Ok(Self(value)),
-            Err(rejection) => Err(ApiError::Malformed(rejection.body_text())),
+            Err(_) => Err(malformed("The query is not what this endpoint takes.")),
         }
     }
 }

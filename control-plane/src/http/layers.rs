@@ -25,6 +25,25 @@ use crate::store::command::Unavailable;
 pub(super) struct BodyLimit {
     pub(super) bytes: usize,
     pub(super) time: Duration,
+    pub(super) purpose: Purpose,
+}
+
+/// What an endpoint does, and so what it means when its answer is late.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Purpose {
+    /// It only reads: nothing has changed.
+    Read,
+    /// It writes: that may have happened, or may still.
+    Write,
+}
+
+impl Purpose {
+    const fn late(self) -> ApiError {
+        match self {
+            Self::Read => ApiError::Read,
+            Self::Write => ApiError::Write(Unavailable::Unconfirmed),
+        }
+    }
 }
 
 /// Reads the whole body before the handler starts, so that no handler waits for a slow client.
@@ -40,7 +59,7 @@ pub(super) async fn bound(State(limit): State<BodyLimit>, request: Request, next
     let request = Request::from_parts(parts, Body::from(body));
     // A handler that gives up by itself knows more; this is the bound where the configured time is shorter.
     let answered = tokio::time::timeout(limit.time, next.run(request)).await;
-    answered.map_err(|_| ApiError::Write(Unavailable::Unconfirmed))
+    answered.map_err(|_| limit.purpose.late())
 }
 
 fn announced_length(headers: &HeaderMap) -> Option<usize> {

@@ -4,12 +4,14 @@
 //! went wrong: an unknown path, a body too large, a panic.
 
 mod check;
+mod connection;
 mod error;
 mod extract;
 mod layers;
 mod lgt_all;
 mod logout;
 mod operations;
+mod progress;
 pub mod server;
 mod sessions;
 mod tokens;
@@ -24,7 +26,7 @@ use tower_http::catch_panic::CatchPanicLayer;
 
 use crate::state::AppState;
 pub use error::ApiError;
-use layers::{AnswerPanic, BodyLimit, Watched};
+use layers::{AnswerPanic, BodyLimit, Purpose, Watched};
 pub use tokens::MAX_TOKENS;
 
 /// Where tokens are registered at their issue.
@@ -41,8 +43,8 @@ const TOKENS_BODY: usize = 10 * 1024 * 1024;
 
 /// What clients reach through Envoy.
 pub fn public_router(state: Arc<AppState>) -> Router {
-    let logout = bounded(&state, SMALL_BODY, post(logout::logout));
-    let logout_all = bounded(&state, SMALL_BODY, post(logout::logout_all_device));
+    let logout = bounded(&state, SMALL_BODY, Purpose::Write, post(logout::logout));
+    let logout_all = bounded(&state, SMALL_BODY, Purpose::Write, post(logout::logout_all_device));
     let routes = Router::new()
         .route("/api/v2/logout", watched(&state, "logout", logout))
         .route("/api/v2/logout-all-device", watched(&state, "logout_all_device", logout_all));
@@ -53,11 +55,11 @@ pub fn public_router(state: Arc<AppState>) -> Router {
 pub fn internal_router(state: Arc<AppState>) -> Router {
     let secret = from_fn_with_state(Arc::clone(&state), layers::require_internal_secret);
     let protected = Router::new()
-        .route(curfew_core::wire::CHECK_PATH, bounded(&state, SMALL_BODY, post(check::check)))
-        .route(TOKENS_PATH, bounded(&state, TOKENS_BODY, post(tokens::register)))
-        .route("/internal/v1/users/{id}/sessions", bounded(&state, SMALL_BODY, get(sessions::list)))
+        .route(curfew_core::wire::CHECK_PATH, bounded(&state, SMALL_BODY, Purpose::Read, post(check::check)))
+        .route(TOKENS_PATH, bounded(&state, TOKENS_BODY, Purpose::Write, post(tokens::register)))
+        .route("/internal/v1/users/{id}/sessions", bounded(&state, SMALL_BODY, Purpose::Read, get(sessions::list)))
         .route_layer(secret);
-    let lgt_all = bounded(&state, SMALL_BODY, post(lgt_all::lgt_all));
+    let lgt_all = bounded(&state, SMALL_BODY, Purpose::Write, post(lgt_all::lgt_all));
     let open = Router::new()
         .route("/api/v2/lgt-all", watched(&state, "lgt_all", lgt_all))
         .route("/livez", get(operations::livez))
@@ -70,8 +72,8 @@ pub fn internal_router(state: Arc<AppState>) -> Router {
 type Routes = MethodRouter<Arc<AppState>>;
 
 /// Reads the body before the handler runs, within a size and a time, and bounds the time for the answer.
-fn bounded(state: &AppState, limit: usize, routes: Routes) -> Routes {
-    let limit = BodyLimit { bytes: limit, time: state.request_timeout };
+fn bounded(state: &AppState, bytes: usize, purpose: Purpose, routes: Routes) -> Routes {
+    let limit = BodyLimit { bytes, time: state.request_timeout, purpose };
     routes.layer(from_fn_with_state(limit, layers::bound))
 }
 

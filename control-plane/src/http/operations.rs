@@ -26,7 +26,8 @@ pub(super) async fn readyz(State(state): State<Arc<AppState>>) -> Result<axum::J
     }
     let head = tokio::time::timeout(READY_TIMEOUT, state.store.head())
         .await
-        .map_err(|_| ApiError::NotReady("The database did not answer in time."))??;
+        .map_err(|_| ApiError::NotReady("The database did not answer in time."))?
+        .map_err(|error| state.read_failed(&error))?;
     state.metrics.feed_reaches(head.seq);
     Ok(axum::Json(json!({"status": "ok"})))
 }

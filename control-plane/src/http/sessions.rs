@@ -35,6 +35,6 @@ pub(super) async fn list(
         return Err(ApiError::Malformed("A user id has 1 to 256 bytes and no control characters.".to_owned()));
     }
     let query = SessionQuery { user, issuer, limit };
-    let sessions = state.store.sessions(&query, state.clock.now()).await?;
+    let sessions = state.store.sessions(&query, state.clock.now()).await.map_err(|error| state.read_failed(&error))?;
     Ok(axum::Json(SessionList { user_id: query.user, sessions }))
 }

@@ -120,7 +120,7 @@ pub enum Unavailable {
     /// Nothing was written and nothing will be.
     #[error("the command was not carried out")]
     NotWritten,
-    /// No answer came in time; the command may still be carried out.
-    #[error("the command was not confirmed in time")]
+    /// No answer came in time, or the commit failed: the command may have been carried out, or may still be.
+    #[error("the command was not confirmed")]
     Unconfirmed,
 }

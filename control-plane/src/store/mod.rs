@@ -13,9 +13,11 @@ pub mod writer;
 
 use std::fmt;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use curfew_core::TokenKeys;
 use curfew_core::wire::CheckVerdict;
+use sqlx::Connection;
 use sqlx::sqlite::{SqliteConnectOptions, SqlitePool};
 
 use crate::clock::Clock;
@@ -83,18 +85,56 @@ pub enum OpenFailure {
     Schema(#[from] MigrateFailure),
 }
 
+impl OpenFailure {
+    /// Whether it may be only that another process starts on the same database.
+    fn may_pass(&self) -> bool {
+        match self {
+            Self::Database(error) => sqlite::is_locked(error),
+            Self::Schema(failure) => sqlite::is_done_by_another(failure),
+        }
+    }
+}
+
+/// How long a start waits for another one that migrates the same database.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// How long it waits between two attempts.
+const PAUSE: Duration = Duration::from_millis(50);
+
 /// Creates the database where there is none and brings its schema up to date; returns what was applied.
 ///
 /// # Errors
 ///
 /// See [`OpenFailure`].
 pub async fn migrate(database: &SqliteConnectOptions) -> Result<Vec<Applied>, OpenFailure> {
-    use sqlx::Connection;
+    let until = Instant::now() + PATIENCE;
+    loop {
+        match migrate_once(database).await {
+            Err(failure) if failure.may_pass() && Instant::now() < until => tokio::time::sleep(PAUSE).await,
+            outcome => return outcome,
+        }
+    }
+}
 
+async fn migrate_once(database: &SqliteConnectOptions) -> Result<Vec<Applied>, OpenFailure> {
     let mut connection = sqlite::create(database).await?;
     let applied = sqlite::migrate(&mut connection).await?;
     connection.close().await?;
     Ok(applied)
+}
+
+/// Keeps logouts of all devices for as long as `retention` says: with a longer `max_token_ttl` than before, tokens
+/// pass that an entry made until then would not outlive. For a start, after [`migrate`]; returns how many entries it
+/// concerned.
+///
+/// # Errors
+///
+/// See [`OpenFailure`].
+pub async fn prolong_subjects(database: &SqliteConnectOptions, retention: Retention) -> Result<u64, OpenFailure> {
+    let mut connection = sqlite::open_writer(database).await?;
+    let prolonged = sqlite::prolong_subjects(&mut connection, retention).await?;
+    connection.close().await?;
+    Ok(prolonged)
 }
 
 /// The store of one database.

@@ -1,8 +1,9 @@
 //! The one task that writes: it takes all waiting commands into one transaction (group commit).
 //!
 //! A command is answered after the commit that holds it. An answer that is never given means "not written": whatever
-//! goes wrong drops the batch with its reply channels, and each caller is told that nothing happened. A caller that
-//! goes away changes nothing; its command is in the queue and is carried out.
+//! goes wrong before the commit drops the batch with its reply channels, and each caller is told that nothing happened.
+//! Where the commit itself fails nobody knows, and each caller is told that. A caller that goes away changes nothing;
+//! its command is in the queue and is carried out.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -28,7 +29,7 @@ const BATCH_WEIGHT: usize = 1024;
 /// How long a caller waits: longer than the writer may wait for a lock, twice over.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(6);
 
-type Reply<T> = oneshot::Sender<T>;
+type Reply<T> = oneshot::Sender<Result<T, Unavailable>>;
 
 enum Command {
     Logout(TokenRecord, Reply<LogoutOutcome>),
@@ -38,8 +39,21 @@ enum Command {
     Purge(Reply<Purged>),
 }
 
-/// Gives a command's answer. Called after the commit.
-type Answer = Box<dyn FnOnce() + Send>;
+/// Gives a command's answer, with what became of the commit.
+type Answer = Box<dyn FnOnce(Result<(), Unavailable>) + Send>;
+
+/// A transaction that did not end well.
+struct WriteFailure {
+    error: sqlx::Error,
+    /// Whom to tell that the outcome is unknown; nobody where the commit was never tried.
+    unconfirmed: Vec<Answer>,
+}
+
+impl From<sqlx::Error> for WriteFailure {
+    fn from(error: sqlx::Error) -> Self {
+        Self { error, unconfirmed: Vec::new() }
+    }
+}
 
 impl Command {
     fn weight(&self) -> usize {
@@ -68,9 +82,9 @@ impl Command {
 }
 
 fn answer<T: Send + 'static>(reply: Reply<T>, outcome: T) -> Answer {
-    Box::new(move || {
+    Box::new(move |committed| {
         // The caller may have gone; the commit stands.
-        let _ = reply.send(outcome);
+        let _ = reply.send(committed.map(|()| outcome));
     })
 }
 
@@ -124,7 +138,7 @@ impl Writer {
             return Err(Unavailable::NotWritten);
         }
         match tokio::time::timeout(ANSWER_TIMEOUT, answer).await {
-            Ok(Ok(outcome)) => Ok(outcome),
+            Ok(Ok(outcome)) => outcome,
             Ok(Err(_)) => Err(Unavailable::NotWritten),
             Err(_) => Err(Unavailable::Unconfirmed),
         }
@@ -190,18 +204,25 @@ impl WriterTask {
         let started = Instant::now();
         match self.commit(commands).await {
             Ok((head, answers)) => {
-                answers.into_iter().for_each(|answer| answer());
+                answers.into_iter().for_each(|answer| answer(Ok(())));
                 self.metrics.committed(size, started.elapsed(), head.seq);
             }
-            Err(error) => {
-                self.connection = None;
-                self.metrics.writer_failures.inc();
-                error!(%error, commands = size, "the database could not be written; nothing of these commands was");
-            }
+            Err(failure) => self.failed(failure, size),
         }
     }
 
-    async fn commit(&mut self, commands: Vec<Command>) -> Result<(FeedHead, Vec<Answer>), sqlx::Error> {
+    fn failed(&mut self, WriteFailure { error, unconfirmed }: WriteFailure, commands: usize) {
+        self.connection = None;
+        self.metrics.writer_failures.inc();
+        if unconfirmed.is_empty() {
+            error!(%error, commands, "the database could not be written; nothing of these commands was");
+        } else {
+            error!(%error, commands, "a commit failed; whether these commands were carried out is not known");
+        }
+        unconfirmed.into_iter().for_each(|answer| answer(Err(Unavailable::Unconfirmed)));
+    }
+
+    async fn commit(&mut self, commands: Vec<Command>) -> Result<(FeedHead, Vec<Answer>), WriteFailure> {
         // Taken out for the time of the transaction: only a commit puts the connection back.
         let mut connection = match self.connection.take() {
             Some(connection) => connection,
@@ -215,7 +236,10 @@ impl WriterTask {
         for command in commands {
             answers.push(command.carry_out(&mut batch).await?);
         }
-        let head = batch.commit().await?;
+        let head = batch.move_head().await?;
+        if let Err(error) = batch.commit().await {
+            return Err(WriteFailure { error, unconfirmed: answers });
+        }
         self.connection = Some(connection);
         Ok((head, answers))
     }

@@ -11,15 +11,20 @@ use serde_json::Value;
 use tempfile::TempDir;
 
 /// A running `curfew serve`, killed when it is dropped.
-struct Server {
+pub(crate) struct Server {
     process: Child,
-    public: String,
-    internal: String,
+    pub(crate) public: String,
+    pub(crate) internal: String,
 }
 
 impl Server {
-    fn start(directory: &Path) -> Self {
-        let mut process = command(directory)
+    pub(crate) fn start(directory: &Path) -> Self {
+        Self::spawn(directory, command(directory))
+    }
+
+    /// Starts the command as a server.
+    pub(crate) fn spawn(directory: &Path, mut command: Command) -> Self {
+        let mut process = command
             .args(["serve", "--public-listen", "127.0.0.1:0", "--internal-listen", "127.0.0.1:0"])
             .stdout(Stdio::piped())
             .stderr(std::fs::File::create(directory.join("log")).unwrap())
@@ -34,7 +39,7 @@ impl Server {
         Self { process, public, internal }
     }
 
-    fn stop(mut self) -> (Option<i32>, Duration) {
+    pub(crate) fn stop(mut self) -> (Option<i32>, Duration) {
         let asked = std::time::Instant::now();
         let pid = self.process.id().to_string();
         assert!(Command::new("kill").args(["-TERM", &pid]).status().unwrap().success());
@@ -49,20 +54,22 @@ impl Drop for Server {
     }
 }
 
-fn command(directory: &Path) -> Command {
+pub(crate) fn command(directory: &Path) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_curfew"));
     command.env_clear().current_dir(directory);
     command
 }
 
 /// Runs a command against the server; returns its exit code, standard output and standard error.
-fn curfew(directory: &Path, server: &Server, arguments: &[&str]) -> (Option<i32>, String, String) {
-    let output = command(directory)
-        .args(arguments)
-        .env("CURFEW_PUBLIC_URL", &server.public)
-        .env("CURFEW_INTERNAL_URL", &server.internal)
-        .output()
-        .unwrap();
+pub(crate) fn curfew(directory: &Path, server: &Server, arguments: &[&str]) -> (Option<i32>, String, String) {
+    let mut command = command(directory);
+    command.args(arguments);
+    curfew_with(command, server)
+}
+
+fn curfew_with(mut command: Command, server: &Server) -> (Option<i32>, String, String) {
+    let output =
+        command.env("CURFEW_PUBLIC_URL", &server.public).env("CURFEW_INTERNAL_URL", &server.internal).output().unwrap();
     let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap().trim_end().to_owned();
     (output.status.code(), text(output.stdout), text(output.stderr))
 }
@@ -97,6 +104,37 @@ fn logout_is_played_with_nothing_configured() {
     for secret in [&token, &other, "alice"] {
         assert!(!log.contains(secret), "{log}");
     }
+}
+
+#[test]
+fn a_token_need_not_be_shown_to_the_list_of_processes() {
+    let directory = TempDir::new().unwrap();
+    let server = Server::start(directory.path());
+    let mint = || curfew(directory.path(), &server, &["token", "mint", "--user", "alice"]).1;
+    let run = |arguments: &[&str], prepare: &dyn Fn(&mut Command)| {
+        let mut command = command(directory.path());
+        command.arg("logout").args(arguments).stdin(Stdio::null());
+        prepare(&mut command);
+        curfew_with(command, &server)
+    };
+    let ok = |text: &str| (Some(0), text.to_owned(), String::new());
+    let usage = |text: &str| (Some(2), String::new(), format!("error: {text}"));
+
+    let file = directory.path().join("token");
+    std::fs::write(&file, format!("{}\n", mint())).unwrap();
+    let from_file = |command: &mut Command| {
+        command.stdin(std::fs::File::open(&file).unwrap());
+    };
+    assert_eq!(run(&["--token", "-"], &from_file), ok("Successfully Logged Out."));
+
+    let token = mint();
+    let in_environment = |command: &mut Command| {
+        command.env("CURFEW_TOKEN", &token);
+    };
+    assert_eq!(run(&["--user", "bob"], &in_environment), ok("Successfully Logged Out From All Device."));
+    assert_eq!(run(&["--all-devices"], &in_environment), ok("Successfully Logged Out From All Device."));
+    assert_eq!(run(&[], &|_| ()), usage("give --token, CURFEW_TOKEN or --user"));
+    assert_eq!(run(&["--token", "-"], &|_| ()), usage("the token is empty"));
 }
 
 #[tokio::test]

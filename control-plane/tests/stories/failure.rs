@@ -1,9 +1,12 @@
 //! A database that cannot be written: the token stays alive, and the answer says so.
 
+use std::sync::Arc;
+use std::time::Duration;
+
 use axum::http::Request;
 use sqlx::Executor;
 
-use crate::plane::{Plane, ask};
+use crate::plane::{Plane, ask, with_secret};
 use crate::tokens::token_of;
 
 const NOT_WRITTEN: &str = "503\ncache-control: no-store\n\
@@ -46,6 +49,43 @@ async fn a_transaction_that_fails_half_way_leaves_nothing_behind() {
     assert_eq!(plane.verdict(&token).await, "active");
     database.execute("DROP TRIGGER trap").await.unwrap();
     assert_eq!(plane.logout_all(&token).await.status, 200);
+}
+
+#[tokio::test]
+async fn a_commit_that_fails_is_not_said_to_have_changed_nothing() {
+    let plane = Plane::start().await;
+    let token = token_of("alice", "1");
+    let mut database = plane.database().await;
+    // A foreign key that is checked at the commit, and fails it.
+    let trap = "CREATE TABLE parent (id INTEGER PRIMARY KEY);
+        CREATE TABLE child (parent INTEGER REFERENCES parent (id) DEFERRABLE INITIALLY DEFERRED);
+        CREATE TRIGGER trap AFTER UPDATE ON feed_head BEGIN INSERT INTO child VALUES (1); END";
+    database.execute(trap).await.unwrap();
+    assert_eq!(
+        plane.logout(&token).await.whole(),
+        "503\ncache-control: no-store\ncontent-type: application/problem+json\nretry-after: 1\n\n\
+         {\"type\":\"about:blank\",\"title\":\"Service Unavailable\",\"status\":503,\
+         \"detail\":\"The request was not confirmed: a token to be logged out may still be valid. Try again.\",\
+         \"code\":\"unavailable\"}"
+    );
+    database.execute("DROP TRIGGER trap").await.unwrap();
+    assert_eq!(plane.logout(&token).await.status, 200);
+}
+
+#[tokio::test]
+async fn a_read_that_takes_too_long_says_nothing_of_a_logout() {
+    let mut plane = Plane::start().await;
+    Arc::get_mut(&mut plane.state).unwrap().request_timeout = Duration::from_millis(100);
+    let question = serde_json::to_value(plane.question(&token_of("alice", "1"))).unwrap();
+    // Keeps everybody else out, readers too.
+    let mut other = plane.database().await;
+    other.execute("PRAGMA locking_mode = EXCLUSIVE; BEGIN EXCLUSIVE; UPDATE feed_head SET seq = 0").await.unwrap();
+    let check = plane.internal_post("/internal/v1/check", question).await;
+    let sessions = with_secret(Request::get("/internal/v1/users/alice/sessions"));
+    for answer in [check, ask(plane.internal(), sessions).await] {
+        assert_eq!(answer.problem(), (503, "unavailable".to_owned()));
+        assert!(answer.body.contains(r#""detail":"The database did not answer. Try again.""#), "{}", answer.body);
+    }
 }
 
 #[tokio::test]

@@ -70,6 +70,26 @@ async fn the_calling_token_dies_whatever_its_time_of_issue() {
 }
 
 #[tokio::test]
+async fn an_issuer_whose_clock_runs_ahead_keeps_no_token_alive() {
+    let plane = Plane::start().await;
+    let ahead = |jti: &str, iat: i64| token(&with(claims("alice", jti), json!({"iat": iat, "exp": iat + 3600})));
+    let [caller, sibling, next] = [("1", NOW + 4), ("2", NOW + 4), ("3", NOW + 5)].map(|(jti, iat)| ahead(jti, iat));
+    assert_eq!(plane.logout_all(&caller).await.status, 200);
+    assert_eq!(plane.verdict(&sibling).await, "revoked");
+    assert_eq!(plane.verdict(&next).await, "active");
+    let entry: (i64, i64, i64) =
+        sqlx::query_as("SELECT cutoff, expires_at - cutoff, created_at FROM revocations WHERE kind = 'subject'")
+            .fetch_one(&mut plane.database().await)
+            .await
+            .unwrap();
+    assert_eq!(entry, (NOW + 4, 30 * 24 * 3600 + 5 + 5 + 2 + 60, NOW));
+    // A token of the past does not make a cutoff of the past.
+    let old = token(&with(claims("bob", "1"), json!({"iat": NOW - 100})));
+    assert_eq!(plane.logout_all(&old).await.status, 200);
+    assert_eq!(plane.verdict(&token_of("bob", "2")).await, "revoked");
+}
+
+#[tokio::test]
 async fn the_latest_of_several_cutoffs_wins_even_if_the_clock_goes_back() {
     let plane = Plane::start().await;
     plane.advance(100);

@@ -15,6 +15,8 @@ mod logout;
 #[cfg(test)]
 mod logout_all;
 #[cfg(test)]
+mod malformed;
+#[cfg(test)]
 mod operations;
 #[cfg(test)]
 mod plane;
@@ -28,5 +30,7 @@ mod register;
 mod sessions;
 #[cfg(test)]
 mod settings;
+#[cfg(test)]
+mod start;
 #[cfg(test)]
 mod tokens;

@@ -15,6 +15,7 @@ use curfew_control_plane::failures::FailedLogouts;
 use curfew_control_plane::http::{internal_router, public_router};
 use curfew_control_plane::metrics::Metrics;
 use curfew_control_plane::secret::{AppCredentials, Secret};
+use curfew_control_plane::seldom::Seldom;
 use curfew_control_plane::state::AppState;
 use curfew_control_plane::stop::{self, Stopper};
 use curfew_control_plane::store::retention::Retention;
@@ -66,6 +67,7 @@ impl Plane {
             internal_secret: Secret::new(INTERNAL_SECRET),
             app: AppCredentials { id: Secret::new("app"), key: Secret::new("key") },
             failures: FailedLogouts::default(),
+            read_failures: Seldom::default(),
             request_timeout: Duration::from_secs(10),
         };
         Self { state: Arc::new(state), now, directory, _stopper: stopper }

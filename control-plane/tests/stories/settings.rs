@@ -31,7 +31,10 @@ fn refused(settings: &[(&str, &str)], lines: &[&str]) {
 #[test]
 fn one_mistake_is_one_line() {
     let address = r#"must be an IP address and a port, such as "0.0.0.0:8080" or "[::]:8080""#;
-    let duration = r#"must be a duration over zero, such as "500ms", "5s" or "30d""#;
+    let interval = r#"CURFEW_PURGE_INTERVAL: must be a duration from 1s to 1day, such as "5s""#;
+    let timeout = r#"CURFEW_REQUEST_TIMEOUT: must be a duration from 100ms to 1m, such as "5s""#;
+    let ascii = "CURFEW_INTERNAL_SECRET: must be visible ASCII without spaces: it travels in a header";
+    let expiry = "REDIS_BLACKLIST_OBJECT_EXPIRY_IN_SEC: must be a whole number of seconds over zero";
     let cases = [
         ("CURFEW_PUBLIC_LISTEN", "8080", format!("CURFEW_PUBLIC_LISTEN: {address}")),
         ("CURFEW_INTERNAL_LISTEN", "localhost:8081", format!("CURFEW_INTERNAL_LISTEN: {address}")),
@@ -40,13 +43,27 @@ fn one_mistake_is_one_line() {
             "127.0.0.1:8080",
             "CURFEW_INTERNAL_LISTEN: is the same address as CURFEW_PUBLIC_LISTEN".to_owned(),
         ),
-        ("CURFEW_PURGE_INTERVAL", "0s", format!("CURFEW_PURGE_INTERVAL: {duration}")),
-        ("CURFEW_REQUEST_TIMEOUT", "soon", format!("CURFEW_REQUEST_TIMEOUT: {duration}")),
+        ("CURFEW_PURGE_INTERVAL", "0s", interval.to_owned()),
+        ("CURFEW_PURGE_INTERVAL", "999ms", interval.to_owned()),
+        ("CURFEW_PURGE_INTERVAL", "25h", interval.to_owned()),
+        ("CURFEW_REQUEST_TIMEOUT", "soon", timeout.to_owned()),
+        ("CURFEW_REQUEST_TIMEOUT", "99ms", timeout.to_owned()),
+        ("CURFEW_REQUEST_TIMEOUT", "61s", timeout.to_owned()),
         ("CURFEW_LOG_FORMAT", "xml", "CURFEW_LOG_FORMAT: must be auto, json or text".to_owned()),
         ("CURFEW_INTERNAL_SECRET", "", "CURFEW_INTERNAL_SECRET: is set, but empty".to_owned()),
         ("CURFEW_INTERNAL_SECRET", "short", "CURFEW_INTERNAL_SECRET: must have at least 16 bytes".to_owned()),
         ("APP_ID", "shop", "APP_KEY: must be set, because APP_ID is".to_owned()),
-        ("APP_KEY", "key", "APP_ID: must be set, because APP_KEY is".to_owned()),
+        ("CURFEW_INTERNAL_SECRET", "an internal secret", ascii.to_owned()),
+        ("CURFEW_INTERNAL_SECRET", "ein-geheimnis-f\u{fc}r-innen", ascii.to_owned()),
+        ("REDIS_BLACKLIST_OBJECT_EXPIRY_IN_SEC", "0", expiry.to_owned()),
+        ("REDIS_BLACKLIST_OBJECT_EXPIRY_IN_SEC", "1.5", expiry.to_owned()),
+        ("REDIS_BLACKLIST_OBJECT_EXPIRY_IN_SEC", "", expiry.to_owned()),
+        (
+            "JWKS_URL",
+            "https://issuer.example.com/jwks",
+            "JWKS_URL: this version reads keys from a file only: set JWKS_FILE".to_owned(),
+        ),
+        ("APP_KEY", "a-key-of-16-bytes", "APP_ID: must be set, because APP_KEY is".to_owned()),
         ("REDIS_URL", "redis://cache", "REDIS_URL: this version uses no Redis: remove the setting".to_owned()),
         (
             "DATABASE_URL",
@@ -68,6 +85,9 @@ fn mistakes_in_what_tokens_must_be_are_named_by_their_settings() {
         ("CURFEW_CLOCK_SKEW", "5"),
         ("CURFEW_ALLOW_MISSING_EXP", "perhaps"),
         ("CURFEW_ISSUED_AT_CLAIM", "nbf"),
+        ("CURFEW_USER_CLAIM", ""),
+        ("CURFEW_USER_CLAIM", " "),
+        ("CURFEW_USER_CLAIM", "user_id "),
         ("CURFEW_ALGORITHM", "none"),
     ] {
         let directory = TempDir::new().unwrap();
@@ -81,13 +101,45 @@ fn mistakes_in_what_tokens_must_be_are_named_by_their_settings() {
 }
 
 #[test]
+fn short_keys_and_one_secret_for_two_purposes_are_refused() {
+    refused(&[("APP_ID", "shop"), ("APP_KEY", "15-bytes-of-key")], &["error: APP_KEY: must have at least 16 bytes"]);
+    let shared = "one-secret-for-everything-is-one-too-few";
+    refused(
+        &[("JWT_SECRET", shared), ("CURFEW_INTERNAL_SECRET", shared), ("APP_ID", "shop"), ("APP_KEY", shared)],
+        &["error: CURFEW_INTERNAL_SECRET: is a secret that tokens are signed with: use another one"],
+    );
+}
+
+#[test]
+fn settings_that_are_not_text_are_refused_and_other_variables_are_not() {
+    use std::os::unix::ffi::OsStrExt;
+
+    let directory = TempDir::new().unwrap();
+    let run = |arguments: &[&str], name: &str| {
+        let output = Command::new(env!("CARGO_BIN_EXE_curfew"))
+            .args(arguments)
+            .env_clear()
+            .env(name, std::ffi::OsStr::from_bytes(b"\xff"))
+            .current_dir(directory.path())
+            .output()
+            .unwrap();
+        (output.status.code(), String::from_utf8(output.stderr).unwrap())
+    };
+    for name in ["JWT_SECRET", "CURFEW_USER_CLAIM", "CURFEW_INTERNAL_SECRET", "DATABASE_URL", "JWKS_FILE"] {
+        assert_eq!(run(&["serve"], name), (Some(2), format!("error: {name}: is not valid UTF-8\n")));
+    }
+    assert_eq!(run(&["--help"], "JWT_SECRET").0, Some(0));
+    assert_eq!(run(&["migrate"], "SOMEBODY_ELSES").0, Some(0));
+}
+
+#[test]
 fn all_mistakes_are_told_at_once() {
     refused(
         &[("CURFEW_LOG_FORMAT", "xml"), ("REDIS_URL", "redis://cache"), ("CURFEW_PURGE_INTERVAL", "0s")],
         &[
             "error: REDIS_URL: this version uses no Redis: remove the setting",
             "error: CURFEW_LOG_FORMAT: must be auto, json or text",
-            r#"error: CURFEW_PURGE_INTERVAL: must be a duration over zero, such as "500ms", "5s" or "30d""#,
+            r#"error: CURFEW_PURGE_INTERVAL: must be a duration from 1s to 1day, such as "5s""#,
         ],
     );
 }

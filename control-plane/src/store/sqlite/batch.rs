@@ -54,23 +54,29 @@ impl<'c> Batch<'c> {
     /// Revokes a token and everything else of its user, unless the token is revoked already.
     ///
     /// The token gets an entry of its own, for the subject entry may not cover it: it may be of the cutoff's very
-    /// second and registered, or of the future within the clock skew.
+    /// second and registered. An issuer whose clock runs ahead dates its other tokens like this one, so the cutoff
+    /// is the token's own time where that is later; no token is accepted that is dated further ahead than the skew.
     pub(crate) async fn logout_all(&mut self, token: &TokenRecord, user: &str) -> Result<LogoutOutcome, Error> {
         if self.is_revoked(token).await? {
             return Ok(LogoutOutcome::AlreadyRevoked);
         }
         let cause = Cause::LogoutAllDevice;
         self.revoke_token(token, cause).await?;
-        self.revoke_user(&token.issuer, user, cause).await?;
+        let cutoff = token.cutoff_time.unwrap_or(self.now).max(self.now);
+        self.revoke_subject(&token.issuer, user, cutoff, cause).await?;
         Ok(LogoutOutcome::LoggedOut)
     }
 
-    /// Revokes every known token of a user, and by a cutoff those that were never registered.
+    /// Revokes every known token of a user, and by a cutoff of now those that were never registered.
     pub(crate) async fn revoke_user(&mut self, issuer: &str, user: &str, cause: Cause) -> Result<(), Error> {
+        self.revoke_subject(issuer, user, self.now, cause).await
+    }
+
+    async fn revoke_subject(&mut self, issuer: &str, user: &str, cutoff: i64, cause: Cause) -> Result<(), Error> {
         self.revoke_known_tokens(issuer, user, cause).await?;
         let subject = RevocationKey::subject(issuer, user);
-        let until = self.retention.subject_until(self.now);
-        self.insert_revocation(Kind::Subject, &subject, until, cause).await
+        let until = self.retention.subject_until(cutoff);
+        self.insert_revocation(Kind::Subject, &subject, cutoff, until, cause).await
     }
 
     /// Records tokens that were issued. A known token stays as it is: registering again never brings one back.
@@ -98,8 +104,8 @@ impl<'c> Batch<'c> {
         })
     }
 
-    /// Moves the head over this batch's revocations and makes everything durable.
-    pub(crate) async fn commit(mut self) -> Result<FeedHead, Error> {
+    /// Moves the head over this batch's revocations; the last statement before [`Self::commit`].
+    pub(crate) async fn move_head(&mut self) -> Result<FeedHead, Error> {
         let new = self.seq - self.head.seq;
         if new > 0 {
             let row = sqlx::query("UPDATE feed_head SET seq = seq + ?1 RETURNING epoch, seq")
@@ -108,8 +114,12 @@ impl<'c> Batch<'c> {
                 .await?;
             self.head = feed_head(&row)?;
         }
-        self.transaction.commit().await?;
         Ok(self.head)
+    }
+
+    /// Makes everything durable. Where it fails, it is not known whether anything was.
+    pub(crate) async fn commit(self) -> Result<(), Error> {
+        self.transaction.commit().await
     }
 
     async fn is_revoked(&mut self, token: &TokenRecord) -> Result<bool, Error> {

@@ -1,5 +1,8 @@
 //! Connections: one that writes, a pool that reads, and the settings that make a commit durable.
 
+use std::fs::OpenOptions;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::Path;
 use std::time::Duration;
 
 use sqlx::pool::PoolOptions;
@@ -32,7 +35,15 @@ fn options(database: &SqliteConnectOptions) -> SqliteConnectOptions {
 /// Opens the database and creates its file if there is none: only at start and by `curfew migrate`. Later a missing
 /// file is an error, for a new empty one would have forgotten every logout.
 pub(crate) async fn create(database: &SqliteConnectOptions) -> Result<SqliteConnection, Error> {
-    options(database).create_if_missing(true).connect().await
+    make_file(database.get_filename());
+    options(database).connect().await
+}
+
+/// An empty file is an empty database. SQLite would make one that everybody on the machine may read; the files beside
+/// it (`-wal`, `-shm`) take over the mode of this one.
+fn make_file(path: &Path) {
+    // A file that is there is left alone, and one that cannot be made is an error of the connection that follows.
+    let _ = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path);
 }
 
 /// Opens the one connection that writes.
@@ -46,4 +57,10 @@ pub(crate) fn open_reads(database: &SqliteConnectOptions) -> SqlitePool {
         .max_connections(READ_CONNECTIONS)
         .acquire_timeout(ACQUIRE_TIMEOUT)
         .connect_lazy_with(options(database).pragma("query_only", "ON"))
+}
+
+/// Whether a statement has waited in vain for a lock: SQLITE_BUSY (5) in any of its extended forms.
+pub(crate) fn is_locked(error: &Error) -> bool {
+    let code = error.as_database_error().and_then(|error| error.code());
+    code.and_then(|code| code.parse::<u32>().ok()).is_some_and(|code| code & 0xff == 5)
 }

@@ -47,6 +47,13 @@ pub(crate) async fn migrate(connection: &mut SqliteConnection) -> Result<Vec<App
     Ok(applied.collect())
 }
 
+/// Whether a failure is that of a process which migrates what another one is just migrating: it waits for a lock in
+/// vain, or finds made what it wanted to make. A statement that can never work looks the same for a while.
+pub(crate) fn is_done_by_another(failure: &MigrateFailure) -> bool {
+    use MigrateError::{Execute, ExecuteMigration};
+    matches!(failure, MigrateFailure::Failed(Execute(_) | ExecuteMigration(..)))
+}
+
 async fn applied_versions(connection: &mut SqliteConnection) -> Result<Vec<i64>, MigrateError> {
     let table = MIGRATIONS.table_name.as_ref();
     connection.ensure_migrations_table(table).await?;

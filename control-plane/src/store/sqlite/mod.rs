@@ -5,11 +5,13 @@
 mod batch;
 mod connect;
 mod migrate;
+mod prolong;
 mod read;
 mod rows;
 
 pub(crate) use batch::{Batch, PURGE_ROWS};
-pub(crate) use connect::{create, open_reads, open_writer};
-pub(crate) use migrate::migrate;
+pub(crate) use connect::{create, is_locked, open_reads, open_writer};
 pub use migrate::{Applied, MigrateFailure};
+pub(crate) use migrate::{is_done_by_another, migrate};
+pub(crate) use prolong::prolong_subjects;
 pub(crate) use read::{evidence, head, sessions};

@@ -29,7 +29,7 @@ impl Batch<'_> {
             .execute(&mut *self.transaction)
             .await?;
         let until = self.retention.token_until(token.expires_at);
-        self.insert_revocation(Kind::Token, &token.keys.token, until, cause).await
+        self.insert_revocation(Kind::Token, &token.keys.token, self.now, until, cause).await
     }
 
     /// Blocks every row of a user that is not blocked yet, and revokes each of those tokens.
@@ -66,18 +66,19 @@ impl Batch<'_> {
         Ok(())
     }
 
-    /// Appends to the log. An earlier entry of the same key gives way, but never a later cutoff or a longer life: the
+    /// Appends to the log; only a subject's `cutoff` decides anything. An earlier entry of the same key gives way, but never a later cutoff or a longer life: the
     /// wall clock may have been set back.
     pub(super) async fn insert_revocation(
         &mut self,
         kind: Kind,
         key: &RevocationKey,
+        cutoff: i64,
         until: i64,
         cause: Cause,
     ) -> Result<(), Error> {
         const INSERT: &str = "\
             INSERT INTO revocations (seq, key, kind, cutoff, expires_at, reason, actor, created_at)
-            VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?4)
+            VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)
             ON CONFLICT (key, kind) DO UPDATE
                SET seq = excluded.seq, cutoff = max(cutoff, excluded.cutoff),
                    expires_at = max(expires_at, excluded.expires_at),
@@ -87,10 +88,11 @@ impl Batch<'_> {
             .bind(self.seq)
             .bind(bytes(key))
             .bind(kind.as_str())
-            .bind(self.now)
+            .bind(cutoff)
             .bind(until)
             .bind(cause.reason())
             .bind(cause.actor())
+            .bind(self.now)
             .execute(&mut *self.transaction)
             .await?;
         Ok(())

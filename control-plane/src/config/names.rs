@@ -1,0 +1,43 @@
+//! The names of all settings in the environment.
+//!
+//! The command line knows those that have a flag, and a test compares; secrets and what is refused have none.
+
+const SETTINGS: [&str; 32] = [
+    "APP_ID",
+    "APP_KEY",
+    "APP_KEY_FILE",
+    "CURFEW_ALGORITHM",
+    "CURFEW_ALLOW_MISSING_EXP",
+    "CURFEW_AUDIENCES",
+    "CURFEW_CLOCK_SKEW",
+    "CURFEW_DATA_DIR",
+    "CURFEW_INTERNAL_LISTEN",
+    "CURFEW_INTERNAL_SECRET",
+    "CURFEW_INTERNAL_SECRET_FILE",
+    "CURFEW_INTERNAL_URL",
+    "CURFEW_ISSUED_AT_CLAIM",
+    "CURFEW_ISSUER",
+    "CURFEW_ISSUERS_FILE",
+    "CURFEW_LOG",
+    "CURFEW_LOG_FORMAT",
+    "CURFEW_MAX_TOKEN_TTL",
+    "CURFEW_PUBLIC_LISTEN",
+    "CURFEW_PUBLIC_URL",
+    "CURFEW_PURGE_INTERVAL",
+    "CURFEW_REQUEST_TIMEOUT",
+    "CURFEW_TOKEN",
+    "CURFEW_TOKEN_TYPES",
+    "CURFEW_USER_CLAIM",
+    "DATABASE_URL",
+    "JWKS_FILE",
+    "JWKS_URL",
+    "JWT_SECRET",
+    "JWT_SECRET_FILE",
+    "REDIS_BLACKLIST_OBJECT_EXPIRY_IN_SEC",
+    "REDIS_URL",
+];
+
+/// Whether a variable of this name means something to this program.
+pub(crate) fn is_setting(name: &str) -> bool {
+    SETTINGS.contains(&name)
+}

@@ -1,0 +1,222 @@
+//! One connection, HTTP/1 or HTTP/2, and the bounds on what a client can hold with it.
+//!
+//! `axum::serve` cannot bound the time in which a request's head must arrive, so hyper is driven here.
+
+use std::convert::Infallible;
+use std::future::pending;
+use std::pin::pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use axum::Router;
+use axum::body::Body;
+use axum::http::{Request, Response};
+use hyper::body::Incoming;
+use hyper::service::{Service, service_fn};
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::server::conn::auto::Builder;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::time::{sleep, timeout};
+use tower::ServiceExt;
+use tracing::debug;
+
+use super::progress::Progress;
+use crate::stop::Stop;
+
+/// How long a request's head may take, and how long an idle HTTP/1 connection is kept. Proxies in front should let
+/// go of idle connections earlier, so that none is closed just as it is used again.
+const HEAD_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// Bytes of a request's head; Envoy's own limit is 60 KiB.
+const MAX_HEAD_BYTES: usize = 64 * 1024;
+
+/// The same for HTTP/2, which counts in another type.
+const MAX_HTTP2_HEAD_BYTES: u32 = 64 * 1024;
+
+/// How often a silent HTTP/2 connection is asked whether anyone is there.
+const HTTP2_PING: Duration = Duration::from_secs(30);
+
+/// How old a connection may get before it is asked to end. A client that keeps to all other bounds could hold its
+/// place for ever; a proxy in front just opens the next one.
+const MAX_AGE: Duration = Duration::from_secs(300);
+
+/// Up to this much less, in milliseconds, so that connections made together do not end together.
+const AGE_JITTER: u32 = 60_000;
+
+/// How long what has begun may take to finish once a connection is to end.
+pub(super) const DRAIN: Duration = Duration::from_secs(10);
+
+/// Drives a connection to its end: the client's wish, the stop, its age, or a silence from the start.
+pub(super) async fn serve<T>(stream: T, router: Router, stop: Stop)
+where
+    T: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    let asked = Arc::new(AtomicBool::new(false));
+    let service = service(router, Arc::clone(&asked));
+    let builder = builder();
+    let mut connection = pin!(builder.serve_connection(TokioIo::new(Progress::new(stream)), service));
+    let ended = tokio::select! {
+        ended = connection.as_mut() => ended,
+        () = over(&asked, stop) => {
+            connection.as_mut().graceful_shutdown();
+            // Then it is dropped, whatever is still open on it.
+            timeout(DRAIN, connection).await.unwrap_or(Ok(()))
+        }
+    };
+    if let Err(error) = ended {
+        debug!(%error, "a connection ended early");
+    }
+}
+
+/// Returns when the connection is to end though its client may want to go on.
+async fn over(asked: &AtomicBool, mut stop: Stop) {
+    // hyper's own timeout starts only when it knows the protocol, and a client can keep that open with its first byte.
+    let silent = async {
+        sleep(HEAD_TIMEOUT).await;
+        if asked.load(Ordering::Relaxed) {
+            pending::<()>().await;
+        }
+    };
+    tokio::select! {
+        () = stop.requested() => {}
+        () = sleep(max_age()) => {}
+        () = silent => {}
+    }
+}
+
+fn max_age() -> Duration {
+    // Without randomness they all get the same age, which is no harm worth a failure.
+    let jitter = getrandom::u32().unwrap_or_default() % AGE_JITTER;
+    MAX_AGE.saturating_sub(Duration::from_millis(jitter.into()))
+}
+
+/// The router as hyper's service; notes that a request has come.
+fn service(
+    router: Router,
+    asked: Arc<AtomicBool>,
+) -> impl Service<
+    Request<Incoming>,
+    Response = Response<Body>,
+    Error = Infallible,
+    Future = impl Future<Output = Result<Response<Body>, Infallible>> + Send,
+> + Clone {
+    service_fn(move |request: Request<Incoming>| {
+        asked.store(true, Ordering::Relaxed);
+        router.clone().oneshot(request)
+    })
+}
+
+fn builder() -> Builder<TokioExecutor> {
+    let mut builder = Builder::new(TokioExecutor::new());
+    builder.http1().timer(TokioTimer::new()).header_read_timeout(HEAD_TIMEOUT).max_buf_size(MAX_HEAD_BYTES);
+    builder.http2().timer(TokioTimer::new()).keep_alive_interval(HTTP2_PING).max_header_list_size(MAX_HTTP2_HEAD_BYTES);
+    builder
+}
+
+#[cfg(test)]
+mod tests {
+    use axum::routing::get;
+    use hyper::client::conn::http2;
+    use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
+    use tokio::task::JoinHandle;
+    use tokio::time::Instant;
+
+    use super::*;
+    use crate::http::progress::WRITE_TIMEOUT;
+    use crate::stop::{self, Stopper};
+
+    const REQUEST: &[u8] = b"GET / HTTP/1.1\r\nhost: x\r\n\r\n";
+
+    /// A connection over a pipe that holds `buffer` bytes; the task ends with it and tells how long that took.
+    fn connect(router: Router, buffer: usize) -> (DuplexStream, JoinHandle<Duration>, Stopper) {
+        let (theirs, ours) = duplex(buffer);
+        let (stopper, stop) = stop::channel();
+        let started = Instant::now();
+        let task = tokio::spawn(async move {
+            // One that never ended would make the story hang, and not fail.
+            let _ = timeout(2 * MAX_AGE, serve(ours, router, stop)).await;
+            started.elapsed()
+        });
+        (theirs, task, stopper)
+    }
+
+    fn hello() -> Router {
+        Router::new().route("/", get(async || "hello"))
+    }
+
+    /// An answer that never comes.
+    fn never() -> Router {
+        Router::new().route("/", get(pending::<()>))
+    }
+
+    fn assert_about(took: Duration, seconds: std::ops::RangeInclusive<u64>) {
+        assert!(seconds.contains(&took.as_secs()), "{took:?} is not of {seconds:?}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_http1_client_that_keeps_asking_is_asked_to_come_again() {
+        let (mut client, task, _stopper) = connect(hello(), 4096);
+        let mut answer = vec![0; 4096];
+        while client.write_all(REQUEST).await.is_ok() && client.read(&mut answer).await.unwrap_or(0) > 0 {
+            sleep(Duration::from_secs(1)).await;
+        }
+        assert_about(task.await.unwrap(), 240..=301);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_http2_client_that_keeps_asking_is_asked_to_come_again() {
+        let (client, task, _stopper) = connect(hello(), 4096);
+        let executor = TokioExecutor::new();
+        let (mut sender, connection) = http2::handshake(executor, TokioIo::new(client)).await.unwrap();
+        tokio::spawn(connection);
+        let request = || Request::builder().uri("http://x/").body(String::new()).unwrap();
+        while sender.ready().await.is_ok() && sender.send_request(request()).await.is_ok() {
+            sleep(Duration::from_secs(1)).await;
+        }
+        assert_about(task.await.unwrap(), 240..=301);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_does_not_finish_is_dropped_after_the_drain() {
+        let (mut client, task, _stopper) = connect(never(), 4096);
+        client.write_all(REQUEST).await.unwrap();
+        assert_about(task.await.unwrap(), 250..=311);
+
+        let (mut client, task, stopper) = connect(never(), 4096);
+        client.write_all(REQUEST).await.unwrap();
+        sleep(Duration::from_secs(1)).await;
+        stopper.stop();
+        assert_about(task.await.unwrap(), 11..=12);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_idle_connection_ends_with_the_stop() {
+        let (mut client, task, stopper) = connect(hello(), 4096);
+        client.write_all(REQUEST).await.unwrap();
+        sleep(Duration::from_secs(1)).await;
+        stopper.stop();
+        assert_about(task.await.unwrap(), 1..=1);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_client_that_says_next_to_nothing_is_dropped() {
+        for beginning in [b"P".as_slice(), b"", b"GET / HTTP/1.1\r\nho"] {
+            let (mut client, task, _stopper) = connect(hello(), 4096);
+            client.write_all(beginning).await.unwrap();
+            assert_about(task.await.unwrap(), 60..=70);
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_client_that_does_not_read_is_dropped() {
+        // HTTP/2's preface and empty settings make the server write its own.
+        let http2 = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0".as_slice();
+        for asked in [REQUEST, http2] {
+            let (mut client, task, _stopper) = connect(hello(), 40);
+            client.write_all(asked).await.unwrap();
+            let most = WRITE_TIMEOUT.as_secs();
+            assert_about(task.await.unwrap(), most..=most);
+        }
+    }
+}
