@@ -1,0 +1,142 @@
+//! `cargo demo`: the whole of Curfew on this machine, to try by hand or to watch.
+
+use std::io::Write as _;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use anyhow::{Result, bail};
+use clap::Parser;
+use curfew_testbed::ports::preferred;
+use curfew_testbed::stack::{Plan, Ports, Stack};
+use curfew_testbed::story::Story;
+use curfew_testbed::tokens::{Signer, claims};
+use curfew_testbed::workspace::progress;
+
+/// Starts a control plane, an upstream and Envoy with the filter, and prints a token and commands to try.
+#[derive(Parser)]
+#[command(name = "cargo demo")]
+struct Arguments {
+    /// Play a story with logouts of all kinds, print each request and answer, and exit. Fails if any answer is wrong.
+    #[arg(long)]
+    story: bool,
+}
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    match run(Arguments::parse()).await {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn run(arguments: Arguments) -> Result<()> {
+    // The story and the start are blocking; Ctrl-C ends the process during both, and the kernel ends its children.
+    let work =
+        tokio::task::spawn_blocking(move || if arguments.story { story().map(|()| None) } else { set_up().map(Some) });
+    let stack = tokio::select! {
+        done = work => done??,
+        () = interrupted() => std::process::exit(130),
+    };
+    match stack {
+        Some(stack) => stay(stack).await,
+        None => Ok(()),
+    }
+}
+
+fn story() -> Result<()> {
+    let plan = Plan::shipped()?;
+    let filter = plan.bootstrap.filter()?;
+    let stack = plan.start()?;
+    Story::new(&stack, &filter, std::io::stdout())?.play()
+}
+
+fn set_up() -> Result<Stack> {
+    let mut plan = Plan::shipped()?;
+    plan.ports = Ports {
+        public: preferred(8080),
+        internal: preferred(8081),
+        envoy: preferred(10_000),
+        admin: preferred(9901),
+        upstream: preferred(8000),
+    };
+    let filter = plan.bootstrap.filter()?;
+    let stack = plan.start()?;
+    greet(&stack, filter.get("max_staleness").and_then(|value| value.as_str()).unwrap_or("?"))?;
+    Ok(stack)
+}
+
+fn greet(stack: &Stack, bound: &str) -> Result<()> {
+    let signer = Signer::from_secret(stack.settings.required("JWT_SECRET")?);
+    let token = signer.sign(&claims("alice"))?;
+    let (envoy, internal) = (stack.address(), stack.control_plane.internal());
+    let (app, key) = (stack.settings.required("APP_ID")?, stack.settings.required("APP_KEY")?);
+    let mut out = std::io::stdout().lock();
+    writeln!(
+        out,
+        r#"
+Curfew is running: Envoy on http://{envoy}, its admin interface on http://{admin},
+the control plane's internal listener on http://{internal}, an echo upstream behind Envoy.
+
+A token of the user alice, valid for an hour:
+
+TOKEN={token}
+
+The upstream answers with what it saw, x-user-id among it:
+
+  curl -i http://{envoy}/orders -H "Authorization: Bearer $TOKEN"
+
+Log it out; it is refused at the latest {bound} after the answer (max_staleness in envoy/envoy.yaml):
+
+  curl -i -X POST http://{envoy}/api/v2/logout -H "Authorization: Bearer $TOKEN"
+  curl -i http://{envoy}/orders -H "Authorization: Bearer $TOKEN"
+
+Log alice out everywhere, as a user (with a token that is alive) or as a backend:
+
+  curl -i -X POST http://{envoy}/api/v2/logout-all-device -H "Authorization: Bearer $TOKEN"
+  curl -i -X POST http://{internal}/api/v2/lgt-all -H "Content-Type: application/json" \
+    -d '{{"user_id":"alice","app_id":"{app}","app_key":"{key}"}}'
+
+Another token of alice:
+
+  TOKEN=$(set -a; . envoy/demo.env; cargo run -q --bin curfew -- token mint --user alice)
+
+Ctrl-C stops everything. Logs are in {logs}"#,
+        admin = stack.envoy.admin(),
+        logs = stack.directory().display(),
+    )?;
+    Ok(())
+}
+
+/// Watches over the parts until Ctrl-C.
+async fn stay(mut stack: Stack) -> Result<()> {
+    loop {
+        tokio::select! {
+            () = interrupted() => {
+                progress("stopping ...");
+                return Ok(());
+            }
+            () = tokio::time::sleep(Duration::from_millis(500)) => {}
+        }
+        if !stack.envoy.is_running() {
+            bail!("Envoy ended:\n{}", stack.envoy.output());
+        }
+        if !stack.control_plane.is_running() {
+            bail!("the control plane ended:\n{}", stack.control_plane.output());
+        }
+    }
+}
+
+/// Ctrl-C, or a polite request to end.
+async fn interrupted() {
+    use tokio::signal::unix::{SignalKind, signal};
+    let Ok(mut terminate) = signal(SignalKind::terminate()) else {
+        return;
+    };
+    tokio::select! {
+        _ = tokio::signal::ctrl_c() => {}
+        _ = terminate.recv() => {}
+    }
+}

@@ -1,0 +1,18 @@
+//! The echo upstream as a program of its own, for docker-compose.yaml.
+
+use std::net::SocketAddr;
+
+use clap::Parser;
+
+/// Answers every request with what it saw of it, as JSON.
+#[derive(Parser)]
+struct Arguments {
+    /// Where to listen.
+    #[arg(long, default_value = "127.0.0.1:8000")]
+    listen: SocketAddr,
+}
+
+#[tokio::main]
+async fn main() -> anyhow::Result<()> {
+    curfew_testbed::upstream::serve(Arguments::parse().listen).await
+}

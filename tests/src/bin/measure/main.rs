@@ -1,0 +1,48 @@
+//! `cargo measure`: numbers about Curfew, each from one command, with a table for people and JSON for comparing.
+
+mod logout;
+mod wasm;
+
+use std::path::PathBuf;
+
+use anyhow::{Context as _, Result};
+use clap::{CommandFactory as _, Parser, Subcommand};
+use curfew_testbed::workspace;
+use serde_json::Value;
+
+/// Measures Curfew. Without a command, lists what can be measured.
+#[derive(Parser)]
+#[command(name = "cargo measure")]
+struct Arguments {
+    #[command(subcommand)]
+    what: Option<What>,
+}
+
+#[derive(Subcommand)]
+enum What {
+    /// Instructions that the filter takes per request, and the size of the module.
+    Wasm,
+    /// Latency of logouts through the whole stack, and time until the first refusal after each.
+    Logout {
+        /// How many logouts.
+        #[arg(long, default_value_t = 50)]
+        rounds: usize,
+    },
+}
+
+fn main() -> Result<()> {
+    match Arguments::parse().what {
+        None => Ok(Arguments::command().print_help()?),
+        Some(What::Wasm) => save("wasm", &wasm::measure()?),
+        Some(What::Logout { rounds }) => save("logout", &logout::measure(rounds)?),
+    }
+}
+
+/// Keeps the numbers as JSON below the target directory.
+fn save(name: &str, numbers: &Value) -> Result<()> {
+    let path: PathBuf = workspace::generated("measure")?.join(format!("{name}.json"));
+    std::fs::write(&path, serde_json::to_vec_pretty(numbers)?)
+        .with_context(|| format!("cannot write {}", path.display()))?;
+    println!("\n{}", path.display());
+    Ok(())
+}

@@ -1,0 +1,170 @@
+//! `envoy/envoy.yaml`, with its addresses pointed at what runs here.
+//!
+//! Every change must hit exactly what it names, or it is an error: a test that silently ran another configuration
+//! than the shipped one would prove nothing.
+
+use std::net::SocketAddr;
+use std::path::Path;
+
+use anyhow::{Context as _, Result, bail};
+use serde_json::{Value, json};
+
+use crate::workspace;
+
+const ADMIN: &str = "/admin/address/socket_address";
+const LISTENER: &str = "/static_resources/listeners/0/address/socket_address";
+const CLUSTERS: &str = "/static_resources/clusters";
+const ENDPOINT: &str = "/load_assignment/endpoints/0/lb_endpoints/0/endpoint/address/socket_address";
+const CONNECTION_MANAGER: &str = "/static_resources/listeners/0/filter_chains/0/filters/0/typed_config";
+const PLUGIN: &str = "/http_filters/0/typed_config/config";
+
+/// An Envoy bootstrap configuration.
+#[derive(Clone, Debug)]
+pub struct Bootstrap(Value);
+
+impl Bootstrap {
+    /// The shipped file, unchanged.
+    ///
+    /// # Errors
+    /// When it is missing or not YAML.
+    pub fn shipped() -> Result<Self> {
+        let path = workspace::root().join("envoy/envoy.yaml");
+        let text = std::fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
+        Ok(Self(serde_saphyr::from_str(&text).context("envoy.yaml")?))
+    }
+
+    /// Moves the listener that clients connect to.
+    ///
+    /// # Errors
+    /// When the file has no such address.
+    pub fn listen_on(&mut self, address: SocketAddr) -> Result<()> {
+        self.readdress(LISTENER, address)
+    }
+
+    /// Moves the admin interface.
+    ///
+    /// # Errors
+    /// When the file has no such address.
+    pub fn admin_on(&mut self, address: SocketAddr) -> Result<()> {
+        self.readdress(ADMIN, address)
+    }
+
+    /// Points the only endpoint of a cluster at `address`.
+    ///
+    /// # Errors
+    /// When there is not exactly one cluster of that name.
+    pub fn point_cluster(&mut self, name: &str, address: SocketAddr) -> Result<()> {
+        let clusters = self.at(CLUSTERS)?.as_array().context("clusters is no list")?;
+        let named = |cluster: &Value| cluster.get("name").and_then(Value::as_str) == Some(name);
+        let positions: Vec<usize> = (0..).zip(clusters).filter(|(_, c)| named(c)).map(|(i, _)| i).collect();
+        let [position] = positions.as_slice() else {
+            bail!("envoy.yaml has {} clusters named {name}", positions.len());
+        };
+        self.readdress(&format!("{CLUSTERS}/{position}{ENDPOINT}"), address)
+    }
+
+    /// Sets the file that the filter's code is loaded from.
+    ///
+    /// # Errors
+    /// When the file does not load the filter from a local file.
+    pub fn load_filter_from(&mut self, module: &Path) -> Result<()> {
+        let pointer = format!("{CONNECTION_MANAGER}{PLUGIN}/vm_config/code/local/filename");
+        *self.at_mut(&pointer)? = json!(module.to_string_lossy());
+        Ok(())
+    }
+
+    /// The filter's own configuration: the JSON in the string value.
+    ///
+    /// # Errors
+    /// When it is not a string of JSON.
+    pub fn filter(&self) -> Result<Value> {
+        let text = self.at(&format!("{CONNECTION_MANAGER}{PLUGIN}/configuration/value"))?;
+        let text = text.as_str().context("the filter's configuration is no string")?;
+        serde_json::from_str(text).context("the filter's configuration is no JSON")
+    }
+
+    /// Replaces the filter's own configuration.
+    ///
+    /// # Errors
+    /// When the file has no place for it.
+    pub fn set_filter(&mut self, configuration: &Value) -> Result<()> {
+        let pointer = format!("{CONNECTION_MANAGER}{PLUGIN}/configuration/value");
+        *self.at_mut(&pointer)? = json!(configuration.to_string());
+        Ok(())
+    }
+
+    /// Changes a setting of the HTTP connection manager.
+    ///
+    /// # Errors
+    /// When the shipped file does not set it.
+    pub fn set_connection_manager(&mut self, setting: &str, value: Value) -> Result<()> {
+        *self.at_mut(&format!("{CONNECTION_MANAGER}/{setting}"))? = value;
+        Ok(())
+    }
+
+    /// Writes the configuration as JSON, which Envoy reads as well as YAML.
+    ///
+    /// # Errors
+    /// When the file cannot be written.
+    pub fn write(&self, path: &Path) -> Result<()> {
+        std::fs::write(path, serde_json::to_vec_pretty(&self.0)?)
+            .with_context(|| format!("cannot write {}", path.display()))
+    }
+
+    /// A value by its JSON pointer.
+    ///
+    /// # Errors
+    /// When there is none.
+    pub fn at(&self, pointer: &str) -> Result<&Value> {
+        self.0.pointer(pointer).with_context(|| format!("envoy.yaml has nothing at {pointer}"))
+    }
+
+    fn at_mut(&mut self, pointer: &str) -> Result<&mut Value> {
+        self.0.pointer_mut(pointer).with_context(|| format!("envoy.yaml has nothing at {pointer}"))
+    }
+
+    fn readdress(&mut self, pointer: &str, address: SocketAddr) -> Result<()> {
+        let place = self.at_mut(pointer)?;
+        if place.get("address").is_none() || place.get("port_value").is_none() {
+            bail!("envoy.yaml has no socket address at {pointer}");
+        }
+        *place = json!({"address": address.ip().to_string(), "port_value": address.port()});
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ports::loopback;
+
+    #[test]
+    fn every_address_of_the_shipped_file_can_be_moved() {
+        let mut bootstrap = Bootstrap::shipped().unwrap();
+        bootstrap.listen_on(loopback(1)).unwrap();
+        bootstrap.admin_on(loopback(2)).unwrap();
+        for cluster in ["curfew", "curfew_public", "upstream"] {
+            bootstrap.point_cluster(cluster, loopback(3)).unwrap();
+        }
+        bootstrap.load_filter_from(Path::new("/x.wasm")).unwrap();
+        assert_eq!(bootstrap.at(ADMIN).unwrap(), &json!({"address": "127.0.0.1", "port_value": 2}));
+    }
+
+    #[test]
+    fn a_change_that_hits_nothing_is_an_error() {
+        let mut bootstrap = Bootstrap::shipped().unwrap();
+        let error = bootstrap.point_cluster("nobody", loopback(1)).unwrap_err();
+        assert_eq!(error.to_string(), "envoy.yaml has 0 clusters named nobody");
+        assert!(bootstrap.set_connection_manager("nothing", json!(1)).is_err());
+    }
+
+    #[test]
+    fn the_filter_configuration_is_json_in_a_string() {
+        let mut bootstrap = Bootstrap::shipped().unwrap();
+        let mut filter = bootstrap.filter().unwrap();
+        assert_eq!(filter["consistency"], "bounded");
+        filter["max_staleness"] = json!("1s");
+        bootstrap.set_filter(&filter).unwrap();
+        assert_eq!(bootstrap.filter().unwrap()["max_staleness"], "1s");
+    }
+}

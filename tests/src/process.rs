@@ -1,0 +1,194 @@
+//! Child processes that never outlive their owner, and whose output is there when something goes wrong.
+//!
+//! Three things end a child: [`Process::kill`], dropping it, and the death of this process in whatever way (the kernel
+//! then sends it SIGKILL, through `setpriv --pdeathsig` of util-linux, where that is installed). Children get process
+//! groups of their own, so Ctrl-C in a terminal reaches only the program that owns them and it can stop them in order.
+
+use std::fs::File;
+use std::os::unix::process::CommandExt as _;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::{OnceLock, mpsc};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, Result, anyhow, bail};
+
+/// How often a question is repeated while a child gets ready.
+const ASK_EVERY: Duration = Duration::from_millis(20);
+
+/// How many of the last bytes of a child's output go into an error message.
+const SHOWN_OUTPUT: usize = 6_000;
+
+/// A running child process with its output in a file.
+#[derive(Debug)]
+pub struct Process {
+    name: String,
+    child: Child,
+    log: PathBuf,
+}
+
+impl Process {
+    /// Starts `command`; standard output and error both go to `directory/name.log`.
+    ///
+    /// # Errors
+    /// When the log cannot be created or the program cannot be started; the message names the program.
+    pub fn start(name: &str, command: &Command, directory: &Path) -> Result<Self> {
+        let log = directory.join(format!("{name}.log"));
+        let output = File::options().create(true).append(true).open(&log);
+        let output = output.with_context(|| format!("cannot write {}", log.display()))?;
+        let mut bound = bound_to_us(command);
+        bound.stdin(Stdio::null()).stdout(output.try_clone()?).stderr(output).process_group(0);
+        let child = spawn_from_lasting_thread(bound)
+            .with_context(|| format!("cannot start {name}: {}", command.get_program().display()))?;
+        Ok(Self { name: name.to_owned(), child, log })
+    }
+
+    /// Everything the child has printed so far.
+    pub fn output(&self) -> String {
+        let bytes = std::fs::read(&self.log).unwrap_or_default();
+        String::from_utf8_lossy(&bytes).into_owned()
+    }
+
+    /// Asks until there is an answer.
+    ///
+    /// # Errors
+    /// When the child ends first or `limit` passes; the message carries the end of its output.
+    pub fn wait_until<T>(&mut self, what: &str, limit: Duration, mut ask: impl FnMut(&Self) -> Option<T>) -> Result<T> {
+        let deadline = Instant::now() + limit;
+        loop {
+            if let Some(answer) = ask(self) {
+                return Ok(answer);
+            }
+            if let Some(status) = self.child.try_wait()? {
+                bail!("{} ended ({status}) before it was {what}\n{}", self.name, self.tail());
+            }
+            if Instant::now() > deadline {
+                bail!("{} was not {what} within {limit:?}\n{}", self.name, self.tail());
+            }
+            thread::sleep(ASK_EVERY);
+        }
+    }
+
+    /// True while the child runs.
+    pub fn is_running(&mut self) -> bool {
+        matches!(self.child.try_wait(), Ok(None))
+    }
+
+    /// SIGKILL, the way a machine takes a process away, and waits until it is gone.
+    ///
+    /// # Errors
+    /// When the child cannot be signalled or waited for.
+    pub fn kill(&mut self) -> Result<ExitStatus> {
+        if let Some(status) = self.child.try_wait()? {
+            return Ok(status);
+        }
+        self.child.kill().with_context(|| format!("cannot kill {}", self.name))?;
+        Ok(self.child.wait()?)
+    }
+
+    fn tail(&self) -> String {
+        let output = self.output();
+        let start = output.len().saturating_sub(SHOWN_OUTPUT);
+        let shown = output.get(start..).unwrap_or(&output);
+        format!("--- output of {} ({}) ---\n{shown}", self.name, self.log.display())
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        // Nothing can be done about a failure here, and the kernel's death signal is still behind us.
+        let _ = self.kill();
+    }
+}
+
+/// The same command, run so that the kernel kills it when the thread that started it ends.
+fn bound_to_us(command: &Command) -> Command {
+    static SETPRIV: OnceLock<bool> = OnceLock::new();
+    let available = *SETPRIV.get_or_init(|| {
+        let probe = Command::new("setpriv").args(["--pdeathsig", "KILL", "true"]).output();
+        probe.is_ok_and(|output| output.status.success())
+    });
+    let mut bound = if available {
+        let mut setpriv = Command::new("setpriv");
+        setpriv.args(["--pdeathsig", "KILL", "--"]).arg(command.get_program());
+        setpriv
+    } else {
+        Command::new(command.get_program())
+    };
+    bound.args(command.get_args());
+    for (name, value) in command.get_envs() {
+        match value {
+            Some(value) => bound.env(name, value),
+            None => bound.env_remove(name),
+        };
+    }
+    if let Some(directory) = command.get_current_dir() {
+        bound.current_dir(directory);
+    }
+    bound
+}
+
+type Spawn = (Command, mpsc::Sender<std::io::Result<Child>>);
+
+/// Spawns on a thread that lives as long as the process.
+///
+/// The kernel's death signal fires when the *thread* that forked ends, and test threads end with their test while the
+/// stack they started first is shared by the others.
+fn spawn_from_lasting_thread(command: Command) -> Result<Child> {
+    static SPAWNER: OnceLock<mpsc::Sender<Spawn>> = OnceLock::new();
+    let spawner = SPAWNER.get_or_init(|| {
+        let (sender, receiver) = mpsc::channel::<Spawn>();
+        thread::spawn(move || {
+            for (mut command, reply) in receiver {
+                let _ = reply.send(command.spawn());
+            }
+        });
+        sender
+    });
+    let (reply, answer) = mpsc::channel();
+    spawner.send((command, reply)).map_err(|_| anyhow!("the spawning thread is gone"))?;
+    Ok(answer.recv().context("the spawning thread is gone")??)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_child_that_ends_early_shows_its_output() {
+        let directory = tempfile::tempdir().unwrap();
+        let mut command = Command::new("sh");
+        command.args(["-c", "echo the reason; exit 3"]);
+        let mut process = Process::start("early", &command, directory.path()).unwrap();
+        let refused = process.wait_until("ready", Duration::from_secs(10), |_| None::<()>);
+        let message = refused.unwrap_err().to_string();
+        assert!(message.contains("early ended (exit status: 3) before it was ready"), "{message}");
+        assert!(message.contains("the reason"), "{message}");
+    }
+
+    #[test]
+    fn a_dropped_child_is_gone() {
+        let directory = tempfile::tempdir().unwrap();
+        let mut command = Command::new("sleep");
+        command.arg("600");
+        let process = Process::start("sleeper", &command, directory.path()).unwrap();
+        let proc = PathBuf::from(format!("/proc/{}", process.child.id()));
+        drop(process);
+        assert!(!proc.exists());
+    }
+
+    #[test]
+    fn a_program_that_does_not_exist_is_named() {
+        let directory = tempfile::tempdir().unwrap();
+        let mut process = match Process::start("ghost", &Command::new("/no/such/program"), directory.path()) {
+            Ok(process) => process,
+            Err(error) => {
+                assert!(format!("{error:#}").contains("/no/such/program"));
+                return;
+            }
+        };
+        let error = process.wait_until("ready", Duration::from_secs(10), |_| None::<()>);
+        assert!(error.unwrap_err().to_string().contains("/no/such/program"));
+    }
+}

@@ -1,0 +1,168 @@
+//! The whole of Curfew on this machine: control plane, upstream, and Envoy with the filter, wired by `envoy.yaml`.
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use anyhow::Result;
+use serde_json::Value;
+use tempfile::TempDir;
+
+use crate::bootstrap::Bootstrap;
+use crate::control_plane::ControlPlane;
+use crate::envoy::Envoy;
+use crate::gate::Gate;
+use crate::http::{Answer, Request};
+use crate::ports::loopback;
+use crate::settings::Settings;
+use crate::upstream::Upstream;
+use crate::{wasm, workspace};
+
+/// When the directory of a run that was killed is no longer of use.
+const STALE: Duration = Duration::from_secs(24 * 3600);
+
+/// What may differ from the shipped demo.
+#[derive(Debug)]
+pub struct Plan {
+    /// Settings of the control plane; `demo.env` to begin with.
+    pub settings: Settings,
+    /// The Envoy configuration; the shipped one to begin with. Its addresses are overwritten at the start.
+    pub bootstrap: Bootstrap,
+    /// Ports: public, internal, Envoy's listener, Envoy's admin interface, upstream. 0 takes a free one.
+    pub ports: Ports,
+    /// Puts a [`Gate`] between the filter and the control plane.
+    pub gated: bool,
+    issuers: Option<Value>,
+}
+
+/// Port numbers of everything that listens; 0 means any free one.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Ports {
+    /// The control plane's listener for clients.
+    pub public: u16,
+    /// The control plane's internal listener.
+    pub internal: u16,
+    /// Envoy's listener.
+    pub envoy: u16,
+    /// Envoy's admin interface.
+    pub admin: u16,
+    /// The upstream.
+    pub upstream: u16,
+}
+
+impl Plan {
+    /// The shipped demo on free ports.
+    ///
+    /// # Errors
+    /// When `envoy.yaml` or `demo.env` cannot be read.
+    pub fn shipped() -> Result<Self> {
+        Ok(Self {
+            settings: Settings::demo()?,
+            bootstrap: Bootstrap::shipped()?,
+            ports: Ports::default(),
+            gated: false,
+            issuers: None,
+        })
+    }
+
+    /// Changes the filter's configuration.
+    ///
+    /// # Errors
+    /// When the shipped configuration is not where it should be.
+    pub fn change_filter(mut self, change: impl FnOnce(&mut Value)) -> Result<Self> {
+        let mut filter = self.bootstrap.filter()?;
+        change(&mut filter);
+        self.bootstrap.set_filter(&filter)?;
+        Ok(self)
+    }
+
+    /// Gives the same issuers to the filter and to the control plane, instead of the demo's one.
+    ///
+    /// # Errors
+    /// When the shipped configuration is not where it should be.
+    pub fn with_issuers(mut self, issuers: Value) -> Result<Self> {
+        self.settings.unset("JWT_SECRET");
+        self.settings.unset("CURFEW_ISSUER");
+        self.issuers = Some(issuers.clone());
+        self.change_filter(|filter| filter["issuers"] = issuers)
+    }
+
+    /// Starts everything, in the order of dependence.
+    ///
+    /// # Errors
+    /// When a part cannot be built, found or started; what had been started is stopped.
+    pub fn start(mut self) -> Result<Stack> {
+        let module = wasm::build()?;
+        let directory = tempfile::Builder::new().prefix("stack-").tempdir_in(runs()?)?;
+        if let Some(issuers) = &self.issuers {
+            let file = directory.path().join("issuers.json");
+            std::fs::write(&file, issuers.to_string())?;
+            self.settings.set("CURFEW_ISSUERS_FILE", file.to_string_lossy());
+        }
+        let upstream = Upstream::start(loopback(self.ports.upstream))?;
+        let listeners = [loopback(self.ports.public), loopback(self.ports.internal)];
+        let control_plane = ControlPlane::start_on(&self.settings, directory.path(), listeners)?;
+        let gate = if self.gated { Some(Gate::to(control_plane.internal())?) } else { None };
+        self.wire(&module, &control_plane, gate.as_ref(), &upstream)?;
+        let envoy = Envoy::start(&self.bootstrap, directory.path())?;
+        Ok(Stack { envoy, control_plane, gate, upstream, settings: self.settings, directory })
+    }
+
+    fn wire(&mut self, module: &Path, curfew: &ControlPlane, gate: Option<&Gate>, upstream: &Upstream) -> Result<()> {
+        self.bootstrap.load_filter_from(module)?;
+        self.bootstrap.listen_on(loopback(self.ports.envoy))?;
+        self.bootstrap.admin_on(loopback(self.ports.admin))?;
+        self.bootstrap.point_cluster("curfew_public", curfew.public())?;
+        self.bootstrap.point_cluster("curfew", gate.map_or(curfew.internal(), Gate::address))?;
+        self.bootstrap.point_cluster("upstream", upstream.address())
+    }
+}
+
+/// Where the directories of runs are. A run that was killed leaves its own behind; the next day somebody removes it.
+fn runs() -> Result<PathBuf> {
+    let runs = workspace::generated("runs")?;
+    for entry in std::fs::read_dir(&runs)?.flatten() {
+        let age = entry.metadata().and_then(|metadata| metadata.modified()).map(|modified| modified.elapsed());
+        if age.is_ok_and(|age| age.is_ok_and(|age| age > STALE)) {
+            // Somebody else may be removing it too.
+            let _ = std::fs::remove_dir_all(entry.path());
+        }
+    }
+    Ok(runs)
+}
+
+/// Everything, running. Fields drop in this order: Envoy first, so nothing is asked that is already gone.
+#[derive(Debug)]
+pub struct Stack {
+    /// Envoy with the filter.
+    pub envoy: Envoy,
+    /// The control plane.
+    pub control_plane: ControlPlane,
+    /// What the filter's questions pass through, where the plan asked for it.
+    pub gate: Option<Gate>,
+    /// The protected service.
+    pub upstream: Upstream,
+    /// The control plane's settings, which name the secrets.
+    pub settings: Settings,
+    directory: TempDir,
+}
+
+impl Stack {
+    /// Sends a request through Envoy.
+    ///
+    /// # Errors
+    /// When there is no answer.
+    pub fn send(&self, request: &Request) -> Result<Answer> {
+        request.send(self.envoy.address())
+    }
+
+    /// Where clients connect.
+    pub fn address(&self) -> SocketAddr {
+        self.envoy.address()
+    }
+
+    /// The directory of this run: data, logs, the configuration that Envoy got.
+    pub fn directory(&self) -> &Path {
+        self.directory.path()
+    }
+}

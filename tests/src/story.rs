@@ -1,0 +1,264 @@
+//! The demo's story: two devices, logouts of all kinds, and what a client sees before and after each.
+//!
+//! Every request is printed as a line that curl would understand, with the answer below it, and compared with what it
+//! has to be. The story does not stop at the first wrong answer: a person wants to see the rest too.
+
+use std::io::Write;
+use std::net::SocketAddr;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, Result, bail};
+use serde_json::{Value, json};
+
+use crate::http::{Answer, Request};
+use crate::stack::Stack;
+use crate::tokens::{Signer, claims};
+use crate::upstream::echoed_header;
+
+/// Requests sent after the bound to show that every worker of Envoy refuses.
+const PROOFS: u32 = 20;
+
+/// How long to wait for a refusal before the story calls it missing, on top of the bound.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// What an answer has to be.
+#[derive(Clone, Copy, Debug)]
+pub enum Expected<'a> {
+    /// 200 from the upstream, which saw this user in `x-user-id`.
+    Admitted(&'a str),
+    /// 200 from the control plane with this `message`.
+    Done(&'a str),
+    /// This status, with a problem document of this `code`.
+    Refused(u16, &'a str),
+}
+
+impl Expected<'_> {
+    /// True where the answer is as expected.
+    pub fn is_met_by(self, answer: &Answer) -> bool {
+        match self {
+            Self::Admitted(user) => {
+                answer.status == 200 && echoed_header(&answer.json(), "x-user-id").as_deref() == Some(user)
+            }
+            Self::Done(message) => answer.status == 200 && answer.json() == json!({ "message": message }),
+            Self::Refused(status, code) => answer.status == status && answer.code() == code,
+        }
+    }
+}
+
+/// A token with the name it has in the printed lines.
+#[derive(Debug)]
+struct Device {
+    name: &'static str,
+    token: String,
+}
+
+/// Plays the story on a running stack.
+#[derive(Debug)]
+pub struct Story<'a, W> {
+    stack: &'a Stack,
+    signer: Signer,
+    bound: Duration,
+    out: W,
+    wrong: usize,
+    first_refusals: Vec<Duration>,
+}
+
+impl<'a, W: Write> Story<'a, W> {
+    /// A story on this stack, told to `out`.
+    ///
+    /// # Errors
+    /// When the stack's settings have no token secret, or its filter no `max_staleness`.
+    pub fn new(stack: &'a Stack, filter: &Value, out: W) -> Result<Self> {
+        let signer = Signer::from_secret(stack.settings.required("JWT_SECRET")?);
+        let bound = filter.get("max_staleness").and_then(Value::as_str);
+        let bound = humantime::parse_duration(bound.context("the filter has no max_staleness")?)?;
+        Ok(Self { stack, signer, bound, out, wrong: 0, first_refusals: Vec::new() })
+    }
+
+    /// Tells it.
+    ///
+    /// # Errors
+    /// When an answer was not the expected one, or there was none.
+    pub fn play(mut self) -> Result<()> {
+        self.heading("Alice logs in on two devices")?;
+        let (phone, laptop) = (self.log_in("PHONE", "alice")?, self.log_in("LAPTOP", "alice")?);
+        self.ask(&phone, Expected::Admitted("alice"))?;
+        self.ask(&laptop, Expected::Admitted("alice"))?;
+        self.without_a_token()?;
+
+        self.heading("She logs out on the phone")?;
+        let done = self.log_out("/api/v2/logout", &phone, "Successfully Logged Out.")?;
+        self.is_refused_from_now_on(&phone, done)?;
+        self.ask(&laptop, Expected::Admitted("alice"))?;
+
+        self.heading("She logs out on all devices")?;
+        let message = "Successfully Logged Out From All Device.";
+        let done = self.log_out("/api/v2/logout-all-device", &laptop, message)?;
+        self.is_refused_from_now_on(&laptop, done)?;
+        self.ask(&phone, Expected::Refused(401, "token_revoked"))?;
+
+        self.heading("She logs in again")?;
+        let tablet = self.log_in("TABLET", "alice")?;
+        self.ask(&tablet, Expected::Admitted("alice"))?;
+
+        self.heading("A backend logs her out, first with a wrong key")?;
+        let unregistered = self.issue("UNREGISTERED", "alice")?;
+        self.ask(&unregistered, Expected::Admitted("alice"))?;
+        self.log_out_by_backend("a-wrong-key", Expected::Refused(401, "credentials_invalid"))?;
+        self.ask(&tablet, Expected::Admitted("alice"))?;
+        let key = self.stack.settings.required("APP_KEY")?.to_owned();
+        let done = self.log_out_by_backend(&key, Expected::Done(message))?;
+        self.is_refused_from_now_on(&tablet, done)?;
+        writeln!(self.out, "   and the token that Curfew was never told about:")?;
+        self.ask(&unregistered, Expected::Refused(401, "token_revoked"))?;
+        self.ending()
+    }
+
+    fn heading(&mut self, title: &str) -> Result<()> {
+        Ok(writeln!(self.out, "\n== {title}")?)
+    }
+
+    /// A token as the issuer makes it.
+    fn issue(&mut self, name: &'static str, user: &str) -> Result<Device> {
+        let token = self.signer.sign(&claims(user))?;
+        Ok(Device { name, token })
+    }
+
+    /// A token that the login service also registers.
+    fn log_in(&mut self, name: &'static str, user: &str) -> Result<Device> {
+        let device = self.issue(name, user)?;
+        let address = self.stack.control_plane.internal();
+        writeln!(
+            self.out,
+            "   $ curl -X POST http://{address}/internal/v1/tokens -H \"Authorization: Bearer $INTERNAL_SECRET\" \
+             -H \"Content-Type: application/json\" \
+             -d '{{\"tokens\":[{{\"token\":\"'${name}'\"}}]}}'"
+        )?;
+        let answer = self.stack.control_plane.register(&[&device.token])?;
+        let met = answer.status == 200 && answer.json() == json!({"registered": 1, "known": 0});
+        self.show(&answer, met)?;
+        Ok(device)
+    }
+
+    /// A request for the protected service.
+    fn ask(&mut self, device: &Device, expected: Expected<'_>) -> Result<()> {
+        let address = self.stack.address();
+        let name = device.name;
+        writeln!(self.out, "   $ curl http://{address}/orders -H \"Authorization: Bearer ${name}\"")?;
+        let answer = self.stack.send(&orders(device))?;
+        self.judge(&answer, expected)
+    }
+
+    fn without_a_token(&mut self) -> Result<()> {
+        writeln!(self.out, "   $ curl http://{}/orders", self.stack.address())?;
+        let answer = self.stack.send(&Request::get("/orders"))?;
+        self.judge(&answer, Expected::Refused(401, "token_missing"))
+    }
+
+    /// A logout by its user; the moment when the answer was there.
+    fn log_out(&mut self, path: &str, device: &Device, message: &str) -> Result<Instant> {
+        let (address, name) = (self.stack.address(), device.name);
+        writeln!(self.out, "   $ curl -X POST http://{address}{path} -H \"Authorization: Bearer ${name}\"")?;
+        let answer = self.stack.send(&Request::post(path).bearer(&device.token))?;
+        let done = Instant::now();
+        self.judge(&answer, Expected::Done(message))?;
+        Ok(done)
+    }
+
+    /// A logout of Alice by a backend; the moment when the answer was there.
+    fn log_out_by_backend(&mut self, key: &str, expected: Expected<'_>) -> Result<Instant> {
+        let address: SocketAddr = self.stack.control_plane.internal();
+        let app = self.stack.settings.required("APP_ID")?;
+        let body = json!({"user_id": "alice", "app_id": app, "app_key": key});
+        let shown = json!({"user_id": "alice", "app_id": app, "app_key": "..."});
+        writeln!(
+            self.out,
+            "   $ curl -X POST http://{address}/api/v2/lgt-all -H \"Content-Type: application/json\" -d '{shown}'"
+        )?;
+        let answer = Request::post("/api/v2/lgt-all").json(&body).send(address)?;
+        let done = Instant::now();
+        self.judge(&answer, expected)?;
+        Ok(done)
+    }
+
+    /// Measures the first refusal after a logout, then shows that after the bound there is nothing else.
+    fn is_refused_from_now_on(&mut self, device: &Device, logged_out: Instant) -> Result<()> {
+        let expected = Expected::Refused(401, "token_revoked");
+        let (address, name) = (self.stack.address(), device.name);
+        writeln!(self.out, "   $ curl http://{address}/orders -H \"Authorization: Bearer ${name}\"   # until refused")?;
+        let (answer, after) = self.first_refusal(device, logged_out)?;
+        self.judge(&answer, expected)?;
+        self.first_refusals.push(after);
+        thread::sleep((logged_out + self.bound).saturating_duration_since(Instant::now()));
+        let mut refused = 0;
+        for _ in 0..PROOFS {
+            refused += u32::from(expected.is_met_by(&self.stack.send(&orders(device))?));
+        }
+        self.wrong += usize::from(refused != PROOFS);
+        let bound = humantime::format_duration(self.bound);
+        writeln!(
+            self.out,
+            "     first refusal {:.1} ms after the logout's 200; after max_staleness ({bound}): {refused} of {PROOFS} refused",
+            after.as_secs_f64() * 1e3
+        )?;
+        Ok(())
+    }
+
+    fn first_refusal(&self, device: &Device, logged_out: Instant) -> Result<(Answer, Duration)> {
+        loop {
+            let answer = self.stack.send(&orders(device))?;
+            let after = logged_out.elapsed();
+            if answer.status != 200 {
+                return Ok((answer, after));
+            }
+            if after > self.bound + PATIENCE {
+                bail!("{} is still admitted {after:?} after its logout", device.name);
+            }
+            thread::sleep(Duration::from_millis(5));
+        }
+    }
+
+    fn judge(&mut self, answer: &Answer, expected: Expected<'_>) -> Result<()> {
+        let met = expected.is_met_by(answer);
+        self.show(answer, met)?;
+        if !met {
+            writeln!(self.out, "     EXPECTED {expected:?}")?;
+        }
+        Ok(())
+    }
+
+    fn show(&mut self, answer: &Answer, met: bool) -> Result<()> {
+        self.wrong += usize::from(!met);
+        let mark = if met { ' ' } else { '!' };
+        writeln!(self.out, "   {mark} {} {}", answer.status, summary(answer))?;
+        Ok(())
+    }
+
+    fn ending(mut self) -> Result<()> {
+        let slowest = self.first_refusals.iter().max().copied().unwrap_or_default();
+        let bound = humantime::format_duration(self.bound);
+        writeln!(self.out, "\nSlowest first refusal: {:.1} ms (bounded mode: {bound}).", slowest.as_secs_f64() * 1e3)?;
+        if self.wrong > 0 {
+            bail!("{} answers were not the expected ones", self.wrong);
+        }
+        writeln!(self.out, "Every answer was the expected one.")?;
+        Ok(())
+    }
+}
+
+fn orders(device: &Device) -> Request {
+    Request::get("/orders").bearer(&device.token)
+}
+
+/// One line for a person: the echo shortened to what matters, everything else as it is.
+fn summary(answer: &Answer) -> String {
+    let body = answer.json();
+    match (body.get("method").and_then(Value::as_str), body.get("path").and_then(Value::as_str)) {
+        (Some(method), Some(path)) => {
+            let user = echoed_header(&body, "x-user-id").unwrap_or_else(|| "nobody".into());
+            format!("the upstream saw {method} {path} with x-user-id: {user}")
+        }
+        _ => answer.text(),
+    }
+}

@@ -1,0 +1,106 @@
+//! The shipped filter: `curfew_filter.wasm`, built the way the README says.
+//!
+//! Always asks cargo, which knows whether sources changed. Three toolchains can do it, tried in this order: the
+//! `wasm32-wasip1` target of the running one; the same after `rustup target add`; Debian's packages, which bring the
+//! standard library as source. The last is for machines that reach a package mirror and not rustup's server.
+
+mod debian;
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::Mutex;
+
+use anyhow::{Context as _, Result, bail};
+
+use crate::workspace;
+
+const TARGET: &str = "wasm32-wasip1";
+const PROFILE: &str = "filter";
+const FILE: &str = "curfew_filter.wasm";
+
+/// Builds the filter and returns where it is.
+///
+/// `CURFEW_FILTER_WASM` names a module to use as it is instead, for testing one that was built elsewhere.
+///
+/// # Errors
+/// When no toolchain can build it; the message says what to install. Compiler output goes to standard error.
+pub fn build() -> Result<PathBuf> {
+    static ONE_AT_A_TIME: Mutex<Option<PathBuf>> = Mutex::new(None);
+    let mut built = ONE_AT_A_TIME.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+    if let Some(path) = built.as_ref() {
+        return Ok(path.clone());
+    }
+    let path = match std::env::var_os("CURFEW_FILTER_WASM") {
+        Some(path) => given(PathBuf::from(path))?,
+        None => build_with_the_best_toolchain()?,
+    };
+    *built = Some(path.clone());
+    Ok(path)
+}
+
+fn given(path: PathBuf) -> Result<PathBuf> {
+    if !path.is_file() {
+        bail!("CURFEW_FILTER_WASM: {} is not a file", path.display());
+    }
+    Ok(path)
+}
+
+fn build_with_the_best_toolchain() -> Result<PathBuf> {
+    if target_installed() || add_target() {
+        return build_with_rustup();
+    }
+    if debian::available_or_installed() {
+        return debian::build();
+    }
+    bail!(
+        "no toolchain here can build for {TARGET}. One of these helps:\n  \
+         rustup target add {TARGET}\n  \
+         apt-get install {}   (Debian; as root)",
+        debian::PACKAGES.join(" ")
+    )
+}
+
+/// Whether the running toolchain has the target's standard library.
+fn target_installed() -> bool {
+    let output = Command::new("rustc")
+        .current_dir(workspace::root())
+        .args(["--print", "target-libdir", "--target", TARGET])
+        .output();
+    output.is_ok_and(|output| {
+        let directory = String::from_utf8_lossy(&output.stdout).trim().to_owned();
+        output.status.success() && Path::new(&directory).is_dir()
+    })
+}
+
+fn add_target() -> bool {
+    workspace::progress(&format!("adding the Rust target {TARGET} (rustup) ..."));
+    let added = Command::new("rustup").current_dir(workspace::root()).args(["target", "add", TARGET]).output();
+    added.is_ok_and(|output| output.status.success()) && target_installed()
+}
+
+fn build_with_rustup() -> Result<PathBuf> {
+    workspace::progress("building the filter for wasm32-wasip1 (minutes, the first time) ...");
+    let mut cargo = workspace::cargo();
+    cargo.args(["build", "--quiet", "--package", "curfew-filter", "--lib"]);
+    cargo.args(["--target", TARGET, "--profile", PROFILE]);
+    run(&mut cargo)?;
+    found(&workspace::target()?)
+}
+
+/// Runs a build, showing its output only when it fails.
+fn run(command: &mut Command) -> Result<()> {
+    let output = command.output();
+    let output = output.with_context(|| format!("{} does not run", command.get_program().display()))?;
+    if !output.status.success() {
+        bail!("the filter does not build:\n{}", String::from_utf8_lossy(&output.stderr));
+    }
+    Ok(())
+}
+
+fn found(target: &Path) -> Result<PathBuf> {
+    let path = target.join(TARGET).join(PROFILE).join(FILE);
+    if !path.is_file() {
+        bail!("the build left no {}", path.display());
+    }
+    Ok(path)
+}

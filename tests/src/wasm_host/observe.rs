@@ -1,0 +1,67 @@
+//! What a story may turn and read: clocks, clusters, metrics, logs, and the cost of a call.
+
+use std::time::Duration;
+
+use super::{ClusterState, Host, StreamId};
+
+impl Host {
+    /// Moves both clocks forward.
+    pub fn advance(&mut self, by: Duration) {
+        let clock = &mut self.store.data_mut().clock;
+        clock.wall += by;
+        clock.monotonic += by;
+    }
+
+    /// Moves the wall clock alone, as a time server does; `seconds` may be negative.
+    pub fn step_wall_clock(&mut self, seconds: i64) {
+        let clock = &mut self.store.data_mut().clock;
+        let step = Duration::from_secs(seconds.unsigned_abs());
+        clock.wall = if seconds < 0 { clock.wall.saturating_sub(step) } else { clock.wall + step };
+    }
+
+    /// The wall clock in seconds since 1970.
+    pub fn now(&self) -> i64 {
+        i64::try_from(self.store.data().clock.wall.as_secs()).unwrap_or(i64::MAX)
+    }
+
+    /// Changes what dispatching a callout to a cluster does.
+    pub fn set_cluster(&mut self, name: &str, state: ClusterState) {
+        self.store.data_mut().clusters.insert(name.to_owned(), state);
+    }
+
+    /// The value of a metric, 0 where the filter never defined it.
+    pub fn metric(&self, name: &str) -> u64 {
+        let metrics = &self.store.data().metrics;
+        metrics.iter().find(|(known, _)| known == name).map_or(0, |(_, value)| *value)
+    }
+
+    /// All metrics by name.
+    pub fn metrics(&self) -> Vec<(String, u64)> {
+        self.store.data().metrics.clone()
+    }
+
+    /// What the filter has logged, and printed to standard output or error.
+    pub fn log(&self) -> &[String] {
+        &self.store.data().log
+    }
+
+    /// A property that the filter set on a request.
+    pub fn property(&self, stream: StreamId, name: &str) -> Option<Vec<u8>> {
+        self.store.data().streams.get(stream.0)?.property(name)
+    }
+
+    /// How often the filter called `verify_signature`.
+    pub fn signatures_checked_by_host(&self) -> u64 {
+        self.store.data().signature_checks
+    }
+
+    /// The instructions (wasmtime fuel) that the last call of a story took inside the module.
+    pub fn last_fuel(&self) -> u64 {
+        self.last_fuel
+    }
+
+    /// The bytes of memory that the VM holds.
+    pub fn memory_size(&self) -> usize {
+        self.guest.memory.data_size(&self.store)
+    }
+}

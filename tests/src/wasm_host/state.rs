@@ -1,0 +1,119 @@
+//! What the host knows: clocks, streams, callouts, metrics, and the rules that were broken.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use super::headers::HeaderMap;
+use super::streams::Streams;
+use super::{START, Setup};
+
+/// The two clocks a module can read, both moved by hand.
+#[derive(Debug)]
+pub(super) struct Clock {
+    /// Since 1970.
+    pub(super) wall: Duration,
+    /// Since some moment in the past.
+    pub(super) monotonic: Duration,
+}
+
+/// What dispatching a callout to a cluster does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ClusterState {
+    /// The callout is sent and waits for an answer.
+    Healthy,
+    /// No healthy host: dispatching fails.
+    Unhealthy,
+}
+
+/// A callout that the filter has dispatched.
+#[derive(Clone, Debug)]
+pub struct Callout {
+    /// Names the callout when it is answered.
+    pub token: u32,
+    /// The cluster it goes to.
+    pub cluster: String,
+    /// The request's headers.
+    pub headers: HeaderMap,
+    /// The request's body.
+    pub body: Vec<u8>,
+    /// How long the host would wait.
+    pub timeout: Duration,
+}
+
+impl Callout {
+    /// The body as JSON, or null where it is something else.
+    pub fn json(&self) -> serde_json::Value {
+        serde_json::from_slice(&self.body).unwrap_or_default()
+    }
+}
+
+/// Everything behind the imports.
+pub(super) struct State {
+    pub(super) clock: Clock,
+    pub(super) random: u64,
+    pub(super) configuration: Vec<u8>,
+    pub(super) verify_signature: bool,
+    pub(super) signature_checks: u64,
+    /// In milliseconds; 0 for no ticks.
+    pub(super) tick_period: u32,
+    pub(super) streams: Streams,
+    pub(super) callouts: BTreeMap<u32, Callout>,
+    pub(super) next_callout: u32,
+    pub(super) call_response: Option<(HeaderMap, Vec<u8>)>,
+    pub(super) clusters: BTreeMap<String, ClusterState>,
+    pub(super) metrics: Vec<(String, u64)>,
+    pub(super) log: Vec<String>,
+    pub(super) violations: Vec<String>,
+    context: u32,
+}
+
+impl State {
+    pub(super) fn new(setup: &Setup) -> Self {
+        let clusters = [("curfew".to_owned(), ClusterState::Healthy)];
+        Self {
+            clock: Clock { wall: Duration::from_secs(START.unsigned_abs()), monotonic: Duration::from_secs(1_000) },
+            random: 0x9e37_79b9_7f4a_7c15,
+            configuration: setup.configuration.clone(),
+            verify_signature: setup.verify_signature,
+            signature_checks: 0,
+            tick_period: 0,
+            streams: Streams::default(),
+            callouts: BTreeMap::new(),
+            next_callout: 1,
+            call_response: None,
+            clusters: clusters.into(),
+            metrics: Vec::new(),
+            log: Vec::new(),
+            violations: Vec::new(),
+            context: 0,
+        }
+    }
+
+    /// A call into the module begins, on behalf of this context.
+    pub(super) fn begin(&mut self, context: u32) {
+        self.context = context;
+    }
+
+    /// The context that host calls are about: the one the call was made for, or the one made effective since.
+    pub(super) fn context(&self) -> u32 {
+        self.context
+    }
+
+    /// Makes another context effective until the call ends; false where it does not exist.
+    pub(super) fn set_effective(&mut self, context: u32) -> bool {
+        let exists = context == super::ROOT || self.streams.get(context).is_some();
+        if exists {
+            self.context = context;
+        }
+        exists
+    }
+
+    /// A number from a fixed sequence (xorshift64*), so that every run is the same.
+    pub(super) fn next_random(&mut self) -> u8 {
+        self.random ^= self.random >> 12;
+        self.random ^= self.random << 25;
+        self.random ^= self.random >> 27;
+        let mixed = self.random.wrapping_mul(0x2545_f491_4f6c_dd1d).to_be_bytes();
+        mixed.first().copied().unwrap_or_default()
+    }
+}

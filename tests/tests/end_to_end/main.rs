@@ -1,0 +1,23 @@
+//! Stories through a real Envoy with two worker threads, the real control plane and a real upstream.
+//!
+//! Most of them share one stack, which differs from the shipped configuration in three things: it also trusts an
+//! issuer with keys of every algorithm, verdicts are good for one second only, and `/public/` needs no token. Stories
+//! that take parts away have stacks of their own. Waiting is always for an event with a generous limit; the only time
+//! that is asserted is the promise itself.
+//!
+//! `cfg(test)` is always true here; it tells clippy that what these modules hold is test code, which may unwrap.
+
+#[cfg(test)]
+mod bodies;
+#[cfg(test)]
+mod configuration;
+#[cfg(test)]
+mod hostile;
+#[cfg(test)]
+mod logouts;
+#[cfg(test)]
+mod outages;
+#[cfg(test)]
+mod shared;
+#[cfg(test)]
+mod tokens;

@@ -1,0 +1,126 @@
+//! The files that a user runs as they are: do they fit together, and does everything that they name exist?
+
+use std::process::Command;
+
+use anyhow::{Context as _, Result};
+use curfew_testbed::bootstrap::Bootstrap;
+use curfew_testbed::settings::Settings;
+use curfew_testbed::workspace;
+use serde_json::{Value, json};
+
+fn compose() -> Result<Value> {
+    let text = std::fs::read_to_string(workspace::root().join("envoy/docker-compose.yaml"))?;
+    serde_saphyr::from_str(&text).context("docker-compose.yaml")
+}
+
+fn dockerfile() -> Result<String> {
+    Ok(std::fs::read_to_string(workspace::root().join("envoy/Dockerfile"))?)
+}
+
+/// Where Envoy finds a cluster: host name and port.
+fn endpoint(cluster: &str) -> Result<(String, u64)> {
+    let bootstrap = Bootstrap::shipped()?;
+    let clusters = bootstrap.at("/static_resources/clusters")?.as_array().context("a list")?;
+    let found = clusters.iter().find(|known| known.get("name").and_then(Value::as_str) == Some(cluster));
+    let endpoint = "/load_assignment/endpoints/0/lb_endpoints/0/endpoint/address/socket_address";
+    let address = found.and_then(|found| found.pointer(endpoint)).context("the endpoint")?;
+    let host = address.get("address").and_then(Value::as_str).context("a host")?;
+    let port = address.get("port_value").and_then(Value::as_u64).context("a port")?;
+    Ok((host.to_owned(), port))
+}
+
+#[test]
+fn the_filter_in_envoy_yaml_has_the_secrets_of_demo_env() {
+    let filter = Bootstrap::shipped().unwrap().filter().unwrap();
+    let settings = Settings::demo().unwrap();
+    let issuer = &filter["issuers"][0];
+    assert_eq!(issuer["secret"], settings.required("JWT_SECRET").unwrap());
+    assert_eq!(issuer["issuer"], settings.required("CURFEW_ISSUER").unwrap());
+    assert_eq!(filter["control_plane"]["secret"], settings.required("CURFEW_INTERNAL_SECRET").unwrap());
+}
+
+#[test]
+fn the_filter_skips_exactly_what_envoy_routes_to_the_control_plane_and_its_health() {
+    let bootstrap = Bootstrap::shipped().unwrap();
+    let manager = "/static_resources/listeners/0/filter_chains/0/filters/0/typed_config";
+    let routes = bootstrap.at(&format!("{manager}/route_config/virtual_hosts/0/routes")).unwrap();
+    let to_curfew = routes.as_array().unwrap().iter().filter(|route| route["route"]["cluster"] == "curfew_public");
+    let routed: Vec<&Value> = to_curfew.map(|route| &route["match"]["path"]).collect();
+    let filter = bootstrap.filter().unwrap();
+    let skipped: Vec<&Value> = filter["rules"].as_array().unwrap().iter().map(|rule| &rule["path"]).collect();
+    for path in &routed {
+        assert!(skipped.contains(path), "{path} is judged twice");
+    }
+    assert_eq!(routed.len(), 2);
+}
+
+#[test]
+fn compose_runs_a_service_for_every_cluster_on_the_port_that_envoy_uses() {
+    let compose = compose().unwrap();
+    let control_plane = &compose["services"]["control-plane"]["environment"];
+    for (cluster, setting) in [("curfew_public", "CURFEW_PUBLIC_LISTEN"), ("curfew", "CURFEW_INTERNAL_LISTEN")] {
+        let (host, port) = endpoint(cluster).unwrap();
+        assert!(compose["services"].get(&host).is_some(), "no service {host}");
+        assert_eq!(control_plane[setting], format!("0.0.0.0:{port}"));
+    }
+    let (host, port) = endpoint("upstream").unwrap();
+    assert!(compose["services"].get(&host).is_some());
+    assert!(dockerfile().unwrap().contains(&format!("\"--listen\", \"0.0.0.0:{port}\"")));
+}
+
+#[test]
+fn compose_publishes_envoy_and_the_internal_listener_on_loopback_only() {
+    let compose = compose().unwrap();
+    assert_eq!(compose["services"]["envoy"]["ports"], json!(["127.0.0.1:10000:10000"]));
+    assert_eq!(compose["services"]["control-plane"]["ports"], json!(["127.0.0.1:8081:8081"]));
+    assert_eq!(compose["services"]["upstream"].get("ports"), None);
+    let listener = Bootstrap::shipped().unwrap();
+    let address = listener.at("/static_resources/listeners/0/address/socket_address/port_value").unwrap();
+    assert_eq!(*address, 10_000);
+}
+
+#[test]
+fn everything_that_compose_names_exists() {
+    let envoy = workspace::root().join("envoy");
+    let (compose, dockerfile) = (compose().unwrap(), dockerfile().unwrap());
+    for (name, service) in compose["services"].as_object().unwrap() {
+        let build = &service["build"];
+        assert!(envoy.join(build["context"].as_str().unwrap()).join("Cargo.toml").is_file());
+        assert_eq!(build["dockerfile"], "envoy/Dockerfile");
+        let target = build["target"].as_str().unwrap();
+        assert!(dockerfile.lines().any(|line| line.ends_with(&format!(" AS {target}"))), "{name}: {target}");
+        if let Some(file) = service["env_file"].as_str() {
+            assert!(envoy.join(file).is_file());
+        }
+        for volume in service["volumes"].as_array().into_iter().flatten() {
+            let source = volume.as_str().unwrap().split(':').next().unwrap();
+            let named = compose["volumes"].as_object().unwrap().contains_key(source);
+            assert!(named || envoy.join(source).exists(), "{name}: {source}");
+        }
+    }
+}
+
+#[test]
+fn the_image_has_the_filter_where_envoy_yaml_loads_it() {
+    let bootstrap = Bootstrap::shipped().unwrap();
+    let plugin =
+        "/static_resources/listeners/0/filter_chains/0/filters/0/typed_config/http_filters/0/typed_config/config";
+    let config = bootstrap.at(plugin).unwrap();
+    let path = config["vm_config"]["code"]["local"]["filename"].as_str().unwrap();
+    assert!(dockerfile().unwrap().contains(&format!("curfew_filter.wasm {path}\n")));
+    assert_eq!(config["failure_policy"], "FAIL_RELOAD");
+    let version = format!("envoyproxy/envoy:v{} ", curfew_testbed::envoy::VERSION);
+    assert!(dockerfile().unwrap().contains(&version));
+}
+
+/// Docker's own opinion, where a client with compose is installed; it needs no engine for this.
+#[test]
+fn docker_compose_accepts_the_file() {
+    let docker = |arguments: &[&str]| Command::new("docker").current_dir(workspace::root()).args(arguments).output();
+    if !docker(&["compose", "version"]).is_ok_and(|output| output.status.success()) {
+        eprintln!("no docker compose here: the file is only checked by the other tests");
+        return;
+    }
+    let output = docker(&["compose", "--file", "envoy/docker-compose.yaml", "config", "--quiet"]).unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+}

@@ -1,0 +1,18 @@
+//! Stories about the shipped module, told by a host whose clocks and control plane do what the story says.
+//!
+//! The host itself enforces what holds in all of them: no trap, and exactly one resume or reply for each paused request.
+//!
+//! `cfg(test)` is always true here; it tells clippy that what these modules hold is test code, which may unwrap.
+
+#[cfg(test)]
+mod asking;
+#[cfg(test)]
+mod configuration;
+#[cfg(test)]
+mod requests;
+#[cfg(test)]
+mod support;
+#[cfg(test)]
+mod tokens;
+#[cfg(test)]
+mod unavailable;
