@@ -14,11 +14,12 @@ use crate::checks::{CallId, Checks, Found, QuestionId, Settled, StreamId};
 use crate::config::{Config, OnUnavailable};
 use crate::identity;
 use crate::metrics::Metric;
+use crate::names::alike;
 use crate::outage::{Failure, Notice, Outage};
 use crate::permit::{Edits, Permit, Reason};
 use crate::proofs::{Facts, Proofs};
 use crate::request::Request;
-use crate::rules::Action;
+use crate::rules::{Action, REDIRECTING_HEADERS};
 use crate::sources::extract;
 
 /// The two clocks, read once for each event.
@@ -101,6 +102,7 @@ pub struct Gate {
     /// Streams that may go, in the order of their arrival.
     ready: VecDeque<(StreamId, Option<CheckVerdict>)>,
     outage: Outage,
+    notices: Vec<Notice>,
 }
 
 impl Gate {
@@ -117,6 +119,7 @@ impl Gate {
             grpc_waiting: HashSet::new(),
             ready: VecDeque::new(),
             outage: Outage::default(),
+            notices: Vec::new(),
         }
     }
 
@@ -128,6 +131,11 @@ impl Gate {
     /// Takes what there is to count since the last time.
     pub fn take_counted(&mut self) -> Vec<Metric> {
         std::mem::take(&mut self.counted)
+    }
+
+    /// Takes what there is to tell the operator since the last time.
+    pub fn take_notices(&mut self) -> Vec<Notice> {
+        std::mem::take(&mut self.notices)
     }
 
     /// Decides about a request's head. `verify` checks one signature.
@@ -191,7 +199,10 @@ impl Gate {
                 None
             }
             Found::Ask(id) => Some(Question { id, request: facts.check.clone() }),
-            Found::Full => return self.decide(None, request.is_grpc(), edits),
+            Found::Full => {
+                self.failed(Failure::TooMany, now);
+                return self.decide(None, request.is_grpc(), edits);
+            }
         };
         if request.is_grpc() {
             self.grpc_waiting.insert(stream);
@@ -207,29 +218,32 @@ impl Gate {
 
     /// The host did not take a question. Those who wait for it are released by [`Self::release_more`], or one of them
     /// by [`Self::release_only`].
-    pub fn not_sent(&mut self, question: QuestionId, now: Now) -> Option<Notice> {
-        self.count(Metric::CheckFailed);
+    pub fn not_sent(&mut self, question: QuestionId, now: Now) {
+        self.failed(Failure::NotSent, now);
         let settled = self.checks.not_sent(question);
         self.hold(&settled);
-        self.outage.ended(Some(Failure::NotSent), now.monotonic)
+    }
+
+    /// The host would not change the headers of a stream that was to wait: it is refused, and its question never asked.
+    pub fn withdraw(&mut self, stream: StreamId, question: Option<QuestionId>) {
+        if let Some(question) = question {
+            self.checks.not_sent(question);
+        }
+        self.forget(stream);
+        self.count(Metric::UnavailableDenied);
     }
 
     /// A callout has ended, with the control plane's verdict or without any.
-    pub fn answered(
-        &mut self,
-        call: CallId,
-        answer: Result<CheckVerdict, Failure>,
-        now: Now,
-    ) -> (Released, Option<Notice>) {
-        if answer.is_err() {
-            self.count(Metric::CheckFailed);
+    pub fn answered(&mut self, call: CallId, answer: Result<CheckVerdict, Failure>, now: Now) -> Released {
+        match answer {
+            Ok(_) => self.notices.extend(self.outage.ended(None, now.monotonic)),
+            Err(failure) => self.failed(failure, now),
         }
         let verdict = answer.ok();
         let settled = self.checks.answered(call, verdict, now);
         self.hold(&settled);
         let question = settled.ask_again.map(|(id, facts)| Question { id, request: facts.check.clone() });
-        let released = Released { streams: self.release_more(), question };
-        (released, self.outage.ended(answer.err(), now.monotonic))
+        Released { streams: self.release_more(), question }
     }
 
     /// Releases the next ones that may go, [`RELEASED_AT_ONCE`] at most. Each is named once, ever.
@@ -251,6 +265,16 @@ impl Gate {
         !self.ready.is_empty()
     }
 
+    /// The names of trailers that must not reach the upstream: what would be stripped, read as the credential or refused
+    /// in a header.
+    pub fn unwelcome_trailers<'a>(&self, trailers: &Request<'a>) -> Vec<&'a [u8]> {
+        let identity = self.config.identity_headers.iter().map(|header| header.name.as_bytes());
+        let credentials = self.config.sources.iter().map(|source| source.header_name().as_bytes());
+        let names: Vec<_> = identity.chain(credentials).chain(REDIRECTING_HEADERS).collect();
+        let unwelcome = |name: &&[u8]| names.iter().any(|own| alike(own, name));
+        trailers.headers().map(|(name, _)| name).filter(unwelcome).collect()
+    }
+
     /// Whether this callout is one of this gate's.
     pub fn asked(&self, call: CallId) -> bool {
         self.checks.asked(call)
@@ -264,8 +288,15 @@ impl Gate {
     /// The stream is gone.
     pub fn forget(&mut self, stream: StreamId) {
         self.grpc_waiting.remove(&stream);
-        self.ready.retain(|(ready, _)| *ready != stream);
+        if let Some(place) = self.ready.iter().position(|(ready, _)| *ready == stream) {
+            self.ready.remove(place);
+        }
         self.checks.forget(stream);
+    }
+
+    fn failed(&mut self, failure: Failure, now: Now) {
+        self.count(Metric::CheckFailed);
+        self.notices.extend(self.outage.ended(Some(failure), now.monotonic));
     }
 
     fn hold(&mut self, settled: &Settled) {

@@ -14,7 +14,6 @@ use crate::checks::StreamId;
 use crate::config::Config;
 use crate::gate::{Gate, Question, Refusal, Release, Step};
 use crate::host::{self, Counters, DOORBELL};
-use crate::identity;
 use crate::outage::Notice;
 use crate::permit::Edits;
 use crate::request::Request;
@@ -51,16 +50,22 @@ struct Stream {
 }
 
 impl Context for Root {
+    fn on_done(&mut self) -> bool {
+        if self.ticks {
+            host::tick(false);
+        }
+        true
+    }
+
     fn on_http_call_response(&mut self, call: u32, headers: usize, body_size: usize, _trailers: usize) {
         let Some(plugin) = self.plugins.iter().find(|plugin| plugin.gate.borrow().asked(call)) else { return };
         let answer = host::verdict(headers, body_size);
-        let (released, notice) = plugin.gate.borrow_mut().answered(call, answer, host::now(plugin.start));
-        tell(notice);
+        let released = plugin.gate.borrow_mut().answered(call, answer, host::now(plugin.start));
         plugin.release(&released.streams);
         if let Some(question) = &released.question {
             plugin.send(question);
         }
-        plugin.count();
+        plugin.report();
         self.tick_while_needed();
     }
 }
@@ -69,7 +74,7 @@ impl RootContext for Root {
     fn on_configure(&mut self, size: usize) -> bool {
         match Config::parse(&host::configuration(size)) {
             Ok(config) => {
-                self.plugins.retain(|plugin| plugin.gate.borrow().waiting() > 0);
+                self.plugins.retain(|plugin| Rc::strong_count(plugin) > 1 || plugin.gate.borrow().waiting() > 0);
                 let plugin = self.plugin(config);
                 self.plugins.push(Rc::new(plugin));
                 true
@@ -84,10 +89,11 @@ impl RootContext for Root {
     }
 
     fn on_tick(&mut self) {
-        for plugin in &self.plugins {
+        // One plugin for each tick: the bound on what a callback releases is for all of them together.
+        if let Some(plugin) = self.plugins.iter().find(|plugin| plugin.gate.borrow().holds_back()) {
             let streams = plugin.gate.borrow_mut().release_more();
             plugin.release(&streams);
-            plugin.count();
+            plugin.report();
         }
         self.tick_while_needed();
     }
@@ -159,7 +165,7 @@ impl Plugin {
         let mut gate = self.gate.borrow_mut();
         match host::ask(&gate.config().control_plane, &question.request) {
             Some(call) => gate.sent(question.id, call),
-            None => tell(gate.not_sent(question.id, host::now(self.start))),
+            None => gate.not_sent(question.id, host::now(self.start)),
         }
     }
 
@@ -174,10 +180,11 @@ impl Plugin {
         host::select(self.root);
     }
 
-    fn count(&self) {
-        for metric in self.gate.borrow_mut().take_counted() {
-            self.counters.count(metric);
-        }
+    /// Counts and logs what has come up.
+    fn report(&self) {
+        let mut gate = self.gate.borrow_mut();
+        gate.take_counted().into_iter().for_each(|metric| self.counters.count(metric));
+        gate.take_notices().into_iter().for_each(tell);
     }
 }
 
@@ -192,47 +199,44 @@ impl HttpContext for Stream {
             Step::Wait { edits, question } => self.wait(&plugin, &edits, question),
             step => carry_out(step),
         };
-        plugin.count();
+        plugin.report();
         action
     }
 
     fn on_http_request_trailers(&mut self, _count: usize) -> Action {
-        if let Some(plugin) = &self.plugin {
-            strip_trailers(plugin);
+        match &self.plugin {
+            Some(plugin) if strip_trailers(plugin) => Action::Continue,
+            _ => carry_out(unreadable()),
         }
-        Action::Continue
     }
 }
 
-/// Some upstreams merge trailers into headers: an identity there is as forged as in a header.
-fn strip_trailers(plugin: &Plugin) {
+/// Some upstreams merge trailers into headers: an identity or a credential there is as forged as in a header.
+fn strip_trailers(plugin: &Plugin) -> bool {
     let map = host::request_trailers();
-    let Some(trailers) = map.as_deref().and_then(host::pairs) else { return };
+    let Some(trailers) = map.as_deref().and_then(host::pairs) else { return false };
     let gate = plugin.gate.borrow();
-    for name in identity::forged(&gate.config().identity_headers, &Request::new(&trailers)) {
-        host::remove_trailer(name);
-    }
+    let names = gate.unwelcome_trailers(&Request::new(&trailers));
+    names.into_iter().all(host::remove_trailer)
 }
 
 impl Stream {
     /// Makes the stream wait, and has the root send the question if there is one. A question that cannot be sent settles
     /// this stream at once.
     fn wait(&self, plugin: &Plugin, edits: &Edits, question: Option<Question>) -> Action {
-        let edited = host::edit(edits);
-        plugin.outbox.replace(question);
-        if edited && plugin.outbox.borrow().is_some() {
+        if !host::edit(edits) {
+            plugin.gate.borrow_mut().withdraw(self.id, question.map(|question| question.id));
+            return carry_out(unreadable());
+        }
+        if question.is_some() {
+            plugin.outbox.replace(question);
             host::ring(plugin.root, self.id);
         }
         let mut gate = plugin.gate.borrow_mut();
         if let Some(unsent) = plugin.outbox.take() {
-            tell(gate.not_sent(unsent.id, host::now(plugin.start)));
+            gate.not_sent(unsent.id, host::now(plugin.start));
         }
-        let release = gate.release_only(self.id);
-        if !edited {
-            gate.forget(self.id);
-            return carry_out(unreadable());
-        }
-        match release {
+        match gate.release_only(self.id) {
             None => Action::Pause,
             Some(Release::Resume(permit)) => carry_out(Step::Admit(permit)),
             Some(Release::Refuse(refusal)) => carry_out(Step::Refuse(refusal)),
@@ -240,13 +244,10 @@ impl Stream {
     }
 }
 
-fn tell(notice: Option<Notice>) {
+fn tell(notice: Notice) {
     match notice {
-        Some(Notice::Began(failure)) => log::warn!("the control plane gives no verdicts: {failure}"),
-        Some(Notice::Ended { failed }) => {
-            log::info!("the control plane gives verdicts again; {failed} checks had failed")
-        }
-        None => {}
+        Notice::Began(failure) => log::warn!("the control plane gives no verdicts: {failure}"),
+        Notice::Ended { failed } => log::info!("the control plane gives verdicts again; {failed} checks had failed"),
     }
 }
 

@@ -4,18 +4,59 @@
 //! spaces in cookies and parameters into underscores, some decode `%6b`, some fold case. Where such a difference would let
 //! a client show one thing to the filter and another to the upstream, names are compared the way the most lenient does.
 
-/// Whether some reader may take the two names for the same: no case, and any punctuation for any other.
+/// Whether some reader may take the two header names for the same: no case, and any punctuation for any other.
 pub(crate) fn alike(one: &[u8], other: &[u8]) -> bool {
+    let fold = |byte: &u8| if byte.is_ascii_alphanumeric() { byte.to_ascii_lowercase() } else { b'_' };
     one.len() == other.len() && one.iter().map(fold).eq(other.iter().map(fold))
 }
 
-fn fold(byte: &u8) -> u8 {
-    if byte.is_ascii_alphanumeric() { byte.to_ascii_lowercase() } else { b'_' }
+/// How many values some reader would find under `name` in a list of `name=value`: before an `=`, at the start or behind a
+/// separator. Readers differ in what separates, so there are several views of the same list.
+pub(crate) fn count_alike(list: &[u8], views: &[&[u8]], name: &str) -> usize {
+    let mut texts = list.split(|&byte| byte == b'=').collect::<Vec<_>>();
+    // Behind the last `=` there is only a value; before any other, a value may end and a name begin.
+    texts.pop();
+    let seen = |(index, text): &(usize, &[u8])| {
+        views.iter().any(|separators| {
+            let mut parts = text.trim_ascii_end().rsplitn(2, |byte| separators.contains(byte));
+            let last = parts.next().unwrap_or_default();
+            let begins = *index == 0 || parts.next().is_some();
+            begins && is_parameter(last, name)
+        })
+    };
+    texts.into_iter().enumerate().filter(seen).count()
 }
 
-/// A name in a query or a cookie after the decoding that some readers do: `%` escapes, `+` for a space, spaces around it,
-/// and PHP's `name[]`.
-pub(crate) fn decoded(name: &[u8]) -> Vec<u8> {
+/// Whether some reader takes `raw` for the parameter or cookie `name`: after `%` escapes and `+`, without what is invisible
+/// around it, up to a NUL, with PHP's `name[]`, and with dots, spaces and an open bracket for underscores.
+fn is_parameter(raw: &[u8], name: &str) -> bool {
+    let decoded = decoded(raw);
+    let text = decoded.split(|&byte| byte == 0).next().unwrap_or_default();
+    let whole = visible(text);
+    let indexed = visible(whole.split(|&byte| byte == b'[').next().unwrap_or_default());
+    same_parameter(whole, name) || same_parameter(indexed, name)
+}
+
+fn same_parameter(one: &[u8], name: &str) -> bool {
+    let fold = |byte: &u8| if b"_. [".contains(byte) { b'_' } else { byte.to_ascii_lowercase() };
+    one.len() == name.len() && one.iter().map(fold).eq(name.as_bytes().iter().map(fold))
+}
+
+fn visible(mut text: &[u8]) -> &[u8] {
+    while let [first, rest @ ..] = text
+        && !first.is_ascii_graphic()
+    {
+        text = rest;
+    }
+    while let [rest @ .., last] = text
+        && !last.is_ascii_graphic()
+    {
+        text = rest;
+    }
+    text
+}
+
+fn decoded(name: &[u8]) -> Vec<u8> {
     let mut decoded = Vec::with_capacity(name.len());
     let mut rest = name;
     while let Some((&byte, after)) = rest.split_first() {
@@ -28,8 +69,7 @@ pub(crate) fn decoded(name: &[u8]) -> Vec<u8> {
         decoded.push(byte);
         rest = after;
     }
-    let name = decoded.split(|&byte| byte == b'[').next().unwrap_or_default();
-    name.trim_ascii().to_vec()
+    decoded
 }
 
 fn unescape(digits: &[u8; 2]) -> Option<u8> {
@@ -43,7 +83,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn names_are_alike_whatever_their_case_and_punctuation() {
+    fn header_names_are_alike_whatever_their_case_and_punctuation() {
         for other in ["x-user-id", "X_USER-ID", "x.user.id", "x user id"] {
             assert!(alike(b"x-user-id", other.as_bytes()), "{other}");
         }
@@ -53,11 +93,34 @@ mod tests {
     }
 
     #[test]
-    fn decoding_is_what_the_most_lenient_reader_does() {
-        for name in ["token", "to%6ben", "to%6Ben", "+token", " token ", "token[]", "%74oken%5b0]"] {
-            assert_eq!(decoded(name.as_bytes()), b"token", "{name}");
+    fn parameters_are_what_the_most_lenient_reader_makes_of_them() {
+        let names: [&[u8]; 13] = [
+            b"my_token",
+            b"My_Token",
+            b"my%5ftoken",
+            b"my.token",
+            b"my+token",
+            b"my token",
+            b"my[token",
+            b" my_token ",
+            b"\xa0my_token",
+            b"\xc2\xa0my_token\x85",
+            b"my_token[]",
+            b"my_token%5b0]",
+            b"my_token%00x",
+        ];
+        for name in names {
+            assert!(is_parameter(name, "my_token"), "{}", name.escape_ascii());
         }
-        assert_eq!(decoded(b"to%6"), b"to%6");
-        assert_eq!(decoded(b"to%+1"), b"to% 1");
+        for name in ["my-token", "mytoken", "my_token_", "xmy_token", "%6"] {
+            assert!(!is_parameter(name.as_bytes(), "my_token"), "{name}");
+        }
+    }
+
+    #[test]
+    fn what_stands_behind_an_equals_sign_is_a_value_until_something_separates() {
+        let count = |list: &str| count_alike(list.as_bytes(), &[b"&;#"], "token");
+        assert_eq!(count("token=1&token=2;token=3"), 3);
+        assert_eq!(count("next=token=1&page_token=2&token"), 0);
     }
 }

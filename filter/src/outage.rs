@@ -13,6 +13,8 @@ const INTERVAL: Duration = Duration::from_secs(10);
 pub enum Failure {
     /// The host did not take the call: no such cluster, or nobody healthy in it.
     NotSent,
+    /// Too many questions are under way.
+    TooMany,
     /// The connection was reset, or could not be made.
     NoResponse,
     /// Another status than 200.
@@ -25,6 +27,7 @@ impl fmt::Display for Failure {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::NotSent => formatter.write_str("the cluster is unknown or has nobody healthy"),
+            Self::TooMany => formatter.write_str("too many questions are under way"),
             Self::NoResponse => formatter.write_str("the connection failed"),
             Self::Status(401) => formatter.write_str("401: control_plane.secret is not CURFEW_INTERNAL_SECRET"),
             Self::Status(409) => formatter.write_str(
@@ -43,13 +46,14 @@ impl fmt::Display for Failure {
 pub struct Outage {
     failed: u64,
     told_at: Option<Duration>,
-    told: bool,
+    /// What the operator believes is wrong.
+    told: Option<Failure>,
 }
 
 /// Something to tell the operator.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Notice {
-    /// Checks have begun to fail, the first of them for this.
+    /// Checks have begun to fail, or have come to fail for something else: for this.
     Began(Failure),
     /// Checks are answered again.
     Ended {
@@ -63,14 +67,14 @@ impl Outage {
     pub fn ended(&mut self, failure: Option<Failure>, now: Duration) -> Option<Notice> {
         let Some(failure) = failure else {
             let failed = std::mem::take(&mut self.failed);
-            return std::mem::take(&mut self.told).then_some(Notice::Ended { failed });
+            return self.told.take().map(|_| Notice::Ended { failed });
         };
         self.failed = self.failed.saturating_add(1);
         let quiet = self.told_at.is_none_or(|told_at| now.saturating_sub(told_at) >= INTERVAL);
-        if self.told || !quiet {
+        if self.told == Some(failure) || !quiet {
             return None;
         }
-        self.told = true;
+        self.told = Some(failure);
         self.told_at = Some(now);
         Some(Notice::Began(failure))
     }
@@ -92,6 +96,16 @@ mod tests {
         assert_eq!(outage.ended(DOWN, second(60)), None);
         assert_eq!(outage.ended(None, second(61)), Some(Notice::Ended { failed: 2 }));
         assert_eq!(outage.ended(None, second(62)), None);
+    }
+
+    #[test]
+    fn another_cause_is_told_too() {
+        let mut outage = Outage::default();
+        let second = Duration::from_secs;
+        assert_eq!(outage.ended(DOWN, second(1)), BEGAN);
+        let secret = Failure::Status(401);
+        assert_eq!(outage.ended(Some(secret), second(2)), None);
+        assert_eq!(outage.ended(Some(secret), second(11)), Some(Notice::Began(secret)));
     }
 
     #[test]

@@ -32,6 +32,11 @@ impl<'a> Request<'a> {
         self.value(":path")
     }
 
+    /// What stands behind the first `?` of `:path`.
+    pub fn query(&self) -> &'a [u8] {
+        self.target().splitn(2, |&byte| byte == b'?').nth(1).unwrap_or_default()
+    }
+
     /// `:method`.
     pub fn method(&self) -> &'a [u8] {
         self.value(":method")

@@ -2,14 +2,15 @@
 //!
 //! The path is the one thing here that an attacker writes and that the upstream may read differently. So a rule that lets
 //! requests pass without a token matches narrowly: only a path in canonical form, of which there is no second reading,
-//! and no request with a header that makes some frameworks take another path or method. A rule that asks for a token
-//! matches widely: without regard to case and to a slash at the end, as many routers do.
+//! and no request that makes some frameworks take another path or method. A rule that asks for a token matches widely, as
+//! many routers do: without regard to case, to a slash at the end and to a format's suffix such as `.json`.
 
 use curfew_core::Fields;
 use serde_json::Value;
 
-use crate::names::alike;
+use crate::names::{alike, count_alike};
 use crate::request::Request;
+use crate::sources::QUERY_VIEWS;
 
 /// What a rule asks of a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -47,8 +48,8 @@ impl Rules {
         let path = request.target().split(|&byte| byte == b'?').next().unwrap_or_default();
         let may_open = is_canonical(path) && !redirects_itself(request);
         let matching = self.0.iter().find(|rule| match rule.action {
-            Action::Require => rule.matches(request.method(), path, PathMatch::matches_widely),
-            Action::Optional | Action::Skip => may_open && rule.matches(request.method(), path, PathMatch::matches),
+            Action::Require => rule.matches_widely(request.method(), path),
+            Action::Optional | Action::Skip => may_open && rule.matches(request.method(), path),
         });
         matching.map_or(Action::Require, |rule| rule.action)
     }
@@ -65,9 +66,19 @@ impl Rules {
 }
 
 impl Rule {
-    fn matches(&self, method: &[u8], path: &[u8], matches: fn(&PathMatch, &[u8]) -> bool) -> bool {
-        let method_matches = self.methods.is_empty() || self.methods.iter().any(|own| own.as_bytes() == method);
-        method_matches && matches(&self.path, path)
+    fn matches(&self, method: &[u8], path: &[u8]) -> bool {
+        self.has_method(|own| own.as_bytes() == method) && self.path.matches(path)
+    }
+
+    /// Routers run GET's handlers for HEAD too, and some frameworks fold a method's case.
+    fn matches_widely(&self, method: &[u8], path: &[u8]) -> bool {
+        let same = |own: &str| own.as_bytes().eq_ignore_ascii_case(method);
+        let head = method.eq_ignore_ascii_case(b"HEAD");
+        self.has_method(|own| same(own) || (head && own == "GET")) && self.path.matches_widely(path)
+    }
+
+    fn has_method(&self, matches: impl Fn(&str) -> bool) -> bool {
+        self.methods.is_empty() || self.methods.iter().any(|own| matches(own))
     }
 
     fn read(path: String, value: &Value, fields: &mut Fields<'_, '_>) -> Option<Self> {
@@ -99,19 +110,17 @@ impl PathMatch {
         }
     }
 
-    /// As a router reads it that ignores case and a slash at the end.
+    /// As a router reads it that ignores case, a slash at the end and a suffix.
     fn matches_widely(&self, path: &[u8]) -> bool {
         let path = path.to_ascii_lowercase();
-        let trimmed = path.strip_suffix(b"/").unwrap_or(&path);
-        match self {
-            Self::Exact(own) => {
-                let own = own.to_ascii_lowercase();
-                trimmed == own.strip_suffix('/').unwrap_or(&own).as_bytes()
-            }
-            Self::Prefix(own) => {
-                let own = own.to_ascii_lowercase();
-                Self::Prefix(own.strip_suffix('/').unwrap_or(&own).to_owned()).matches(&path)
-            }
+        let (Self::Exact(own) | Self::Prefix(own)) = self;
+        let own = own.to_ascii_lowercase();
+        let rest = path.strip_prefix(own.strip_suffix('/').unwrap_or(&own).as_bytes());
+        match (self, rest) {
+            (_, None) => false,
+            (_, Some([] | b"/" | [b'.', ..])) => true,
+            (Self::Exact(_), Some(_)) => false,
+            (Self::Prefix(_), Some(rest)) => rest.starts_with(b"/"),
         }
     }
 
@@ -134,7 +143,7 @@ impl PathMatch {
 }
 
 /// Headers by which some frameworks and servers let a client name another path or method than the request line's.
-const REDIRECTING_HEADERS: [&[u8]; 6] = [
+pub(crate) const REDIRECTING_HEADERS: [&[u8]; 6] = [
     b"x-original-url",
     b"x-rewrite-url",
     b"x-original-uri",
@@ -143,8 +152,14 @@ const REDIRECTING_HEADERS: [&[u8]; 6] = [
     b"x-method-override",
 ];
 
+/// Whether a request asks for another path or method than it seems to: by such a header, unless it only repeats what is
+/// there (some proxies add it to every request), or by the parameter `_method`. A form's `_method` is out of sight.
 fn redirects_itself(request: &Request<'_>) -> bool {
-    request.headers().any(|(name, _)| REDIRECTING_HEADERS.iter().any(|header| alike(header, name)))
+    let repeats = |value: &[u8]| value == request.target() || value == request.method();
+    let by_header = request
+        .headers()
+        .any(|(name, value)| REDIRECTING_HEADERS.iter().any(|header| alike(header, name)) && !repeats(value));
+    by_header || count_alike(request.query(), &QUERY_VIEWS, "_method") > 0
 }
 
 /// Whether every reader sees the same path: absolute, printable ASCII, nothing encoded, no parameters, no fragment, no
@@ -245,8 +260,16 @@ mod tests {
             {"path": "/public/me", "action": "require"},
             {"prefix": "/public", "action": "skip"},
         ]));
-        for path in ["/public/Admin/x", "/public/ADMIN", "/public/me/", "/public/ME", "/public/keys", "/public/keys/1"]
-        {
+        for path in [
+            "/public/admin.json",
+            "/public/me.json",
+            "/public/Admin/x",
+            "/public/ADMIN",
+            "/public/me/",
+            "/public/ME",
+            "/public/keys",
+            "/public/keys/1",
+        ] {
             assert_eq!(action(&rules, "GET", path.as_bytes()), Action::Require, "{path}");
         }
         for path in ["/public/administrator", "/public/me/x", "/public/keysmith"] {
@@ -263,6 +286,22 @@ mod tests {
                 [(b":method", b"GET"), (b":path", b"/public/a"), (name.as_bytes(), b"/admin")];
             assert_eq!(rules.action(&Request::new(&headers)), Action::Require, "{name}");
         }
+        assert_eq!(action(&rules, "GET", b"/public/a?x=1&_method=DELETE"), Action::Require);
+        let repeated: [(&[u8], &[u8]); 3] =
+            [(b":method", b"GET"), (b":path", b"/public/a"), (b"x-original-url", b"/public/a")];
+        assert_eq!(rules.action(&Request::new(&repeated)), Action::Skip);
+    }
+
+    #[test]
+    fn a_rule_that_asks_for_a_token_takes_methods_as_lenient_routers_do() {
+        let rules = rules(json!([
+            {"path": "/orders", "methods": ["GET", "POST"], "action": "require"},
+            {"path": "/orders", "action": "skip"},
+        ]));
+        for method in ["GET", "POST", "post", "HEAD"] {
+            assert_eq!(action(&rules, method, b"/orders"), Action::Require, "{method}");
+        }
+        assert_eq!(action(&rules, "OPTIONS", b"/orders"), Action::Skip);
     }
 
     #[test]

@@ -15,7 +15,7 @@ use curfew_core::{Denial, verify_natively};
 use curfew_filter::config::Config;
 use curfew_filter::gate::{Gate, Now, Question, RELEASED_AT_ONCE, Release, Released, Step};
 use curfew_filter::metrics::Metric;
-use curfew_filter::outage::Failure;
+use curfew_filter::outage::{Failure, Notice};
 use curfew_filter::permit::{Edits, Reason};
 use curfew_filter::request::Request;
 use serde_json::{Value, json};
@@ -70,7 +70,7 @@ impl Story {
     }
 
     fn answer(&mut self, call: u32, milliseconds: u64, verdict: Option<CheckVerdict>) -> Released {
-        self.gate.answered(call, verdict.ok_or(Failure::Status(504)), at(milliseconds)).0
+        self.gate.answered(call, verdict.ok_or(Failure::Status(504)), at(milliseconds))
     }
 
     fn counted(&mut self, metric: Metric) -> usize {
@@ -172,7 +172,8 @@ fn without_an_answer_the_request_is_refused_with_503() {
     let call = story.sent(step);
     assert_eq!(outcomes(&story.answer(call, 500, None).streams), [(1, "unavailable")]);
     let question = question(story.get(2, 600, &token()));
-    assert!(story.gate.not_sent(question.id, at(600)).is_none(), "the outage was told before");
+    story.gate.not_sent(question.id, at(600));
+    assert_eq!(story.gate.take_notices(), [Notice::Began(Failure::Status(504))], "told once");
     assert_eq!(outcome(&story.gate.release_only(2).unwrap()), "unavailable");
     assert!(!story.gate.holds_back());
     assert_eq!(story.counted(Metric::UnavailableDenied), 2);
@@ -296,6 +297,31 @@ fn what_is_refused_after_its_signature_was_checked_is_remembered_too() {
         }
         assert_eq!(story.signatures, 1, "{role}");
     }
+}
+
+#[test]
+fn a_stream_whose_headers_would_not_change_takes_its_question_back() {
+    let mut story = Story::new(json!({"on_unavailable": "allow"}));
+    let unsent = question(story.get(1, 0, &token()));
+    story.gate.withdraw(1, Some(unsent.id));
+    assert_eq!(story.counted(Metric::UnavailableDenied), 1);
+    assert_eq!((story.gate.waiting(), story.gate.take_notices()), (0, vec![]));
+    assert!(matches!(story.get(2, 1, &token()), Step::Wait { question: Some(_), .. }), "nobody waits for it");
+}
+
+#[test]
+fn trailers_that_pass_for_headers_are_unwelcome() {
+    let story = Story::new(json!({}));
+    let sent: [(&[u8], &[u8]); 6] = [
+        (b"x_user_id", b"1"),
+        (b"authorization", b"Bearer a.b.c"),
+        (b"cookie", b"access_token=a.b.c"),
+        (b"x-original-url", b"/admin"),
+        (b"grpc-status", b"0"),
+        (b"x-checksum", b"1"),
+    ];
+    let expected: [&[u8]; 4] = [b"x_user_id", b"authorization", b"cookie", b"x-original-url"];
+    assert_eq!(story.gate.unwelcome_trailers(&Request::new(&sent)), expected);
 }
 
 #[test]
