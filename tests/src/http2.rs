@@ -1,8 +1,10 @@
 //! An HTTP/2 client with prior knowledge (no TLS): the other protocol that clients of a gateway speak.
 
+use std::convert::Infallible;
 use std::net::SocketAddr;
 
 use anyhow::{Context as _, Result};
+use http_body_util::combinators::BoxBody;
 use http_body_util::{BodyExt as _, Full};
 use hyper::body::Bytes;
 use hyper_util::rt::{TokioExecutor, TokioIo};
@@ -18,6 +20,20 @@ pub fn send(address: SocketAddr, request: &Request) -> Result<Answer> {
     runtime.block_on(exchange(address, request))
 }
 
+/// Sends one request with trailers.
+///
+/// # Errors
+/// As [`send`]; also when a trailer is not one that HTTP/2 can carry.
+pub fn send_with_trailers(address: SocketAddr, request: &Request, trailers: &[(&str, &str)]) -> Result<Answer> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let mut map = hyper::HeaderMap::new();
+    for (name, value) in trailers {
+        map.append(hyper::header::HeaderName::try_from(*name)?, hyper::header::HeaderValue::try_from(*value)?);
+    }
+    let request = to_hyper(address, request)?.map(|body| body.with_trailers(async { Some(Ok(map)) }).boxed());
+    runtime.block_on(async { ask(connect(address).await?, request).await })
+}
+
 /// Sends the same request `streams` times at once over each of `connections` connections, and waits for all answers.
 ///
 /// # Errors
@@ -29,7 +45,7 @@ pub fn send_crowd(address: SocketAddr, request: &Request, connections: usize, st
         for _ in 0..connections {
             let sender = connect(address).await?;
             for _ in 0..streams {
-                requests.spawn(ask(sender.clone(), to_hyper(address, request)?));
+                requests.spawn(ask(sender.clone(), boxed(to_hyper(address, request)?)));
             }
         }
         requests.join_all().await.into_iter().collect()
@@ -37,10 +53,11 @@ pub fn send_crowd(address: SocketAddr, request: &Request, connections: usize, st
 }
 
 async fn exchange(address: SocketAddr, request: &Request) -> Result<Answer> {
-    ask(connect(address).await?, to_hyper(address, request)?).await
+    ask(connect(address).await?, boxed(to_hyper(address, request)?)).await
 }
 
-type Sender = hyper::client::conn::http2::SendRequest<Full<Bytes>>;
+type Body = BoxBody<Bytes, Infallible>;
+type Sender = hyper::client::conn::http2::SendRequest<Body>;
 
 /// Opens a connection. It ends with its last sender.
 async fn connect(address: SocketAddr) -> Result<Sender> {
@@ -51,13 +68,17 @@ async fn connect(address: SocketAddr) -> Result<Sender> {
     Ok(sender)
 }
 
-async fn ask(mut sender: Sender, request: hyper::Request<Full<Bytes>>) -> Result<Answer> {
+async fn ask(mut sender: Sender, request: hyper::Request<Body>) -> Result<Answer> {
     sender.ready().await?;
     let (head, body) = sender.send_request(request).await?.into_parts();
     let body = body.collect().await?.to_bytes().to_vec();
     let text = |value: &hyper::header::HeaderValue| String::from_utf8_lossy(value.as_bytes()).into();
     let headers = head.headers.iter().map(|(name, value)| (name.to_string(), text(value)));
     Ok(Answer { status: head.status.as_u16(), headers: headers.collect(), body })
+}
+
+fn boxed(request: hyper::Request<Full<Bytes>>) -> hyper::Request<Body> {
+    request.map(|body| body.boxed())
 }
 
 fn to_hyper(address: SocketAddr, request: &Request) -> Result<hyper::Request<Full<Bytes>>> {

@@ -1,6 +1,7 @@
 //! Requests from people who want in: each meets a 401 or a 400, and Envoy and its VMs live on.
 
 use curfew_testbed::http::{Request, exchange};
+use curfew_testbed::http2;
 use curfew_testbed::tokens::{claims, hs256_text, with};
 use curfew_testbed::upstream::echoed_header;
 use serde_json::{Value, json};
@@ -96,6 +97,19 @@ fn the_identity_that_the_upstream_sees_is_never_the_clients() {
     assert_eq!(answer.status, 200, "{}", answer.text());
     assert_eq!(echoed_header(&answer.json(), "x-user-id").as_deref(), Some("alice"));
     assert!(!answer.text().contains("root"), "{}", answer.text());
+}
+
+/// The upstream here drops trailers; what counts is that ones that are stripped and ones that are not both get through.
+#[test]
+fn a_request_with_trailers_arrives() {
+    let shared = shared();
+    let upload = Request::post("/upload").bearer(&shared.log_in("alice").unwrap()).body("body");
+    let trailers = [("x-user-id", "root"), ("authorization", "Bearer a.b.c"), ("x-checksum", "1")];
+    for _ in 0..2 {
+        let answer = http2::send_with_trailers(shared.stack.address(), &upload, &trailers).unwrap();
+        assert_eq!(answer.status, 200, "{}", answer.text());
+        assert_eq!(echoed_header(&answer.json(), "x-user-id").as_deref(), Some("alice"));
+    }
 }
 
 #[test]
