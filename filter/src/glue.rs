@@ -169,6 +169,15 @@ impl Plugin {
         }
     }
 
+    /// What became at once of a stream that was to wait: its question may still be in the outbox, or have failed.
+    fn settled(&self, stream: StreamId) -> Option<Release> {
+        let mut gate = self.gate.borrow_mut();
+        if let Some(unsent) = self.outbox.take() {
+            gate.not_sent(unsent.id, host::now(self.start));
+        }
+        gate.release_only(stream)
+    }
+
     /// Acts on streams that may go, from the root's callback.
     fn release(&self, streams: &[(StreamId, Release)]) {
         for (stream, release) in streams {
@@ -232,11 +241,7 @@ impl Stream {
             plugin.outbox.replace(question);
             host::ring(plugin.root, self.id);
         }
-        let mut gate = plugin.gate.borrow_mut();
-        if let Some(unsent) = plugin.outbox.take() {
-            gate.not_sent(unsent.id, host::now(plugin.start));
-        }
-        match gate.release_only(self.id) {
+        match plugin.settled(self.id) {
             None => Action::Pause,
             Some(Release::Resume(permit)) => carry_out(Step::Admit(permit)),
             Some(Release::Refuse(refusal)) => carry_out(Step::Refuse(refusal)),
