@@ -13,6 +13,7 @@ use crate::workspace;
 
 const ADMIN: &str = "/admin/address/socket_address";
 const LISTENER: &str = "/static_resources/listeners/0/address/socket_address";
+const LISTENERS: &str = "/static_resources/listeners";
 const CLUSTERS: &str = "/static_resources/clusters";
 const ENDPOINT: &str = "/load_assignment/endpoints/0/lb_endpoints/0/endpoint/address/socket_address";
 const CONNECTION_MANAGER: &str = "/static_resources/listeners/0/filter_chains/0/filters/0/typed_config";
@@ -99,6 +100,16 @@ impl Bootstrap {
     /// When the shipped file does not set it.
     pub fn set_connection_manager(&mut self, setting: &str, value: Value) -> Result<()> {
         *self.at_mut(&format!("{CONNECTION_MANAGER}/{setting}"))? = value;
+        Ok(())
+    }
+
+    /// Adds one more listener behind the shipped one.
+    ///
+    /// # Errors
+    /// When the file has no list of listeners.
+    pub fn add_listener(&mut self, listener: Value) -> Result<()> {
+        let listeners = self.at_mut(LISTENERS)?.as_array_mut().context("listeners is no list")?;
+        listeners.push(listener);
         Ok(())
     }
 

@@ -16,6 +16,9 @@ use crate::workspace;
 /// The version that the README names and the tests are run on.
 pub const VERSION: &str = "1.40.0";
 
+/// The listener of `envoy.yaml` that clients connect to.
+const INGRESS: &str = "ingress";
+
 /// Envoy compiles the module once per worker before it is ready, on a machine that may be busy with other tests.
 const START_LIMIT: Duration = Duration::from_secs(120);
 
@@ -114,13 +117,21 @@ impl Envoy {
         let mut process = Process::start("envoy", &command, directory)?;
         let ready = |_: &Process| ready_admin(&admin_file);
         let admin = process.wait_until("ready", START_LIMIT, ready)?;
-        let listener = listener_address(admin)?;
+        let listener = listener_address(admin, INGRESS)?;
         Ok(Self { process, admin, listener })
     }
 
     /// Where clients connect.
     pub fn address(&self) -> SocketAddr {
         self.listener
+    }
+
+    /// Where another listener of the configuration listens.
+    ///
+    /// # Errors
+    /// When there is none of this name.
+    pub fn listener(&self, name: &str) -> Result<SocketAddr> {
+        listener_address(self.admin, name)
     }
 
     /// Where the admin interface listens.
@@ -162,15 +173,18 @@ fn ready_admin(file: &Path) -> Option<SocketAddr> {
     (answer.status == 200).then_some(admin)
 }
 
-/// Asks for the listener's real address, because its port may have been left to the system.
-fn listener_address(admin: SocketAddr) -> Result<SocketAddr> {
+/// Asks for a listener's real address, because its port may have been left to the system.
+fn listener_address(admin: SocketAddr, name: &str) -> Result<SocketAddr> {
     let listeners = Request::get("/listeners?format=json").send(admin)?.json();
-    let address = listeners.pointer("/listener_statuses/0/local_address/socket_address");
+    let statuses = listeners.get("listener_statuses").and_then(serde_json::Value::as_array);
+    let named = |status: &&serde_json::Value| status.get("name").and_then(|own| own.as_str()) == Some(name);
+    let found = statuses.into_iter().flatten().find(named);
+    let address = found.and_then(|status| status.pointer("/local_address/socket_address"));
     let part = |name: &str| address.and_then(|address| address.get(name));
     let ip = part("address").and_then(|value| value.as_str());
     let port = part("port_value").and_then(serde_json::Value::as_u64);
     let (Some(ip), Some(port)) = (ip, port) else {
-        bail!("Envoy shows no listener: {listeners}");
+        bail!("Envoy shows no listener {name}: {listeners}");
     };
     Ok(SocketAddr::new(ip.parse()?, u16::try_from(port)?))
 }

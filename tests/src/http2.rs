@@ -34,6 +34,16 @@ pub fn send_with_trailers(address: SocketAddr, request: &Request, trailers: &[(&
     runtime.block_on(async { ask(connect(address).await?, request).await })
 }
 
+/// Whether this client can say the request in HTTP/2: valid field values and no fields of the connection (RFC 9113
+/// section 8.2.2).
+pub fn can_say(address: SocketAddr, request: &Request) -> bool {
+    let of_connection = |name: &str| ["transfer-encoding", "connection", "upgrade"].contains(&name);
+    let plain = !request.headers.iter().any(|(name, _)| of_connection(&name.to_ascii_lowercase()));
+    plain
+        && to_hyper(address, request)
+            .is_ok_and(|said| said.uri().path_and_query().is_some_and(|p| p.as_str() == request.target))
+}
+
 /// Sends the same request `streams` times at once over each of `connections` connections, and waits for all answers.
 ///
 /// # Errors

@@ -4,6 +4,7 @@
 //! Envoy, to start servers and to mint tokens. Nothing here ships with the product, and nothing here decides anything
 //! about tokens: what it expects of Curfew stands in the stories and in `tests/`.
 
+pub mod attacks;
 pub mod bootstrap;
 pub mod control_plane;
 pub mod envoy;

@@ -1,5 +1,6 @@
 //! `cargo measure`: numbers about Curfew, each from one command, with a table for people and JSON for comparing.
 
+mod attacks;
 mod logout;
 mod wasm;
 
@@ -22,6 +23,12 @@ struct Arguments {
 enum What {
     /// Instructions that the filter takes per request, and the size of the module.
     Wasm,
+    /// What Curfew and Envoy's own jwt_authn do with every trick of `tests/src/attacks/`, side by side.
+    Attacks {
+        /// Also writes `tests/attacks.md`.
+        #[arg(long)]
+        write: bool,
+    },
     /// Latency of logouts through the whole stack, and time until the first refusal after each.
     Logout {
         /// How many logouts.
@@ -34,6 +41,7 @@ fn main() -> Result<()> {
     match Arguments::parse().what {
         None => Ok(Arguments::command().print_help()?),
         Some(What::Wasm) => save("wasm", &wasm::measure()?),
+        Some(What::Attacks { write }) => save("attacks", &attacks::measure(write)?),
         Some(What::Logout { rounds }) => save("logout", &logout::measure(rounds)?),
     }
 }

@@ -1,0 +1,69 @@
+//! Paths that look public to one reader and protected to another, each sent without a token.
+
+use super::{Attack, Expected, Row};
+
+const SECTION: &str = "paths";
+
+/// Why the control plane has no such rows.
+const NO_RULES: &str = "the control plane has no rules about paths";
+
+fn target(id: &str, asks: &str, expected: Expected, target: &str) -> Row {
+    let mut row = Row::new(SECTION, id, asks, expected, Attack::Target(target.to_owned()));
+    row.filter_only = Some(NO_RULES);
+    row
+}
+
+fn closed(id: &str, asks: &str, path: &str) -> Row {
+    target(id, asks, Expected::Closed, path)
+}
+
+/// `/public/` needs no token; everything else does.
+pub(super) fn rows() -> Vec<Row> {
+    vec![
+        target("open", "the public path itself", Expected::Open, "/public/page"),
+        target("open-query", "dots and escapes in the query alone", Expected::Open, "/public/page?next=%2e%2e/admin"),
+        closed("plain", "a protected path", "/admin"),
+        closed("traversal", "two dots", "/public/../admin"),
+        closed("traversal-end", "two dots at the end", "/public/.."),
+        closed("escaped-dots", "escaped dots", "/public/%2e%2e/admin"),
+        closed("escaped-dots-upper", "escaped dots in capitals", "/public/%2E%2E/admin"),
+        closed("half-escaped", "one escaped dot", "/public/.%2e/admin"),
+        closed("escaped-slash", "an escaped slash", "/public/..%2fadmin"),
+        closed("escaped-twice", "dots escaped twice", "/public/%252e%252e/admin"),
+        closed("escaped-slash-twice", "a slash escaped twice", "/public/..%252fadmin"),
+        closed("double-slash", "two slashes", "//admin"),
+        closed("double-slash-host", "two slashes and a public host", "//public/../admin"),
+        closed("double-slash-inside", "two slashes before two dots", "/public//../admin"),
+        closed("dot-segment", "a dot segment", "/./admin"),
+        closed("parameter", "a path parameter", "/admin;x=/public/"),
+        closed("parameter-dots", "a parameter behind two dots", "/public/..;/admin"),
+        closed("parameter-first", "a parameter before two dots", "/public;x=1/../admin"),
+        closed("backslash", "a backslash for a slash", "/public\\..\\admin"),
+        closed("backslash-dots", "a backslash behind two dots", "/public/..\\admin"),
+        closed("escaped-backslash", "an escaped backslash", "/public/..%5cadmin"),
+        closed("case", "capitals", "/ADMIN"),
+        closed("public-case", "the public path in capitals", "/PUBLIC/../admin"),
+        closed("prefix-word", "a path that only begins alike", "/publicity"),
+        closed("nul", "an escaped NUL and a harmless ending", "/admin%00.css"),
+        closed("nul-public", "an escaped NUL behind the public path", "/public%00/../admin"),
+        closed("escaped-letter", "an escaped letter", "/%61dmin"),
+        closed("query", "a public path in the query", "/admin?x=/public/"),
+        closed("escaped-query", "an escaped question mark", "/admin%3f/public/"),
+        closed("fragment", "a public path in the fragment", "/admin#/public/"),
+        closed("fragment-public", "two dots in the fragment of a public path", "/public#/../../admin"),
+        closed("overlong", "overlong UTF-8 for dots, escaped", "/public/%c0%ae%c0%ae/admin"),
+        closed("overlong-slash", "overlong UTF-8 for a slash, escaped", "/public/..%c0%afadmin"),
+        closed("wide-slash", "a full-width slash, escaped", "/public/..%ef%bc%8fadmin"),
+        closed("raw-wide-slash", "a full-width slash, raw", "/public/..\u{ff0f}admin"),
+        closed("wide-dots", "full-width dots, escaped", "/public/%ef%bc%8e%ef%bc%8e/admin"),
+        closed("utf16-escape", "IIS' %u escapes", "/public/%u002e%u002e/admin"),
+        closed("bad-escape", "an escape that is none", "/public/%2/../admin"),
+        closed("absolute", "absolute form", "http://localhost/admin"),
+        closed("absolute-dots", "absolute form with two dots", "http://localhost/public/../admin"),
+        closed("absolute-host", "absolute form with a public host", "http://public/admin"),
+        closed("logout-dots", "two dots behind an endpoint that is skipped", "/api/v2/logout/../../../admin"),
+        closed("many-dots", "more dots than directories", "/public/../../../../admin"),
+        closed("three-dots", "three dots", "/public/.../../../admin"),
+        closed("space", "an escaped space behind two dots", "/public/..%20/../admin"),
+    ]
+}

@@ -1,0 +1,93 @@
+//! Judges answers: what a row's expectation means on the wire.
+
+use serde_json::Value;
+
+use super::{Expected, Row};
+use crate::http::{Answer, Request};
+
+/// Whether an answer is what a row must get, and in which words to say what it was.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Verdict {
+    /// True where it is.
+    pub met: bool,
+    /// The answer in short.
+    pub answer: String,
+}
+
+impl Row {
+    /// What this request must get over HTTP. A value with control characters is no HTTP at all (RFC 9110 section 5.5),
+    /// whatever the token in it would be natively.
+    pub fn expected_of(&self, request: &Request) -> Expected {
+        let control = |byte: &u8| (*byte < 0x20 && *byte != b'\t') || *byte == 0x7f;
+        let malformed = request.headers.iter().any(|(_, value)| value.iter().any(control));
+        if malformed { Expected::NotHttp } else { self.expected }
+    }
+
+    /// Judges an answer through Envoy, where the upstream echoes what it saw.
+    pub fn judge_at_filter(&self, request: &Request, answer: &Answer) -> Verdict {
+        let echo = answer.json();
+        let expected = self.behind_envoy.map_or_else(|| self.expected_of(request), |(expected, _)| expected);
+        let met = match expected {
+            Expected::Admitted => answer.status == 200 && one_identity(&echo) && one_credential(&echo),
+            Expected::Open => answer.status == 200,
+            Expected::Closed => answer.status != 200 || stays_public(&echo),
+            other => refused_as(other, answer),
+        };
+        Verdict { met, answer: summary(answer) }
+    }
+
+    /// Judges an answer of the logout endpoint.
+    pub fn judge_at_control_plane(&self, request: &Request, answer: &Answer) -> Verdict {
+        let met = match self.expected_of(request) {
+            Expected::Admitted => answer.status == 200,
+            other => refused_as(other, answer),
+        };
+        Verdict { met, answer: summary(answer) }
+    }
+}
+
+fn refused_as(expected: Expected, answer: &Answer) -> bool {
+    match expected {
+        Expected::Breaks(error) => answer.status == 401 && answer.code() == error.denial().code(),
+        Expected::Refused(denial) => answer.status == 401 && answer.code() == denial.code(),
+        Expected::NotHttp => answer.status == 400,
+        Expected::Admitted | Expected::Closed | Expected::Open => false,
+    }
+}
+
+/// The upstream saw exactly one identity, and not the one that the client wrote.
+fn one_identity(echo: &Value) -> bool {
+    let values = echoed(echo, "x-user-id");
+    values.len() == 1 && !values.contains(&"root")
+}
+
+/// What the upstream saw of Authorization is what the filter judged: one header at most, with one token.
+fn one_credential(echo: &Value) -> bool {
+    let values = echoed(echo, "authorization");
+    values.len() <= 1 && !values.iter().any(|value| value.contains([',', '\r']))
+}
+
+/// All values of a header as the upstream saw them, under every spelling of its name.
+fn echoed<'a>(echo: &'a Value, name: &str) -> Vec<&'a str> {
+    let part = |pair: &'a Value, index: usize| pair.get(index).and_then(Value::as_str).unwrap_or_default();
+    let headers = echo.get("headers").and_then(Value::as_array).into_iter().flatten();
+    headers.filter(|pair| part(pair, 0).replace('_', "-") == name).map(|pair| part(pair, 1)).collect()
+}
+
+/// What was reached is public to every reader.
+fn stays_public(echo: &Value) -> bool {
+    let path = echo.get("path").and_then(Value::as_str).unwrap_or_default();
+    path.starts_with("/public/") && !path.contains("..")
+}
+
+/// Status, and the code or the sentence that came with it.
+fn summary(answer: &Answer) -> String {
+    let code = answer.code();
+    let text = answer.text();
+    let words = match (answer.status, code.as_str()) {
+        (200, _) => "",
+        (_, "") => text.lines().next().unwrap_or_default(),
+        (_, code) => code,
+    };
+    format!("{} {words}", answer.status).trim_end().to_owned()
+}
