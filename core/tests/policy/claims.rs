@@ -1,0 +1,149 @@
+//! Every rule that a token can break.
+
+use curfew_core::{Policy, RevocationKey, TokenError, verify_natively};
+use serde_json::{Value, json};
+
+use crate::support::{ISSUER, NOW, SECRET, claims_with, encode, prove, shop, sign};
+
+fn judge(claims: &Value) -> Result<(), TokenError> {
+    prove(&shop(), &sign(&json!({"alg": "HS256"}), claims)).map(|_| ())
+}
+
+#[test]
+fn a_good_token_is_proven_with_all_its_keys() {
+    let token =
+        sign(&json!({"alg": "HS256", "typ": "JWT"}), &claims_with(json!({"jti": "j", "sid": "s", "name": "A"})));
+    let proven = prove(&shop(), &token).unwrap();
+    let signing_input = token.rsplit_once('.').unwrap().0;
+    assert_eq!(proven.keys.token, RevocationKey::token(signing_input.as_bytes()));
+    assert_eq!(proven.keys.jti, Some(RevocationKey::jti(ISSUER, "j")));
+    assert_eq!(proven.keys.session, Some(RevocationKey::session(ISSUER, "s")));
+    assert_eq!(proven.keys.subject, Some(RevocationKey::subject(ISSUER, "42")));
+    assert_eq!(proven.user.as_deref(), Some("42"));
+    assert_eq!(proven.claim_text("name").as_deref(), Some("A"));
+    assert_eq!((proven.times.issued_at, proven.times.cutoff_time), (Some(NOW), Some(NOW)));
+    assert_eq!(shop().check_times(&proven.times, NOW), Ok(()));
+}
+
+#[test]
+fn an_integer_user_is_its_decimal_text() {
+    let by_text = prove(&shop(), &sign(&json!({"alg": "HS256"}), &claims_with(json!({"sub": "42"})))).unwrap();
+    let by_number = prove(&shop(), &sign(&json!({"alg": "HS256"}), &claims_with(json!({"sub": 42})))).unwrap();
+    assert_eq!(by_text.keys.subject, by_number.keys.subject);
+}
+
+#[test]
+fn every_claim_rule_refuses_with_its_own_reason() {
+    let cases = [
+        (json!({"exp": NOW - 5}), TokenError::Expired),
+        (json!({"exp": 1, "iat": 1}), TokenError::Expired),
+        (json!({"exp": null}), TokenError::Claim("exp")),
+        (json!({"exp": "1700000600"}), TokenError::Claim("exp")),
+        (json!({"exp": true}), TokenError::Claim("exp")),
+        (json!({"exp": [NOW]}), TokenError::Claim("exp")),
+        (json!({"exp": -1}), TokenError::Claim("exp")),
+        (json!({"exp": 0}), TokenError::Claim("exp")),
+        (json!({"exp": 0.5}), TokenError::Claim("exp")),
+        (json!({"exp": 1e300}), TokenError::Claim("exp")),
+        (json!({"exp": NOW + 3_000_000}), TokenError::LivesTooLong),
+        (json!({"iat": NOW - 2_600_000}), TokenError::LivesTooLong),
+        (json!({"nbf": NOW + 6}), TokenError::NotYetValid),
+        (json!({"iat": NOW + 6}), TokenError::IssuedInFuture),
+        (json!({"iat": "now"}), TokenError::Claim("iat")),
+        (json!({"nbf": -1}), TokenError::Claim("nbf")),
+        (json!({"iss": "https://other.example.com"}), TokenError::Issuer),
+        (json!({"iss": 7}), TokenError::Claim("iss")),
+        (json!({"aud": "other"}), TokenError::Audience),
+        (json!({"aud": 7}), TokenError::Claim("aud")),
+        (json!({"sub": ""}), TokenError::Claim("user")),
+        (json!({"sub": "a\u{0}b"}), TokenError::Claim("user")),
+        (json!({"jti": ""}), TokenError::Claim("jti")),
+        (json!({"sid": "x".repeat(257)}), TokenError::Claim("sid")),
+    ];
+    for (changes, expected) in cases {
+        assert_eq!(judge(&claims_with(changes.clone())), Err(expected), "{changes}");
+    }
+}
+
+#[test]
+fn the_skew_is_granted_to_the_second() {
+    for changes in [json!({"exp": NOW - 4}), json!({"nbf": NOW + 5}), json!({"iat": NOW + 5}), json!({"nbf": 0})] {
+        assert_eq!(judge(&claims_with(changes.clone())), Ok(()), "{changes}");
+    }
+    let document = json!({"issuers": [{"secret": SECRET}], "clock_skew": "0s"});
+    let strict = Policy::from_document(&document).unwrap();
+    let claims = claims_with(json!({"iat": NOW - 60, "exp": NOW + 1}));
+    let token = prove(&strict, &sign(&json!({"alg": "HS256"}), &claims)).unwrap();
+    assert_eq!(strict.check_times(&token.times, NOW), Ok(()));
+    assert_eq!(strict.check_times(&token.times, NOW + 1), Err(TokenError::Expired));
+}
+
+#[test]
+fn a_token_without_exp_lives_as_long_as_any_may_where_that_is_allowed() {
+    let mut claims = claims_with(json!({}));
+    claims.as_object_mut().unwrap().remove("exp");
+    assert_eq!(judge(&claims), Err(TokenError::Claim("exp")));
+    let document = json!({"issuers": [{"secret": SECRET}], "allow_missing_exp": true, "max_token_ttl": "1h"});
+    let policy = Policy::from_document(&document).unwrap();
+    let token = prove(&policy, &sign(&json!({"alg": "HS256"}), &claims)).unwrap();
+    assert_eq!(token.times.expires_at, NOW + 3600);
+    claims.as_object_mut().unwrap().remove("iat");
+    let timeless = sign(&json!({"alg": "HS256"}), &claims);
+    assert_eq!(prove(&policy, &timeless).err(), Some(TokenError::Claim("exp")));
+}
+
+#[test]
+fn the_header_can_only_agree_with_the_key() {
+    let refused = |header: Value| prove(&shop(), &sign(&header, &claims_with(json!({})))).err();
+    for alg in ["none", "None", "hs256", "HS256 ", "HS512", "RS256", "ES256", ""] {
+        assert_eq!(refused(json!({ "alg": alg })), Some(TokenError::UnknownKey), "{alg}");
+    }
+    for typ in ["logout+jwt", "dpop+jwt", "secevent+jwt", "", "JWT "] {
+        assert_eq!(refused(json!({"alg": "HS256", "typ": typ})), Some(TokenError::Type), "{typ}");
+    }
+    for typ in ["JWT", "jwt", "at+jwt", "application/at+JWT"] {
+        assert_eq!(refused(json!({"alg": "HS256", "typ": typ})), None, "{typ}");
+    }
+}
+
+#[test]
+fn what_is_refused_for_anything_else_costs_no_signature_check() {
+    for changes in [json!({"exp": NOW - 5}), json!({"nbf": NOW + 60}), json!({"aud": "other"}), json!({"sub": ""})] {
+        let token = sign(&json!({"alg": "HS256"}), &claims_with(changes));
+        let mut checks = 0;
+        let outcome = shop().prove(token.as_bytes(), NOW, |check| {
+            checks += 1;
+            verify_natively(check)
+        });
+        assert!(outcome.is_err());
+        assert_eq!(checks, 0);
+    }
+}
+
+#[test]
+fn a_session_that_is_refreshed_for_longer_than_a_logout_is_kept_must_log_in_again() {
+    let document = json!({
+        "issuers": [{"secret": SECRET}], "issued_at_claim": "auth_time", "max_token_ttl": "1h", "clock_skew": "0s",
+    });
+    let policy = Policy::from_document(&document).unwrap();
+    let outcome = |auth_time: i64| {
+        let claims = claims_with(json!({"auth_time": auth_time}));
+        prove(&policy, &sign(&json!({"alg": "HS256"}), &claims)).err()
+    };
+    assert_eq!(outcome(NOW - 3000), None);
+    assert_eq!(outcome(NOW - 3001), Some(TokenError::LivesTooLong));
+    assert_eq!(outcome(NOW + 1), Some(TokenError::IssuedInFuture));
+}
+
+#[test]
+fn a_signature_is_exact() {
+    let token = sign(&json!({"alg": "HS256"}), &claims_with(json!({})));
+    let (signing_input, _) = token.rsplit_once('.').unwrap();
+    let mac = hmac_sha256::HMAC::mac(signing_input, SECRET);
+    let mut flipped = mac;
+    flipped[0] ^= 1;
+    for signature in [&mac[..31], &mac[..1], &[0; 32], &flipped[..], &[mac, mac].concat()] {
+        let forged = format!("{signing_input}.{}", encode(signature));
+        assert_eq!(prove(&shop(), &forged).err(), Some(TokenError::Signature));
+    }
+}

@@ -1,0 +1,8 @@
+//! Whole tokens against whole policies.
+
+#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a helper that fails is a test that fails")]
+
+mod algorithms;
+mod claims;
+mod configuration;
+mod support;
