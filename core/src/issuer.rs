@@ -55,7 +55,7 @@ fn read_keys(fields: &mut Fields<'_, '_>) -> Vec<VerificationKey> {
     match sources {
         (Some(jwks), None, None) => read_jwks(jwks, algorithm, fields),
         (None, Some(secret), None) => read_secret(secret.as_bytes(), "secret", algorithm, fields),
-        (None, None, Some(encoded)) => match decode_base64(encoded) {
+        (None, None, Some(encoded)) => match decode_secret(encoded) {
             Some(secret) => read_secret(&secret, "secret_base64", algorithm, fields),
             None => {
                 fields.wrong("secret_base64", "must be base64");
@@ -127,8 +127,9 @@ fn check_names(keys: &[VerificationKey], fields: &mut Fields<'_, '_>) {
     }
 }
 
-/// Base64 in either alphabet, padded or not: secrets are pasted from everywhere.
-fn decode_base64(text: &str) -> Option<Vec<u8>> {
+/// The bytes of a `secret_base64`: either alphabet, padded or not, for secrets are pasted from everywhere. Whoever signs
+/// must read it as whoever verifies.
+pub fn decode_secret(text: &str) -> Option<Vec<u8>> {
     use ct_codecs::{Base64NoPadding, Base64UrlSafeNoPadding, Decoder};
     let text = text.trim_end_matches('=');
     let standard = Base64NoPadding::decode_to_vec(text, None);

@@ -27,6 +27,7 @@ pub use credential::{CredentialError, from_authorization};
 pub use document::{Fields, Mistake, Mistakes, read_document};
 pub use error::TokenError;
 pub use id::ParseIdError;
+pub use issuer::decode_secret;
 pub use keys::{Algorithm, Hash, VerificationKey};
 pub use policy::Policy;
 pub use problem::{Denial, Problem, RETRY_AFTER_SECONDS};

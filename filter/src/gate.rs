@@ -1,7 +1,7 @@
 //! The decision about a request, from facts alone: what arrived, what is configured, what is known, and the time.
 //!
-//! It returns a [`Step`] and touches nothing outside. An admission is a [`Permit`], which only [`permit`] makes, from
-//! one of four reasons; whatever else happens ends in a refusal.
+//! It returns a [`Step`] and touches nothing outside. A decision is a [`Permit`], earned for one of the few [`Reason`]s, or
+//! a [`Refusal`]; whatever else happens ends in a refusal.
 
 use std::collections::{HashSet, VecDeque};
 use std::rc::Rc;
@@ -56,13 +56,13 @@ pub struct Question {
     pub request: CheckRequest,
 }
 
-/// What to do with a request that has waited. Its headers were edited when it began to wait.
-#[derive(Debug, PartialEq, Eq)]
-pub enum Release {
-    /// Let it go on.
-    Resume(Permit),
-    /// Answer it.
-    Refuse(Refusal),
+/// The right to go on, or why there is none.
+pub type Decision = Result<Permit, Refusal>;
+
+impl From<Decision> for Step {
+    fn from(decision: Decision) -> Self {
+        decision.map_or_else(Self::Refuse, Self::Admit)
+    }
 }
 
 /// Why a request is refused, and how to say it.
@@ -79,8 +79,8 @@ pub struct Refusal {
 /// Requests that have waited and what becomes of each, and a question to send.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Released {
-    /// Those that may go now; for the others, if [`Gate::holds_back`] any, call [`Gate::release_more`] soon.
-    pub streams: Vec<(StreamId, Release)>,
+    /// Those that are decided now, their headers edited when they began to wait; for the others, if [`Gate::holds_back`] any, call [`Gate::release_more`] soon.
+    pub streams: Vec<(StreamId, Decision)>,
     /// To be sent to the control plane.
     pub question: Option<Question>,
 }
@@ -148,11 +148,13 @@ impl Gate {
     ) -> Step {
         let action = self.config.rules.action(request);
         if action == Action::Skip {
-            return self.admit(Reason::Skipped, self.edits(request, None));
+            return Ok(self.admit(Reason::Skipped, self.edits(request, None))).into();
         }
         let text = match extract(&self.config.sources, request) {
             Ok(Some(text)) => text,
-            Ok(None) if action == Action::Optional => return self.admit(Reason::Anonymous, self.edits(request, None)),
+            Ok(None) if action == Action::Optional => {
+                return Ok(self.admit(Reason::Anonymous, self.edits(request, None))).into();
+            }
             Ok(None) => return self.refuse(request, Denial::Missing, Denial::Missing.detail()),
             Err(_) => {
                 return self.refuse(request, Denial::Invalid, "The request does not carry exactly one bearer token.");
@@ -193,7 +195,7 @@ impl Gate {
     fn check(&mut self, stream: StreamId, request: &Request<'_>, facts: &Rc<Facts>, now: Now) -> Step {
         let edits = self.edits(request, Some(facts));
         let question = match self.checks.look(facts, stream, now) {
-            Found::Known(verdict) => return self.decide(Some(verdict), request.is_grpc(), edits),
+            Found::Known(verdict) => return self.decide(Some(verdict), request.is_grpc(), edits).into(),
             Found::Joined => {
                 self.count(Metric::CheckShared);
                 None
@@ -201,7 +203,7 @@ impl Gate {
             Found::Ask(id) => Some(Question { id, request: facts.check.clone() }),
             Found::Full => {
                 self.failed(Failure::TooMany, now);
-                return self.decide(None, request.is_grpc(), edits);
+                return self.decide(None, request.is_grpc(), edits).into();
             }
         };
         if request.is_grpc() {
@@ -247,14 +249,14 @@ impl Gate {
     }
 
     /// Releases the next ones that may go, [`RELEASED_AT_ONCE`] at most. Each is named once, ever.
-    pub fn release_more(&mut self) -> Vec<(StreamId, Release)> {
+    pub fn release_more(&mut self) -> Vec<(StreamId, Decision)> {
         let count = self.ready.len().min(RELEASED_AT_ONCE);
         let ready: Vec<_> = self.ready.drain(..count).collect();
         ready.into_iter().map(|(stream, verdict)| (stream, self.release_one(stream, verdict))).collect()
     }
 
     /// Releases this stream, if it may go.
-    pub fn release_only(&mut self, stream: StreamId) -> Option<Release> {
+    pub fn release_only(&mut self, stream: StreamId) -> Option<Decision> {
         let place = self.ready.iter().position(|(ready, _)| *ready == stream)?;
         let (_, verdict) = self.ready.remove(place)?;
         Some(self.release_one(stream, verdict))
@@ -303,20 +305,16 @@ impl Gate {
         self.ready.extend(settled.streams.iter().map(|stream| (*stream, settled.verdict)));
     }
 
-    fn release_one(&mut self, stream: StreamId, verdict: Option<CheckVerdict>) -> Release {
+    fn release_one(&mut self, stream: StreamId, verdict: Option<CheckVerdict>) -> Decision {
         let grpc = self.grpc_waiting.remove(&stream);
-        match self.decide(verdict, grpc, Edits::default()) {
-            Step::Admit(permit) => Release::Resume(permit),
-            Step::Refuse(refusal) => Release::Refuse(refusal),
-            Step::Wait { .. } => Release::Refuse(Refusal::new(Denial::Unavailable, Denial::Unavailable.detail(), grpc)),
-        }
+        self.decide(verdict, grpc, Edits::default())
     }
 
     /// Decides by the control plane's verdict: the one place where a missing one becomes a decision.
-    fn decide(&mut self, verdict: Option<CheckVerdict>, grpc: bool, edits: Edits) -> Step {
+    fn decide(&mut self, verdict: Option<CheckVerdict>, grpc: bool, edits: Edits) -> Decision {
         let denial = match (verdict, self.config.on_unavailable) {
-            (Some(CheckVerdict::Active), _) => return self.admit(Reason::Active, edits),
-            (None, OnUnavailable::Allow) => return self.admit(Reason::UnavailableAllowed, edits),
+            (Some(CheckVerdict::Active), _) => return Ok(self.admit(Reason::Active, edits)),
+            (None, OnUnavailable::Allow) => return Ok(self.admit(Reason::UnavailableAllowed, edits)),
             (Some(CheckVerdict::Revoked), _) => Denial::Revoked,
             (None, OnUnavailable::Deny) => Denial::Unavailable,
         };
@@ -327,18 +325,19 @@ impl Gate {
         Edits::new(&self.config.identity_headers, request, facts)
     }
 
-    fn admit(&mut self, reason: Reason, edits: Edits) -> Step {
+    fn admit(&mut self, reason: Reason, edits: Edits) -> Permit {
         self.count(reason.metric());
-        Step::Admit(Permit::new(reason, edits))
+        Permit::new(reason, edits)
     }
 
     fn refuse(&mut self, request: &Request<'_>, denial: Denial, detail: &str) -> Step {
-        let edits = self.edits(request, None);
-        self.refuse_with(edits, request.is_grpc(), denial, detail)
+        // A request that is answered here needs no edits.
+        let edits = if self.config.report_only { self.edits(request, None) } else { Edits::default() };
+        self.refuse_with(edits, request.is_grpc(), denial, detail).into()
     }
 
     /// Refuses, unless the operator only wants to know what would be refused.
-    fn refuse_with(&mut self, edits: Edits, grpc: bool, denial: Denial, detail: &str) -> Step {
+    fn refuse_with(&mut self, edits: Edits, grpc: bool, denial: Denial, detail: &str) -> Decision {
         self.count(match denial {
             Denial::Missing => Metric::Missing,
             Denial::Invalid => Metric::Invalid,
@@ -347,18 +346,12 @@ impl Gate {
             Denial::Unavailable => Metric::UnavailableDenied,
         });
         if self.config.report_only {
-            return self.admit(Reason::ReportOnly(denial), edits);
+            return Ok(self.admit(Reason::ReportOnly(denial), edits));
         }
-        Step::Refuse(Refusal::new(denial, detail, grpc))
+        Err(Refusal { denial, detail: detail.to_owned(), grpc })
     }
 
     fn count(&mut self, metric: Metric) {
         self.counted.push(metric);
-    }
-}
-
-impl Refusal {
-    fn new(denial: Denial, detail: &str, grpc: bool) -> Self {
-        Self { denial, detail: detail.to_owned(), grpc }
     }
 }

@@ -12,7 +12,7 @@ use proxy_wasm::types::{Action, ContextType, LogLevel};
 
 use crate::checks::StreamId;
 use crate::config::Config;
-use crate::gate::{Gate, Question, Refusal, Release, Step};
+use crate::gate::{Decision, Gate, Question, Refusal, Step};
 use crate::host::{self, Counters, DOORBELL};
 use crate::outage::Notice;
 use crate::permit::Edits;
@@ -170,7 +170,7 @@ impl Plugin {
     }
 
     /// What became at once of a stream that was to wait: its question may still be in the outbox, or have failed.
-    fn settled(&self, stream: StreamId) -> Option<Release> {
+    fn settled(&self, stream: StreamId) -> Option<Decision> {
         let mut gate = self.gate.borrow_mut();
         if let Some(unsent) = self.outbox.take() {
             gate.not_sent(unsent.id, host::now(self.start));
@@ -179,11 +179,11 @@ impl Plugin {
     }
 
     /// Acts on streams that may go, from the root's callback.
-    fn release(&self, streams: &[(StreamId, Release)]) {
-        for (stream, release) in streams {
+    fn release(&self, streams: &[(StreamId, Decision)]) {
+        for (stream, decision) in streams {
             // The stream may be gone without having told us yet; then there is nobody to act for.
             if host::select(*stream) {
-                act(release);
+                act(decision);
             }
         }
         host::select(self.root);
@@ -243,8 +243,7 @@ impl Stream {
         }
         match plugin.settled(self.id) {
             None => Action::Pause,
-            Some(Release::Resume(permit)) => carry_out(Step::Admit(permit)),
-            Some(Release::Refuse(refusal)) => carry_out(Step::Refuse(refusal)),
+            Some(decision) => carry_out(decision.into()),
         }
     }
 }
@@ -277,10 +276,10 @@ fn carry_out(step: Step) -> Action {
 }
 
 /// Acts for a stream that has waited and is selected.
-fn act(release: &Release) {
-    match release {
-        Release::Resume(_permit) => host::resume(),
-        Release::Refuse(refusal) => host::refuse(refusal),
+fn act(decision: &Decision) {
+    match decision {
+        Ok(_permit) => host::resume(),
+        Err(refusal) => host::refuse(refusal),
     };
 }
 

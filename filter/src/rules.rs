@@ -46,10 +46,11 @@ impl Rules {
     /// What a request needs.
     pub fn action(&self, request: &Request<'_>) -> Action {
         let path = request.target().split(|&byte| byte == b'?').next().unwrap_or_default();
-        let may_open = is_canonical(path) && !redirects_itself(request);
         let matching = self.0.iter().find(|rule| match rule.action {
             Action::Require => rule.matches_widely(request.method(), path),
-            Action::Optional | Action::Skip => may_open && rule.matches(request.method(), path),
+            Action::Optional | Action::Skip => {
+                rule.matches(request.method(), path) && is_canonical(path) && !redirects_itself(request)
+            }
         });
         matching.map_or(Action::Require, |rule| rule.action)
     }
@@ -112,10 +113,10 @@ impl PathMatch {
 
     /// As a router reads it that ignores case, a slash at the end and a suffix.
     fn matches_widely(&self, path: &[u8]) -> bool {
-        let path = path.to_ascii_lowercase();
         let (Self::Exact(own) | Self::Prefix(own)) = self;
-        let own = own.to_ascii_lowercase();
-        let rest = path.strip_prefix(own.strip_suffix('/').unwrap_or(&own).as_bytes());
+        let own = own.strip_suffix('/').unwrap_or(own).as_bytes();
+        let split = path.split_at_checked(own.len());
+        let rest = split.filter(|(start, _)| start.eq_ignore_ascii_case(own)).map(|(_, rest)| rest);
         match (self, rest) {
             (_, None) => false,
             (_, Some([] | b"/" | [b'.', ..])) => true,

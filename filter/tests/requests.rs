@@ -13,7 +13,7 @@ use ct_codecs::{Base64UrlSafeNoPadding, Encoder};
 use curfew_core::wire::CheckVerdict;
 use curfew_core::{Denial, verify_natively};
 use curfew_filter::config::Config;
-use curfew_filter::gate::{Gate, Now, Question, RELEASED_AT_ONCE, Release, Released, Step};
+use curfew_filter::gate::{Decision, Gate, Now, Question, RELEASED_AT_ONCE, Released, Step};
 use curfew_filter::metrics::Metric;
 use curfew_filter::outage::{Failure, Notice};
 use curfew_filter::permit::{Edits, Reason};
@@ -117,14 +117,14 @@ fn denial(step: &Step) -> Denial {
     }
 }
 
-fn outcome(release: &Release) -> &'static str {
-    match release {
-        Release::Resume(_) => "resumed",
-        Release::Refuse(refusal) => refusal.denial.code(),
+fn outcome(decision: &Decision) -> &'static str {
+    match decision {
+        Ok(_) => "resumed",
+        Err(refusal) => refusal.denial.code(),
     }
 }
 
-fn outcomes(streams: &[(u32, Release)]) -> Vec<(u32, &'static str)> {
+fn outcomes(streams: &[(u32, Decision)]) -> Vec<(u32, &'static str)> {
     streams.iter().map(|(stream, release)| (*stream, outcome(release))).collect()
 }
 
@@ -244,7 +244,7 @@ fn grpc_is_remembered_while_a_request_waits() {
     let step = story.arrive(1, 0, &headers);
     let call = story.sent(step);
     let released = story.answer(call, 1, None);
-    let [(1, Release::Refuse(refusal))] = &released.streams[..] else { panic!("{released:?}") };
+    let [(1, Err(refusal))] = &released.streams[..] else { panic!("{released:?}") };
     assert!(refusal.grpc);
 }
 

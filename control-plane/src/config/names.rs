@@ -41,3 +41,19 @@ const SETTINGS: [&str; 32] = [
 pub(crate) fn is_setting(name: &str) -> bool {
     SETTINGS.contains(&name)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The README says once for all secrets that `NAME_FILE` reads one from a file.
+    #[test]
+    fn every_setting_is_explained() {
+        let readme = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/../README.md")).unwrap();
+        let explained = |name: &str| readme.contains(&format!("`{name}`"));
+        for name in SETTINGS {
+            let secret = name.strip_suffix("_FILE").is_some_and(explained);
+            assert!(explained(name) || secret, "{name} is not in the README");
+        }
+    }
+}

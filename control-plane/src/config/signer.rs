@@ -1,5 +1,6 @@
 //! The issuers whose tokens this process can make itself: those with a secret.
 
+use curfew_core::decode_secret;
 use serde_json::Value;
 
 /// An issuer whose secret is configured.
@@ -35,7 +36,7 @@ fn signer(issuer: &Value) -> Option<Signer> {
     let text = |name: &str| issuer.get(name).and_then(Value::as_str);
     let secret = match (text("secret"), text("secret_base64")) {
         (Some(secret), _) => secret.as_bytes().to_vec(),
-        (None, encoded) => base64(encoded?)?,
+        (None, encoded) => decode_secret(encoded?)?,
     };
     let audiences = issuer.get("audiences").and_then(Value::as_array);
     let audiences = audiences.into_iter().flatten().filter_map(Value::as_str);
@@ -45,12 +46,4 @@ fn signer(issuer: &Value) -> Option<Signer> {
         algorithm: text("algorithm").unwrap_or("HS256").to_owned(),
         secret: SigningSecret(secret),
     })
-}
-
-/// Either alphabet, padded or not, as the policy takes it.
-fn base64(text: &str) -> Option<Vec<u8>> {
-    use ct_codecs::{Base64NoPadding, Base64UrlSafeNoPadding, Decoder};
-    let text = text.trim_end_matches('=');
-    let standard = Base64NoPadding::decode_to_vec(text, None);
-    standard.or_else(|_| Base64UrlSafeNoPadding::decode_to_vec(text, None)).ok()
 }
