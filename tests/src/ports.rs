@@ -25,3 +25,20 @@ pub fn preferred(port: u16) -> u16 {
 pub fn vacant() -> std::io::Result<SocketAddr> {
     TcpListener::bind(loopback(0))?.local_addr()
 }
+
+/// A free port that stays so: one below those that the system gives to outgoing connections, for servers that cannot
+/// say which they got, and that come back on it after a kill.
+///
+/// # Errors
+/// When no port was free in many tries.
+pub fn lasting() -> std::io::Result<u16> {
+    let mut free = (0..100).map(|_| 20_000 + random() % 10_000).filter(|port| preferred(*port) == *port);
+    free.next().ok_or_else(|| std::io::Error::other("no free port between 20000 and 30000"))
+}
+
+/// The standard library's only source of random numbers: the keys of its hash maps.
+fn random() -> u16 {
+    use std::hash::{BuildHasher as _, Hasher as _, RandomState};
+    let [first, second, ..] = RandomState::new().build_hasher().finish().to_le_bytes();
+    u16::from_le_bytes([first, second])
+}

@@ -13,6 +13,9 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, anyhow, bail};
+use rustix::process::Signal;
+
+use crate::family;
 
 /// How often a question is repeated while a child gets ready.
 const ASK_EVERY: Duration = Duration::from_millis(20);
@@ -75,7 +78,7 @@ impl Process {
         matches!(self.child.try_wait(), Ok(None))
     }
 
-    /// SIGKILL, the way a machine takes a process away, and waits until it is gone.
+    /// SIGKILL, the way a machine takes a process away, to the child and all that it started; waits until they are gone.
     ///
     /// # Errors
     /// When the child cannot be signalled or waited for.
@@ -83,8 +86,27 @@ impl Process {
         if let Some(status) = self.child.try_wait()? {
             return Ok(status);
         }
+        let started = self.freeze();
         self.child.kill().with_context(|| format!("cannot kill {}", self.name))?;
-        Ok(self.child.wait()?)
+        family::signal(&started, Signal::KILL);
+        let status = self.child.wait()?;
+        family::wait_until_gone(&started);
+        Ok(status)
+    }
+
+    /// SIGSTOP to the child and all that it started: connections stay open and nobody answers. Returns what it started.
+    pub fn freeze(&self) -> Vec<u32> {
+        // The parent first: what is stopped starts nobody.
+        family::signal(&[self.child.id()], Signal::STOP);
+        let started = family::descendants(self.child.id());
+        family::signal(&started, Signal::STOP);
+        started
+    }
+
+    /// SIGCONT to the child and all that it started.
+    pub fn thaw(&self) {
+        family::signal(&family::descendants(self.child.id()), Signal::CONT);
+        family::signal(&[self.child.id()], Signal::CONT);
     }
 
     fn tail(&self) -> String {

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail};
 use clap::Parser;
-use curfew_testbed::{control_plane, envoy, wasm, workspace};
+use curfew_testbed::{control_plane, envoy, servers, wasm, workspace};
 
 /// Checks format, lints, builds and tests; ends with the number of tests, and with an error if anything failed.
 #[derive(Parser)]
@@ -55,12 +55,13 @@ struct Verification {
 type Step = fn(&mut Verification) -> Result<()>;
 
 /// Ordered so that the cheap and the frequent mistakes come first, and the tests last.
-const STEPS: [(&str, Step); 7] = [
+const STEPS: [(&str, Step); 8] = [
     ("format", |_| format()),
     ("lints", |_| lints()),
     ("filter (wasm)", |_| wasm::build().map(drop)),
     ("control plane", |_| control_plane::build().map(drop)),
     ("Envoy", |_| envoy::find().map(drop)),
+    ("servers", |_| servers::find()),
     ("demo story", |_| story()),
     ("tests", |verification| verification.test()),
 ];

@@ -1,0 +1,185 @@
+//! A network that fails: forwards TCP to a server, late, not at all, or with a reset.
+
+use std::io::{Read as _, Write as _};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use anyhow::Result;
+
+use crate::ports::loopback;
+
+/// Chunks on their way in one direction of one connection; a sender has to wait behind that many.
+const IN_FLIGHT: usize = 1024;
+
+/// Which way bytes go.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Direction {
+    /// From the client to the server.
+    Requests,
+    /// From the server to the client.
+    Answers,
+}
+
+#[derive(Clone, Copy, Debug, Default)]
+struct Way {
+    delay: Duration,
+    held: bool,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    requests: Way,
+    answers: Way,
+    cut: bool,
+    connections: Vec<TcpStream>,
+}
+
+impl State {
+    fn way(&mut self, direction: Direction) -> &mut Way {
+        match direction {
+            Direction::Requests => &mut self.requests,
+            Direction::Answers => &mut self.answers,
+        }
+    }
+}
+
+#[derive(Debug, Default)]
+struct Shared {
+    state: Mutex<State>,
+    changed: Condvar,
+}
+
+impl Shared {
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn change(&self, change: impl FnOnce(&mut State)) {
+        change(&mut self.lock());
+        self.changed.notify_all();
+    }
+
+    /// Until a chunk that came in at `arrived` may go out.
+    fn wait_until_due(&self, direction: Direction, arrived: Instant) {
+        let mut state = self.lock();
+        loop {
+            let way = *state.way(direction);
+            let left = (arrived + way.delay).saturating_duration_since(Instant::now());
+            if state.cut || (!way.held && left.is_zero()) {
+                return;
+            }
+            let left = if way.held { Duration::from_secs(3600) } else { left };
+            state = self.changed.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner).0;
+        }
+    }
+}
+
+/// A forwarder between a client and a server. Its threads end with the process.
+#[derive(Debug)]
+pub struct Fault {
+    address: SocketAddr,
+    shared: Arc<Shared>,
+}
+
+impl Fault {
+    /// A faultless forwarder to `target`.
+    ///
+    /// # Errors
+    /// When no port can be bound.
+    pub fn to(target: SocketAddr) -> Result<Self> {
+        let listener = TcpListener::bind(loopback(0))?;
+        let address = listener.local_addr()?;
+        let shared = Arc::new(Shared::default());
+        let own = shared.clone();
+        thread::spawn(move || {
+            for client in listener.incoming().flatten() {
+                let shared = shared.clone();
+                let _ = accept(client, target, &shared);
+            }
+        });
+        Ok(Self { address, shared: own })
+    }
+
+    /// Where to connect instead of the target.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Everything that goes this way arrives so much later, from now on; the rate stays the same.
+    pub fn delay(&self, direction: Direction, delay: Duration) {
+        self.shared.change(|state| state.way(direction).delay = delay);
+    }
+
+    /// Nothing goes this way any more, as when packets are dropped: connections stay, and what was sent arrives once
+    /// the network is mended. Both ways held is a black hole; new connections are still accepted.
+    pub fn hold(&self, direction: Direction) {
+        self.shared.change(|state| state.way(direction).held = true);
+    }
+
+    /// Resets every connection, and each new one at once.
+    pub fn cut(&self) {
+        self.shared.change(|state| {
+            state.cut = true;
+            state.connections.drain(..).for_each(reset);
+        });
+    }
+
+    /// Without fault from now on. Connections that were reset stay so.
+    pub fn mend(&self) {
+        self.shared.change(|state| {
+            let connections = std::mem::take(&mut state.connections);
+            *state = State { connections, ..State::default() };
+        });
+    }
+}
+
+fn accept(client: TcpStream, target: SocketAddr, shared: &Arc<Shared>) -> Result<()> {
+    if shared.lock().cut {
+        reset(client);
+        return Ok(());
+    }
+    // A target that is down refuses, which the client sees as a connection that is closed at once.
+    let server = TcpStream::connect(target)?;
+    client.set_nodelay(true)?;
+    server.set_nodelay(true)?;
+    shared.lock().connections.extend([client.try_clone()?, server.try_clone()?]);
+    forward(client.try_clone()?, server.try_clone()?, Direction::Requests, shared);
+    forward(server, client, Direction::Answers, shared);
+    Ok(())
+}
+
+/// Closes with RST instead of FIN. The other copies of the socket are closed by it too.
+fn reset(stream: TcpStream) {
+    let _ = socket2::SockRef::from(&stream).set_linger(Some(Duration::ZERO));
+    let _ = stream.shutdown(std::net::Shutdown::Both);
+}
+
+fn forward(from: TcpStream, to: TcpStream, direction: Direction, shared: &Arc<Shared>) {
+    let (sender, receiver) = sync_channel(IN_FLIGHT);
+    let shared = shared.clone();
+    thread::spawn(move || read(from, &sender));
+    thread::spawn(move || write(to, &receiver, direction, &shared));
+}
+
+fn read(mut from: TcpStream, sender: &SyncSender<(Instant, Vec<u8>)>) {
+    let mut buffer = [0; 16 * 1024];
+    while let Ok(length @ 1..) = from.read(&mut buffer) {
+        let chunk = buffer.get(..length).unwrap_or_default().to_vec();
+        if sender.send((Instant::now(), chunk)).is_err() {
+            return;
+        }
+    }
+}
+
+fn write(mut to: TcpStream, receiver: &Receiver<(Instant, Vec<u8>)>, direction: Direction, shared: &Shared) {
+    for (arrived, chunk) in receiver {
+        shared.wait_until_due(direction, arrived);
+        if to.write_all(&chunk).is_err() {
+            break;
+        }
+    }
+    let _ = to.shutdown(std::net::Shutdown::Both);
+}
