@@ -19,10 +19,10 @@ pub struct Authority {
 
 pub(super) fn find() -> Result<()> {
     let runs = || Command::new("openssl").arg("version").output().is_ok_and(|output| output.status.success());
-    if !runs() && !(install("openssl") && runs()) {
-        bail!("no openssl: apt-get install openssl (Debian; as root), or put one on PATH");
+    if runs() || (install("openssl") && runs()) {
+        return Ok(());
     }
-    Ok(())
+    bail!("no openssl: apt-get install openssl (Debian; as root), or put one on PATH")
 }
 
 impl Authority {

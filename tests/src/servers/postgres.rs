@@ -1,7 +1,7 @@
 //! A PostgreSQL of a test's own.
 
 use std::ffi::OsString;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, bail};
 use sqlx::postgres::PgConnection;
@@ -118,7 +118,7 @@ fn url(port: u16, database: &str) -> String {
 }
 
 /// Makes an empty cluster. Only its making is not synced to the disk; every commit after it is.
-fn initialise(initdb: &PathBuf, place: &Place) -> Result<()> {
+fn initialise(initdb: &Path, place: &Place) -> Result<()> {
     let password = place.write("password", PASSWORD)?;
     let mut command = place.command(initdb);
     command.arg("-D").arg(place.path().join("data")).args(["-U", USER, "-E", "UTF8", "--no-locale", "--no-sync"]);
