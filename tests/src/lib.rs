@@ -7,6 +7,7 @@
 pub mod attacks;
 pub mod bootstrap;
 pub mod control_plane;
+pub mod dependencies;
 pub mod envoy;
 mod family;
 pub mod gate;

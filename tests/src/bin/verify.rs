@@ -9,7 +9,8 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail};
 use clap::Parser;
-use curfew_testbed::{control_plane, envoy, servers, wasm, workspace};
+use curfew_testbed::dependencies::Advisories;
+use curfew_testbed::{control_plane, dependencies, envoy, servers, wasm, workspace};
 
 /// Checks format, lints, builds and tests; ends with the number of tests, and with an error if anything failed.
 #[derive(Parser)]
@@ -18,6 +19,9 @@ struct Arguments {
     /// Also run the tests that take minutes.
     #[arg(long)]
     long: bool,
+    /// Fail, and not only warn, where the database of known holes cannot be had.
+    #[arg(long)]
+    audit: bool,
 }
 
 /// Test counts, added up from the summary lines of all test programs.
@@ -49,15 +53,17 @@ impl Tests {
 struct Verification {
     arguments: Arguments,
     tests: Tests,
+    warnings: Vec<String>,
     results: Vec<(&'static str, Duration, Result<()>)>,
 }
 
 type Step = fn(&mut Verification) -> Result<()>;
 
 /// Ordered so that the cheap and the frequent mistakes come first, and the tests last.
-const STEPS: [(&str, Step); 8] = [
+const STEPS: [(&str, Step); 9] = [
     ("format", |_| format()),
     ("lints", |_| lints()),
+    ("dependencies", Verification::dependencies),
     ("filter (wasm)", |_| wasm::build().map(drop)),
     ("control plane", |_| control_plane::build().map(drop)),
     ("Envoy", |_| envoy::find().map(drop)),
@@ -68,7 +74,8 @@ const STEPS: [(&str, Step); 8] = [
 
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
-    let mut verification = Verification { arguments, tests: Tests::default(), results: Vec::new() };
+    let mut verification =
+        Verification { arguments, tests: Tests::default(), warnings: Vec::new(), results: Vec::new() };
     for (name, step) in STEPS {
         verification.run(name, step);
     }
@@ -86,6 +93,19 @@ impl Verification {
             Err(error) => println!("=== {name}: FAILED ({:.1} s)\n{error:#}", took.as_secs_f64()),
         }
         self.results.push((name, took, result));
+    }
+
+    /// Licences, bans, sources and known holes of what is built here.
+    fn dependencies(&mut self) -> Result<()> {
+        let Advisories::NotChecked(reason) = dependencies::check()? else { return Ok(()) };
+        let warning =
+            format!("known holes in dependencies were NOT CHECKED, for want of the RustSec database: {reason}");
+        if self.arguments.audit {
+            bail!(warning);
+        }
+        println!("WARNING: {warning}");
+        self.warnings.push(warning);
+        Ok(())
     }
 
     /// Runs all tests of the workspace, passing their output on and counting.
@@ -110,6 +130,9 @@ impl Verification {
         for (name, took, result) in &self.results {
             let mark = if result.is_ok() { "ok    " } else { "FAILED" };
             println!("{mark} {name} ({:.0} s)", took.as_secs_f64());
+        }
+        for warning in &self.warnings {
+            println!("WARNING {warning}");
         }
         let Tests { passed, failed, ignored } = self.tests;
         println!("\ntests: {passed} passed, {failed} failed, {ignored} skipped");
