@@ -31,6 +31,8 @@ mod sessions;
 #[cfg(test)]
 mod settings;
 #[cfg(test)]
+mod slow;
+#[cfg(test)]
 mod start;
 #[cfg(test)]
 mod tokens;
