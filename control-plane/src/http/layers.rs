@@ -6,16 +6,16 @@ use std::time::Duration;
 
 use axum::body::{Body, to_bytes};
 use axum::extract::{MatchedPath, Request, State};
-use axum::http::header::{CACHE_CONTROL, CONTENT_LENGTH};
+use axum::http::header::{ALLOW, CACHE_CONTROL, CONTENT_LENGTH};
 use axum::http::{HeaderMap, HeaderValue, Response as HttpResponse, StatusCode};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use http_body_util::LengthLimitError;
 use tower_http::catch_panic::ResponseForPanic;
 
-use super::ApiError;
 use super::error::Code;
 use super::extract::bearer_secret;
+use super::{ApiError, OPEN_PATHS};
 use crate::metrics::{LogoutLabels, Metrics, RequestLabels};
 use crate::state::AppState;
 use crate::store::command::Unavailable;
@@ -75,17 +75,27 @@ fn unread(error: &axum::Error, limit: BodyLimit) -> ApiError {
     }
 }
 
-/// Lets through who knows the internal secret, before anything of the body is read.
+/// Lets through who knows the internal secret, before anything of the body is read, and everybody to an open path.
 pub(super) async fn require_internal_secret(
     State(state): State<Arc<AppState>>,
     request: Request,
     next: Next,
 ) -> Result<Response, ApiError> {
+    let is_open = request.extensions().get::<MatchedPath>().is_some_and(|path| OPEN_PATHS.contains(&path.as_str()));
     let offered = bearer_secret(request.headers()).unwrap_or_default();
-    if !state.internal_secret.matches(offered) {
+    if !is_open && !state.internal_secret.matches(offered) {
         return Err(ApiError::InternalSecret);
     }
     Ok(next.run(request).await)
+}
+
+/// Takes the list of a path's methods from the answer to whoever may not know that there is such a path.
+pub(super) async fn hide_methods(request: Request, next: Next) -> Response {
+    let mut response = next.run(request).await;
+    if response.status() == StatusCode::UNAUTHORIZED {
+        response.headers_mut().remove(ALLOW);
+    }
+    response
 }
 
 /// A logout endpoint whose calls are counted.

@@ -48,25 +48,34 @@ pub fn public_router(state: Arc<AppState>) -> Router {
     let routes = Router::new()
         .route("/api/v2/logout", watched(&state, "logout", logout))
         .route("/api/v2/logout-all-device", watched(&state, "logout_all_device", logout_all));
-    finish(routes, state)
+    finish(with_fallbacks(routes), state)
 }
 
 /// What the filter, services and operators reach.
 pub fn internal_router(state: Arc<AppState>) -> Router {
-    let secret = from_fn_with_state(Arc::clone(&state), layers::require_internal_secret);
-    let protected = Router::new()
+    let lgt_all = bounded(&state, SMALL_BODY, Purpose::Write, post(lgt_all::lgt_all));
+    let routes = Router::new()
         .route(curfew_core::wire::CHECK_PATH, bounded(&state, SMALL_BODY, Purpose::Read, post(check::check)))
         .route(TOKENS_PATH, bounded(&state, TOKENS_BODY, Purpose::Write, post(tokens::register)))
         .route("/internal/v1/users/{id}/sessions", bounded(&state, SMALL_BODY, Purpose::Read, get(sessions::list)))
-        .route_layer(secret);
-    let lgt_all = bounded(&state, SMALL_BODY, Purpose::Write, post(lgt_all::lgt_all));
-    let open = Router::new()
         .route("/api/v2/lgt-all", watched(&state, "lgt_all", lgt_all))
         .route("/livez", get(operations::livez))
         .route("/readyz", get(operations::readyz))
         .route("/metrics", get(operations::metrics))
         .route("/openapi.json", get(operations::openapi));
-    finish(protected.merge(open), state)
+    let secret = from_fn_with_state(Arc::clone(&state), layers::require_internal_secret);
+    // Around the answers to unknown paths and methods too: without the secret, what is not there looks like what is.
+    let router = finish(with_fallbacks(routes).layer(secret), state);
+    // axum adds `Allow` outside of all layers, so this one is around the whole.
+    Router::new().fallback_service(router).layer(from_fn(layers::hide_methods))
+}
+
+/// The internal paths that are answered without the secret. `lgt-all` has credentials of its own; the others are for
+/// probes and scrapers, which have none, and tell nothing about anybody.
+const OPEN_PATHS: [&str; 5] = ["/api/v2/lgt-all", "/livez", "/readyz", "/metrics", "/openapi.json"];
+
+fn with_fallbacks(routes: Router<Arc<AppState>>) -> Router<Arc<AppState>> {
+    routes.fallback(async || ApiError::NotFound).method_not_allowed_fallback(async || ApiError::MethodNotAllowed)
 }
 
 type Routes = MethodRouter<Arc<AppState>>;
@@ -87,8 +96,6 @@ fn watched(state: &Arc<AppState>, endpoint: &'static str, routes: Routes) -> Rou
 fn finish(routes: Router<Arc<AppState>>, state: Arc<AppState>) -> Router {
     let metrics = Arc::clone(&state.metrics);
     routes
-        .fallback(async || ApiError::NotFound)
-        .method_not_allowed_fallback(async || ApiError::MethodNotAllowed)
         // The bodies are bounded by `bounded`; axum's own limit of 2 MB would cut a large registration short.
         .layer(DefaultBodyLimit::disable())
         .layer(CatchPanicLayer::custom(AnswerPanic(Arc::clone(&metrics))))

@@ -42,7 +42,7 @@ async fn an_unknown_path_is_a_problem_too() {
             "{path}"
         );
     }
-    let public_path = ask(plane.internal(), post("/api/v2/logout")).await;
+    let public_path = ask(plane.internal(), with_secret(post("/api/v2/logout"))).await;
     assert_eq!(public_path.problem(), (404, "not_found".to_owned()));
 }
 

@@ -7,6 +7,8 @@ mod bounds;
 #[cfg(test)]
 mod check;
 #[cfg(test)]
+mod closed;
+#[cfg(test)]
 mod failure;
 #[cfg(test)]
 mod lgt_all;
