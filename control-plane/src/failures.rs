@@ -1,7 +1,6 @@
 //! Refused logouts, summed up for the log: a flood of them is one line in ten seconds and not a flood of lines.
 //!
-//! The counts by code are in the metrics as well; the line is for those who read logs. It names no token, user or
-//! address.
+//! The counts are in the metrics as well; the line is for those who read logs. It names no token, user or address.
 
 use std::collections::BTreeMap;
 use std::fmt::Write;
@@ -15,26 +14,28 @@ use crate::stop::Stop;
 /// How often there may be a line.
 pub const INTERVAL: Duration = Duration::from_secs(10);
 
-/// The refusals since the last line, by code.
+/// The refusals since the last line, by code, and by reason where the code leaves it open.
 #[derive(Debug, Default)]
-pub struct FailedLogouts(Mutex<BTreeMap<&'static str, u64>>);
+pub struct FailedLogouts(Mutex<BTreeMap<(&'static str, Option<&'static str>), u64>>);
 
 impl FailedLogouts {
     /// Counts one refusal.
-    pub fn record(&self, code: &'static str) {
+    pub fn record(&self, code: &'static str, reason: Option<&'static str>) {
         let mut counts = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let count = counts.entry(code).or_default();
+        let count = counts.entry((code, reason)).or_default();
         *count = count.saturating_add(1);
     }
 
-    /// What has been counted since the last call, such as `token_expired=2 token_invalid=40`; nothing if nothing was.
+    /// What has been counted since the last call, such as `token_expired=2 token_invalid/signature=40`; nothing if
+    /// nothing was.
     pub fn take(&self) -> Option<String> {
         let counts = std::mem::take(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner));
         let mut line = String::new();
-        for (code, count) in counts {
+        for ((code, reason), count) in counts {
             let separator = if line.is_empty() { "" } else { " " };
+            let (slash, reason) = reason.map_or(("", ""), |reason| ("/", reason));
             // Writing to a String does not fail.
-            let _ = write!(line, "{separator}{code}={count}");
+            let _ = write!(line, "{separator}{code}{slash}{reason}={count}");
         }
         (!line.is_empty()).then_some(line)
     }
@@ -62,10 +63,12 @@ mod tests {
         let failures = FailedLogouts::default();
         assert_eq!(failures.take(), None);
         for _ in 0..40 {
-            failures.record("token_invalid");
+            failures.record("token_invalid", Some("signature"));
         }
-        failures.record("token_expired");
-        assert_eq!(failures.take().as_deref(), Some("token_expired=1 token_invalid=40"));
+        failures.record("token_expired", None);
+        failures.record("token_invalid", Some("issuer"));
+        let line = "token_expired=1 token_invalid/issuer=1 token_invalid/signature=40";
+        assert_eq!(failures.take().as_deref(), Some(line));
         assert_eq!(failures.take(), None);
     }
 }

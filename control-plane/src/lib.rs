@@ -5,6 +5,7 @@
 //! socket. The truth is in SQL ([`store`]); what a token is and when it is revoked is decided by `curfew-core`, the
 //! same code that the filter runs.
 
+pub mod attempts;
 pub mod cli;
 pub mod client;
 pub mod clock;
@@ -13,10 +14,13 @@ pub mod failures;
 pub mod http;
 pub mod limits;
 pub mod metrics;
+pub mod rate;
 pub mod secret;
 pub mod seldom;
 pub mod serve;
+pub mod source;
 pub mod state;
 pub mod stop;
 pub mod store;
 mod telemetry;
+pub mod verification;

@@ -38,6 +38,29 @@ pub struct RefusalLabels {
     pub reason: &'static str,
 }
 
+/// Labels of `curfew_failed_logouts_limited`.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct LimitLabels {
+    /// What had failed too often: `source` or `token`.
+    pub by: &'static str,
+}
+
+/// Labels of `curfew_verifications`.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct VerificationLabels {
+    /// `ordinary` or `suspect`.
+    pub lane: &'static str,
+    /// `accepted`, `refused`, or `full` where there was no place to wait.
+    pub outcome: &'static str,
+}
+
+/// Labels of `curfew_verifications_waiting`.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct LaneLabels {
+    /// `ordinary` or `suspect`.
+    pub lane: &'static str,
+}
+
 /// Labels of `curfew_checks`.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 pub struct CheckLabels {
@@ -60,6 +83,12 @@ pub struct Metrics {
     pub logouts: Family<LogoutLabels, Counter>,
     /// Tokens that were refused, by reason.
     pub tokens_refused: Family<RefusalLabels, Counter>,
+    /// Failed logouts that were answered 429, by what had failed too often.
+    pub logouts_limited: Family<LimitLabels, Counter>,
+    /// Signatures of logouts that needed a thread of their own.
+    pub verifications: Family<VerificationLabels, Counter>,
+    /// Such signatures that wait or are being checked.
+    pub verifications_waiting: Family<LaneLabels, Gauge>,
     /// Checks answered.
     pub checks: Family<CheckLabels, Counter>,
     /// Tokens registered for the first time.
@@ -90,6 +119,9 @@ impl Metrics {
             requests: Family::default(),
             logouts: Family::default(),
             tokens_refused: Family::default(),
+            logouts_limited: Family::default(),
+            verifications: Family::default(),
+            verifications_waiting: Family::default(),
             checks: Family::default(),
             tokens_registered: Counter::default(),
             panics: Counter::default(),
@@ -110,6 +142,21 @@ impl Metrics {
         registry.register("http_requests", "Requests answered, by route and class of status", self.requests.clone());
         registry.register("logouts", "Calls of the logout endpoints, by endpoint and outcome", self.logouts.clone());
         registry.register("tokens_refused", "Tokens refused, by the rule they broke", self.tokens_refused.clone());
+        registry.register(
+            "failed_logouts_limited",
+            "Failed logouts answered 429, by what had failed too often",
+            self.logouts_limited.clone(),
+        );
+        registry.register(
+            "verifications",
+            "RSA, ECDSA and EdDSA signatures of logouts, by lane and outcome",
+            self.verifications.clone(),
+        );
+        registry.register(
+            "verifications_waiting",
+            "Such signatures that wait or are being checked, by lane",
+            self.verifications_waiting.clone(),
+        );
         registry.register("checks", "Checks asked by proxies, by verdict", self.checks.clone());
         registry.register("tokens_registered", "Tokens registered for the first time", self.tokens_registered.clone());
         registry.register("panics", "Requests that ended in a panic", self.panics.clone());

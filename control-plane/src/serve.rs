@@ -10,6 +10,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::task::JoinHandle;
 use tracing::{info, warn};
 
+use crate::attempts::FailedAttempts;
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::failures::FailedLogouts;
@@ -20,6 +21,7 @@ use crate::seldom::Seldom;
 use crate::state::AppState;
 use crate::stop::{self, Stop};
 use crate::store::{self, OpenFailure, Store, purge};
+use crate::verification::Verification;
 
 /// How long each of the tasks may take to finish what has begun: the servers' own bound and some spare time.
 const DRAIN: Duration = Duration::from_secs(12);
@@ -130,6 +132,9 @@ fn state(config: Config, store: Store, clock: Clock, metrics: Arc<Metrics>) -> A
         internal_secret: config.internal_secret,
         app: config.app,
         failures: FailedLogouts::default(),
+        attempts: FailedAttempts::per_minute(config.limits.per_source, config.limits.per_token),
+        trusted_proxies: config.limits.trusted_proxies,
+        verification: Verification::of_machine(),
         read_failures: Seldom::default(),
         request_timeout: config.request_timeout,
     }
@@ -146,6 +151,9 @@ fn tell_settings(config: &Config, (public, internal): (SocketAddr, SocketAddr)) 
         max_token_ttl_seconds = config.retention.max_token_ttl,
         purge_interval = ?config.purge_interval,
         request_timeout = ?config.request_timeout,
+        failed_logouts_per_minute = config.limits.per_source,
+        failed_logouts_per_token = config.limits.per_token,
+        trusted_proxies = config.limits.trusted_proxies,
         "starting"
     );
     for warning in &config.warnings {

@@ -6,13 +6,16 @@ use std::time::Duration;
 use curfew_core::{Policy, ProvenToken, TokenError, verify_natively};
 use tokio::time::Instant;
 
+use crate::attempts::FailedAttempts;
 use crate::clock::Clock;
 use crate::failures::FailedLogouts;
 use crate::http::ApiError;
-use crate::metrics::{Metrics, RefusalLabels};
+use crate::metrics::{LaneLabels, Metrics, RefusalLabels, VerificationLabels};
 use crate::secret::{AppCredentials, Secret};
 use crate::seldom::Seldom;
+use crate::store::command::Unavailable;
 use crate::store::{ReadFailure, Store};
+use crate::verification::{Lane, Undone, Verification};
 
 /// The shared parts of the control plane, made once at start.
 pub struct AppState {
@@ -30,6 +33,12 @@ pub struct AppState {
     pub app: AppCredentials,
     /// Refused logouts, for the log.
     pub failures: FailedLogouts,
+    /// How often logouts may fail before they are told 429.
+    pub attempts: FailedAttempts,
+    /// How many proxies of our own stand before the public listener and write `X-Forwarded-For`.
+    pub trusted_proxies: usize,
+    /// Where the signatures of logouts are checked.
+    pub verification: Verification,
     /// Failed reads, for the log.
     pub read_failures: Seldom,
     /// How long a request's body may take to arrive, and how long its answer may take after that.
@@ -43,12 +52,58 @@ impl AppState {
     ///
     /// The first rule that the token breaks; it is counted.
     pub fn prove(&self, text: &[u8]) -> Result<ProvenToken, TokenError> {
-        let proven = self.policy.prove(text, self.clock.now(), verify_natively);
+        self.counted(self.policy.prove(text, self.clock.now(), verify_natively))
+    }
+
+    /// [`Self::prove`] for whoever cannot be made to slow down: what is cheap is done here, and a signature that is not
+    /// waits for its turn in the lane.
+    ///
+    /// # Errors
+    ///
+    /// The first rule that the token breaks; or the lane is full, and nothing is known about the token.
+    pub async fn prove_in(self: &Arc<Self>, lane: &Lane, text: &[u8]) -> Result<ProvenToken, ApiError> {
+        let mut costly = false;
+        let proven = self.policy.prove(text, self.clock.now(), |check| {
+            // Only algorithms with a shared secret have a shortest one, and a MAC is as cheap as all that came before.
+            costly |= check.key.algorithm().minimum_secret().is_none();
+            !costly && verify_natively(check)
+        });
+        if !costly {
+            return Ok(self.counted(proven)?);
+        }
+        let (state, text) = (Arc::clone(self), text.to_vec());
+        let proven = lane.run(move || state.prove(&text)).await;
+        let outcome = match &proven {
+            Ok(Ok(_)) => "accepted",
+            Ok(Err(_)) | Err(Undone::Panicked) => "refused",
+            Err(Undone::Full) => "full",
+        };
+        self.metrics.verifications.get_or_create(&VerificationLabels { lane: lane.name, outcome }).inc();
+        match proven {
+            Ok(proven) => Ok(proven?),
+            Err(Undone::Full) => Err(ApiError::Write(Unavailable::NotWritten)),
+            Err(Undone::Panicked) => Err(ApiError::Internal),
+        }
+    }
+
+    fn counted(&self, proven: Result<ProvenToken, TokenError>) -> Result<ProvenToken, TokenError> {
         if let Err(error) = &proven {
             let reason = error.reason();
             self.metrics.tokens_refused.get_or_create(&RefusalLabels { reason }).inc();
         }
         proven
+    }
+
+    /// The metrics' text, with what is only known at the moment of asking.
+    ///
+    /// # Errors
+    ///
+    /// As [`Metrics::encode`].
+    pub fn measured(&self) -> Result<String, std::fmt::Error> {
+        for lane in self.verification.lanes() {
+            self.metrics.verifications_waiting.get_or_create(&LaneLabels { lane: lane.name }).set(lane.waiting());
+        }
+        self.metrics.encode()
     }
 
     /// What a client is told of a failed read. The cause goes to the log, where an outage is a line in ten seconds.

@@ -40,6 +40,14 @@ fn the_filter_in_envoy_yaml_has_the_secrets_of_demo_env() {
 }
 
 #[test]
+fn envoy_writes_the_clients_address_where_the_control_plane_looks_for_it() {
+    let bootstrap = Bootstrap::shipped().unwrap();
+    let manager = "/static_resources/listeners/0/filter_chains/0/filters/0/typed_config";
+    assert_eq!(bootstrap.at(&format!("{manager}/use_remote_address")).unwrap(), &json!(true));
+    assert_eq!(Settings::demo().unwrap().required("CURFEW_TRUSTED_PROXIES").unwrap(), "1");
+}
+
+#[test]
 fn the_filter_skips_exactly_what_envoy_routes_to_the_control_plane_and_its_health() {
     let bootstrap = Bootstrap::shipped().unwrap();
     let manager = "/static_resources/listeners/0/filter_chains/0/filters/0/typed_config";

@@ -8,6 +8,7 @@ mod commands;
 mod database;
 mod environment;
 mod generated;
+mod limits;
 mod listen;
 mod log;
 mod names;
@@ -31,6 +32,7 @@ pub use commands::{ClientArgs, MigrateArgs, PolicyArgs};
 pub use database::DatabaseArgs;
 pub use environment::Environment;
 pub use generated::GENERATED_FILE;
+pub use limits::{LimitArgs, Limits};
 pub use listen::{Listen, ListenArgs};
 pub use log::{LogArgs, LogFormat, LogSettings};
 pub use signer::{Signer, SigningSecret};
@@ -83,6 +85,8 @@ pub struct ServeArgs {
     #[command(flatten)]
     operation: OperationArgs,
     #[command(flatten)]
+    limits: LimitArgs,
+    #[command(flatten)]
     log: LogArgs,
 }
 
@@ -105,6 +109,8 @@ pub struct Config {
     pub purge_interval: Duration,
     /// How long a request may take.
     pub request_timeout: Duration,
+    /// How often logouts may fail.
+    pub limits: Limits,
     /// What is logged, and how.
     pub log: LogSettings,
     /// What the operator should hear about settings that are not wrong, but do not do what they seem to.
@@ -127,6 +133,7 @@ impl ServeArgs {
         let log = self.log.resolve(&mut mistakes);
         let purge_interval = PURGE_INTERVAL.read(&self.operation.purge_interval, &mut mistakes);
         let request_timeout = REQUEST_TIMEOUT.read(&self.operation.request_timeout, &mut mistakes);
+        let limits = self.limits.resolve(&mut mistakes);
         let database = self.database.resolve(&self.data.data_dir, &mut mistakes);
         let keys = self.tokens.keys(environment, &mut mistakes);
         let access = self.access.resolve(environment, &mut mistakes);
@@ -146,12 +153,13 @@ impl ServeArgs {
         }
         let internal_secret = access.internal_secret(generated.as_ref());
         let app = access.app(generated.as_ref());
-        match (listen, log, purge_interval, request_timeout, database, tokens, internal_secret, app) {
+        match (listen, log, purge_interval, request_timeout, limits, database, tokens, internal_secret, app) {
             (
                 Some(listen),
                 Some(log),
                 Some(purge_interval),
                 Some(request_timeout),
+                Some(limits),
                 Some(database),
                 Some(tokens),
                 Some(internal_secret),
@@ -165,6 +173,7 @@ impl ServeArgs {
                 app,
                 purge_interval,
                 request_timeout,
+                limits,
                 log,
                 warnings,
                 generated: generated.map(|_| self.data.data_dir.join(GENERATED_FILE)),

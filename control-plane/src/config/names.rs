@@ -2,7 +2,7 @@
 //!
 //! The command line knows those that have a flag, and a test compares; secrets and what is refused have none.
 
-const SETTINGS: [&str; 32] = [
+const SETTINGS: [&str; 35] = [
     "APP_ID",
     "APP_KEY",
     "APP_KEY_FILE",
@@ -11,6 +11,8 @@ const SETTINGS: [&str; 32] = [
     "CURFEW_AUDIENCES",
     "CURFEW_CLOCK_SKEW",
     "CURFEW_DATA_DIR",
+    "CURFEW_FAILED_LOGOUTS_PER_MINUTE",
+    "CURFEW_FAILED_LOGOUTS_PER_TOKEN",
     "CURFEW_INTERNAL_LISTEN",
     "CURFEW_INTERNAL_SECRET",
     "CURFEW_INTERNAL_SECRET_FILE",
@@ -27,6 +29,7 @@ const SETTINGS: [&str; 32] = [
     "CURFEW_REQUEST_TIMEOUT",
     "CURFEW_TOKEN",
     "CURFEW_TOKEN_TYPES",
+    "CURFEW_TRUSTED_PROXIES",
     "CURFEW_USER_CLAIM",
     "DATABASE_URL",
     "JWKS_FILE",

@@ -4,6 +4,7 @@
 
 use std::convert::Infallible;
 use std::future::pending;
+use std::net::IpAddr;
 use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -47,13 +48,17 @@ const AGE_JITTER: u32 = 60_000;
 /// How long what has begun may take to finish once a connection is to end.
 pub(super) const DRAIN: Duration = Duration::from_secs(10);
 
+/// Who is at the other end of a connection, left with each of its requests.
+#[derive(Debug, Clone, Copy)]
+pub struct Peer(pub IpAddr);
+
 /// Drives a connection to its end: the client's wish, the stop, its age, or a silence from the start.
-pub(super) async fn serve<T>(stream: T, router: Router, stop: Stop)
+pub(super) async fn serve<T>(stream: T, peer: Peer, router: Router, stop: Stop)
 where
     T: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
     let asked = Arc::new(AtomicBool::new(false));
-    let service = service(router, Arc::clone(&asked));
+    let service = service(router, peer, Arc::clone(&asked));
     let builder = builder();
     let mut connection = pin!(builder.serve_connection(TokioIo::new(Progress::new(stream)), service));
     let ended = tokio::select! {
@@ -91,9 +96,10 @@ fn max_age() -> Duration {
     MAX_AGE.saturating_sub(Duration::from_millis(jitter.into()))
 }
 
-/// The router as hyper's service; notes that a request has come.
+/// The router as hyper's service; notes that a request has come, and from whom.
 fn service(
     router: Router,
+    peer: Peer,
     asked: Arc<AtomicBool>,
 ) -> impl Service<
     Request<Incoming>,
@@ -101,8 +107,9 @@ fn service(
     Error = Infallible,
     Future = impl Future<Output = Result<Response<Body>, Infallible>> + Send,
 > + Clone {
-    service_fn(move |request: Request<Incoming>| {
+    service_fn(move |mut request: Request<Incoming>| {
         asked.store(true, Ordering::Relaxed);
+        request.extensions_mut().insert(peer);
         router.clone().oneshot(request)
     })
 }
@@ -135,7 +142,7 @@ mod tests {
         let started = Instant::now();
         let task = tokio::spawn(async move {
             // One that never ended would make the story hang, and not fail.
-            let _ = timeout(2 * MAX_AGE, serve(ours, router, stop)).await;
+            let _ = timeout(2 * MAX_AGE, serve(ours, Peer([192, 0, 2, 1].into()), router, stop)).await;
             started.elapsed()
         });
         (theirs, task, stopper)

@@ -30,6 +30,8 @@ pub enum ApiError {
     AppCredentials,
     /// The internal secret is wrong or missing.
     InternalSecret,
+    /// The attempt failed, as too many did before it; the seconds until one more will not be too many.
+    TooManyFailures(u64),
     /// The request is not what the endpoint takes.
     Malformed(String),
     /// A token in a registration is not accepted.
@@ -56,9 +58,14 @@ pub enum ApiError {
     Internal,
 }
 
-/// The stable code of a refused request, left with the response for those who count.
+/// Why a request was refused, left with the response for those who count.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Code(pub(super) &'static str);
+pub(super) struct Refusal {
+    /// The stable code.
+    pub(super) code: &'static str,
+    /// What the code does not tell, if there is more to say.
+    pub(super) reason: Option<&'static str>,
+}
 
 impl From<TokenError> for ApiError {
     fn from(error: TokenError) -> Self {
@@ -95,6 +102,7 @@ impl ApiError {
             | Self::AppCredentials
             | Self::InternalSecret => StatusCode::UNAUTHORIZED,
             Self::Malformed(_) | Self::RegisteredToken(..) => StatusCode::BAD_REQUEST,
+            Self::TooManyFailures(_) => StatusCode::TOO_MANY_REQUESTS,
             Self::PayloadTooLarge(_) => StatusCode::PAYLOAD_TOO_LARGE,
             Self::UnsupportedMediaType => StatusCode::UNSUPPORTED_MEDIA_TYPE,
             Self::RequestTimeout => StatusCode::REQUEST_TIMEOUT,
@@ -113,6 +121,7 @@ impl ApiError {
             Self::NotOneToken(_) => Denial::Invalid.code(),
             Self::UserIdMissing => "user_id_missing",
             Self::AppCredentials | Self::InternalSecret => "credentials_invalid",
+            Self::TooManyFailures(_) => "too_many_requests",
             Self::Malformed(_) => "request_malformed",
             Self::PayloadTooLarge(_) => "payload_too_large",
             Self::UnsupportedMediaType => "unsupported_media_type",
@@ -125,12 +134,35 @@ impl ApiError {
         }
     }
 
+    /// The rule that an invalid token broke; the other codes say all there is.
+    fn reason(&self) -> Option<&'static str> {
+        match self {
+            Self::Token(error) if error.denial() == Denial::Invalid => Some(error.reason()),
+            Self::NotOneToken(_) => Some("not_one_token"),
+            _ => None,
+        }
+    }
+
+    /// Seconds after which to try again.
+    fn retry_after(&self) -> Option<HeaderValue> {
+        match self {
+            Self::TooManyFailures(seconds) => Some(HeaderValue::from(*seconds)),
+            _ if self.status() == StatusCode::SERVICE_UNAVAILABLE => {
+                Some(HeaderValue::from_static(RETRY_AFTER_SECONDS))
+            }
+            _ => None,
+        }
+    }
+
     fn detail(&self) -> Cow<'static, str> {
         match self {
             Self::Denied(denial) => denial.detail().into(),
             Self::Token(error) => error.to_string().into(),
             Self::RegisteredToken(index, error) => format!("tokens[{index}]: {error}").into(),
             Self::NotOneToken(detail) | Self::NotReady(detail) => (*detail).into(),
+            Self::TooManyFailures(_) => {
+                "The attempt failed, and so did too many before it from the same source or with the same token.".into()
+            }
             Self::Malformed(detail) => detail.clone().into(),
             Self::PayloadTooLarge(limit) => format!("The body is larger than {limit} bytes.").into(),
             Self::UserIdMissing => "Missing User ID".into(),
@@ -189,10 +221,10 @@ impl IntoResponse for ApiError {
         if let Some(challenge) = self.challenge() {
             headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static(challenge));
         }
-        if status == StatusCode::SERVICE_UNAVAILABLE {
-            headers.insert(RETRY_AFTER, HeaderValue::from_static(RETRY_AFTER_SECONDS));
+        if let Some(seconds) = self.retry_after() {
+            headers.insert(RETRY_AFTER, seconds);
         }
-        response.extensions_mut().insert(Code(self.code()));
+        response.extensions_mut().insert(Refusal { code: self.code(), reason: self.reason() });
         response
     }
 }

@@ -22,10 +22,16 @@ impl FromRequestParts<Arc<AppState>> for Caller {
     type Rejection = ApiError;
 
     async fn from_request_parts(parts: &mut Parts, state: &Arc<AppState>) -> Result<Self, ApiError> {
-        let value = single_authorization(&parts.headers)?;
-        let text = from_authorization(value)?;
-        Ok(Self(state.prove(text)?))
+        // Put there by `watch_logouts`, which is around every endpoint that a token is shown to.
+        let is_suspect = parts.extensions.get().is_some_and(|attempt| state.attempts.is_suspect(attempt));
+        let text = shown_token(&parts.headers)?;
+        Ok(Self(state.prove_in(state.verification.lane(is_suspect), text).await?))
     }
+}
+
+/// The text that is shown as a token.
+pub(super) fn shown_token(headers: &HeaderMap) -> Result<&[u8], ApiError> {
+    Ok(from_authorization(single_authorization(headers)?)?)
 }
 
 /// The one Authorization header. With two, proxies and servers differ in which one counts, so none does.

@@ -1,6 +1,7 @@
 //! What is done around the handlers: bounds, secrets, counts, panics.
 
 use std::any::Any;
+use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -13,10 +14,13 @@ use axum::response::{IntoResponse, Response};
 use http_body_util::LengthLimitError;
 use tower_http::catch_panic::ResponseForPanic;
 
-use super::error::Code;
-use super::extract::bearer_secret;
+use super::connection::Peer;
+use super::error::Refusal;
+use super::extract::{bearer_secret, shown_token};
 use super::{ApiError, OPEN_PATHS};
-use crate::metrics::{LogoutLabels, Metrics, RequestLabels};
+use crate::attempts::{Attempt, TokenId, TooMany};
+use crate::metrics::{LimitLabels, LogoutLabels, Metrics, RequestLabels};
+use crate::source::Source;
 use crate::state::AppState;
 use crate::store::command::Unavailable;
 
@@ -102,19 +106,55 @@ pub(super) async fn hide_methods(request: Request, next: Next) -> Response {
 #[derive(Clone)]
 pub(super) struct Watched {
     pub(super) endpoint: &'static str,
+    /// How many proxies of our own stand before this endpoint.
+    pub(super) proxies: usize,
     pub(super) state: Arc<AppState>,
 }
 
-/// Counts how calls of a logout endpoint end, and notes refused ones for the log.
-pub(super) async fn watch_logouts(State(watched): State<Watched>, request: Request, next: Next) -> Response {
+/// Counts how calls of a logout endpoint end, notes refused ones for the log, and tells those 429 that fail too often.
+pub(super) async fn watch_logouts(State(watched): State<Watched>, mut request: Request, next: Next) -> Response {
+    let attempt = watched.attempt(&request);
+    request.extensions_mut().insert(attempt.clone());
     let response = next.run(request).await;
-    let code = response.extensions().get::<Code>().map(|code| code.0);
-    if let Some(code) = code {
-        watched.state.failures.record(code);
+    let Some(refusal) = response.extensions().get::<Refusal>().copied() else {
+        watched.count("ok");
+        return response;
+    };
+    let limited = if is_failed_attempt(&response, refusal) { watched.limit(&attempt) } else { None };
+    let code = limited.as_ref().map_or(refusal.code, ApiError::code);
+    // What became of it, and why it failed in the first place.
+    let reason = refusal.reason.or(limited.is_some().then_some(refusal.code));
+    watched.state.failures.record(code, reason);
+    watched.count(code);
+    limited.map_or(response, IntoResponse::into_response)
+}
+
+/// Whether somebody has shown something that does not entitle to a logout. Not who has shown a good token, or an
+/// application's key, and named no user.
+fn is_failed_attempt(response: &Response, refusal: Refusal) -> bool {
+    response.status() == StatusCode::UNAUTHORIZED && refusal.code != ApiError::UserIdMissing.code()
+}
+
+impl Watched {
+    fn attempt(&self, request: &Request) -> Attempt {
+        let peer = request.extensions().get::<Peer>().map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |peer| peer.0);
+        Attempt {
+            source: Source::of(peer, request.headers(), self.proxies),
+            token: shown_token(request.headers()).ok().map(TokenId::of),
+        }
     }
-    let labels = LogoutLabels { endpoint: watched.endpoint, outcome: code.unwrap_or("ok") };
-    watched.state.metrics.logouts.get_or_create(&labels).inc();
-    response
+
+    /// Counts a failed attempt; what to tell it if there have been too many.
+    fn limit(&self, attempt: &Attempt) -> Option<ApiError> {
+        let TooMany { by, retry_after } = self.state.attempts.failed(attempt).err()?;
+        self.state.metrics.logouts_limited.get_or_create(&LimitLabels { by }).inc();
+        // Rounded up, so that whoever waits that long has waited long enough.
+        Some(ApiError::TooManyFailures(retry_after.as_secs().saturating_add(1)))
+    }
+
+    fn count(&self, outcome: &'static str) {
+        self.state.metrics.logouts.get_or_create(&LogoutLabels { endpoint: self.endpoint, outcome }).inc();
+    }
 }
 
 /// Counts every answer by its route and its status' class.

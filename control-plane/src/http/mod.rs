@@ -25,6 +25,7 @@ use axum::routing::{MethodRouter, get, post};
 use tower_http::catch_panic::CatchPanicLayer;
 
 use crate::state::AppState;
+pub use connection::Peer;
 pub use error::ApiError;
 use layers::{AnswerPanic, BodyLimit, Purpose, Watched};
 pub use tokens::MAX_TOKENS;
@@ -45,9 +46,10 @@ const TOKENS_BODY: usize = 10 * 1024 * 1024;
 pub fn public_router(state: Arc<AppState>) -> Router {
     let logout = bounded(&state, SMALL_BODY, Purpose::Write, post(logout::logout));
     let logout_all = bounded(&state, SMALL_BODY, Purpose::Write, post(logout::logout_all_device));
+    let proxies = state.trusted_proxies;
     let routes = Router::new()
-        .route("/api/v2/logout", watched(&state, "logout", logout))
-        .route("/api/v2/logout-all-device", watched(&state, "logout_all_device", logout_all));
+        .route("/api/v2/logout", watched(&state, "logout", proxies, logout))
+        .route("/api/v2/logout-all-device", watched(&state, "logout_all_device", proxies, logout_all));
     finish(with_fallbacks(routes), state)
 }
 
@@ -58,7 +60,8 @@ pub fn internal_router(state: Arc<AppState>) -> Router {
         .route(curfew_core::wire::CHECK_PATH, bounded(&state, SMALL_BODY, Purpose::Read, post(check::check)))
         .route(TOKENS_PATH, bounded(&state, TOKENS_BODY, Purpose::Write, post(tokens::register)))
         .route("/internal/v1/users/{id}/sessions", bounded(&state, SMALL_BODY, Purpose::Read, get(sessions::list)))
-        .route("/api/v2/lgt-all", watched(&state, "lgt_all", lgt_all))
+        // Backends call it themselves: what they write about proxies means nothing here.
+        .route("/api/v2/lgt-all", watched(&state, "lgt_all", 0, lgt_all))
         .route("/livez", get(operations::livez))
         .route("/readyz", get(operations::readyz))
         .route("/metrics", get(operations::metrics))
@@ -86,9 +89,9 @@ fn bounded(state: &AppState, bytes: usize, purpose: Purpose, routes: Routes) -> 
     routes.layer(from_fn_with_state(limit, layers::bound))
 }
 
-/// Counts how calls of a logout endpoint end.
-fn watched(state: &Arc<AppState>, endpoint: &'static str, routes: Routes) -> Routes {
-    let watched = Watched { endpoint, state: Arc::clone(state) };
+/// Counts how calls of a logout endpoint end, and limits how often they fail.
+fn watched(state: &Arc<AppState>, endpoint: &'static str, proxies: usize, routes: Routes) -> Routes {
+    let watched = Watched { endpoint, proxies, state: Arc::clone(state) };
     routes.layer(from_fn_with_state(watched, layers::watch_logouts))
 }
 

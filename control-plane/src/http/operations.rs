@@ -35,7 +35,7 @@ pub(super) async fn readyz(State(state): State<Arc<AppState>>) -> Result<axum::J
 /// The metrics in OpenMetrics text.
 pub(super) async fn metrics(State(state): State<Arc<AppState>>) -> Result<impl IntoResponse, ApiError> {
     const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
-    let text = state.metrics.encode().map_err(|_| ApiError::Internal)?;
+    let text = state.measured().map_err(|_| ApiError::Internal)?;
     Ok(([(CONTENT_TYPE, OPEN_METRICS)], text))
 }
 

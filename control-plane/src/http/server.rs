@@ -9,7 +9,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::Instant;
 use tracing::warn;
 
-use super::connection::{self, DRAIN};
+use super::connection::{self, DRAIN, Peer};
 use crate::seldom::Seldom;
 use crate::stop::Stop;
 
@@ -19,11 +19,11 @@ pub async fn serve(listener: TcpListener, router: Router, connections: u32, mut 
     let slots = Arc::new(Semaphore::new(usize::try_from(connections).unwrap_or(Semaphore::MAX_PERMITS)));
     let failures = Seldom::default();
     loop {
-        let (stream, slot) = tokio::select! {
+        let (stream, peer, slot) = tokio::select! {
             accepted = accept(&listener, &slots, &failures) => accepted,
             () = stop.requested() => break,
         };
-        let connection = connection::serve(stream, router.clone(), stop.clone());
+        let connection = connection::serve(stream, peer, router.clone(), stop.clone());
         tokio::spawn(async move {
             connection.await;
             drop(slot);
@@ -41,15 +41,15 @@ async fn accept(
     listener: &TcpListener,
     slots: &Arc<Semaphore>,
     failures: &Seldom,
-) -> (TcpStream, Option<OwnedSemaphorePermit>) {
+) -> (TcpStream, Peer, Option<OwnedSemaphorePermit>) {
     // The semaphore is never closed, so there is always a slot to wait for.
     let slot = Arc::clone(slots).acquire_owned().await.ok();
     loop {
         match listener.accept().await {
-            Ok((stream, _)) => {
+            Ok((stream, peer)) => {
                 // Answers are one small write each; Nagle's algorithm would only hold them back.
                 let _ = stream.set_nodelay(true);
-                return (stream, slot);
+                return (stream, Peer(peer.ip()), slot);
             }
             Err(error) => {
                 if let Some(failures) = failures.line(Instant::now()) {

@@ -13,6 +13,8 @@ mod failure;
 #[cfg(test)]
 mod lgt_all;
 #[cfg(test)]
+mod limited;
+#[cfg(test)]
 mod logout;
 #[cfg(test)]
 mod logout_all;

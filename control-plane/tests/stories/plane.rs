@@ -10,6 +10,7 @@ use axum::Router;
 use axum::body::{Body, to_bytes};
 use axum::http::header::CONTENT_LENGTH;
 use axum::http::{Request, Response};
+use curfew_control_plane::attempts::FailedAttempts;
 use curfew_control_plane::clock::Clock;
 use curfew_control_plane::failures::FailedLogouts;
 use curfew_control_plane::http::{internal_router, public_router};
@@ -20,6 +21,7 @@ use curfew_control_plane::state::AppState;
 use curfew_control_plane::stop::{self, Stopper};
 use curfew_control_plane::store::retention::Retention;
 use curfew_control_plane::store::{self, Store};
+use curfew_control_plane::verification::Verification;
 use curfew_core::wire::CheckRequest;
 use curfew_core::{Policy, UnverifiedToken, verify_natively};
 use serde_json::{Value, json};
@@ -67,6 +69,10 @@ impl Plane {
             internal_secret: Secret::new(INTERNAL_SECRET),
             app: AppCredentials { id: Secret::new("app"), key: Secret::new("key") },
             failures: FailedLogouts::default(),
+            // Stories about limits set their own.
+            attempts: FailedAttempts::per_minute(0, 0),
+            trusted_proxies: 0,
+            verification: Verification::of_machine(),
             read_failures: Seldom::default(),
             request_timeout: Duration::from_secs(10),
         };

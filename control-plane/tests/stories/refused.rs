@@ -212,7 +212,10 @@ async fn refusals_are_counted_by_code_and_by_reason() {
     plane.logout("x.y.z").await;
     plane.logout(&token(&with(claims("alice", "1"), json!({"exp": 1, "iat": 0})))).await;
     ask(plane.public(), post("/api/v2/logout")).await;
-    assert_eq!(plane.state.failures.take().as_deref(), Some("token_expired=1 token_invalid=1 token_missing=1"));
+    assert_eq!(
+        plane.state.failures.take().as_deref(),
+        Some("token_expired=1 token_invalid/encoding=1 token_missing=1")
+    );
     let metrics = plane.state.metrics.encode().unwrap();
     for line in [
         r#"curfew_logouts_total{endpoint="logout",outcome="token_invalid"} 1"#,

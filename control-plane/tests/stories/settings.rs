@@ -34,6 +34,7 @@ fn one_mistake_is_one_line() {
     let interval = r#"CURFEW_PURGE_INTERVAL: must be a duration from 1s to 1day, such as "5s""#;
     let timeout = r#"CURFEW_REQUEST_TIMEOUT: must be a duration from 100ms to 1m, such as "5s""#;
     let ascii = "CURFEW_INTERNAL_SECRET: must be visible ASCII without spaces: it travels in a header";
+    let failures = "must be a number from 0 to 1000000";
     let expiry = "REDIS_BLACKLIST_OBJECT_EXPIRY_IN_SEC: must be a whole number of seconds over zero";
     let cases = [
         ("CURFEW_PUBLIC_LISTEN", "8080", format!("CURFEW_PUBLIC_LISTEN: {address}")),
@@ -49,6 +50,9 @@ fn one_mistake_is_one_line() {
         ("CURFEW_REQUEST_TIMEOUT", "soon", timeout.to_owned()),
         ("CURFEW_REQUEST_TIMEOUT", "99ms", timeout.to_owned()),
         ("CURFEW_REQUEST_TIMEOUT", "61s", timeout.to_owned()),
+        ("CURFEW_FAILED_LOGOUTS_PER_MINUTE", "many", format!("CURFEW_FAILED_LOGOUTS_PER_MINUTE: {failures}")),
+        ("CURFEW_FAILED_LOGOUTS_PER_TOKEN", "-1", format!("CURFEW_FAILED_LOGOUTS_PER_TOKEN: {failures}")),
+        ("CURFEW_TRUSTED_PROXIES", "10.0.0.0/8", "CURFEW_TRUSTED_PROXIES: must be a number from 0 to 16".to_owned()),
         ("CURFEW_LOG_FORMAT", "xml", "CURFEW_LOG_FORMAT: must be auto, json or text".to_owned()),
         ("CURFEW_INTERNAL_SECRET", "", "CURFEW_INTERNAL_SECRET: is set, but empty".to_owned()),
         ("CURFEW_INTERNAL_SECRET", "short", "CURFEW_INTERNAL_SECRET: must have at least 16 bytes".to_owned()),

@@ -51,6 +51,9 @@ impl Arena {
                 rules.push(json!({"prefix": "/public/", "action": "skip"}));
             }
         })?;
+        // Row after row is refused at the logout endpoint, and is to say why.
+        plan.settings.set("CURFEW_FAILED_LOGOUTS_PER_MINUTE", "0");
+        plan.settings.set("CURFEW_FAILED_LOGOUTS_PER_TOKEN", "0");
         plan.bootstrap.add_listener(listener(&keys)?)?;
         let stack = plan.start()?;
         let jwt_authn = stack.envoy.listener(JWT_AUTHN)?;

@@ -1,7 +1,8 @@
 //! Stories through a real Envoy with two worker threads, the real control plane and a real upstream.
 //!
-//! Most of them share one stack, which differs from the shipped configuration in three things: it also trusts an
-//! issuer with keys of every algorithm, verdicts are good for one second only, and `/public/` needs no token. Stories
+//! Most of them share one stack, which differs from the shipped configuration in four things: it also trusts an
+//! issuer with keys of every algorithm, verdicts are good for one second only, `/public/` needs no token, and logouts may
+//! fail as often as they like. Stories
 //! that take parts away have stacks of their own. Waiting is always for an event with a generous limit; the only time
 //! that is asserted is the promise itself.
 //!
@@ -13,6 +14,8 @@ mod bodies;
 mod configuration;
 #[cfg(test)]
 mod hostile;
+#[cfg(test)]
+mod limits;
 #[cfg(test)]
 mod logouts;
 #[cfg(test)]

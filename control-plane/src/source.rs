@@ -1,0 +1,85 @@
+//! Where a request comes from, as far as that can be trusted.
+//!
+//! For counting failures and for nothing else: an address is shared by many, and proves nothing about anybody.
+
+use std::net::{IpAddr, Ipv6Addr, SocketAddr};
+
+use axum::http::HeaderMap;
+
+/// A place that requests come from: an IPv4 address, or an IPv6 network of 64 bits, which is what one customer gets.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Source(IpAddr);
+
+impl Source {
+    /// The place of a request that came over a connection from `peer`, through `proxies` proxies of our own.
+    ///
+    /// Each proxy writes the address of whoever came to it at the end of `X-Forwarded-For`, so the entry that the
+    /// outermost of them wrote is the `proxies`-th from the end; what stands before it is the client's own word. With
+    /// fewer entries than proxies, or one that is no address, it is the connection's peer: a request that did not come
+    /// the expected way must not choose where it is counted.
+    pub fn of(peer: IpAddr, headers: &HeaderMap, proxies: usize) -> Self {
+        let forwarded = proxies.checked_sub(1).and_then(|inner| entries_from_the_end(headers).nth(inner));
+        Self(network(forwarded.and_then(address).unwrap_or(peer)))
+    }
+}
+
+/// The list is one, however many headers it is spread over (RFC 9110 section 5.3).
+fn entries_from_the_end(headers: &HeaderMap) -> impl Iterator<Item = &[u8]> {
+    let lines: Vec<_> = headers.get_all("x-forwarded-for").iter().collect();
+    lines.into_iter().rev().flat_map(|line| line.as_bytes().rsplit(|byte| *byte == b','))
+}
+
+/// An address, alone or with a port.
+fn address(entry: &[u8]) -> Option<IpAddr> {
+    let entry = std::str::from_utf8(entry).ok()?.trim();
+    entry.parse().ok().or_else(|| entry.parse::<SocketAddr>().ok().map(|address| address.ip()))
+}
+
+fn network(address: IpAddr) -> IpAddr {
+    match address.to_canonical() {
+        IpAddr::V6(address) => IpAddr::V6(Ipv6Addr::from_bits(address.to_bits() & (u128::MAX << 64))),
+        address => address,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn source(peer: &str, forwarded: &[&str], proxies: usize) -> String {
+        let mut headers = HeaderMap::new();
+        for line in forwarded {
+            headers.append("x-forwarded-for", line.parse().unwrap());
+        }
+        Source::of(peer.parse().unwrap(), &headers, proxies).0.to_string()
+    }
+
+    #[test]
+    fn without_proxies_it_is_the_peer_whatever_the_client_says() {
+        assert_eq!(source("192.0.2.1", &[], 0), "192.0.2.1");
+        assert_eq!(source("192.0.2.1", &["198.51.100.7"], 0), "192.0.2.1");
+    }
+
+    #[test]
+    fn behind_proxies_it_is_what_the_outermost_of_them_saw() {
+        let spoofed = ["203.0.113.1, 203.0.113.2", "198.51.100.7,10.0.0.1"];
+        assert_eq!(source("10.0.0.2", &spoofed, 1), "10.0.0.1");
+        assert_eq!(source("10.0.0.2", &spoofed, 2), "198.51.100.7");
+        assert_eq!(source("10.0.0.2", &["198.51.100.7:4711"], 1), "198.51.100.7");
+        assert_eq!(source("10.0.0.2", &[" [2001:db8::1]:4711 "], 1), "2001:db8::");
+    }
+
+    #[test]
+    fn a_request_that_did_not_come_through_them_counts_where_it_came_from() {
+        for forwarded in [&[][..], &["198.51.100.7"], &["unknown, 10.0.0.1"], &[", 10.0.0.1"], &[""]] {
+            assert_eq!(source("10.0.0.2", forwarded, 2), "10.0.0.2", "{forwarded:?}");
+        }
+    }
+
+    #[test]
+    fn a_customers_network_is_one_place_and_a_mapped_address_is_its_own() {
+        assert_eq!(source("2001:db8:1:2:3:4:5:6", &[], 0), "2001:db8:1:2::");
+        assert_eq!(source("2001:db8:1:2:ffff::", &[], 0), "2001:db8:1:2::");
+        assert_eq!(source("::ffff:192.0.2.1", &[], 0), "192.0.2.1");
+    }
+}

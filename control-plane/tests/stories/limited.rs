@@ -1,0 +1,243 @@
+//! Logouts that fail too often, and real ones among them.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::http::HeaderMap;
+use curfew_control_plane::attempts::FailedAttempts;
+use curfew_control_plane::http::Peer;
+use jwt_simple::algorithms::{Ed25519KeyPair, EdDSAKeyPairLike};
+use serde_json::{Value, json};
+
+use crate::plane::{Answer, Plane, ask, ask_json, post};
+use crate::tokens::{ISSUER, claims, encoded, token, token_of, with};
+
+const TOO_MANY: &str = "429\ncache-control: no-store\ncontent-type: application/problem+json\nretry-after: N\n\n\
+    {\"type\":\"about:blank\",\"title\":\"Too Many Requests\",\"status\":429,\
+    \"detail\":\"The attempt failed, and so did too many before it from the same source or with the same token.\",\
+    \"code\":\"too_many_requests\"}";
+
+/// A plane with these limits on failures in a minute, and this many proxies before it.
+async fn limited(per_source: u32, per_token: u32, proxies: usize) -> Plane {
+    let mut plane = Plane::start().await;
+    let state = Arc::get_mut(&mut plane.state).unwrap();
+    state.attempts = FailedAttempts::per_minute(per_source, per_token);
+    state.trusted_proxies = proxies;
+    plane
+}
+
+async fn logout_from(plane: &Plane, peer: &str, token: &str, headers: HeaderMap) -> Answer {
+    let mut request = post("/api/v2/logout")
+        .header("authorization", format!("Bearer {token}"))
+        .extension(Peer(peer.parse::<IpAddr>().unwrap()));
+    request.headers_mut().unwrap().extend(headers);
+    ask(plane.public(), request).await
+}
+
+/// The whole answer with its Retry-After left out, and that.
+fn without_wait(answer: &Answer) -> (String, Option<u64>) {
+    let whole = answer.whole();
+    let Some(line) = whole.lines().find_map(|line| line.strip_prefix("retry-after: ")) else { return (whole, None) };
+    (whole.replace(&format!("retry-after: {line}"), "retry-after: N"), line.parse().ok())
+}
+
+/// The token with another signature.
+fn respelled(token: &str, byte: u8) -> String {
+    let (signing_input, _) = token.rsplit_once('.').unwrap();
+    format!("{signing_input}.{}", encoded(&[byte; 32]))
+}
+
+#[tokio::test]
+async fn who_fails_too_often_is_told_so_and_when_to_come_again() {
+    let plane = limited(3, 0, 0).await;
+    for attempt in 0..3 {
+        assert_eq!(plane.logout(&respelled(&token_of("alice", "1"), attempt)).await.problem().0, 401);
+    }
+    let (whole, wait) = without_wait(&plane.logout("x.y.z").await);
+    assert_eq!(whole, TOO_MANY);
+    // One of three a minute, at most.
+    assert!((1..=20).contains(&wait.unwrap()), "{wait:?}");
+    let bare = ask(plane.public(), post("/api/v2/logout-all-device")).await;
+    assert_eq!(bare.problem(), (429, "too_many_requests".to_owned()));
+}
+
+#[tokio::test]
+async fn a_real_logout_passes_however_many_have_failed_at_its_source() {
+    let plane = limited(2, 0, 0).await;
+    for attempt in 0..200 {
+        plane.logout(&respelled(&token_of("mallory", &attempt.to_string()), 0)).await;
+    }
+    assert_eq!(plane.logout("x.y.z").await.status, 429);
+    let (first, second) = (token_of("alice", "1"), token_of("bob", "2"));
+    assert_eq!(plane.logout(&first).await.body, r#"{"message":"Successfully Logged Out."}"#);
+    assert_eq!(plane.logout_all(&second).await.body, r#"{"message":"Successfully Logged Out From All Device."}"#);
+    for dead in [&first, &second] {
+        assert_eq!(plane.verdict(dead).await, "revoked");
+    }
+}
+
+#[tokio::test]
+async fn nobody_locks_the_owner_out_by_playing_with_the_token() {
+    let plane = limited(0, 2, 0).await;
+    let token = token_of("alice", "1");
+    for byte in 0..100 {
+        plane.logout(&respelled(&token, byte)).await;
+    }
+    assert_eq!(without_wait(&plane.logout(&respelled(&token, 100)).await).0, TOO_MANY);
+    assert_eq!(plane.logout(&token).await.status, 200);
+    // Dead now, and so a failure like the others.
+    assert_eq!(plane.logout(&token).await.status, 429);
+    assert_eq!(plane.verdict(&token).await, "revoked");
+    // Another token of the same place is told why it fails.
+    assert_eq!(plane.logout("x.y.z").await.problem().0, 401);
+}
+
+#[tokio::test]
+async fn what_another_source_does_is_its_own_affair() {
+    let plane = limited(1, 0, 0).await;
+    for _ in 0..3 {
+        logout_from(&plane, "192.0.2.1", "x.y.z", HeaderMap::new()).await;
+    }
+    let status = async |peer| logout_from(&plane, peer, "x.y.z", HeaderMap::new()).await.status;
+    assert_eq!(status("192.0.2.1").await, 429);
+    assert_eq!(status("::ffff:192.0.2.1").await, 429);
+    assert_eq!(status("192.0.2.2").await, 401);
+    assert_eq!(status("2001:db8::1").await, 401);
+    assert_eq!(status("2001:db8::ffff:1").await, 429);
+}
+
+#[tokio::test]
+async fn behind_a_proxy_its_word_counts_and_the_clients_own_does_not() {
+    let plane = limited(1, 0, 1).await;
+    let forwarded = |value: &str| HeaderMap::from_iter([("x-forwarded-for".parse().unwrap(), value.parse().unwrap())]);
+    let status = async |value: &str| logout_from(&plane, "10.0.0.1", "x.y.z", forwarded(value)).await.status;
+    assert_eq!(status("198.51.100.1").await, 401);
+    assert_eq!(status("203.0.113.9, 198.51.100.1").await, 429);
+    assert_eq!(status("198.51.100.1, 198.51.100.2").await, 401);
+
+    // Without the setting, the proxy is the one source there is.
+    let plane = limited(1, 0, 0).await;
+    let status = async |value: &str| logout_from(&plane, "10.0.0.1", "x.y.z", forwarded(value)).await.status;
+    assert_eq!(status("198.51.100.1").await, 401);
+    assert_eq!(status("198.51.100.2").await, 429);
+}
+
+#[tokio::test]
+async fn wrong_credentials_of_an_application_are_limited_and_right_ones_are_not() {
+    let plane = limited(2, 0, 0).await;
+    let call = |key: &str| plane.lgt_all(json!({"user_id": "alice", "app_id": "app", "app_key": key}));
+    for _ in 0..2 {
+        assert_eq!(call("wrong").await.problem(), (401, "credentials_invalid".to_owned()));
+    }
+    assert_eq!(without_wait(&call("wrong").await).0, TOO_MANY);
+    assert_eq!(call("key").await.status, 200);
+    // Who is known by a key and names no user has guessed nothing.
+    for _ in 0..5 {
+        let nobody = plane.lgt_all(json!({"app_id": "app", "app_key": "key"})).await;
+        assert_eq!(nobody.problem(), (401, "user_id_missing".to_owned()));
+    }
+    // Nor does a body that makes no sense tell anything about credentials.
+    let malformed = ask_json(plane.internal(), post("/api/v2/lgt-all"), "{").await;
+    assert_eq!(malformed.problem(), (400, "request_malformed".to_owned()));
+}
+
+#[tokio::test]
+async fn a_backend_cannot_choose_where_it_is_counted() {
+    let plane = limited(1, 0, 1).await;
+    let body = json!({"user_id": "alice", "app_id": "app", "app_key": "wrong"}).to_string();
+    let call = async |from: &str| {
+        let request = post("/api/v2/lgt-all").header("x-forwarded-for", from);
+        ask_json(plane.internal(), request.extension(Peer([192, 0, 2, 1].into())), &body).await.status
+    };
+    assert_eq!((call("198.51.100.1").await, call("198.51.100.2").await), (401, 429));
+}
+
+#[tokio::test]
+async fn failures_are_counted_with_what_became_of_them() {
+    let plane = limited(2, 1, 0).await;
+    let forged = respelled(&token_of("alice", "1"), 0);
+    for _ in 0..2 {
+        plane.logout(&forged).await;
+    }
+    plane.logout(&token(&with(claims("alice", "2"), json!({"exp": 1, "iat": 0})))).await;
+    plane.logout("x.y.z").await;
+    let line = "token_invalid/signature=1 too_many_requests/encoding=1 too_many_requests/signature=1 \
+                too_many_requests/token_expired=1";
+    assert_eq!(plane.state.failures.take().as_deref(), Some(line));
+    let metrics = plane.state.measured().unwrap();
+    for line in [
+        r#"curfew_logouts_total{endpoint="logout",outcome="too_many_requests"} 3"#,
+        r#"curfew_logouts_total{endpoint="logout",outcome="token_invalid"} 1"#,
+        r#"curfew_failed_logouts_limited_total{by="source"} 2"#,
+        r#"curfew_failed_logouts_limited_total{by="token"} 1"#,
+        r#"curfew_tokens_refused_total{reason="signature"} 2"#,
+        r#"curfew_verifications_waiting{lane="ordinary"} 0"#,
+        r#"curfew_verifications_waiting{lane="suspect"} 0"#,
+    ] {
+        assert!(metrics.lines().any(|found| found == line), "{line} in\n{metrics}");
+    }
+}
+
+/// Accepts Ed25519, which is checked on a thread of its own.
+async fn with_public_key(pair: &Ed25519KeyPair) -> Plane {
+    let x = encoded(&pair.public_key().to_bytes());
+    let key = json!({"kty": "OKP", "crv": "Ed25519", "alg": "EdDSA", "x": x});
+    Plane::start_with(json!({"issuers": [{"issuer": ISSUER, "jwks": {"keys": [key]}}]})).await
+}
+
+fn signed_by(pair: &Ed25519KeyPair, claims: &Value) -> String {
+    let input = format!("{}.{}", encoded(br#"{"alg":"EdDSA"}"#), encoded(claims.to_string().as_bytes()));
+    let signature = pair.key_pair().as_ref().sk.sign(&input, None);
+    format!("{input}.{}", encoded(signature.as_ref()))
+}
+
+#[tokio::test]
+async fn a_source_that_has_failed_too_often_waits_in_a_lane_of_its_own() {
+    let pair = Ed25519KeyPair::generate();
+    let mut plane = with_public_key(&pair).await;
+    Arc::get_mut(&mut plane.state).unwrap().attempts = FailedAttempts::per_minute(1, 0);
+    let (first, second) = (signed_by(&pair, &claims("alice", "1")), signed_by(&pair, &claims("alice", "2")));
+    assert_eq!(plane.logout(&first).await.status, 200);
+    let forged = format!("{}.{}", first.rsplit_once('.').unwrap().0, encoded(&[7; 64]));
+    assert_eq!(plane.logout(&forged).await.problem().0, 401);
+    assert_eq!(plane.logout(&forged).await.problem().0, 429);
+    // What is refused for anything cheaper than its signature does not wait for a thread.
+    assert_eq!(plane.logout(&signed_by(&pair, &with(claims("alice", "3"), json!({"exp": 1})))).await.status, 429);
+    assert_eq!(plane.logout(&second).await.status, 200);
+    let metrics = plane.state.measured().unwrap();
+    for line in [
+        r#"curfew_verifications_total{lane="ordinary",outcome="accepted"} 1"#,
+        r#"curfew_verifications_total{lane="ordinary",outcome="refused"} 2"#,
+        r#"curfew_verifications_total{lane="suspect",outcome="accepted"} 1"#,
+    ] {
+        assert!(metrics.lines().any(|found| found == line), "{line} in\n{metrics}");
+    }
+    assert!(!metrics.contains(r#"lane="suspect",outcome="refused""#), "{metrics}");
+}
+
+#[tokio::test]
+async fn a_crowd_at_one_source_is_served_one_after_the_other() {
+    let pair = Ed25519KeyPair::generate();
+    let mut plane = with_public_key(&pair).await;
+    Arc::get_mut(&mut plane.state).unwrap().attempts = FailedAttempts::per_minute(1, 0);
+    let plane = Arc::new(plane);
+    let forged =
+        format!("{}.{}", signed_by(&pair, &claims("mallory", "0")).rsplit_once('.').unwrap().0, encoded(&[7; 64]));
+    let flood: Vec<_> = (0..8)
+        .map(|_| {
+            let (plane, forged) = (Arc::clone(&plane), forged.clone());
+            tokio::spawn(async move {
+                loop {
+                    plane.logout(&forged).await;
+                }
+            })
+        })
+        .collect();
+    for number in 0..20 {
+        let token = signed_by(&pair, &claims("alice", &number.to_string()));
+        let answer = tokio::time::timeout(Duration::from_secs(20), plane.logout(&token)).await.unwrap();
+        assert_eq!(answer.status, 200, "{}", answer.whole());
+    }
+    flood.iter().for_each(tokio::task::JoinHandle::abort);
+}
