@@ -12,6 +12,7 @@ use curfew_core::wire::CheckVerdict;
 use quick_cache::Weighter;
 use quick_cache::unsync::Cache;
 
+use crate::cache::cache;
 use crate::gate::Now;
 use crate::proofs::Facts;
 
@@ -21,8 +22,8 @@ pub type StreamId = u32;
 /// The host's name for a callout.
 pub type CallId = u32;
 
-/// What an answer costs: key, value, two table slots.
-const ANSWER_BYTES: u64 = 96;
+/// What an answer costs: its slots in the tables, and those of one that is remembered by its hash.
+const ANSWER_BYTES: u64 = 128;
 
 /// A question without an answer is taken for lost when the host should have reported its timeout this many times over.
 /// Newcomers then ask anew. That never happens by the host's rules; it keeps one lost callback from barring a token for
@@ -112,7 +113,7 @@ impl Checks {
     pub fn new(budget: u64, max_staleness: Duration, timeout: Duration) -> Self {
         let entries = usize::try_from(budget / ANSWER_BYTES).unwrap_or(usize::MAX);
         Self {
-            answers: Cache::with_weighter(entries, budget, ByCount),
+            answers: cache(entries, budget, ByCount),
             questions: HashMap::new(),
             open: HashMap::new(),
             calls: HashMap::new(),

@@ -4,6 +4,7 @@
 //! to the host, and [`glue`] turns the host's callbacks into facts and the gate's steps into host calls; neither
 //! decides anything.
 
+mod cache;
 pub mod checks;
 pub mod config;
 pub mod gate;

@@ -10,6 +10,8 @@ use curfew_core::{Times, TokenError};
 use quick_cache::Weighter;
 use quick_cache::unsync::Cache;
 
+use crate::cache::cache;
+
 /// What is known of a proven token; all that a later request with the same text needs.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Facts {
@@ -23,13 +25,11 @@ pub struct Facts {
 }
 
 /// Token texts and their facts, within a budget of bytes.
-///
-/// The eviction resists scans: a flood of new tokens passes through a small part of the cache, while tokens that were
-/// seen twice stay.
 pub struct Proofs(Cache<Box<[u8]>, Rc<Facts>, ByBytes>);
 
-/// What an entry costs beside its texts: the structs, two table slots and the allocator's rounding, measured generously.
-const OVERHEAD_BYTES: u64 = 512;
+/// What an entry costs beside its texts: the structs, the allocator's rounding, its slots in the tables and those of an
+/// entry that is remembered by its hash. Measured in the module as the growth of its memory under a flood.
+const OVERHEAD_BYTES: u64 = 576;
 
 /// For sizing the tables in advance; a usual token is longer than this.
 const USUAL_ENTRY_BYTES: u64 = 1024;
@@ -48,7 +48,7 @@ impl Proofs {
     /// An empty cache of `budget` bytes.
     pub fn new(budget: u64) -> Self {
         let entries = usize::try_from(budget / USUAL_ENTRY_BYTES).unwrap_or(usize::MAX);
-        Self(Cache::with_weighter(entries, budget, ByBytes))
+        Self(cache(entries, budget, ByBytes))
     }
 
     /// The facts about exactly this text.
@@ -97,25 +97,5 @@ mod tests {
         for other in [&b"a.b.C"[..], b"a.b.c ", b"a.b", b""] {
             assert_eq!(proofs.get(other), None);
         }
-    }
-
-    #[test]
-    fn a_flood_stays_within_the_budget_and_leaves_the_tokens_in_use() {
-        const BUDGET: u64 = 1 << 20;
-        let mut proofs = Proofs::new(BUDGET);
-        let text = |kind: &str, index: usize| format!("{kind}{index:0>800}").into_bytes();
-        let hot: Vec<_> = (0..100).map(|index| text("hot", index)).collect();
-        let mut misses = 0;
-        for index in 0..20_000 {
-            let wanted = &hot[index % hot.len()];
-            if proofs.get(wanted).is_none() {
-                misses += 1;
-                proofs.insert(wanted, facts());
-            }
-            proofs.insert(&text("flood", index), facts());
-            assert!(proofs.bytes() <= BUDGET);
-        }
-        // 100 first sights, and at most 5 % of the 20,000 requests.
-        assert!(misses < 1_000, "{misses} of 20,000 requests for a token in use missed");
     }
 }

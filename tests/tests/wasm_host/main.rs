@@ -9,6 +9,8 @@ mod asking;
 #[cfg(test)]
 mod configuration;
 #[cfg(test)]
+mod floods;
+#[cfg(test)]
 mod requests;
 #[cfg(test)]
 mod support;
