@@ -3,7 +3,7 @@
 //! The budgets are those of the default `cache_bytes`. How much memory the module really takes is measured in the wasm
 //! host of `tests/`.
 
-#![expect(clippy::panic, clippy::indexing_slicing, reason = "a helper that fails is a test that fails")]
+#![expect(clippy::panic, reason = "a helper that fails is a test that fails")]
 
 use std::ops::Range;
 use std::rc::Rc;

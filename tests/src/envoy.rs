@@ -73,11 +73,11 @@ pub struct Envoy {
 }
 
 impl Envoy {
-    /// Starts Envoy with two worker threads and waits until it serves.
+    /// Starts Envoy with this many worker threads and waits until it serves.
     ///
     /// # Errors
     /// When Envoy cannot be found or refuses the configuration; the message carries its output.
-    pub fn start(bootstrap: &Bootstrap, directory: &Path) -> Result<Self> {
+    pub fn start(bootstrap: &Bootstrap, directory: &Path, workers: u32) -> Result<Self> {
         let program = find()?;
         let configuration = directory.join("envoy.json");
         bootstrap.write(&configuration)?;
@@ -85,7 +85,7 @@ impl Envoy {
         let mut command = Command::new(program);
         command.arg("--config-path").arg(&configuration);
         command.arg("--admin-address-path").arg(&admin_file);
-        command.args(["--concurrency", "2", "--disable-hot-restart", "--log-level", "info"]);
+        command.args(["--concurrency", &workers.to_string(), "--disable-hot-restart", "--log-level", "info"]);
         // The test's own trust in timings does not cover a drain.
         command.args(["--drain-time-s", "1", "--parent-shutdown-time-s", "2"]);
         let mut process = Process::start("envoy", &command, directory)?;
@@ -111,6 +111,11 @@ impl Envoy {
     /// Where the admin interface listens.
     pub fn admin(&self) -> SocketAddr {
         self.admin
+    }
+
+    /// The system's number for the process.
+    pub fn process(&self) -> u32 {
+        self.process.id()
     }
 
     /// What Envoy has logged so far.

@@ -13,6 +13,7 @@ mod family;
 pub mod gate;
 pub mod http;
 pub mod http2;
+pub mod measure;
 pub mod ports;
 pub mod process;
 pub mod servers;

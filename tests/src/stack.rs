@@ -30,6 +30,8 @@ pub struct Plan {
     pub bootstrap: Bootstrap,
     /// Ports: public, internal, Envoy's listener, Envoy's admin interface, upstream. 0 takes a free one.
     pub ports: Ports,
+    /// Envoy's worker threads; two to begin with.
+    pub workers: u32,
     /// Puts a [`Gate`] between the filter and the control plane.
     pub gated: bool,
     issuers: Option<Value>,
@@ -60,6 +62,7 @@ impl Plan {
             settings: Settings::demo()?,
             bootstrap: Bootstrap::shipped()?,
             ports: Ports::default(),
+            workers: 2,
             gated: false,
             issuers: None,
         })
@@ -104,7 +107,7 @@ impl Plan {
         let control_plane = ControlPlane::start_on(&self.settings, directory.path(), listeners)?;
         let gate = if self.gated { Some(Gate::to(control_plane.internal())?) } else { None };
         self.wire(&module, &control_plane, gate.as_ref(), &upstream)?;
-        let envoy = Envoy::start(&self.bootstrap, directory.path())?;
+        let envoy = Envoy::start(&self.bootstrap, directory.path(), self.workers)?;
         Ok(Stack { envoy, control_plane, gate, upstream, settings: self.settings, directory })
     }
 

@@ -228,6 +228,11 @@ pub fn base64(bytes: &[u8]) -> String {
     Base64UrlSafeNoPadding::encode_to_string(bytes).unwrap_or_default()
 }
 
+/// SHA-256.
+pub fn sha256(bytes: &[u8]) -> [u8; 32] {
+    hmac_sha256::Hash::hash(bytes)
+}
+
 /// A JWK Set of these signers' keys.
 pub fn jwks<'a>(signers: impl IntoIterator<Item = &'a Signer>) -> Value {
     let keys: Vec<Value> = signers.into_iter().map(Signer::jwk).collect();

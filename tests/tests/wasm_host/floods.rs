@@ -58,7 +58,7 @@ fn tokens_in_use_are_proven_and_asked_about_once_in_a_flood() {
     const FLOOD: usize = 4_000;
     let mut host = host_with_a_budget();
     let in_use: Vec<_> = (0..100).map(|index| good(index, 0)).collect();
-    let says = |place: usize| if place % 2 == 0 { "active" } else { "revoked" };
+    let says = |place: usize| if place.is_multiple_of(2) { "active" } else { "revoked" };
     let judge = |outcome: &Outcome, place: usize| match says(place) {
         "active" => drop(admitted(outcome).unwrap()),
         _ => refused(outcome, 401, "token_revoked"),

@@ -1,6 +1,7 @@
 //! `cargo measure`: numbers about Curfew, each from one command, with a table for people and JSON for comparing.
 
 mod attacks;
+mod floods;
 mod logout;
 mod wasm;
 
@@ -29,6 +30,16 @@ enum What {
         #[arg(long)]
         write: bool,
     },
+    /// Processor time of Envoy's worker for each request of a flood, beside Envoy's own jwt_authn, and what the flood
+    /// leaves of the caches.
+    Floods {
+        /// How long all bursts take together.
+        #[arg(long, default_value_t = 60)]
+        seconds: u64,
+        /// How many new tokens pass through the caches.
+        #[arg(long, default_value_t = 30_000)]
+        flood: usize,
+    },
     /// Latency of logouts through the whole stack, and time until the first refusal after each.
     Logout {
         /// How many logouts.
@@ -42,6 +53,7 @@ fn main() -> Result<()> {
         None => Ok(Arguments::command().print_help()?),
         Some(What::Wasm) => save("wasm", &wasm::measure()?),
         Some(What::Attacks { write }) => save("attacks", &attacks::measure(write)?),
+        Some(What::Floods { seconds, flood }) => save("floods", &floods::measure(seconds, flood)?),
         Some(What::Logout { rounds }) => save("logout", &logout::measure(rounds)?),
     }
 }

@@ -1,0 +1,93 @@
+//! The kinds of requests that a flood may be made of, and what each must be answered.
+
+use anyhow::{Result, ensure};
+use curfew_testbed::http::Request;
+use curfew_testbed::measure::{Expected, Supply, get};
+use curfew_testbed::stack::Stack;
+
+use super::tokens::{Keys, badly_signed, expired, good, junk, of_unknown_keys};
+
+/// Forgeries of a kind. None is ever kept, so a token that comes round again is as new as it was.
+const FORGED: usize = 5_000;
+
+/// New tokens in one burst. An RSA signature takes the test program a millisecond or more.
+const NEW_RS256: usize = 150;
+const NEW_HS256: usize = 500;
+
+/// A good token's answer.
+pub(super) const ADMITTED: Expected = Expected { status: 200, says: "" };
+
+const GOOD: &str = "a good token, known";
+
+/// One kind of request.
+pub(super) struct Kind {
+    pub(super) name: &'static str,
+    pub(super) curfew: Expected,
+    /// `None` where `jwt_authn` knows no such thing.
+    pub(super) jwt_authn: Option<Expected>,
+    requests: Vec<Vec<u8>>,
+    /// Each request is sent once, spread over this many bursts.
+    once_in: Option<usize>,
+}
+
+impl Kind {
+    fn refused(name: &'static str, tokens: &[String], curfew: &'static str, jwt_authn: &'static str) -> Self {
+        let refused = |says| Expected { status: 401, says };
+        let (curfew, jwt_authn) = (refused(curfew), Some(refused(jwt_authn)));
+        Self { name, curfew, jwt_authn, requests: requests(tokens), once_in: None }
+    }
+
+    fn admitted(name: &'static str, tokens: &[String], once_in: Option<usize>) -> Self {
+        Self { name, curfew: ADMITTED, jwt_authn: Some(ADMITTED), requests: requests(tokens), once_in }
+    }
+
+    /// The requests for one listener.
+    pub(super) fn supply(&self) -> Supply {
+        let requests = self.requests.clone();
+        self.once_in.map_or_else(|| Supply::repeated(requests.clone()), |bursts| Supply::once(requests.clone(), bursts))
+    }
+}
+
+/// All kinds, cheap ones first.
+pub(super) fn kinds(keys: &Keys, stack: &Stack, bursts: usize) -> Result<Vec<Kind>> {
+    const SIGNATURE: (&str, &str) = ("signature does not verify", "Jwt verification fails");
+    let badly = |signer| badly_signed(signer, FORGED);
+    let no_token = vec![get("/orders?page=2", &[])];
+    Ok(vec![
+        Kind::admitted(GOOD, &good(&keys.rs256, 1)?, None),
+        Kind { requests: no_token, ..Kind::refused("no token", &[], "token_missing", "Jwt is missing") },
+        Kind::refused("not a JWT", &junk(FORGED), "compact form", "not in the form"),
+        Kind::refused("expired, RS256", &expired(&keys.rs256, 20)?, "token_expired", "Jwt is expired"),
+        Kind::refused("unknown kid", &of_unknown_keys(FORGED), "key or algorithm", "match kid or alg"),
+        Kind::refused("bad signature, HS256", &badly(&keys.hs256)?, SIGNATURE.0, SIGNATURE.1),
+        Kind::refused("bad signature, RS256", &badly(&keys.rs256)?, SIGNATURE.0, SIGNATURE.1),
+        Kind::refused("bad signature, ES256", &badly(&keys.es256)?, SIGNATURE.0, SIGNATURE.1),
+        revoked(keys, stack)?,
+        Kind::admitted("unique, HS256", &good(&keys.hs256, NEW_HS256 * bursts)?, Some(bursts)),
+        Kind::admitted("unique, RS256", &good(&keys.rs256, NEW_RS256 * bursts)?, Some(bursts)),
+    ])
+}
+
+/// Tokens that were logged out, and are known for it from their second use on.
+fn revoked(keys: &Keys, stack: &Stack) -> Result<Kind> {
+    let tokens = good(&keys.rs256, 20)?;
+    for token in &tokens {
+        let answer = stack.send(&Request::post("/api/v2/logout").bearer(token))?;
+        ensure!(answer.status == 200, "logout: {} {}", answer.status, answer.text());
+    }
+    Ok(Kind { jwt_authn: None, ..Kind::refused("logged out, RS256", &tokens, "token_revoked", "") })
+}
+
+/// The requests with good tokens that are known, for the bare listener.
+pub(super) fn good_requests(kinds: &[Kind]) -> Vec<Vec<u8>> {
+    kinds.iter().filter(|kind| kind.name == GOOD).flat_map(|kind| kind.requests.clone()).collect()
+}
+
+fn requests(tokens: &[String]) -> Vec<Vec<u8>> {
+    tokens.iter().map(|token| request(token)).collect()
+}
+
+/// The request that every token is sent with.
+pub(super) fn request(token: &str) -> Vec<u8> {
+    get("/orders?page=2", &[("authorization", &format!("Bearer {token}"))])
+}

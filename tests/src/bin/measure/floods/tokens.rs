@@ -1,0 +1,90 @@
+//! The tokens of a flood, made in advance: good ones of one issuer, and forgeries of several kinds.
+
+use anyhow::{Context as _, Result};
+use curfew_testbed::tokens::{ISSUER, Signer, base64, claims, jwks, now, sha256, with};
+use serde_json::{Value, json};
+
+/// One issuer's keys, one for each algorithm of the rows.
+pub(super) struct Keys {
+    pub(super) rs256: Signer,
+    pub(super) es256: Signer,
+    pub(super) hs256: Signer,
+}
+
+impl Keys {
+    pub(super) fn generate() -> Result<Self> {
+        let [rs256, es256, hs256] = ["RS256", "ES256", "HS256"].map(Signer::generate);
+        Ok(Self { rs256: rs256?, es256: es256?, hs256: hs256? })
+    }
+
+    fn jwks(&self) -> Value {
+        jwks([&self.rs256, &self.es256, &self.hs256])
+    }
+
+    /// For the filter and the control plane.
+    pub(super) fn issuers(&self) -> Value {
+        json!([{"issuer": ISSUER, "jwks": self.jwks()}])
+    }
+
+    /// For Envoy's `jwt_authn`: the same, with what Curfew always checks. Keys are inline, so none are fetched.
+    pub(super) fn jwt_authn(&self, cache: bool) -> Value {
+        json!({
+            "issuer": ISSUER,
+            "local_jwks": {"inline_string": self.jwks().to_string()},
+            "clock_skew_seconds": 5,
+            "require_expiration": true,
+            "max_lifetime": "2592000s",
+            "jwt_cache_config": cache.then(|| json!({"jwt_cache_size": 10_000})),
+        })
+    }
+}
+
+/// Good tokens, no two alike.
+pub(super) fn good(signer: &Signer, count: usize) -> Result<Vec<String>> {
+    (0..count).map(|index| signer.sign(&claims(&format!("user-{index}")))).collect()
+}
+
+/// Well signed, and expired ten minutes ago.
+pub(super) fn expired(signer: &Signer, count: usize) -> Result<Vec<String>> {
+    let times = json!({"iat": now() - 1200, "exp": now() - 600});
+    (0..count).map(|_| signer.sign(&with(claims("late"), times.clone()))).collect()
+}
+
+/// Tokens like the signer's in everything but the signature, which is of the right length and within the group's order, so
+/// that a verifier has to compute before it knows.
+pub(super) fn badly_signed(signer: &Signer, count: usize) -> Result<Vec<String>> {
+    let pattern = signer.sign(&claims("pattern"))?;
+    let header = pattern.split('.').next().context("a token has a header")?;
+    let length = match signer.algorithm() {
+        "RS256" => 256,
+        "ES256" => 64,
+        _ => 32,
+    };
+    Ok((0..count).map(|index| forged(header, index, length)).collect())
+}
+
+/// Tokens that name a key which nobody has, each another.
+pub(super) fn of_unknown_keys(count: usize) -> Vec<String> {
+    let header = |index| json!({"alg": "RS256", "typ": "JWT", "kid": format!("nobody-{index}")}).to_string();
+    (0..count).map(|index| forged(&base64(header(index).as_bytes()), index, 256)).collect()
+}
+
+/// Text of a token's length and alphabet, without its form.
+pub(super) fn junk(count: usize) -> Vec<String> {
+    (0..count).map(|index| base64(&noise(index, 400))).collect()
+}
+
+fn forged(header: &str, index: usize, length: usize) -> String {
+    let payload = base64(claims(&format!("user-{index}")).to_string().as_bytes());
+    format!("{header}.{payload}.{}", base64(&noise(index, length)))
+}
+
+/// Bytes that look random, in blocks of 32 that each begin with a zero: as numbers they are smaller than any modulus.
+fn noise(index: usize, length: usize) -> Vec<u8> {
+    let block = |number: usize| {
+        let mut block = sha256(format!("{index} {number}").as_bytes());
+        block[0] = 0;
+        block
+    };
+    (0..length.div_ceil(32)).flat_map(block).take(length).collect()
+}

@@ -1,0 +1,154 @@
+//! Variants, asked in bursts in turn, and what each request cost the worker.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, bail, ensure};
+
+use super::client::Client;
+use super::clock::WorkerClock;
+use super::statistics::{Spread, spread};
+use super::supply::Supply;
+use crate::http::read_answer;
+
+/// Requests under way at the same time; enough that the worker need not wait for the client.
+const CONNECTIONS: usize = 16;
+
+/// What every answer of a variant must be; anything else makes its figure worthless.
+#[derive(Clone, Copy, Debug)]
+pub struct Expected {
+    /// Of every answer.
+    pub status: u16,
+    /// A part of the body of one answer, looked at before the bursts: 401 alone does not say that the request was
+    /// refused for the reason that the variant is about.
+    pub says: &'static str,
+}
+
+/// One listener, asked one kind of request.
+#[derive(Debug)]
+pub struct Variant {
+    /// What was asked, as the table says it.
+    pub name: String,
+    /// What answers.
+    pub guard: String,
+    expected: Expected,
+    supply: Supply,
+    client: Client,
+    /// Microseconds per request, round by round.
+    bursts: Vec<f64>,
+    requests: u64,
+}
+
+/// What a request of a variant costs the worker, in microseconds, and beside the bare listener.
+#[derive(Clone, Copy, Debug)]
+pub struct Cost {
+    /// Of the worker's processor time.
+    pub microseconds: Spread,
+    /// More than on the bare listener.
+    pub added: Spread,
+    /// Times what the bare listener takes.
+    pub ratio: Spread,
+    /// That were measured.
+    pub requests: u64,
+}
+
+impl Variant {
+    /// A variant whose requests go to `address`.
+    ///
+    /// # Errors
+    /// When nobody listens there, or there is nothing to send.
+    pub fn new(name: &str, guard: &str, address: SocketAddr, mut supply: Supply, expected: Expected) -> Result<Self> {
+        ensure!(!supply.is_empty(), "{name}: there is nothing to send");
+        let (name, guard) = (name.to_owned(), guard.to_owned());
+        look(address, &mut supply, expected).with_context(|| format!("{name} at {guard}"))?;
+        let client = Client::connect(address, CONNECTIONS)?;
+        Ok(Self { name, guard, expected, supply, client, bursts: Vec::new(), requests: 0 })
+    }
+
+    fn burst(&mut self, clock: &WorkerClock, limit: Duration) -> Result<(Duration, u64)> {
+        let before = clock.read()?;
+        let statuses = self.client.run(&mut self.supply.burst(), limit)?;
+        let spent = clock.read()?.saturating_sub(before);
+        let requests = statuses.values().sum();
+        if requests == 0 || statuses.keys().any(|status| *status != self.expected.status) {
+            bail!("{} at {}: not all {}: {statuses:?}", self.name, self.guard, self.expected.status);
+        }
+        Ok((spent, requests))
+    }
+}
+
+/// Sends one request and looks at the whole answer.
+fn look(address: SocketAddr, supply: &mut Supply, expected: Expected) -> Result<()> {
+    let mut burst = supply.burst();
+    let request = burst.take().context("there is nothing to send")?;
+    let mut stream = crate::http::connect(address)?;
+    std::io::Write::write_all(&mut stream, request)?;
+    let answer = read_answer(&mut std::io::BufReader::new(stream), "GET")?;
+    let says = answer.text();
+    if answer.status != expected.status || !says.contains(expected.says) {
+        bail!("not {} {:?}: {} {says}", expected.status, expected.says, answer.status);
+    }
+    Ok(())
+}
+
+/// All variants, the bare listener first.
+#[derive(Debug)]
+pub struct Bench {
+    clock: WorkerClock,
+    variants: Vec<Variant>,
+}
+
+impl Bench {
+    /// Variants to be measured by one worker's clock. The first is the one that the others are compared with.
+    ///
+    /// # Errors
+    /// When there is nothing to compare with.
+    pub fn new(clock: WorkerClock, variants: Vec<Variant>) -> Result<Self> {
+        ensure!(variants.len() > 1, "there is nothing to compare");
+        Ok(Self { clock, variants })
+    }
+
+    /// One burst for each variant, not counted: code is compiled, connections and caches are filled.
+    ///
+    /// # Errors
+    /// As [`Bench::round`].
+    pub fn warm_up(&mut self, burst: Duration) -> Result<()> {
+        for variant in &mut self.variants {
+            variant.burst(&self.clock, burst)?;
+        }
+        Ok(())
+    }
+
+    /// One burst for each variant, of this length at most.
+    ///
+    /// # Errors
+    /// When an answer is not what the variant expects.
+    pub fn round(&mut self, burst: Duration) -> Result<()> {
+        for variant in &mut self.variants {
+            let (spent, requests) = variant.burst(&self.clock, burst)?;
+            variant.bursts.push(spent.as_secs_f64() * 1e6 / requests as f64);
+            variant.requests += requests;
+        }
+        Ok(())
+    }
+
+    /// The clock, for what is measured besides.
+    pub fn clock(&self) -> &WorkerClock {
+        &self.clock
+    }
+
+    /// Each variant with its cost, in the order given.
+    pub fn costs(&self) -> Vec<(&Variant, Cost)> {
+        let bare: &[f64] = self.variants.first().map_or(&[], |variant| &variant.bursts);
+        let cost = |variant: &Variant| {
+            let pairs = || variant.bursts.iter().zip(bare);
+            Cost {
+                microseconds: spread(variant.bursts.iter().copied()),
+                added: spread(pairs().map(|(own, bare)| own - bare)),
+                ratio: spread(pairs().map(|(own, bare)| own / bare)),
+                requests: variant.requests,
+            }
+        };
+        self.variants.iter().map(|variant| (variant, cost(variant))).collect()
+    }
+}
