@@ -26,8 +26,8 @@ pub type CallId = u32;
 const ANSWER_BYTES: u64 = 128;
 
 /// A question without an answer is taken for lost when the host should have reported its timeout this many times over.
-/// Newcomers then ask anew. That never happens by the host's rules; it keeps one lost callback from barring a token for
-/// ever.
+/// Newcomers then ask anew, and at the next tick those who wait for it are told. That never happens by the host's rules;
+/// it keeps one lost callback from barring a token, or holding a request, for ever.
 const LOST_AFTER_TIMEOUTS: u32 = 4;
 
 /// Questions that may be under way at once. Envoy's clusters take 1,024 requests unless configured otherwise; this bound is
@@ -200,6 +200,19 @@ impl Checks {
             settled.ask_again = Some((id, question.facts));
         }
         settled
+    }
+
+    /// Gives up the questions that are lost. Answers that come for them after all are nobody's.
+    pub fn give_up_lost(&mut self, now: Now) -> Vec<Settled> {
+        let lost = |question: &Question| now.monotonic.saturating_sub(question.asked_at) > self.lost_after;
+        let mut ids: Vec<_> = self.questions.iter().filter(|(_, question)| lost(question)).map(|(id, _)| *id).collect();
+        ids.sort_unstable();
+        ids.into_iter().map(|id| self.not_sent(id)).collect()
+    }
+
+    /// Whether any question is under way.
+    pub fn asking(&self) -> bool {
+        !self.questions.is_empty()
     }
 
     fn remember(&mut self, token: RevocationKey, verdict: Option<CheckVerdict>, until: Duration, now: Now) {

@@ -248,6 +248,20 @@ impl Gate {
         Released { streams: self.release_more(), question }
     }
 
+    /// Gives up questions whose end the host should have reported long ago. Those who wait for one are released by
+    /// [`Self::release_more`].
+    pub fn give_up_lost(&mut self, now: Now) {
+        for settled in self.checks.give_up_lost(now) {
+            self.failed(Failure::Lost, now);
+            self.hold(&settled);
+        }
+    }
+
+    /// How often to call [`Self::give_up_lost`]; never while nothing is under way.
+    pub fn gives_up_every(&self) -> Option<Duration> {
+        self.checks.asking().then_some(self.config.control_plane.timeout)
+    }
+
     /// Releases the next ones that may go, [`RELEASED_AT_ONCE`] at most. Each is named once, ever.
     pub fn release_more(&mut self) -> Vec<(StreamId, Decision)> {
         let count = self.ready.len().min(RELEASED_AT_ONCE);

@@ -3,6 +3,7 @@
 //! A callback asks the gate for all steps first, lets go of it, and then acts: acting can call back into the module.
 
 use std::cell::RefCell;
+use std::collections::HashSet;
 use std::rc::Rc;
 use std::time::Instant;
 
@@ -21,7 +22,7 @@ use crate::request::Request;
 proxy_wasm::main! {{
     // The host has the operator's level and filters by it.
     proxy_wasm::set_log_level(LogLevel::Trace);
-    proxy_wasm::set_root_context(|id| Box::new(Root { id, plugins: Vec::new(), counters: None, ticks: false }));
+    proxy_wasm::set_root_context(|id| Box::new(Root { id, plugins: Vec::new(), counters: None, ticks: 0 }));
 }}
 
 /// The plugin in this VM. State belongs to it and not to statics: a VM may serve several plugins.
@@ -31,7 +32,8 @@ struct Root {
     /// replaced, stay while requests wait in them.
     plugins: Vec<Rc<Plugin>>,
     counters: Option<Rc<Counters>>,
-    ticks: bool,
+    /// The period of the ticks that were asked for, in milliseconds; 0 for none.
+    ticks: u32,
 }
 
 struct Plugin {
@@ -42,6 +44,8 @@ struct Plugin {
     host_helps: RefCell<bool>,
     /// The question that the root is rung for.
     outbox: RefCell<Option<Question>>,
+    /// Streams that wait or were refused: nothing more of them may go on.
+    held: RefCell<HashSet<StreamId>>,
 }
 
 struct Stream {
@@ -51,8 +55,8 @@ struct Stream {
 
 impl Context for Root {
     fn on_done(&mut self) -> bool {
-        if self.ticks {
-            host::tick(false);
+        if self.ticks > 0 {
+            host::tick(0);
         }
         true
     }
@@ -66,7 +70,7 @@ impl Context for Root {
             plugin.send(question);
         }
         plugin.report();
-        self.tick_while_needed();
+        self.tick_sooner();
     }
 }
 
@@ -89,13 +93,16 @@ impl RootContext for Root {
     }
 
     fn on_tick(&mut self) {
+        for plugin in &self.plugins {
+            plugin.gate.borrow_mut().give_up_lost(host::now(plugin.start));
+        }
         // One plugin for each tick: the bound on what a callback releases is for all of them together.
         if let Some(plugin) = self.plugins.iter().find(|plugin| plugin.gate.borrow().holds_back()) {
             let streams = plugin.gate.borrow_mut().release_more();
             plugin.release(&streams);
             plugin.report();
         }
-        self.tick_while_needed();
+        self.tick_every(self.wanted_ticks());
     }
 
     fn on_queue_ready(&mut self, queue: u32) {
@@ -107,6 +114,7 @@ impl RootContext for Root {
                 plugin.send(&question);
             }
         }
+        self.tick_sooner();
     }
 
     fn get_type(&self) -> Option<ContextType> {
@@ -119,12 +127,27 @@ impl RootContext for Root {
 }
 
 impl Root {
-    /// Asks for ticks as long as requests are held back.
-    fn tick_while_needed(&mut self) {
-        let needed = self.plugins.iter().any(|plugin| plugin.gate.borrow().holds_back());
-        if needed != self.ticks {
-            self.ticks = needed;
-            host::tick(needed);
+    /// As often as the host can while requests are held back; seldom while questions are under way.
+    fn wanted_ticks(&self) -> u32 {
+        if self.plugins.iter().any(|plugin| plugin.gate.borrow().holds_back()) {
+            return 1;
+        }
+        let periods = self.plugins.iter().filter_map(|plugin| plugin.gate.borrow().gives_up_every());
+        periods.min().map_or(0, |period| u32::try_from(period.as_millis()).unwrap_or(u32::MAX).max(1))
+    }
+
+    /// Asks for ticks if there are too few. Only a tick asks for fewer: questions come and go faster than they get lost.
+    fn tick_sooner(&mut self) {
+        let wanted = self.wanted_ticks();
+        if wanted > 0 && (self.ticks == 0 || wanted < self.ticks) {
+            self.tick_every(wanted);
+        }
+    }
+
+    fn tick_every(&mut self, period: u32) {
+        // What the host did not take is asked for again at the next occasion.
+        if period != self.ticks && host::tick(period) {
+            self.ticks = period;
         }
     }
 
@@ -140,6 +163,7 @@ impl Root {
             counters: Rc::clone(counters),
             host_helps: RefCell::new(true),
             outbox: RefCell::default(),
+            held: RefCell::default(),
         }
     }
 }
@@ -183,10 +207,27 @@ impl Plugin {
         for (stream, decision) in streams {
             // The stream may be gone without having told us yet; then there is nobody to act for.
             if host::select(*stream) {
-                act(decision);
+                self.act(*stream, decision);
             }
         }
         host::select(self.root);
+    }
+
+    /// Acts for a stream that has waited and is selected.
+    fn act(&self, stream: StreamId, decision: &Decision) {
+        match decision {
+            Ok(_permit) => {
+                // Before the host goes on with the request: its body may come at once.
+                self.held.borrow_mut().remove(&stream);
+                host::resume()
+            }
+            Err(refusal) => host::refuse(refusal),
+        };
+    }
+
+    /// What a part of the stream that comes after its head may do.
+    fn follows(&self, stream: StreamId) -> Action {
+        if self.held.borrow().contains(&stream) { Action::Pause } else { Action::Continue }
     }
 
     /// Counts and logs what has come up.
@@ -208,13 +249,24 @@ impl HttpContext for Stream {
             Step::Wait { edits, question } => self.wait(&plugin, &edits, question),
             step => carry_out(step),
         };
+        if action == Action::Pause {
+            plugin.held.borrow_mut().insert(self.id);
+        }
         plugin.report();
         action
     }
 
+    /// A host that brings the body while the head waits, as Envoy does with `allow_on_headers_stop_iteration`, takes
+    /// "continue" here for "continue with all of it".
+    fn on_http_request_body(&mut self, _size: usize, _end_of_stream: bool) -> Action {
+        self.plugin.as_ref().map_or(Action::Pause, |plugin| plugin.follows(self.id))
+    }
+
     fn on_http_request_trailers(&mut self, _count: usize) -> Action {
         match &self.plugin {
-            Some(plugin) if strip_trailers(plugin) => Action::Continue,
+            Some(plugin) if strip_trailers(plugin) => plugin.follows(self.id),
+            // Who waits or was refused is not refused twice.
+            Some(plugin) if plugin.follows(self.id) == Action::Pause => Action::Pause,
             _ => carry_out(unreadable()),
         }
     }
@@ -259,6 +311,7 @@ impl Drop for Stream {
     fn drop(&mut self) {
         if let Some(plugin) = &self.plugin {
             plugin.gate.borrow_mut().forget(self.id);
+            plugin.held.borrow_mut().remove(&self.id);
         }
     }
 }
@@ -273,14 +326,6 @@ fn carry_out(step: Step) -> Action {
         }
         Step::Admit(_) | Step::Wait { .. } => carry_out(unreadable()),
     }
-}
-
-/// Acts for a stream that has waited and is selected.
-fn act(decision: &Decision) {
-    match decision {
-        Ok(_permit) => host::resume(),
-        Err(refusal) => host::refuse(refusal),
-    };
 }
 
 /// The refusal of a request that could not be read or changed: the host is not doing its part.

@@ -181,11 +181,11 @@ fn remove(map: u32, name: &[u8]) -> bool {
     unsafe { abi::proxy_remove_header_map_value(map, name.as_ptr(), name.len()) == OK }
 }
 
-/// Has the host call the selected root as often as it can, or no more.
+/// Has the host call the selected root every so many milliseconds; no more with 0.
 #[expect(unsafe_code, reason = "raw host call")]
-pub(crate) fn tick(wanted: bool) -> bool {
+pub(crate) fn tick(period: u32) -> bool {
     // SAFETY: no pointers.
-    unsafe { abi::proxy_set_tick_period_milliseconds(u32::from(wanted)) == OK }
+    unsafe { abi::proxy_set_tick_period_milliseconds(period) == OK }
 }
 
 /// Makes the following calls act on this context. False if it is gone.

@@ -15,6 +15,8 @@ pub enum Failure {
     NotSent,
     /// Too many questions are under way.
     TooMany,
+    /// The host has not reported the end of the call, though its time is long over.
+    Lost,
     /// The connection was reset, or could not be made.
     NoResponse,
     /// Another status than 200.
@@ -28,6 +30,7 @@ impl fmt::Display for Failure {
         match self {
             Self::NotSent => formatter.write_str("the cluster is unknown or has nobody healthy"),
             Self::TooMany => formatter.write_str("too many questions are under way"),
+            Self::Lost => formatter.write_str("the proxy never reported the end of a question"),
             Self::NoResponse => formatter.write_str("the connection failed"),
             Self::Status(401) => formatter.write_str("401: control_plane.secret is not CURFEW_INTERNAL_SECRET"),
             Self::Status(409) => formatter.write_str(

@@ -6,9 +6,11 @@
 //! effective; a call that the module makes into nothing is an error, not a guess. It runs one VM and no I/O.
 
 mod calls;
+mod faults;
 mod foreign;
 mod guest;
 mod headers;
+mod hostile;
 mod observe;
 mod state;
 mod streams;
@@ -25,7 +27,9 @@ use crate::wasm;
 use guest::Guest;
 use state::State;
 
+pub use faults::{Fault, HostCall};
 pub use headers::HeaderMap;
+pub use hostile::Action;
 pub use state::{Callout, ClusterState};
 pub use streams::Outcome;
 
@@ -219,9 +223,13 @@ impl Host {
     }
 
     fn deliver(&mut self, token: u32, headers: HeaderMap, body: &[u8]) -> Result<()> {
+        self.deliver_sized(token, headers, body, u32::try_from(body.len())?)
+    }
+
+    fn deliver_sized(&mut self, token: u32, headers: HeaderMap, body: &[u8], size: u32) -> Result<()> {
         let state = self.store.data_mut();
         state.callouts.remove(&token).with_context(|| format!("no callout {token} is waiting"))?;
-        let sizes = (u32::try_from(headers.len())?, u32::try_from(body.len())?);
+        let sizes = (u32::try_from(headers.len())?, size);
         state.call_response = Some((headers, body.to_vec()));
         let on_response = self.guest.on_http_call_response.clone();
         self.enter(ROOT, &on_response, (ROOT, token, sizes.0, sizes.1, 0))?;

@@ -139,6 +139,20 @@ fn after_a_lost_question_newcomers_ask_anew_and_both_are_settled_by_their_own() 
 }
 
 #[test]
+fn a_lost_question_is_given_up_and_its_answer_is_nobodys() {
+    let (mut checks, facts) = (checks(), facts());
+    asked(&mut checks, &facts, 1, 7, at(0));
+    assert_eq!(checks.look(&facts, 2, at(1_999)), Found::Joined);
+    assert!(checks.give_up_lost(at(2_000)).is_empty());
+    let given_up = checks.give_up_lost(at(2_001));
+    let told: Vec<_> = given_up.iter().map(|settled| (settled.streams.as_slice(), settled.verdict)).collect();
+    assert_eq!(told, [([1, 2].as_slice(), None)]);
+    assert!(!checks.asking() && !checks.asked(7));
+    assert!(checks.answered(7, Some(CheckVerdict::Active), at(2_002)).streams.is_empty());
+    assert!(matches!(checks.look(&facts, 3, at(2_003)), Found::Ask(_)));
+}
+
+#[test]
 fn answers_and_questions_stay_within_their_budgets() {
     let mut checks = Checks::new(9_600, Duration::from_secs(5), TIMEOUT);
     for index in 0..=255 {

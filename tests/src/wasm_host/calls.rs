@@ -4,8 +4,9 @@ use std::time::Duration;
 
 use wasmtime::{Linker, Result};
 
+use super::faults::HostCall;
 use super::foreign;
-use super::guest::{Call, give, read, read_text, status, write_u32};
+use super::guest::{Call, broken, give, read, read_text, status, write_u32};
 use super::headers::HeaderMap;
 use super::state::{Callout, ClusterState, State};
 
@@ -36,6 +37,9 @@ fn http_call(
     token_at: u32,
 ) -> Result<u32> {
     let cluster = read_text(&mut call, cluster, cluster_length)?;
+    if call.data().fails(HostCall::Dispatch) {
+        return Ok(status::INTERNAL_FAILURE);
+    }
     match call.data().clusters.get(&cluster) {
         None => return Ok(status::BAD_ARGUMENT),
         Some(ClusterState::Unhealthy) => return Ok(status::INTERNAL_FAILURE),
@@ -56,6 +60,9 @@ fn http_call(
 }
 
 fn get_buffer(mut call: Call<'_>, kind: u32, start: u32, most: u32, at: u32, size_at: u32) -> Result<u32> {
+    if let Some(fault) = call.data().fault(HostCall::Buffer) {
+        return broken(call, fault, at, size_at);
+    }
     let state = call.data();
     let buffer = match kind {
         CALL_RESPONSE_BODY => state.call_response.as_ref().map(|(_, body)| body.clone()),
@@ -84,6 +91,9 @@ fn call_foreign_function(
     let name = read_text(&mut call, name, name_length)?;
     if name != "verify_signature" || !call.data().verify_signature {
         return Ok(status::NOT_FOUND);
+    }
+    if let Some(fault) = call.data().fault(HostCall::Foreign) {
+        return broken(call, fault, result_at, size_at);
     }
     let argument = read(&mut call, argument, argument_length)?;
     call.data_mut().signature_checks += 1;

@@ -4,6 +4,7 @@ use wasmtime::{
     Caller, Extern, Instance, Linker, Memory, Result, Store, TypedFunc, WasmParams, WasmResults, bail, format_err,
 };
 
+use super::faults::{Fault, HostCall};
 use super::state::State;
 
 /// Statuses of the ABI that the host answers with.
@@ -32,6 +33,7 @@ pub(super) struct Guest {
     pub(super) on_vm_start: TypedFunc<(u32, u32), u32>,
     pub(super) on_configure: TypedFunc<(u32, u32), u32>,
     pub(super) on_request_headers: TypedFunc<(u32, u32, u32), u32>,
+    pub(super) on_request_trailers: Option<TypedFunc<(u32, u32), u32>>,
     pub(super) on_request_body: Option<TypedFunc<(u32, u32, u32), u32>>,
     pub(super) on_response_headers: Option<TypedFunc<(u32, u32, u32), u32>>,
     pub(super) on_http_call_response: TypedFunc<(u32, u32, u32, u32, u32), ()>,
@@ -59,6 +61,7 @@ impl Guest {
             on_vm_start: instance.get_typed_func(&mut *store, "proxy_on_vm_start")?,
             on_configure: instance.get_typed_func(&mut *store, "proxy_on_configure")?,
             on_request_headers: instance.get_typed_func(&mut *store, "proxy_on_request_headers")?,
+            on_request_trailers: optional(instance, store, "proxy_on_request_trailers"),
             on_request_body: optional(instance, store, "proxy_on_request_body"),
             on_response_headers: optional(instance, store, "proxy_on_response_headers"),
             on_http_call_response: instance.get_typed_func(&mut *store, "proxy_on_http_call_response")?,
@@ -126,6 +129,14 @@ pub(super) fn give(call: &mut Call<'_>, bytes: &[u8], address_at: u32, size_at: 
     write_u32(call, size_at, size)
 }
 
+/// Ends a call that hands bytes over the way a fault wants it.
+pub(super) fn broken(mut call: Call<'_>, fault: Fault, address_at: u32, size_at: u32) -> Result<u32> {
+    match fault.bytes() {
+        Some(bytes) => give(&mut call, bytes, address_at, size_at).map(|()| status::OK),
+        None => Ok(status::INTERNAL_FAILURE),
+    }
+}
+
 fn allocate(call: &mut Call<'_>, size: u32) -> Result<u32> {
     let allocator = ALLOCATORS.iter().find_map(|name| match call.get_export(name) {
         Some(Extern::Func(function)) => function.typed::<u32, u32>(&*call).ok(),
@@ -143,6 +154,9 @@ pub(super) fn install(linker: &mut Linker<State>) -> Result<()> {
     })?;
     linker.func_wrap("env", "proxy_get_current_time_nanoseconds", current_time)?;
     linker.func_wrap("env", "proxy_set_tick_period_milliseconds", |mut call: Call<'_>, period: u32| {
+        if call.data().fails(HostCall::Tick) {
+            return status::INTERNAL_FAILURE;
+        }
         call.data_mut().tick_period = period;
         status::OK
     })?;
@@ -207,6 +221,9 @@ fn set_property(mut call: Call<'_>, at: u32, length: u32, value_at: u32, size: u
 
 fn define_metric(mut call: Call<'_>, _kind: u32, at: u32, length: u32, id_at: u32) -> Result<u32> {
     let name = read_text(&mut call, at, length)?;
+    if call.data().fails(HostCall::Metric) {
+        return Ok(status::INTERNAL_FAILURE);
+    }
     let metrics = &mut call.data_mut().metrics;
     metrics.push((name, 0));
     let id = u32::try_from(metrics.len())?;
@@ -221,6 +238,9 @@ fn metric(call: &Call<'_>, id: u32) -> Option<usize> {
 }
 
 fn change_metric(call: &mut Call<'_>, id: u32, change: impl Fn(u64) -> u64) -> u32 {
+    if call.data().fails(HostCall::Metric) {
+        return status::INTERNAL_FAILURE;
+    }
     let position = metric(call, id);
     match position.and_then(|position| call.data_mut().metrics.get_mut(position)) {
         Some((_, value)) => {

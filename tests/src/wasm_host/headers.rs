@@ -2,10 +2,12 @@
 
 use wasmtime::{Linker, Result, format_err};
 
-use super::guest::{Call, give, read, status};
+use super::faults::HostCall;
+use super::guest::{Call, broken, give, read, status};
 use super::state::State;
 
 const REQUEST_HEADERS: u32 = 0;
+const REQUEST_TRAILERS: u32 = 1;
 const CALL_RESPONSE_HEADERS: u32 = 6;
 
 /// Headers as a host holds them. Values are bytes; names are in lower case.
@@ -132,18 +134,25 @@ fn map<'a>(call: &'a Call<'_>, kind: u32) -> Option<&'a HeaderMap> {
     let state = call.data();
     match kind {
         REQUEST_HEADERS => state.streams.get(state.context())?.headers(),
+        REQUEST_TRAILERS => state.streams.get(state.context())?.trailers(),
         CALL_RESPONSE_HEADERS => state.call_response.as_ref().map(|(headers, _)| headers),
         _ => None,
     }
 }
 
 fn get_pairs(mut call: Call<'_>, kind: u32, at: u32, size_at: u32) -> Result<u32> {
+    if let Some(fault) = call.data().fault(HostCall::HeaderPairs) {
+        return broken(call, fault, at, size_at);
+    }
     let encoded = map(&call, kind).cloned().unwrap_or_default().encode()?;
     give(&mut call, &encoded, at, size_at)?;
     Ok(status::OK)
 }
 
 fn get_value(mut call: Call<'_>, kind: u32, name: u32, length: u32, at: u32, size_at: u32) -> Result<u32> {
+    if let Some(fault) = call.data().fault(HostCall::HeaderValue) {
+        return broken(call, fault, at, size_at);
+    }
     let name = read(&mut call, name, length)?;
     let Some(headers) = map(&call, kind) else {
         return Ok(status::BAD_ARGUMENT);
@@ -165,13 +174,21 @@ fn change(
     let name = read(&mut call, name.0, name.1)?.to_ascii_lowercase();
     let value = read(&mut call, value.0, value.1)?;
     let context = call.data().context();
+    if call.data().fails(HostCall::HeaderChange) {
+        return Ok(status::INTERNAL_FAILURE);
+    }
     let stream = call.data_mut().streams.get_mut(context);
-    match (kind, stream.and_then(|stream| stream.headers_mut())) {
-        (REQUEST_HEADERS, Some(headers)) => {
-            apply(headers, name, value);
+    let map = match kind {
+        REQUEST_HEADERS => stream.and_then(|stream| stream.headers_mut()),
+        REQUEST_TRAILERS => stream.and_then(|stream| stream.trailers_mut()),
+        _ => None,
+    };
+    match map {
+        Some(map) => {
+            apply(map, name, value);
             Ok(status::OK)
         }
-        _ => Ok(status::BAD_ARGUMENT),
+        None => Ok(status::BAD_ARGUMENT),
     }
 }
 

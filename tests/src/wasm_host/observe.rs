@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{ClusterState, Host, StreamId};
+use super::{ClusterState, Fault, Host, HostCall, StreamId};
 
 impl Host {
     /// Moves both clocks forward.
@@ -27,6 +27,26 @@ impl Host {
     /// Changes what dispatching a callout to a cluster does.
     pub fn set_cluster(&mut self, name: &str, state: ClusterState) {
         self.store.data_mut().clusters.insert(name.to_owned(), state);
+    }
+
+    /// Makes a host call fail from now on, or work again.
+    pub fn set_fault(&mut self, call: HostCall, fault: Option<Fault>) {
+        let faults = &mut self.store.data_mut().faults;
+        match fault {
+            Some(fault) => faults.insert(call, fault),
+            None => faults.remove(&call),
+        };
+    }
+
+    /// Whether any host call fails now.
+    pub fn any_fault(&self) -> bool {
+        !self.store.data().faults.is_empty()
+    }
+
+    /// The period of the ticks that the filter wants, if it wants any.
+    pub fn ticks_wanted(&self) -> Option<Duration> {
+        let period = self.store.data().tick_period;
+        (period > 0).then(|| Duration::from_millis(period.into()))
     }
 
     /// The value of a metric, 0 where the filter never defined it.

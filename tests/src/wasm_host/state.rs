@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use super::faults::{Fault, Faults, HostCall};
 use super::headers::HeaderMap;
 use super::streams::Streams;
 use super::{START, Setup};
@@ -64,6 +65,7 @@ pub(super) struct State {
     pub(super) metrics: Vec<(String, u64)>,
     pub(super) log: Vec<String>,
     pub(super) violations: Vec<String>,
+    pub(super) faults: Faults,
     context: u32,
 }
 
@@ -85,8 +87,19 @@ impl State {
             metrics: Vec::new(),
             log: Vec::new(),
             violations: Vec::new(),
+            faults: Faults::new(),
             context: 0,
         }
+    }
+
+    /// How this call fails now, if it does.
+    pub(super) fn fault(&self, call: HostCall) -> Option<Fault> {
+        self.faults.get(&call).copied()
+    }
+
+    /// Whether this call, which hands nothing over, fails now.
+    pub(super) fn fails(&self, call: HostCall) -> bool {
+        self.faults.contains_key(&call)
     }
 
     /// A call into the module begins, on behalf of this context.
@@ -101,7 +114,8 @@ impl State {
 
     /// Makes another context effective until the call ends; false where it does not exist.
     pub(super) fn set_effective(&mut self, context: u32) -> bool {
-        let exists = context == super::ROOT || self.streams.get(context).is_some();
+        let fails = self.fails(HostCall::Select);
+        let exists = context == super::ROOT || (!fails && self.streams.get(context).is_some());
         if exists {
             self.context = context;
         }

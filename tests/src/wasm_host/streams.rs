@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use wasmtime::{Linker, Result};
 
+use super::faults::HostCall;
 use super::guest::{Call, read, read_text, status};
 use super::headers::HeaderMap;
 use super::state::State;
@@ -41,6 +42,7 @@ pub enum Outcome {
 pub(super) struct Stream {
     headers: Option<HeaderMap>,
     body: Option<Vec<u8>>,
+    trailers: Option<HeaderMap>,
     outcome: Outcome,
     properties: BTreeMap<String, Vec<u8>>,
     finished: bool,
@@ -57,6 +59,18 @@ impl Stream {
 
     pub(super) fn headers_mut(&mut self) -> Option<&mut HeaderMap> {
         self.headers.as_mut()
+    }
+
+    pub(super) fn trailers(&self) -> Option<&HeaderMap> {
+        self.trailers.as_ref()
+    }
+
+    pub(super) fn trailers_mut(&mut self) -> Option<&mut HeaderMap> {
+        self.trailers.as_mut()
+    }
+
+    pub(super) fn set_trailers(&mut self, trailers: HeaderMap) {
+        self.trailers = Some(trailers);
     }
 
     pub(super) fn property(&self, name: &str) -> Option<Vec<u8>> {
@@ -92,6 +106,7 @@ impl Streams {
         let stream = Stream {
             headers: Some(headers),
             body,
+            trailers: None,
             outcome: Outcome::Paused,
             properties: BTreeMap::new(),
             finished: false,
@@ -149,6 +164,9 @@ pub(super) fn install(linker: &mut Linker<State>) -> Result<()> {
         if kind != 0 {
             return status::BAD_ARGUMENT;
         }
+        if call.data().fails(HostCall::Resume) {
+            return status::INTERNAL_FAILURE;
+        }
         decide(&mut call, Stream::let_through);
         status::OK
     })?;
@@ -180,6 +198,9 @@ fn send_local_response(
     headers_length: u32,
     grpc_status: i32,
 ) -> Result<u32> {
+    if call.data().fails(HostCall::Reply) {
+        return Ok(status::INTERNAL_FAILURE);
+    }
     let details = read_text(&mut call, details, details_length)?;
     let body = read_text(&mut call, body, body_length)?;
     let headers = HeaderMap::decode(&read(&mut call, headers, headers_length)?)?;

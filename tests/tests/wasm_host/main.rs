@@ -9,9 +9,17 @@ mod asking;
 #[cfg(test)]
 mod configuration;
 #[cfg(test)]
+mod endings;
+#[cfg(test)]
+mod faults;
+#[cfg(test)]
 mod floods;
 #[cfg(test)]
+mod hostile;
+#[cfg(test)]
 mod requests;
+#[cfg(test)]
+mod scheduler;
 #[cfg(test)]
 mod support;
 #[cfg(test)]
