@@ -62,6 +62,8 @@ impl Context for Root {
     }
 
     fn on_http_call_response(&mut self, call: u32, headers: usize, body_size: usize, _trailers: usize) {
+        #[cfg(feature = "trap")]
+        crate::trap::reach(crate::trap::Place::Answer);
         let Some(plugin) = self.plugins.iter().find(|plugin| plugin.gate.borrow().asked(call)) else { return };
         let answer = host::verdict(headers, body_size);
         let released = plugin.gate.borrow_mut().answered(call, answer, host::now(plugin.start));
@@ -93,6 +95,8 @@ impl RootContext for Root {
     }
 
     fn on_tick(&mut self) {
+        #[cfg(feature = "trap")]
+        crate::trap::reach(crate::trap::Place::Tick);
         for plugin in &self.plugins {
             plugin.gate.borrow_mut().give_up_lost(host::now(plugin.start));
         }
@@ -177,6 +181,8 @@ impl Plugin {
         };
         let mut host_helps = self.host_helps.borrow_mut();
         let request = Request::new(&headers);
+        #[cfg(feature = "trap")]
+        crate::trap::arm(&request);
         self.gate.borrow_mut().arrive(stream, &request, host::now(self.start), |check| {
             let (verified, by) = host::verify(check, &mut host_helps);
             self.counters.count(by);
@@ -259,6 +265,8 @@ impl HttpContext for Stream {
     /// A host that brings the body while the head waits, as Envoy does with `allow_on_headers_stop_iteration`, takes
     /// "continue" here for "continue with all of it".
     fn on_http_request_body(&mut self, _size: usize, _end_of_stream: bool) -> Action {
+        #[cfg(feature = "trap")]
+        crate::trap::reach(crate::trap::Place::Body);
         self.plugin.as_ref().map_or(Action::Pause, |plugin| plugin.follows(self.id))
     }
 

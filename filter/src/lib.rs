@@ -21,3 +21,5 @@ pub mod sources;
 
 mod glue;
 mod host;
+#[cfg(feature = "trap")]
+mod trap;

@@ -103,6 +103,19 @@ impl Bootstrap {
         Ok(())
     }
 
+    /// Adds a setting to the HTTP connection manager.
+    ///
+    /// # Errors
+    /// When the shipped file sets it already: see [`Bootstrap::set_connection_manager`].
+    pub fn add_to_connection_manager(&mut self, setting: &str, value: Value) -> Result<()> {
+        let manager =
+            self.at_mut(CONNECTION_MANAGER)?.as_object_mut().context("the connection manager is no object")?;
+        if manager.insert(setting.to_owned(), value).is_some() {
+            bail!("envoy.yaml sets {setting} already");
+        }
+        Ok(())
+    }
+
     /// Adds one more listener behind the shipped one.
     ///
     /// # Errors
@@ -167,6 +180,7 @@ mod tests {
         let error = bootstrap.point_cluster("nobody", loopback(1)).unwrap_err();
         assert_eq!(error.to_string(), "envoy.yaml has 0 clusters named nobody");
         assert!(bootstrap.set_connection_manager("nothing", json!(1)).is_err());
+        assert!(bootstrap.add_to_connection_manager("stream_idle_timeout", json!("1s")).is_err());
     }
 
     #[test]

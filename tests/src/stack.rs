@@ -34,6 +34,8 @@ pub struct Plan {
     pub workers: u32,
     /// Puts a [`Gate`] between the filter and the control plane.
     pub gated: bool,
+    /// Runs the filter that traps where a request tells it to, instead of the shipped one.
+    pub trapping: bool,
     issuers: Option<Value>,
 }
 
@@ -64,6 +66,7 @@ impl Plan {
             ports: Ports::default(),
             workers: 2,
             gated: false,
+            trapping: false,
             issuers: None,
         })
     }
@@ -95,7 +98,7 @@ impl Plan {
     /// # Errors
     /// When a part cannot be built, found or started; what had been started is stopped.
     pub fn start(mut self) -> Result<Stack> {
-        let module = wasm::build()?;
+        let module = if self.trapping { wasm::build_trapping()? } else { wasm::build()? };
         let directory = tempfile::Builder::new().prefix("stack-").tempdir_in(runs()?)?;
         if let Some(issuers) = &self.issuers {
             let file = directory.path().join("issuers.json");

@@ -1,12 +1,13 @@
 //! The service behind Envoy: it answers every request with what it saw of it.
 //!
 //! A body is read to its end and answered with its length and SHA-256, so that large uploads can be compared without
-//! being held. It also counts the requests that reached it, because "refused" means that the upstream saw nothing.
+//! being held; for [`SLOW`] the answer takes its time. It also counts the requests that reached it, because "refused" means that the upstream saw nothing.
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
+use std::time::Duration;
 
 use anyhow::{Context as _, Result};
 use axum::body::Body;
@@ -18,7 +19,29 @@ use serde_json::{Value, json};
 use tokio::net::TcpListener;
 use tokio::sync::oneshot;
 
-type Seen = Arc<AtomicU64>;
+/// How many requests have come for each path.
+#[derive(Debug, Default)]
+struct Tally(Mutex<BTreeMap<String, u64>>);
+
+impl Tally {
+    fn count(&self, path: &str) {
+        let mut paths = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        *paths.entry(path.to_owned()).or_default() += 1;
+    }
+
+    fn sum(&self, wanted: impl Fn(&str) -> bool) -> u64 {
+        let paths = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        paths.iter().filter(|(path, _)| wanted(path)).map(|(_, count)| count).sum()
+    }
+}
+
+/// A path whose answers take [`SLOWNESS`].
+pub const SLOW: &str = "/slow";
+
+/// How long an answer to [`SLOW`] takes.
+pub const SLOWNESS: Duration = Duration::from_secs(2);
+
+type Seen = Arc<Tally>;
 
 /// An echo server on a thread of its own, stopped when dropped.
 #[derive(Debug)]
@@ -61,7 +84,12 @@ impl Upstream {
 
     /// How many requests have reached it.
     pub fn requests_seen(&self) -> u64 {
-        self.seen.load(Ordering::SeqCst)
+        self.seen.sum(|_| true)
+    }
+
+    /// How many requests have reached it for this path, whatever their query.
+    pub fn requests_to(&self, path: &str) -> u64 {
+        self.seen.sum(|seen| seen == path)
     }
 }
 
@@ -79,7 +107,10 @@ fn router(seen: Seen) -> Router {
 }
 
 async fn echo(State(seen): State<Seen>, request: Request) -> (StatusCode, Json<Value>) {
-    seen.fetch_add(1, Ordering::SeqCst);
+    seen.count(request.uri().path());
+    if request.uri().path() == SLOW {
+        tokio::time::sleep(SLOWNESS).await;
+    }
     let (head, body) = request.into_parts();
     let headers = head.headers.iter();
     let headers: Vec<Value> =

@@ -18,6 +18,33 @@ const TARGET: &str = "wasm32-wasip1";
 const PROFILE: &str = "filter";
 const FILE: &str = "curfew_filter.wasm";
 
+/// Which module to build.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Variant {
+    /// The one that ships.
+    Shipped,
+    /// With the feature `trap`: it traps where a request tells it to.
+    Trapping,
+}
+
+impl Variant {
+    /// A target directory of its own for each, below `target`: cargo names a module after its crate and not after its
+    /// features, so that in one directory the trapping module could pass for the shipped one.
+    fn directory(self, target: &Path) -> PathBuf {
+        match self {
+            Self::Shipped => target.to_path_buf(),
+            Self::Trapping => target.join("trap"),
+        }
+    }
+
+    fn arguments(self) -> &'static [&'static str] {
+        match self {
+            Self::Shipped => &[],
+            Self::Trapping => &["--features", "trap"],
+        }
+    }
+}
+
 /// Builds the filter and returns where it is.
 ///
 /// `CURFEW_FILTER_WASM` names a module to use as it is instead, for testing one that was built elsewhere.
@@ -32,10 +59,20 @@ pub fn build() -> Result<PathBuf> {
     }
     let path = match std::env::var_os("CURFEW_FILTER_WASM") {
         Some(path) => given(PathBuf::from(path))?,
-        None => build_with_the_best_toolchain()?,
+        None => build_with_the_best_toolchain(Variant::Shipped)?,
     };
     *built = Some(path.clone());
     Ok(path)
+}
+
+/// Builds the filter that traps where a request tells it to (see `filter/src/trap.rs`), to a file of its own.
+///
+/// # Errors
+/// As [`build`].
+pub fn build_trapping() -> Result<PathBuf> {
+    static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
+    let _guard = ONE_AT_A_TIME.lock();
+    build_with_the_best_toolchain(Variant::Trapping)
 }
 
 fn given(path: PathBuf) -> Result<PathBuf> {
@@ -45,12 +82,12 @@ fn given(path: PathBuf) -> Result<PathBuf> {
     Ok(path)
 }
 
-fn build_with_the_best_toolchain() -> Result<PathBuf> {
+fn build_with_the_best_toolchain(variant: Variant) -> Result<PathBuf> {
     if target_installed() || add_target() {
-        return build_with_rustup();
+        return build_with_rustup(variant);
     }
     if debian::available_or_installed() {
-        return debian::build();
+        return debian::build(variant);
     }
     bail!(
         "no toolchain here can build for {TARGET}. One of these helps:\n  \
@@ -78,13 +115,15 @@ fn add_target() -> bool {
     added.is_ok_and(|output| output.status.success()) && target_installed()
 }
 
-fn build_with_rustup() -> Result<PathBuf> {
+fn build_with_rustup(variant: Variant) -> Result<PathBuf> {
     workspace::progress("building the filter for wasm32-wasip1 (minutes, the first time) ...");
     let mut cargo = workspace::cargo();
     cargo.args(["build", "--quiet", "--package", "curfew-filter", "--lib"]);
-    cargo.args(["--target", TARGET, "--profile", PROFILE]);
+    cargo.args(["--target", TARGET, "--profile", PROFILE]).args(variant.arguments());
+    let target = variant.directory(&workspace::target()?);
+    cargo.arg("--target-dir").arg(&target);
     run(&mut cargo)?;
-    found(&workspace::target()?)
+    found(&target)
 }
 
 /// Runs a build, showing its output only when it fails.

@@ -5,7 +5,7 @@ use std::process::Command;
 use anyhow::{Context as _, Result};
 use curfew_testbed::bootstrap::Bootstrap;
 use curfew_testbed::settings::Settings;
-use curfew_testbed::workspace;
+use curfew_testbed::{wasm, workspace};
 use serde_json::{Value, json};
 
 fn compose() -> Result<Value> {
@@ -106,6 +106,20 @@ fn everything_that_compose_names_exists() {
             assert!(named || envoy.join(source).exists(), "{name}: {source}");
         }
     }
+}
+
+/// The module of the tests about traps obeys a request's header; whoever has it deployed can be stopped by anybody.
+#[test]
+fn the_shipped_module_knows_no_command_to_trap() {
+    let knows = |module: &std::path::Path| {
+        let bytes = std::fs::read(module).unwrap();
+        let holds = |text: &[u8]| bytes.windows(text.len()).any(|window| window == text);
+        assert!(holds(b"curfew_requests_admitted"), "texts of the filter are found");
+        holds(b"x-curfew-trap")
+    };
+    let [shipped, trapping] = [wasm::build(), wasm::build_trapping()].map(Result::unwrap);
+    assert_ne!(shipped, trapping);
+    assert_eq!((knows(&shipped), knows(&trapping)), (false, true));
 }
 
 #[test]

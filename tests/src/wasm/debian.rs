@@ -9,7 +9,7 @@ use std::process::Command;
 
 use anyhow::{Result, bail};
 
-use super::{FILE, PROFILE, TARGET, found, run};
+use super::{FILE, PROFILE, TARGET, Variant, found, run};
 use crate::workspace;
 
 /// What apt has to install.
@@ -50,9 +50,9 @@ fn apt_get(action: &[&str]) -> bool {
 }
 
 /// Builds the filter in a target directory of its own, so that the two compilers never invalidate each other's work.
-pub(super) fn build() -> Result<PathBuf> {
+pub(super) fn build(variant: Variant) -> Result<PathBuf> {
     workspace::progress("building the filter with Debian's toolchain (std included, once) ...");
-    let target = workspace::target()?.join("debian");
+    let target = variant.directory(&workspace::target()?.join("debian"));
     let mut cargo = Command::new("/usr/bin/cargo");
     cargo.current_dir(workspace::root());
     forget_the_running_toolchain(&mut cargo);
@@ -64,7 +64,7 @@ pub(super) fn build() -> Result<PathBuf> {
         format!("-Clink-self-contained=no -Clinker-flavor=wasm-ld -L{LIBRARIES}"),
     );
     cargo.args(["build", "--quiet", "--package", "curfew-filter", "--lib"]);
-    cargo.args(["--target", TARGET, "--profile", PROFILE, "-Zbuild-std=std,panic_abort"]);
+    cargo.args(["--target", TARGET, "--profile", PROFILE, "-Zbuild-std=std,panic_abort"]).args(variant.arguments());
     run(&mut cargo)?;
     let module = found(&target)?;
     if std::fs::metadata(&module)?.len() == 0 {
@@ -96,7 +96,7 @@ mod tests {
     #[ignore = "compiles std; cargo verify --long runs it"]
     fn debians_toolchain_builds_the_filter_where_it_is_installed() {
         if available() {
-            assert!(build().unwrap().is_file());
+            assert!(build(Variant::Shipped).unwrap().is_file());
         } else {
             eprintln!("not installed here: {PACKAGES:?}");
         }

@@ -24,3 +24,5 @@ mod outages;
 mod shared;
 #[cfg(test)]
 mod tokens;
+#[cfg(test)]
+mod traps;

@@ -1,0 +1,101 @@
+//! Those who wait for an answer in a VM that dies.
+//!
+//! Envoy tells a failed VM nothing any more, the answer included, and has no call of its own to make about a stream that
+//! is paused: what ends it is a timeout of the stream. Before a request has a body to deliver or an answer to come, that
+//! is `stream_idle_timeout`, or `request_timeout`, which counts until all filters have let the request through.
+
+use std::thread;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, Result, anyhow};
+use curfew_testbed::gate::Gate;
+use curfew_testbed::http::{Answer, Request};
+use curfew_testbed::http2;
+use curfew_testbed::stack::{Plan, Stack};
+use curfew_testbed::tokens::{Signer, claims};
+
+use super::{A_MOMENT, BACK_OFF, is_envoys_refusal};
+
+/// How much later than its bound a request may end on a busy machine.
+const SLACK: Duration = Duration::from_secs(8);
+
+/// What the shipped file says.
+const IDLE_TIMEOUT: Duration = Duration::from_secs(15);
+
+/// Answers that all came, and how long the last one took.
+struct Waited {
+    answers: Vec<Answer>,
+    took: Duration,
+}
+
+/// The control plane's answers pass a gate, and the filter has patience with them.
+fn gated_plan() -> Result<(Plan, Signer)> {
+    let (mut plan, signer) = super::plan()?;
+    plan.gated = true;
+    let plan = plan.change_filter(|filter| filter["control_plane"]["timeout"] = "20s".into())?;
+    Ok((plan, signer))
+}
+
+fn gate(stack: &Stack) -> Result<&Gate> {
+    stack.gate.as_ref().context("the plan asked for a gate")
+}
+
+/// Requests that have to wait for one answer, on one connection and so in one VM, and trap there.
+fn crowd(stack: &Stack, token: &str, place: &str) -> Result<Waited> {
+    let request = Request::post(&format!("/{place}")).header("x-curfew-trap", place).bearer(token).body("a body");
+    let begun = Instant::now();
+    let answers = http2::send_crowd(stack.address(), &request, 1, 20)?;
+    Ok(Waited { answers, took: begun.elapsed() })
+}
+
+/// One crowd after the other begins to wait and has its VM die; they end as they end.
+fn crowds<const N: usize>(stack: &Stack, signer: &Signer, places: [&'static str; N]) -> Result<Vec<Waited>> {
+    let gate = gate(stack)?;
+    thread::scope(|scope| {
+        let crowds = places.map(|place| {
+            thread::sleep(BACK_OFF);
+            let token = signer.sign(&claims("alice"));
+            gate.close();
+            let crowd = scope.spawn(move || crowd(stack, &token?, place));
+            thread::sleep(A_MOMENT);
+            gate.open();
+            thread::sleep(A_MOMENT);
+            crowd
+        });
+        crowds.into_iter().map(|crowd| crowd.join().map_err(|_| anyhow!("a client panicked"))?).collect()
+    })
+}
+
+/// Everybody is refused; the last one at the bound.
+fn all_end_at(bound: Duration, crowd: &Waited) {
+    println!("{} waiting requests had ended after {:.2} s", crowd.answers.len(), crowd.took.as_secs_f64());
+    assert!(crowd.answers.iter().all(is_envoys_refusal), "{:?}", crowd.answers);
+    assert!(crowd.took >= bound && crowd.took < bound + SLACK, "{:?} instead of {bound:?}", crowd.took);
+}
+
+#[test]
+fn who_waits_in_a_vm_that_dies_is_refused_at_the_idle_timeout() {
+    let (plan, signer) = gated_plan().unwrap();
+    let stack = plan.start().unwrap();
+    for crowd in crowds(&stack, &signer, ["answer", "tick"]).unwrap() {
+        all_end_at(IDLE_TIMEOUT, &crowd);
+    }
+    assert_eq!((stack.upstream.requests_to("/answer"), stack.upstream.requests_to("/tick")), (0, 0));
+}
+
+#[test]
+fn a_request_timeout_ends_their_wait_sooner() {
+    let (mut plan, signer) = gated_plan().unwrap();
+    plan.bootstrap.add_to_connection_manager("request_timeout", "2s".into()).unwrap();
+    let stack = plan.start().unwrap();
+    let waited = crowds(&stack, &signer, ["answer", "tick", "body"]).unwrap();
+    let [answer, tick, body] = waited.as_slice() else { panic!("three crowds") };
+    all_end_at(Duration::from_secs(2), answer);
+    all_end_at(Duration::from_secs(2), tick);
+    assert_eq!((stack.upstream.requests_to("/answer"), stack.upstream.requests_to("/tick")), (0, 0));
+    // A body reaches the filter after the verdict and not before. The trap then costs the stream, and all that were
+    // released with it, their exchange; nobody waits for a timeout.
+    println!("{} requests with a body that traps had ended after {:?}", body.answers.len(), body.took);
+    assert!(body.answers.iter().all(is_envoys_refusal), "{:?}", body.answers);
+    assert!(body.took >= A_MOMENT, "{:?}: the body came before the verdict", body.took);
+}
