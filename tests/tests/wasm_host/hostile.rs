@@ -36,8 +36,10 @@ pub(crate) const SHAPES: [Shape; 6] = [
     },
 ];
 
-/// Which clients leave while they wait. The first one's request is the one that asked.
-const LEAVERS: [(&str, fn(usize) -> bool); 4] =
+/// Which clients leave while they wait, by the order of their requests. The first one's is the one that asked.
+type Leavers = (&'static str, fn(usize) -> bool);
+
+const LEAVERS: [Leavers; 4] =
     [("nobody", |_| false), ("who asked", |i| i == 0), ("every other", |i| i % 2 == 1), ("all", |_| true)];
 
 impl Shape {
