@@ -6,6 +6,7 @@
 //! same code that the filter runs.
 
 pub mod attempts;
+pub mod blacklist;
 pub mod cli;
 pub mod client;
 pub mod clock;

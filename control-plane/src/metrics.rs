@@ -11,6 +11,7 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::registry::{Registry, Unit};
 
+use crate::blacklist::Counters;
 use crate::store::command::Purged;
 
 /// Labels of `curfew_http_requests`.
@@ -103,6 +104,8 @@ pub struct Metrics {
     commit_seconds: Histogram,
     feed_seq: Gauge,
     purged_rows: Family<PurgeLabels, Counter>,
+    /// The blacklist in Redis.
+    pub redis: Counters,
 }
 
 impl Default for Metrics {
@@ -131,9 +134,11 @@ impl Metrics {
             commit_seconds: Histogram::new(exponential_buckets(0.000_5, 2.0, 14)),
             feed_seq: Gauge::default(),
             purged_rows: Family::default(),
+            redis: Counters::default(),
         };
         metrics.register_requests();
         metrics.register_store();
+        metrics.redis.register(&mut metrics.registry);
         metrics
     }
 

@@ -11,6 +11,7 @@ use tokio::task::JoinHandle;
 use tracing::{info, warn};
 
 use crate::attempts::FailedAttempts;
+use crate::blacklist::{self, Blacklist};
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::failures::FailedLogouts;
@@ -20,7 +21,7 @@ use crate::metrics::Metrics;
 use crate::seldom::Seldom;
 use crate::state::AppState;
 use crate::stop::{self, Stop};
-use crate::store::{self, OpenFailure, Store, purge};
+use crate::store::{self, FeedHead, OpenFailure, Store, purge};
 use crate::verification::Verification;
 
 /// How long each of the tasks may take to finish what has begun: the servers' own bound and some spare time.
@@ -32,6 +33,9 @@ pub enum ServeFailure {
     /// The database cannot be used.
     #[error("DATABASE_URL: {0}")]
     Database(#[from] OpenFailure),
+    /// Redis shows that a setting is wrong.
+    #[error(transparent)]
+    Redis(#[from] blacklist::Misconfigured),
     /// An address cannot be listened on.
     #[error("{setting}: cannot listen on {address}: {source}")]
     Listen {
@@ -55,7 +59,7 @@ pub enum ServeFailure {
 /// # Errors
 ///
 /// See [`ServeFailure`].
-pub async fn serve(config: Config) -> Result<(), ServeFailure> {
+pub async fn serve(mut config: Config) -> Result<(), ServeFailure> {
     // From here on a signal ends it in order, also one that comes before the end of the start.
     let mut signals = Signals::new()?;
     let public = bind("CURFEW_PUBLIC_LISTEN", config.listen.public).await?;
@@ -72,13 +76,16 @@ pub async fn serve(config: Config) -> Result<(), ServeFailure> {
 
     let metrics = Arc::new(Metrics::new());
     let clock = Clock::system();
-    let (store, writer) = Store::open(&config.database, config.retention, clock.clone(), Arc::clone(&metrics));
-    metrics.feed_reaches(store.head().await.map_err(OpenFailure::from)?.seq);
+    let head = store::head(&config.database).await?;
+    metrics.feed_reaches(head.seq);
+    let blacklist = open_blacklist(config.redis.take(), head, &clock, &metrics).await?;
+    let (store, writer) =
+        Store::open(&config.database, config.retention, clock.clone(), Arc::clone(&metrics), blacklist.clone());
     let (stop_writer, stop) = stop::channel();
     let mut writer = tokio::spawn(writer.run(stop));
 
     let running = Running { limits: ConnectionLimits::of_process(), purge_interval: config.purge_interval };
-    let state = Arc::new(state(config, store, clock, metrics));
+    let state = Arc::new(state(config, store, blacklist, clock, metrics));
     let (stop_servers, stop) = stop::channel();
     let mut servers = tokio::spawn(run_servers(state, (public, internal), running, stop));
     print_addresses(addresses)?;
@@ -114,8 +121,24 @@ async fn run_servers(
         server::serve(public, public_router(Arc::clone(&state)), limits.public, stop.clone()),
         server::serve(internal, internal_router(Arc::clone(&state)), limits.internal, stop.clone()),
         purge::run(state.store.writer(), &state.metrics, purge_interval, stop.clone()),
-        state.failures.report(stop),
+        state.failures.report(stop.clone()),
+        blacklist::run(&state.blacklist, &state.store, stop),
     );
+}
+
+/// The blacklist, connected if Redis can be reached.
+async fn open_blacklist(
+    settings: Option<blacklist::Settings>,
+    head: FeedHead,
+    clock: &Clock,
+    metrics: &Metrics,
+) -> Result<Blacklist, blacklist::Misconfigured> {
+    let Some(settings) = settings else { return Ok(Blacklist::none()) };
+    // Two libraries speak TLS here, and both take what the process has chosen. A choice made before stands.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let blacklist = Blacklist::new(settings, head, clock.clone(), metrics.redis.clone());
+    blacklist.start().await?;
+    Ok(blacklist)
 }
 
 async fn bind(setting: &'static str, address: SocketAddr) -> Result<TcpListener, ServeFailure> {
@@ -123,10 +146,11 @@ async fn bind(setting: &'static str, address: SocketAddr) -> Result<TcpListener,
     bound.map_err(|source| ServeFailure::Listen { setting, address, source })
 }
 
-fn state(config: Config, store: Store, clock: Clock, metrics: Arc<Metrics>) -> AppState {
+fn state(config: Config, store: Store, blacklist: Blacklist, clock: Clock, metrics: Arc<Metrics>) -> AppState {
     AppState {
         policy: config.policy,
         store,
+        blacklist,
         clock,
         metrics,
         internal_secret: config.internal_secret,

@@ -7,6 +7,7 @@ use curfew_core::{Policy, ProvenToken, TokenError, verify_natively};
 use tokio::time::Instant;
 
 use crate::attempts::FailedAttempts;
+use crate::blacklist::Blacklist;
 use crate::clock::Clock;
 use crate::failures::FailedLogouts;
 use crate::http::ApiError;
@@ -23,6 +24,8 @@ pub struct AppState {
     pub policy: Policy,
     /// What is stored.
     pub store: Store,
+    /// The copy of the revocations in Redis.
+    pub blacklist: Blacklist,
     /// The wall clock.
     pub clock: Clock,
     /// The metrics.

@@ -35,6 +35,7 @@ pub use generated::GENERATED_FILE;
 pub use limits::{LimitArgs, Limits};
 pub use listen::{Listen, ListenArgs};
 pub use log::{LogArgs, LogFormat, LogSettings};
+pub use redis::RedisArgs;
 pub use signer::{Signer, SigningSecret};
 pub use tokens::{TokenArgs, Tokens};
 
@@ -87,6 +88,8 @@ pub struct ServeArgs {
     #[command(flatten)]
     limits: LimitArgs,
     #[command(flatten)]
+    redis: RedisArgs,
+    #[command(flatten)]
     log: LogArgs,
 }
 
@@ -105,6 +108,8 @@ pub struct Config {
     pub internal_secret: Secret,
     /// What callers of `lgt-all` must know.
     pub app: AppCredentials,
+    /// Redis, if it is used.
+    pub redis: Option<crate::blacklist::Settings>,
     /// How often expired rows are removed.
     pub purge_interval: Duration,
     /// How long a request may take.
@@ -128,7 +133,7 @@ impl ServeArgs {
     /// Everything that is wrong, by the name of its setting.
     pub fn resolve(&self, environment: &Environment) -> Result<Config, Mistakes> {
         let mut mistakes = Mistakes::default();
-        let mut warnings: Vec<_> = redis::judge(environment, &mut mistakes).into_iter().collect();
+        let redis = self.redis.resolve(environment, &mut mistakes);
         let listen = self.listen.resolve(&mut mistakes);
         let log = self.log.resolve(&mut mistakes);
         let purge_interval = PURGE_INTERVAL.read(&self.operation.purge_interval, &mut mistakes);
@@ -147,6 +152,9 @@ impl ServeArgs {
         if let Some(tokens) = &tokens {
             access.refuse_signing_secret(&tokens.signers, &mut mistakes);
         }
+        let retention = tokens.as_ref().map(Tokens::retention);
+        let warning = retention.and_then(|retention| self.redis.warning(redis.as_ref(), retention));
+        let mut warnings: Vec<_> = warning.into_iter().collect();
         let unknown = environment.unknown();
         if !unknown.is_empty() {
             warnings.push(format!("settings that this version does not know: {}", unknown.join(", ")));
@@ -167,6 +175,7 @@ impl ServeArgs {
             ) if mistakes.is_empty() => Ok(Config {
                 listen,
                 database,
+                redis,
                 retention: tokens.retention(),
                 policy: tokens.policy,
                 internal_secret,

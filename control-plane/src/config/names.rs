@@ -2,7 +2,7 @@
 //!
 //! The command line knows those that have a flag, and a test compares; secrets and what is refused have none.
 
-const SETTINGS: [&str; 35] = [
+const SETTINGS: [&str; 38] = [
     "APP_ID",
     "APP_KEY",
     "APP_KEY_FILE",
@@ -26,6 +26,8 @@ const SETTINGS: [&str; 35] = [
     "CURFEW_PUBLIC_LISTEN",
     "CURFEW_PUBLIC_URL",
     "CURFEW_PURGE_INTERVAL",
+    "CURFEW_REDIS_CA_FILE",
+    "CURFEW_REDIS_PREFIX",
     "CURFEW_REQUEST_TIMEOUT",
     "CURFEW_TOKEN",
     "CURFEW_TOKEN_TYPES",
@@ -38,6 +40,7 @@ const SETTINGS: [&str; 35] = [
     "JWT_SECRET_FILE",
     "REDIS_BLACKLIST_OBJECT_EXPIRY_IN_SEC",
     "REDIS_URL",
+    "REDIS_URL_FILE",
 ];
 
 /// Whether a variable of this name means something to this program.

@@ -1,4 +1,6 @@
-//! `POST /internal/v1/check`: is the token with these keys revoked? The filter's question, answered from the database.
+//! `POST /internal/v1/check`: is the token with these keys revoked? The filter's question.
+//!
+//! Redis may answer "revoked". Everything else is the database's to say.
 
 use std::sync::Arc;
 
@@ -10,6 +12,7 @@ use super::ApiError;
 use super::extract::Json;
 use crate::metrics::CheckLabels;
 use crate::state::AppState;
+use crate::store::Checked;
 
 pub(super) async fn check(
     State(state): State<Arc<AppState>>,
@@ -31,10 +34,19 @@ async fn answer(state: &AppState, request: &CheckRequest) -> Result<CheckAnswer,
         return Err(ApiError::KeyspaceUnknown);
     }
     let keys = TokenKeys { token: request.token, jti: request.jti, session: request.session, subject: request.subject };
-    let checked = state.store.check(&keys, request.issued_at).await.map_err(|error| state.read_failed(&error))?;
+    let checked = match state.blacklist.ask(&keys, request.issued_at).await {
+        Some(checked) => checked,
+        None => ask_database(state, &keys, request.issued_at).await?,
+    };
     Ok(CheckAnswer {
         epoch: checked.head.epoch.to_string(),
         seq: checked.head.seq.unsigned_abs(),
         verdict: checked.verdict,
     })
+}
+
+async fn ask_database(state: &AppState, keys: &TokenKeys, issued_at: Option<i64>) -> Result<Checked, ApiError> {
+    let checked = state.store.check(keys, issued_at).await.map_err(|error| state.read_failed(&error))?;
+    state.blacklist.observe(checked.head);
+    Ok(checked)
 }

@@ -19,7 +19,7 @@ pub(super) async fn livez() -> axum::Json<Value> {
     axum::Json(json!({"status": "ok"}))
 }
 
-/// 200 if the database can be read and the writer lives.
+/// 200 if the database can be read and the writer lives. Redis is not needed for either, so it is only told about.
 pub(super) async fn readyz(State(state): State<Arc<AppState>>) -> Result<axum::Json<Value>, ApiError> {
     if !state.store.writer().is_alive() {
         return Err(ApiError::NotReady("The writer has stopped."));
@@ -29,7 +29,11 @@ pub(super) async fn readyz(State(state): State<Arc<AppState>>) -> Result<axum::J
         .map_err(|_| ApiError::NotReady("The database did not answer in time."))?
         .map_err(|error| state.read_failed(&error))?;
     state.metrics.feed_reaches(head.seq);
-    Ok(axum::Json(json!({"status": "ok"})))
+    Ok(axum::Json(match state.blacklist.is_up() {
+        None => json!({"status": "ok"}),
+        Some(true) => json!({"status": "ok", "redis": "ok"}),
+        Some(false) => json!({"status": "ok", "redis": "degraded: checks ask the database; nothing is lost"}),
+    }))
 }
 
 /// The metrics in OpenMetrics text.

@@ -5,6 +5,7 @@
 
 pub mod command;
 mod evidence;
+pub mod feed;
 pub mod purge;
 pub mod retention;
 pub mod sessions;
@@ -20,8 +21,10 @@ use curfew_core::wire::CheckVerdict;
 use sqlx::Connection;
 use sqlx::sqlite::{SqliteConnectOptions, SqlitePool};
 
+use crate::blacklist::Blacklist;
 use crate::clock::Clock;
 use crate::metrics::Metrics;
+use feed::Logged;
 use retention::Retention;
 use sessions::{Session, SessionQuery};
 use writer::{Writer, WriterTask};
@@ -137,6 +140,18 @@ pub async fn prolong_subjects(database: &SqliteConnectOptions, retention: Retent
     Ok(prolonged)
 }
 
+/// The head of the log. For a start, after [`migrate`].
+///
+/// # Errors
+///
+/// See [`OpenFailure`].
+pub async fn head(database: &SqliteConnectOptions) -> Result<FeedHead, OpenFailure> {
+    let reads = sqlite::open_reads(database);
+    let head = sqlite::head(&reads).await?;
+    reads.close().await;
+    Ok(head)
+}
+
 /// The store of one database.
 #[derive(Clone)]
 pub struct Store {
@@ -145,15 +160,17 @@ pub struct Store {
 }
 
 impl Store {
-    /// Opens a database that has been migrated. The task must be run for anything to be written.
+    /// Opens a database that has been migrated. The task must be run for anything to be written; what it commits is
+    /// copied to `blacklist`.
     pub fn open(
         database: &SqliteConnectOptions,
         retention: Retention,
         clock: Clock,
         metrics: Arc<Metrics>,
+        blacklist: Blacklist,
     ) -> (Self, WriterTask) {
         let reads = sqlite::open_reads(database);
-        let (writer, task) = writer::channel(database.clone(), retention, clock, metrics);
+        let (writer, task) = writer::channel(database.clone(), retention, clock, metrics, blacklist);
         (Self { reads, writer }, task)
     }
 
@@ -180,6 +197,17 @@ impl Store {
     /// The database could not be read.
     pub async fn sessions(&self, query: &SessionQuery, now: i64) -> Result<Vec<Session>, ReadFailure> {
         Ok(sqlite::sessions(&self.reads, query, now).await?)
+    }
+
+    /// At most `limit` revocations after the place `after` in the log that may not be forgotten at `now`, in their
+    /// order. Fewer than `limit` means that there are no more.
+    ///
+    /// # Errors
+    ///
+    /// The database could not be read.
+    pub async fn live_revocations(&self, after: i64, now: i64, limit: i64) -> Result<Vec<Logged>, ReadFailure> {
+        let mut connection = self.reads.acquire().await?;
+        Ok(sqlite::revocations_after(&mut connection, after, now, limit).await?)
     }
 
     /// The head of the log.

@@ -14,8 +14,10 @@ use tracing::{error, info};
 
 use super::FeedHead;
 use super::command::{Cause, LogoutOutcome, Purged, Registered, Registration, Subject, TokenRecord, Unavailable};
+use super::feed::Logged;
 use super::retention::Retention;
 use super::sqlite::{self, Batch};
+use crate::blacklist::{Blacklist, MOST_PUBLISHED};
 use crate::clock::Clock;
 use crate::metrics::Metrics;
 use crate::stop::Stop;
@@ -41,6 +43,17 @@ enum Command {
 
 /// Gives a command's answer, with what became of the commit.
 type Answer = Box<dyn FnOnce(Result<(), Unavailable>) + Send>;
+
+/// A transaction that was committed.
+struct Committed {
+    /// The head before it.
+    before: FeedHead,
+    /// The head after it.
+    head: FeedHead,
+    /// What it revoked, for the blacklist.
+    revoked: Vec<Logged>,
+    answers: Vec<Answer>,
+}
 
 /// A transaction that did not end well.
 struct WriteFailure {
@@ -154,6 +167,7 @@ pub struct WriterTask {
     retention: Retention,
     clock: Clock,
     metrics: Arc<Metrics>,
+    blacklist: Blacklist,
 }
 
 /// Makes both ends of the queue.
@@ -162,10 +176,11 @@ pub(super) fn channel(
     retention: Retention,
     clock: Clock,
     metrics: Arc<Metrics>,
+    blacklist: Blacklist,
 ) -> (Writer, WriterTask) {
     let (sender, receiver) = mpsc::channel(QUEUE);
     let writer = Writer { queue: sender, metrics: Arc::clone(&metrics) };
-    let task = WriterTask { queue: receiver, database, connection: None, retention, clock, metrics };
+    let task = WriterTask { queue: receiver, database, connection: None, retention, clock, metrics, blacklist };
     (writer, task)
 }
 
@@ -203,9 +218,10 @@ impl WriterTask {
         self.metrics.writer_took(size);
         let started = Instant::now();
         match self.commit(commands).await {
-            Ok((head, answers)) => {
-                answers.into_iter().for_each(|answer| answer(Ok(())));
+            Ok(Committed { before, head, revoked, answers }) => {
                 self.metrics.committed(size, started.elapsed(), head.seq);
+                self.blacklist.publish(before, head, &revoked).await;
+                answers.into_iter().for_each(|answer| answer(Ok(())));
             }
             Err(failure) => self.failed(failure, size),
         }
@@ -222,7 +238,7 @@ impl WriterTask {
         unconfirmed.into_iter().for_each(|answer| answer(Err(Unavailable::Unconfirmed)));
     }
 
-    async fn commit(&mut self, commands: Vec<Command>) -> Result<(FeedHead, Vec<Answer>), WriteFailure> {
+    async fn commit(&mut self, commands: Vec<Command>) -> Result<Committed, WriteFailure> {
         // Taken out for the time of the transaction: only a commit puts the connection back.
         let mut connection = match self.connection.take() {
             Some(connection) => connection,
@@ -236,11 +252,13 @@ impl WriterTask {
         for command in commands {
             answers.push(command.carry_out(&mut batch).await?);
         }
+        let before = batch.began_at();
+        let revoked = if self.blacklist.is_configured() { batch.revoked(MOST_PUBLISHED).await? } else { Vec::new() };
         let head = batch.move_head().await?;
         if let Err(error) = batch.commit().await {
             return Err(WriteFailure { error, unconfirmed: answers });
         }
         self.connection = Some(connection);
-        Ok((head, answers))
+        Ok(Committed { before, head, revoked, answers })
     }
 }

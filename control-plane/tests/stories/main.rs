@@ -27,6 +27,8 @@ mod plane;
 #[cfg(test)]
 mod purge;
 #[cfg(test)]
+mod redis;
+#[cfg(test)]
 mod refused;
 #[cfg(test)]
 mod register;

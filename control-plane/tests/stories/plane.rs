@@ -11,6 +11,7 @@ use axum::body::{Body, to_bytes};
 use axum::http::header::CONTENT_LENGTH;
 use axum::http::{Request, Response};
 use curfew_control_plane::attempts::FailedAttempts;
+use curfew_control_plane::blacklist::{self, Blacklist, Settings};
 use curfew_control_plane::clock::Clock;
 use curfew_control_plane::failures::FailedLogouts;
 use curfew_control_plane::http::{internal_router, public_router};
@@ -49,6 +50,11 @@ impl Plane {
     }
 
     pub(crate) async fn start_with(policy: Value) -> Self {
+        Self::start_beside(policy, None).await
+    }
+
+    /// Beside a Redis, which is not waited for.
+    pub(crate) async fn start_beside(policy: Value, redis: Option<Settings>) -> Self {
         let directory = TempDir::new().unwrap();
         let database = options(&directory);
         store::migrate(&database).await.unwrap();
@@ -58,12 +64,23 @@ impl Plane {
         let read = Arc::clone(&now);
         let clock = Clock::new(move || read.load(Ordering::SeqCst));
         let metrics = Arc::new(Metrics::new());
-        let (store, writer) = Store::open(&database, retention, clock.clone(), Arc::clone(&metrics));
+        let blacklist = match redis {
+            None => Blacklist::none(),
+            Some(redis) => {
+                let head = store::head(&database).await.unwrap();
+                Blacklist::new(redis, head, clock.clone(), metrics.redis.clone())
+            }
+        };
+        blacklist.start().await.unwrap();
+        let (store, writer) = Store::open(&database, retention, clock.clone(), Arc::clone(&metrics), blacklist.clone());
         let (stopper, stop) = stop::channel();
-        tokio::spawn(writer.run(stop));
+        tokio::spawn(writer.run(stop.clone()));
+        let (keeping, kept) = (blacklist.clone(), store.clone());
+        tokio::spawn(async move { blacklist::run(&keeping, &kept, stop).await });
         let state = AppState {
             policy,
             store,
+            blacklist,
             clock,
             metrics,
             internal_secret: Secret::new(INTERNAL_SECRET),

@@ -36,6 +36,9 @@ fn one_mistake_is_one_line() {
     let ascii = "CURFEW_INTERNAL_SECRET: must be visible ASCII without spaces: it travels in a header";
     let failures = "must be a number from 0 to 1000000";
     let expiry = "REDIS_BLACKLIST_OBJECT_EXPIRY_IN_SEC: must be a whole number of seconds over zero";
+    let redis = "must be redis://HOST, rediss://HOST, unix:///SOCKET, redis+sentinel://HOST,HOST/SERVICE or \
+                 redis+cluster://HOST,HOST, with user:password@ before the host where Redis asks for it";
+    let prefix = "must be 1 to 64 visible ASCII characters without spaces and braces";
     let cases = [
         ("CURFEW_PUBLIC_LISTEN", "8080", format!("CURFEW_PUBLIC_LISTEN: {address}")),
         ("CURFEW_INTERNAL_LISTEN", "localhost:8081", format!("CURFEW_INTERNAL_LISTEN: {address}")),
@@ -68,7 +71,27 @@ fn one_mistake_is_one_line() {
             "JWKS_URL: this version reads keys from a file only: set JWKS_FILE".to_owned(),
         ),
         ("APP_KEY", "a-key-of-16-bytes", "APP_ID: must be set, because APP_KEY is".to_owned()),
-        ("REDIS_URL", "redis://cache", "REDIS_URL: this version uses no Redis: remove the setting".to_owned()),
+        ("REDIS_URL", "http://:hunter2@cache.example.com", format!("REDIS_URL: {redis}")),
+        ("REDIS_URL", "redis://cache.example.com/first", format!("REDIS_URL: {redis}")),
+        ("REDIS_URL", "", "REDIS_URL: is set, but empty".to_owned()),
+        (
+            "REDIS_URL_FILE",
+            "absent",
+            "REDIS_URL_FILE: absent cannot be read: No such file or directory (os error 2)".to_owned(),
+        ),
+        (
+            "REDIS_URL",
+            "redis+sentinel://cache.example.com",
+            "REDIS_URL: must name the service: HOST,HOST/SERVICE".to_owned(),
+        ),
+        ("CURFEW_REDIS_PREFIX", "{a}", format!("CURFEW_REDIS_PREFIX: {prefix}")),
+        ("CURFEW_REDIS_PREFIX", "a b", format!("CURFEW_REDIS_PREFIX: {prefix}")),
+        ("CURFEW_REDIS_PREFIX", "", format!("CURFEW_REDIS_PREFIX: {prefix}")),
+        (
+            "CURFEW_REDIS_CA_FILE",
+            "absent",
+            "CURFEW_REDIS_CA_FILE: absent cannot be read: No such file or directory (os error 2)".to_owned(),
+        ),
         (
             "DATABASE_URL",
             "postgres://user:hunter2@db/curfew",
@@ -139,9 +162,9 @@ fn settings_that_are_not_text_are_refused_and_other_variables_are_not() {
 #[test]
 fn all_mistakes_are_told_at_once() {
     refused(
-        &[("CURFEW_LOG_FORMAT", "xml"), ("REDIS_URL", "redis://cache"), ("CURFEW_PURGE_INTERVAL", "0s")],
+        &[("CURFEW_LOG_FORMAT", "xml"), ("REDIS_URL", "redis+cluster://a/1"), ("CURFEW_PURGE_INTERVAL", "0s")],
         &[
-            "error: REDIS_URL: this version uses no Redis: remove the setting",
+            "error: REDIS_URL: names a database, but a Cluster has only one",
             "error: CURFEW_LOG_FORMAT: must be auto, json or text",
             r#"error: CURFEW_PURGE_INTERVAL: must be a duration from 1s to 1day, such as "5s""#,
         ],

@@ -151,10 +151,30 @@ fn settings_that_do_nothing_are_told_once() {
     server.stop();
     let log = log(directory.path());
     for line in [
-        "REDIS_BLACKLIST_OBJECT_EXPIRY_IN_SEC has no effect: this version uses no Redis",
+        "REDIS_BLACKLIST_OBJECT_EXPIRY_IN_SEC has no effect without REDIS_URL",
         "settings that this version does not know: CURFEW_FILTER_WASM, CURFEW_PURGE_INTERVALL",
     ] {
         assert_eq!(log.matches(line).count(), 1, "{line} in {log}");
     }
     assert!(!log.contains("CURFEW_PUBLIC_URL"), "{log}");
+}
+
+#[test]
+fn a_life_of_entries_that_is_too_short_is_told_and_not_followed() {
+    let needed = 30 * 24 * 3600 + 5 + 2 + 60 + 5;
+    let warning = "REDIS_BLACKLIST_OBJECT_EXPIRY_IN_SEC=";
+    for (configured, warned) in [(needed - 1, true), (needed, false)] {
+        let directory = TempDir::new().unwrap();
+        let (configured, nobody) = (configured.to_string(), "redis://127.0.0.1:1");
+        let settings = [("REDIS_URL", nobody), ("REDIS_BLACKLIST_OBJECT_EXPIRY_IN_SEC", configured.as_str())];
+        start_with(directory.path(), &settings).stop();
+        let log = log(directory.path());
+        let line = format!(
+            "{warning}{configured} is shorter than tokens may live: entries live for as long as their \
+                            tokens need, up to {needed} seconds"
+        );
+        assert_eq!(log.contains(&line), warned, "{log}");
+        // Nobody listens there, which is told and does not keep it from starting.
+        assert!(log.contains("Redis is left alone for now: checks ask the database, and nothing is lost"), "{log}");
+    }
 }

@@ -138,12 +138,23 @@ fn configuration(place: &Place, port: u16, lines: &[&str], tls: bool) -> String 
 }
 
 /// One command over a connection of its own.
+///
+/// A read with a limit of time is interrupted by every signal, such as that of a child that ended; the command is then
+/// sent again.
 pub(super) fn ask(socket: &Path, password: Option<&str>, words: &[&str]) -> Result<redis::Value> {
+    let (name, arguments) = words.split_first().context("a command has a name")?;
+    loop {
+        match ask_once(socket, password, redis::cmd(name).arg(arguments)) {
+            Err(error) if error.to_string().contains("Interrupted system call") => {}
+            answer => return answer.with_context(|| format!("Redis did not take {name}")),
+        }
+    }
+}
+
+fn ask_once(socket: &Path, password: Option<&str>, command: &redis::Cmd) -> redis::RedisResult<redis::Value> {
     let password = password.map_or_else(String::new, |password| format!("?pass={password}"));
     let client = redis::Client::open(format!("redis+unix://{}{password}", socket.display()))?;
     let mut connection = client.get_connection_with_timeout(ANSWER_LIMIT)?;
     connection.set_read_timeout(Some(ANSWER_LIMIT))?;
-    let (name, arguments) = words.split_first().context("a command has a name")?;
-    let answer = redis::cmd(name).arg(arguments).query(&mut connection);
-    answer.with_context(|| format!("Redis did not take {name}"))
+    command.query(&mut connection)
 }

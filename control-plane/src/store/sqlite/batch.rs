@@ -8,9 +8,10 @@ use curfew_core::{Kind, RevocationKey};
 use sqlx::sqlite::{Sqlite, SqliteConnection};
 use sqlx::{Connection, Error, Transaction};
 
-use super::read::{evidence, feed_head};
+use super::read::{evidence, feed_head, revocations_after};
 use crate::store::FeedHead;
 use crate::store::command::{Cause, LogoutOutcome, Purged, Registered, Registration, TokenRecord};
+use crate::store::feed::Logged;
 use crate::store::retention::Retention;
 
 /// How many rows of each table one step of the purge removes: some milliseconds for which logouts wait.
@@ -20,7 +21,7 @@ pub(crate) const PURGE_ROWS: i64 = 500;
 pub(crate) struct Batch<'c> {
     pub(super) transaction: Transaction<'c, Sqlite>,
     /// The head when the transaction began.
-    head: FeedHead,
+    began_at: FeedHead,
     /// The seq of the newest revocation of this batch, or of the head.
     pub(super) seq: i64,
     pub(super) now: i64,
@@ -39,7 +40,20 @@ impl<'c> Batch<'c> {
         let mut transaction = connection.begin_with("BEGIN IMMEDIATE").await?;
         let row = sqlx::query("SELECT epoch, seq FROM feed_head").fetch_one(&mut *transaction).await?;
         let head = feed_head(&row)?;
-        Ok(Self { transaction, head, seq: head.seq, now, retention })
+        Ok(Self { transaction, began_at: head, seq: head.seq, now, retention })
+    }
+
+    /// The head when the transaction began.
+    pub(crate) fn began_at(&self) -> FeedHead {
+        self.began_at
+    }
+
+    /// At most `limit` of the revocations that this batch has made so far, in their order.
+    pub(crate) async fn revoked(&mut self, limit: i64) -> Result<Vec<Logged>, Error> {
+        if self.seq == self.began_at.seq {
+            return Ok(Vec::new());
+        }
+        revocations_after(&mut self.transaction, self.began_at.seq, self.now, limit).await
     }
 
     /// Revokes a token, unless it is revoked already.
@@ -106,15 +120,15 @@ impl<'c> Batch<'c> {
 
     /// Moves the head over this batch's revocations; the last statement before [`Self::commit`].
     pub(crate) async fn move_head(&mut self) -> Result<FeedHead, Error> {
-        let new = self.seq - self.head.seq;
-        if new > 0 {
-            let row = sqlx::query("UPDATE feed_head SET seq = seq + ?1 RETURNING epoch, seq")
-                .bind(new)
-                .fetch_one(&mut *self.transaction)
-                .await?;
-            self.head = feed_head(&row)?;
+        let new = self.seq - self.began_at.seq;
+        if new == 0 {
+            return Ok(self.began_at);
         }
-        Ok(self.head)
+        let row = sqlx::query("UPDATE feed_head SET seq = seq + ?1 RETURNING epoch, seq")
+            .bind(new)
+            .fetch_one(&mut *self.transaction)
+            .await?;
+        feed_head(&row)
     }
 
     /// Makes everything durable. Where it fails, it is not known whether anything was.

@@ -14,4 +14,4 @@ pub(crate) use connect::{create, is_locked, open_reads, open_writer};
 pub use migrate::{Applied, MigrateFailure};
 pub(crate) use migrate::{is_done_by_another, migrate};
 pub(crate) use prolong::prolong_subjects;
-pub(crate) use read::{evidence, head, sessions};
+pub(crate) use read::{evidence, head, revocations_after, sessions};

@@ -5,6 +5,7 @@ use sqlx::sqlite::{SqliteConnection, SqlitePool, SqliteRow};
 use sqlx::{Error, Row};
 
 use crate::store::evidence::{Entry, Evidence};
+use crate::store::feed::Logged;
 use crate::store::sessions::{Session, SessionQuery};
 use crate::store::{Epoch, FeedHead};
 
@@ -41,6 +42,31 @@ pub(crate) async fn evidence(connection: &mut SqliteConnection, keys: &TokenKeys
 pub(crate) async fn head(pool: &SqlitePool) -> Result<FeedHead, Error> {
     let row = sqlx::query("SELECT epoch, seq FROM feed_head").fetch_one(pool).await?;
     feed_head(&row)
+}
+
+const REVOCATIONS_AFTER: &str = "\
+SELECT seq, kind, key, cutoff, expires_at FROM revocations WHERE seq > ?1 AND expires_at > ?2 ORDER BY seq LIMIT ?3";
+
+/// The revocations after a place in the log that may not be forgotten at `now`, in their order.
+pub(crate) async fn revocations_after(
+    connection: &mut SqliteConnection,
+    after: i64,
+    now: i64,
+    limit: i64,
+) -> Result<Vec<Logged>, Error> {
+    let query = sqlx::query(REVOCATIONS_AFTER).bind(after).bind(now).bind(limit);
+    query.fetch_all(connection).await?.iter().map(logged).collect()
+}
+
+fn logged(row: &SqliteRow) -> Result<Logged, Error> {
+    let kind = Kind::parse(row.try_get("kind")?).ok_or_else(|| Error::Decode("an unknown kind".into()))?;
+    Ok(Logged {
+        seq: row.try_get("seq")?,
+        kind,
+        key: RevocationKey::from_bytes(sixteen(row, "key")?),
+        cutoff: row.try_get("cutoff")?,
+        expires_at: row.try_get("expires_at")?,
+    })
 }
 
 const SESSIONS: &str = "\
