@@ -172,8 +172,9 @@ impl Checks {
 
     /// The host did not take the question.
     pub fn not_sent(&mut self, id: QuestionId) -> Settled {
-        let question = self.close(id);
-        question.map_or_else(Settled::default, |question| self.settle(question.waiters, None))
+        let Some(question) = self.close(id) else { return Settled::default() };
+        let verdict = self.overtaken_by(None, question.facts.check.token);
+        self.settle(question.waiters, verdict)
     }
 
     /// The host reports the end of a callout: an answer, or none that could be used. A callout that nobody knows (any
@@ -186,9 +187,7 @@ impl Checks {
         let token = question.facts.check.token;
         let until = question.asked_at.saturating_add(self.max_staleness);
         self.remember(token, verdict, until, now);
-        // A later question may have overtaken this one; its answer "revoked" holds for these too.
-        let overtaken = self.answers.peek(&token) == Some(&Answer::Revoked);
-        let verdict = if overtaken { Some(CheckVerdict::Revoked) } else { verdict };
+        let verdict = self.overtaken_by(verdict, token);
         // Whoever was there before the question was asked is served by any answer. Who came later is served only while
         // the answer is good for newcomers: an "active" from before a logout must not admit a request from after it.
         let fresh = verdict != Some(CheckVerdict::Active) || now.monotonic < until;
@@ -213,6 +212,12 @@ impl Checks {
     /// Whether any question is under way.
     pub fn asking(&self) -> bool {
         !self.questions.is_empty()
+    }
+
+    /// A later question may have overtaken one that ends; its answer "revoked" holds for those who waited for this one.
+    fn overtaken_by(&self, verdict: Option<CheckVerdict>, token: RevocationKey) -> Option<CheckVerdict> {
+        let known = self.answers.peek(&token) == Some(&Answer::Revoked);
+        if known { Some(CheckVerdict::Revoked) } else { verdict }
     }
 
     fn remember(&mut self, token: RevocationKey, verdict: Option<CheckVerdict>, until: Duration, now: Now) {

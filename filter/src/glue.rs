@@ -3,7 +3,7 @@
 //! A callback asks the gate for all steps first, lets go of it, and then acts: acting can call back into the module.
 
 use std::cell::RefCell;
-use std::collections::HashSet;
+use std::collections::HashMap;
 use std::rc::Rc;
 use std::time::Instant;
 
@@ -44,8 +44,17 @@ struct Plugin {
     host_helps: RefCell<bool>,
     /// The question that the root is rung for.
     outbox: RefCell<Option<Question>>,
-    /// Streams that wait or were refused: nothing more of them may go on.
-    held: RefCell<HashSet<StreamId>>,
+    /// Streams of which nothing more may go on.
+    held: RefCell<HashMap<StreamId, Held>>,
+}
+
+/// Why a stream is held.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Held {
+    /// It waits for an answer.
+    Waiting,
+    /// It was refused, and is not refused twice.
+    Refused,
 }
 
 struct Stream {
@@ -99,6 +108,7 @@ impl RootContext for Root {
         crate::trap::reach(crate::trap::Place::Tick);
         for plugin in &self.plugins {
             plugin.gate.borrow_mut().give_up_lost(host::now(plugin.start));
+            plugin.report();
         }
         // One plugin for each tick: the bound on what a callback releases is for all of them together.
         if let Some(plugin) = self.plugins.iter().find(|plugin| plugin.gate.borrow().holds_back()) {
@@ -227,13 +237,29 @@ impl Plugin {
                 self.held.borrow_mut().remove(&stream);
                 host::resume()
             }
-            Err(refusal) => host::refuse(refusal),
+            Err(refusal) => {
+                self.held.borrow_mut().insert(stream, Held::Refused);
+                host::refuse(refusal)
+            }
         };
     }
 
     /// What a part of the stream that comes after its head may do.
     fn follows(&self, stream: StreamId) -> Action {
-        if self.held.borrow().contains(&stream) { Action::Pause } else { Action::Continue }
+        if self.held.borrow().contains_key(&stream) { Action::Pause } else { Action::Continue }
+    }
+
+    /// Refuses a stream that has shown something unreadable after its head.
+    fn cut(&self, stream: StreamId) -> Action {
+        match self.held.borrow_mut().insert(stream, Held::Refused) {
+            Some(Held::Refused) => return Action::Pause,
+            // The host may not bring these trailers again when the answer is there.
+            Some(Held::Waiting) => self.gate.borrow_mut().withdraw(stream, None),
+            None => {}
+        }
+        let action = carry_out(unreadable());
+        self.report();
+        action
     }
 
     /// Counts and logs what has come up.
@@ -251,12 +277,12 @@ impl HttpContext for Stream {
         let Some(plugin) = self.plugin.clone() else {
             return carry_out(unreadable());
         };
-        let action = match plugin.arrive(self.id) {
+        let (action, waits) = match plugin.arrive(self.id) {
             Step::Wait { edits, question } => self.wait(&plugin, &edits, question),
-            step => carry_out(step),
+            step => (carry_out(step), false),
         };
         if action == Action::Pause {
-            plugin.held.borrow_mut().insert(self.id);
+            plugin.held.borrow_mut().insert(self.id, if waits { Held::Waiting } else { Held::Refused });
         }
         plugin.report();
         action
@@ -273,9 +299,8 @@ impl HttpContext for Stream {
     fn on_http_request_trailers(&mut self, _count: usize) -> Action {
         match &self.plugin {
             Some(plugin) if strip_trailers(plugin) => plugin.follows(self.id),
-            // Who waits or was refused is not refused twice.
-            Some(plugin) if plugin.follows(self.id) == Action::Pause => Action::Pause,
-            _ => carry_out(unreadable()),
+            Some(plugin) => plugin.cut(self.id),
+            None => carry_out(unreadable()),
         }
     }
 }
@@ -291,19 +316,19 @@ fn strip_trailers(plugin: &Plugin) -> bool {
 
 impl Stream {
     /// Makes the stream wait, and has the root send the question if there is one. A question that cannot be sent settles
-    /// this stream at once.
-    fn wait(&self, plugin: &Plugin, edits: &Edits, question: Option<Question>) -> Action {
+    /// this stream at once. Also says whether it does wait.
+    fn wait(&self, plugin: &Plugin, edits: &Edits, question: Option<Question>) -> (Action, bool) {
         if !host::edit(edits) {
             plugin.gate.borrow_mut().withdraw(self.id, question.map(|question| question.id));
-            return carry_out(unreadable());
+            return (carry_out(unreadable()), false);
         }
         if question.is_some() {
             plugin.outbox.replace(question);
             host::ring(plugin.root, self.id);
         }
         match plugin.settled(self.id) {
-            None => Action::Pause,
-            Some(decision) => carry_out(decision.into()),
+            None => (Action::Pause, true),
+            Some(decision) => (carry_out(decision.into()), false),
         }
     }
 }

@@ -11,7 +11,8 @@ use std::process::Command;
 fn sdk() -> PathBuf {
     let manifest = Path::new(env!("CARGO_MANIFEST_DIR")).join("Cargo.toml");
     let output = Command::new(env!("CARGO"))
-        .args(["metadata", "--format-version", "1", "--offline", "--locked", "--manifest-path"])
+        .args(["metadata", "--format-version", "1", "--offline", "--locked", "--filter-platform", "wasm32-wasip1"])
+        .arg("--manifest-path")
         .arg(manifest)
         .output()
         .unwrap();
@@ -36,17 +37,10 @@ fn name(line: &str, before: &str) -> Option<String> {
     Some(name.to_owned())
 }
 
-/// Every function of `hostcalls` with a `panic!` or an `unwrap` in it; today that is every one.
-fn panicking_hostcalls(source: &str) -> BTreeSet<String> {
-    let mut found = BTreeSet::new();
-    let mut function = None;
-    for line in source.lines() {
-        function = name(line, "pub fn ").or(if line == "}" { None } else { function });
-        if let Some(function) = function.as_ref().filter(|_| line.contains("panic!(") || line.contains(".unwrap()")) {
-            found.insert(format!("proxy_wasm::hostcalls::{function}"));
-        }
-    }
-    found
+/// Every public function of `hostcalls`: today each of them can panic, and a new one has to be looked at.
+fn hostcalls(source: &str) -> BTreeSet<String> {
+    let functions = source.lines().filter_map(|line| name(line, "pub fn "));
+    functions.map(|function| format!("proxy_wasm::hostcalls::{function}")).collect()
 }
 
 /// Every method of a trait that calls one of those.
@@ -66,7 +60,7 @@ fn methods_over_hostcalls(source: &str) -> BTreeSet<String> {
 #[test]
 fn every_call_of_the_sdk_that_can_panic_is_forbidden_by_name_and_no_other() {
     let read = |file: &str| std::fs::read_to_string(sdk().join(file)).unwrap();
-    let hostcalls = panicking_hostcalls(&read("hostcalls.rs"));
+    let hostcalls = hostcalls(&read("hostcalls.rs"));
     let methods = methods_over_hostcalls(&read("traits.rs"));
     assert!(
         hostcalls.len() >= 50 && methods.len() >= 90,

@@ -172,3 +172,14 @@ fn answers_and_questions_stay_within_their_budgets() {
     assert_eq!(checks.look(&about(8192), 8192, at(0)), Found::Full);
     assert_eq!(checks.look(&about(0), 8193, at(0)), Found::Joined);
 }
+
+#[test]
+fn who_waits_for_a_lost_question_is_told_what_a_later_one_found() {
+    let (mut checks, facts) = (checks(), facts());
+    asked(&mut checks, &facts, 1, 7, at(0));
+    asked(&mut checks, &facts, 2, 8, at(2_001));
+    checks.answered(8, Some(CheckVerdict::Revoked), at(2_002));
+    let settled = checks.give_up_lost(at(2_003));
+    let told: Vec<_> = settled.iter().map(|settled| (settled.streams.as_slice(), settled.verdict)).collect();
+    assert_eq!(told, [(&[1][..], Some(CheckVerdict::Revoked))]);
+}

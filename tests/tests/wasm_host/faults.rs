@@ -10,9 +10,11 @@ use crate::support::{configured, send, token};
 
 const FAULTS: [Fault; 3] = [Fault::Error, Fault::Empty, Fault::Garbage];
 
-/// Whether anybody may pass whom nobody has vouched for.
-fn opens(shape: &Shape) -> bool {
-    ["report_only", "on_unavailable allow"].contains(&shape.name)
+/// Whether anybody may pass whom nobody has vouched for: by the shape, unless the call has no part in an answer and the
+/// answer was no.
+fn opens(shape: &Shape, call: HostCall, verdict: Verdict) -> bool {
+    let told = verdict == Verdict::Revoked && [HostCall::Metric, HostCall::Tick].contains(&call);
+    shape.name == "report_only" || (shape.name == "on_unavailable allow" && !told)
 }
 
 /// Requests while the call fails; nobody passes without an answer, and all who can be are settled.
@@ -33,7 +35,7 @@ fn play(host: &mut Host, shape: &Shape, call: HostCall, fault: Fault, verdict: V
     for stream in streams {
         let outcome = host.outcome(stream)?;
         let passed = matches!(outcome, Outcome::Continued { .. });
-        ensure!(!passed || verdict == Verdict::Active || opens(shape), "passed without an answer");
+        ensure!(!passed || verdict == Verdict::Active || opens(shape, call, verdict), "passed without an answer");
         ensure!(outcome != Outcome::Paused || call.settles(), "never settled");
         host.close(stream)?;
     }
@@ -42,6 +44,16 @@ fn play(host: &mut Host, shape: &Shape, call: HostCall, fault: Fault, verdict: V
     host.tick()?;
     host.settle()?;
     Ok(())
+}
+
+/// One request, on a host whose calls work again.
+fn decide_one(host: &mut Host, shape: &Shape, verdict: Verdict) -> Result<()> {
+    let (stream, _) = send(host, &token()?)?;
+    let callout = host.callouts().pop().context("a question")?;
+    let ending = ENDINGS.iter().find(|ending| ending.means == verdict).context("an ending")?;
+    (ending.end)(host, callout.token)?;
+    shape.expects(verdict, &host.outcome(stream)?)?;
+    host.close(stream)
 }
 
 #[test]
@@ -55,13 +67,11 @@ fn a_host_call_that_fails_admits_nobody_and_leaves_the_filter_alive() {
                     let played = play(&mut host, shape, call, fault, verdict);
                     played.with_context(scene).unwrap_or_else(|error| panic!("{error:#}"));
                 }
-                let (stream, _) = send(&mut host, &token().unwrap()).unwrap();
-                let callout = host.callouts().pop().unwrap();
-                (ENDINGS[0].end)(&mut host, callout.token).unwrap();
-                let outcome = host.outcome(stream).unwrap();
-                shape
-                    .expects(Verdict::Active, &outcome)
-                    .unwrap_or_else(|error| panic!("{call:?} {fault:?}: {error:#}"));
+                for verdict in [Verdict::Active, Verdict::Revoked] {
+                    let scene = || format!("{}, after {call:?} {fault:?}, {verdict:?}", shape.name);
+                    let decided = decide_one(&mut host, shape, verdict);
+                    decided.with_context(scene).unwrap_or_else(|error| panic!("{error:#}"));
+                }
             }
         }
     }

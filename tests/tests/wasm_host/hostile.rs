@@ -3,7 +3,7 @@
 //! The host itself watches that nothing traps, that nobody is decided twice, and that nobody who is gone is decided.
 
 use anyhow::{Context as _, Result, ensure};
-use curfew_testbed::wasm_host::{Action, ClusterState, Host, Outcome, StreamId};
+use curfew_testbed::wasm_host::{Action, ClusterState, Fault, Host, HostCall, Outcome, StreamId};
 use serde_json::{Value, json};
 
 use crate::endings::{ENDINGS, Ending, Verdict};
@@ -207,4 +207,22 @@ fn a_body_that_comes_before_the_verdict_or_after_a_refusal_is_held() {
     assert_eq!(host.body(waiting, 10, true).unwrap(), Action::Continue);
     assert_eq!(host.trailers(waiting, &[("x-user-id", b"root")]).unwrap(), Action::Continue);
     assert_eq!(host.body(refused, 10, true).unwrap(), Action::Pause);
+}
+
+/// The host does not bring trailers again after the verdict, so those that cannot be cleaned now would go on as they are.
+#[test]
+fn trailers_that_cannot_be_cleaned_while_their_head_waits_end_the_request() {
+    let mut host = SHAPES[0].host().unwrap();
+    for (call, fault) in [(HostCall::HeaderPairs, Fault::Error), (HostCall::HeaderChange, Fault::Error)] {
+        let (stream, outcome) = send(&mut host, &token().unwrap()).unwrap();
+        assert_eq!(outcome, Outcome::Paused);
+        host.set_fault(call, Some(fault));
+        for _ in 0..2 {
+            assert_eq!(host.trailers(stream, &[("x-user-id", b"root")]).unwrap(), Action::Pause);
+        }
+        host.set_fault(call, None);
+        end_all(&mut host, &ENDINGS[0]).unwrap();
+        host.settle().unwrap();
+        assert_eq!(refusal(&host.outcome(stream).unwrap()).unwrap(), (503, "unavailable".to_owned()));
+    }
 }
