@@ -1,7 +1,8 @@
 //! The service behind Envoy: it answers every request with what it saw of it.
 //!
 //! A body is read to its end and answered with its length and SHA-256, so that large uploads can be compared without
-//! being held; for [`SLOW`] the answer takes its time. It also counts the requests that reached it, because "refused" means that the upstream saw nothing.
+//! being held; for [`SLOW`] the answer takes its time. It also counts the requests that reached it, because "refused"
+//! means that the upstream saw nothing.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -39,7 +40,7 @@ impl Tally {
 pub const SLOW: &str = "/slow";
 
 /// How long an answer to [`SLOW`] takes.
-pub const SLOWNESS: Duration = Duration::from_secs(2);
+pub const SLOWNESS: Duration = Duration::from_secs(10);
 
 type Seen = Arc<Tally>;
 

@@ -23,6 +23,9 @@ use crate::shared::{PATIENCE, told};
 /// A VM that lived for longer is replaced at once: Envoy's reload back-off is 1 s to 1.5 s since the VM's start.
 const BACK_OFF: Duration = Duration::from_millis(1_500);
 
+/// The least that Envoy's reload back-off can be.
+const SHORTEST_BACK_OFF: Duration = Duration::from_secs(1);
+
 /// Long enough for a request to reach the filter and its question to reach the control plane.
 const A_MOMENT: Duration = Duration::from_millis(500);
 
@@ -100,18 +103,21 @@ fn a_second_trap_too_soon_closes_the_worker_for_a_while(
     // A fresh VM, for the one before may have had its second already.
     thread::sleep(BACK_OFF);
     let before = reloads(stack)?;
+    let begun = Instant::now();
     for _ in 0..2 {
         assert!(is_envoys_refusal(&client.get("/trap", good, Some("headers"))?));
     }
     let (trapped, seen) = (Instant::now(), stack.upstream.requests_to("/orders"));
     let mut refused = 0;
-    while client.get("/orders", good, None).is_ok_and(|answer| is_envoys_refusal(&answer)) {
+    while is_envoys_refusal(&client.get("/orders", good, None)?) {
         ensure!(stack.upstream.requests_to("/orders") == seen, "a refused request has reached the upstream");
         ensure!(client.get("/dead", dead, None)?.status != 200, "a logged-out token was admitted");
         ensure!(trapped.elapsed() < PATIENCE, "the worker stays closed");
         refused += 1;
         thread::sleep(Duration::from_millis(20));
     }
+    // The second VM cannot have started before the first trap, so within a second of that it is too young.
+    ensure!(refused > 0 || trapped - begun > SHORTEST_BACK_OFF, "a VM was replaced at once that was too young");
     println!("back-off: {refused} refusals in {:.2} s after the second trap", trapped.elapsed().as_secs_f64());
     assert_eq!(stack.upstream.requests_to("/orders"), seen + 1, "the one that ended it was admitted");
     assert!(reloads(stack)? - before >= 2);
@@ -132,8 +138,11 @@ fn exchanges_under_way_in_the_vm_are_lost(stack: &Stack, good: &str) -> Result<(
         client.write(request.as_bytes())?;
         clients.push((uploads, client));
     }
-    thread::sleep(A_MOMENT);
-    assert_eq!(stack.upstream.requests_to("/upload"), 8, "they were admitted");
+    let begun = Instant::now();
+    while [SLOW, "/upload"].map(|path| stack.upstream.requests_to(path)) != [8, 8] {
+        ensure!(begun.elapsed() < PATIENCE, "not all were admitted");
+        thread::sleep(Duration::from_millis(20));
+    }
     // Enough connections to meet both workers.
     for _ in 0..16 {
         assert!(is_envoys_refusal(&Client::to(stack)?.get("/trap", good, Some("headers"))?));

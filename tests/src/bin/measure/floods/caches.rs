@@ -16,8 +16,8 @@ use super::tokens::{Keys, good};
 /// Tokens that stay in use during the flood.
 const IN_USE: usize = 1_000;
 
-/// The filter's default, which the shipped configuration leaves alone.
-const CACHE_BYTES: u64 = 16 << 20;
+/// The budget that the filter is given here, which is also its default.
+pub(super) const CACHE_BYTES: u64 = 16 << 20;
 
 /// Far above what a flood takes.
 const PATIENCE: Duration = Duration::from_secs(600);

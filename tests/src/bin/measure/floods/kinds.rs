@@ -63,8 +63,8 @@ pub(super) fn kinds(keys: &Keys, stack: &Stack, bursts: usize) -> Result<Vec<Kin
         Kind::refused("bad signature, RS256", &badly(&keys.rs256)?, SIGNATURE.0, SIGNATURE.1),
         Kind::refused("bad signature, ES256", &badly(&keys.es256)?, SIGNATURE.0, SIGNATURE.1),
         revoked(keys, stack)?,
-        Kind::admitted("unique, HS256", &good(&keys.hs256, NEW_HS256 * bursts)?, Some(bursts)),
-        Kind::admitted("unique, RS256", &good(&keys.rs256, NEW_RS256 * bursts)?, Some(bursts)),
+        Kind::admitted("good, HS256, each new", &good(&keys.hs256, NEW_HS256 * bursts)?, Some(bursts)),
+        Kind::admitted("good, RS256, each new", &good(&keys.rs256, NEW_RS256 * bursts)?, Some(bursts)),
     ])
 }
 
@@ -75,7 +75,7 @@ fn revoked(keys: &Keys, stack: &Stack) -> Result<Kind> {
         let answer = stack.send(&Request::post("/api/v2/logout").bearer(token))?;
         ensure!(answer.status == 200, "logout: {} {}", answer.status, answer.text());
     }
-    Ok(Kind { jwt_authn: None, ..Kind::refused("logged out, RS256", &tokens, "token_revoked", "") })
+    Ok(Kind { jwt_authn: None, ..Kind::refused("logged out, and known for it", &tokens, "token_revoked", "") })
 }
 
 /// The requests with good tokens that are known, for the bare listener.
