@@ -57,8 +57,8 @@ pub(crate) fn measure(seconds: u64, flood: usize) -> Result<Value> {
 }
 
 fn start(keys: &Keys) -> Result<Stack> {
-    let mut plan = Plan::shipped()?.with_issuers(keys.issuers())?;
-    plan = plan.change_filter(|filter| filter["cache_bytes"] = caches::CACHE_BYTES.into())?;
+    let plan = Plan::shipped()?.with_issuers(keys.issuers())?;
+    let mut plan = plan.change_filter(|filter| filter["cache_bytes"] = caches::CACHE_BYTES.into())?;
     plan.workers = 1;
     plan.bootstrap.load_filter_from(&wasm::build()?)?;
     let guards = [
