@@ -4,6 +4,7 @@ use curfew_core::{Coverage, Kind, RevocationKey, TokenKeys, covers};
 
 use crate::store::Epoch;
 use crate::store::feed::Logged;
+use crate::store::retention::MARGIN_SECONDS;
 
 /// A hundred years, in seconds: more than any token lives, less than the most that Redis takes.
 const LONGEST_LIFE: i64 = 3_153_600_000;
@@ -15,6 +16,8 @@ pub struct EntryRules {
     pub prefix: String,
     /// The least life of an entry in seconds, if configured. It never shortens one.
     pub least_life: Option<i64>,
+    /// How far the clocks of issuers and proxies may be off, in seconds.
+    pub clock_skew: i64,
 }
 
 /// An entry as it is written.
@@ -50,6 +53,12 @@ impl EntryRules {
         (needed > 0).then_some(Written { name, cutoff: entry.cutoff, life })
     }
 
+    /// The latest cutoff that a control plane can have written by `now`: its own time, or that of a token that was
+    /// accepted although its issuer's clock runs ahead. The margin is for control planes whose clocks differ.
+    pub(super) fn latest_cutoff(&self, now: i64) -> i64 {
+        now.saturating_add(self.clock_skew).saturating_add(MARGIN_SECONDS)
+    }
+
     /// The names under which a token may be found, each with what it proves of.
     pub(super) fn names(&self, epoch: Epoch, keys: &TokenKeys) -> Vec<(Kind, String)> {
         keys.iter().map(|(kind, key)| (kind, self.name(epoch, kind, &key))).collect()
@@ -66,12 +75,18 @@ pub(super) struct Found {
     pub(super) unreadable: u64,
 }
 
-/// Judges the values found, in the order of the names.
-pub(super) fn judge(names: &[(Kind, String)], values: &[Option<Vec<u8>>], cutoff_time: Option<i64>) -> Found {
+/// Judges the values found, in the order of the names. A user's cutoff after `latest` is nobody's of ours: it would lock
+/// out every login to come, and the database shall say so itself.
+pub(super) fn judge(
+    names: &[(Kind, String)],
+    values: &[Option<Vec<u8>>],
+    cutoff_time: Option<i64>,
+    latest: i64,
+) -> Found {
     let mut found = Found { revoked: false, unreadable: 0 };
     for ((kind, _), value) in names.iter().zip(values) {
         let Some(value) = value else { continue };
-        match cutoff(value) {
+        match cutoff(value).filter(|cutoff| *kind != Kind::Subject || *cutoff <= latest) {
             Some(cutoff) => found.revoked |= covers(*kind, cutoff, cutoff_time) == Coverage::Revoked,
             None => found.unreadable += 1,
         }
@@ -94,7 +109,7 @@ mod tests {
     const NOW: i64 = 1_000;
 
     fn rules(least_life: Option<i64>) -> EntryRules {
-        EntryRules { prefix: "curfew:".to_owned(), least_life }
+        EntryRules { prefix: "curfew:".to_owned(), least_life, clock_skew: 5 }
     }
 
     fn logged(expires_at: i64) -> Logged {
@@ -130,7 +145,8 @@ mod tests {
 
     fn judged(kind: Kind, value: Option<&str>, cutoff_time: Option<i64>) -> (bool, u64) {
         let value = value.map(|value| value.as_bytes().to_vec());
-        let Found { revoked, unreadable } = judge(&[(kind, String::new())], &[value], cutoff_time);
+        let Found { revoked, unreadable } =
+            judge(&[(kind, String::new())], &[value], cutoff_time, rules(None).latest_cutoff(NOW));
         (revoked, unreadable)
     }
 
@@ -150,11 +166,21 @@ mod tests {
     }
 
     #[test]
+    fn a_subject_entry_of_the_future_proves_nothing_and_is_counted() {
+        // The skew and the margin: a token that is dated ahead makes such a cutoff, and none makes a later one.
+        let latest = NOW + 5 + 60;
+        assert_eq!(judged(Kind::Subject, Some(&latest.to_string()), Some(NOW)), (true, 0));
+        assert_eq!(judged(Kind::Subject, Some(&(latest + 1).to_string()), Some(NOW)), (false, 1));
+        assert_eq!(judged(Kind::Subject, Some(&i64::MAX.to_string()), None), (false, 1));
+        assert_eq!(judged(Kind::Token, Some(&i64::MAX.to_string()), Some(NOW)), (true, 0));
+    }
+
+    #[test]
     fn what_we_would_not_have_written_proves_nothing_and_is_counted() {
         for value in ["", " 1", "1 ", "+1", "-1", "01", "1.0", "revoked", "9223372036854775808", "1\n"] {
             assert_eq!(judged(Kind::Token, Some(value), Some(NOW)), (false, 1), "{value:?}");
         }
-        assert_eq!(judge(&[(Kind::Token, String::new())], &[Some(vec![0xff])], None).unreadable, 1);
+        assert_eq!(judge(&[(Kind::Token, String::new())], &[Some(vec![0xff])], None, NOW).unreadable, 1);
         assert_eq!(judged(Kind::Token, None, Some(NOW)), (false, 0));
     }
 
@@ -162,6 +188,6 @@ mod tests {
     fn one_proof_among_the_names_is_enough() {
         let names = [Kind::Token, Kind::Jti, Kind::Subject].map(|kind| (kind, String::new()));
         let values = [None, Some(b"1".to_vec()), Some(b"x".to_vec())];
-        assert_eq!(judge(&names, &values, Some(NOW)), Found { revoked: true, unreadable: 1 });
+        assert_eq!(judge(&names, &values, Some(NOW), NOW), Found { revoked: true, unreadable: 1 });
     }
 }

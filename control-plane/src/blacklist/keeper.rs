@@ -10,6 +10,7 @@ use std::time::Duration;
 use tokio::time::{Instant, sleep, timeout};
 use tracing::{info, warn};
 
+use super::refills::Refills;
 use super::{ASK_LIMIT, Blacklist, Live, PIPELINE, Shared};
 use crate::seldom::Seldom;
 use crate::stop::Stop;
@@ -46,6 +47,7 @@ pub async fn run(blacklist: &Blacklist, store: &Store, mut stop: Stop) {
         generation: None,
         marked: 0,
         memory_asked: None,
+        refills: Refills::default(),
         read_failures: Seldom::default(),
     };
     loop {
@@ -69,6 +71,7 @@ struct Keeper<'a> {
     /// What the marker says.
     marked: i64,
     memory_asked: Option<Instant>,
+    refills: Refills,
     read_failures: Seldom,
 }
 
@@ -133,13 +136,32 @@ impl Keeper<'_> {
         match value.as_deref().map(read_marker) {
             Some(Some((generation, _))) if self.generation.as_ref() == Some(&generation) => Some(()),
             Some(Some((generation, through))) => {
+                self.warn_of_another_history(through, head).await?;
                 self.resume(generation, through);
                 Some(())
             }
+            // Until then Redis has what is committed from now on.
+            _ if !self.refills.is_due(Instant::now()) => Some(()),
             // Nobody else's marker is overwritten, but what is none is.
             None => self.begin_copy(live, &name, "NX").await,
             Some(None) => self.begin_copy(live, &name, "XX").await,
         }
+    }
+
+    /// Says so if more was copied than there is. The head may have moved since it was read, so it is read once more.
+    async fn warn_of_another_history(&self, through: i64, head: FeedHead) -> Option<()> {
+        if through > head.seq {
+            let now = self.read(self.store.head().await)?;
+            if now.epoch == head.epoch && through > now.seq {
+                warn!(
+                    copied = through,
+                    head = now.seq,
+                    "Redis has revocations that the database has lost: was it restored from a backup? They stay in force \
+                     where Redis is asked, for as long as their entries live"
+                );
+            }
+        }
+        Some(())
     }
 
     /// Everything is copied anew, under a marker of its own.
@@ -150,6 +172,7 @@ impl Keeper<'_> {
         if self.shared.within(live, ASK_LIMIT, beginning).await? {
             info!("copying all revocations to Redis");
             self.shared.counters.refills.inc();
+            self.refills.begin(Instant::now());
             self.resume(generation, 0);
         }
         Some(())

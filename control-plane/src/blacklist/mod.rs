@@ -16,6 +16,7 @@ mod entry;
 mod failure;
 mod keeper;
 mod progress;
+mod refills;
 mod target;
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
@@ -68,6 +69,15 @@ pub struct Settings {
     pub authority: Option<Vec<u8>>,
     /// How entries are named and how long they live.
     pub rules: EntryRules,
+}
+
+impl Settings {
+    /// The same, for tokens whose issuers' clocks may be off by so many seconds.
+    #[must_use]
+    pub fn with_clock_skew(mut self, clock_skew: i64) -> Self {
+        self.rules.clock_skew = clock_skew;
+        self
+    }
 }
 
 /// The blacklist, or nothing where no Redis is configured.
@@ -153,7 +163,7 @@ impl Blacklist {
         let names = shared.settings.rules.names(head.epoch, keys);
         let plain: Vec<&str> = names.iter().map(|(_, name)| name.as_str()).collect();
         let values = shared.within(&live, ASK_LIMIT, live.connection.get(&plain)).await?;
-        let found = entry::judge(&names, &values, cutoff_time);
+        let found = entry::judge(&names, &values, cutoff_time, shared.settings.rules.latest_cutoff(shared.clock.now()));
         shared.counters.unreadable.inc_by(found.unreadable);
         if !found.revoked {
             shared.counters.misses.inc();

@@ -175,7 +175,7 @@ impl ServeArgs {
             ) if mistakes.is_empty() => Ok(Config {
                 listen,
                 database,
-                redis,
+                redis: redis.map(|redis| redis.with_clock_skew(tokens.retention().clock_skew)),
                 retention: tokens.retention(),
                 policy: tokens.policy,
                 internal_secret,

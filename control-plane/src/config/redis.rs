@@ -40,7 +40,8 @@ impl RedisArgs {
     pub(super) fn resolve(&self, environment: &Environment, mistakes: &mut Mistakes) -> Option<Settings> {
         let url = environment.secret(URL, self.redis_url_file.as_deref(), mistakes);
         let target = url.and_then(|url| Target::parse(url.reveal()).map_err(|problem| mistakes.add(URL, problem)).ok());
-        let rules = EntryRules { prefix: self.prefix(mistakes), least_life: self.least_life(mistakes) };
+        // The skew is a matter of tokens, which are not resolved yet.
+        let rules = EntryRules { prefix: self.prefix(mistakes), least_life: self.least_life(mistakes), clock_skew: 0 };
         let authority = self.redis_ca_file.as_ref().and_then(|path| {
             if target.as_ref().is_some_and(|target| !target.is_encrypted()) {
                 mistakes.add(AUTHORITY, "is set, but REDIS_URL asks for no TLS: rediss://");

@@ -19,7 +19,7 @@ use crate::tokens::{ISSUER, SECRET};
 const EVENTUALLY: Duration = Duration::from_secs(40);
 
 fn settings(url: &str) -> Settings {
-    let rules = EntryRules { prefix: "curfew:".to_owned(), least_life: None };
+    let rules = EntryRules { prefix: "curfew:".to_owned(), least_life: None, clock_skew: 5 };
     Settings { target: Target::parse(url).unwrap(), authority: None, rules }
 }
 

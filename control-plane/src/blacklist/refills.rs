@@ -1,0 +1,66 @@
+//! How often everything may be copied anew. Pure.
+//!
+//! A Redis whose memory is full may evict the marker again and again. Copying the whole log each time would keep the
+//! database busy and push out the more, for entries that nobody needs: what Redis has not is asked of the database.
+
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+/// The least time between the first two copies; each further one takes twice as long to come.
+const SHORTEST: Duration = Duration::from_secs(1);
+
+/// The most that it grows to. A copy that held for twice as long was good, and the next loss is a new one.
+const LONGEST: Duration = Duration::from_secs(300);
+
+/// When the last copy of everything was begun, and how soon after it the next one may be.
+#[derive(Debug, Default)]
+pub(super) struct Refills {
+    last: Option<(Instant, Duration)>,
+}
+
+impl Refills {
+    /// Whether one may begin.
+    pub(super) fn is_due(&self, now: Instant) -> bool {
+        self.last.is_none_or(|(last, pause)| now.saturating_duration_since(last) >= pause)
+    }
+
+    /// One begins.
+    pub(super) fn begin(&mut self, now: Instant) {
+        let earlier = self.last.filter(|(last, _)| now.saturating_duration_since(*last) < LONGEST.saturating_mul(2));
+        let pause = earlier.map_or(SHORTEST, |(_, pause)| pause.saturating_mul(2).min(LONGEST));
+        self.last = Some((now, pause));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn copies_that_do_not_last_come_ever_less_often() {
+        let mut now = Instant::now();
+        let mut refills = Refills::default();
+        let mut pauses = Vec::new();
+        for _ in 0..12 {
+            assert!(refills.is_due(now));
+            refills.begin(now);
+            let due = (0..).find(|seconds| refills.is_due(now + Duration::from_secs(*seconds))).unwrap();
+            pauses.push(due);
+            now += Duration::from_secs(due);
+        }
+        assert_eq!(pauses, [1, 2, 4, 8, 16, 32, 64, 128, 256, 300, 300, 300]);
+    }
+
+    #[test]
+    fn a_copy_that_lasted_makes_the_next_one_prompt() {
+        let (mut refills, start) = (Refills::default(), Instant::now());
+        for _ in 0..20 {
+            refills.begin(start);
+        }
+        assert!(!refills.is_due(start + Duration::from_secs(299)));
+        let later = start + Duration::from_secs(600);
+        refills.begin(later);
+        assert!(!refills.is_due(later) && refills.is_due(later + SHORTEST));
+    }
+}
