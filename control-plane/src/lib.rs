@@ -7,6 +7,7 @@
 
 pub mod attempts;
 pub mod blacklist;
+pub mod cells;
 pub mod cli;
 pub mod client;
 pub mod clock;
@@ -19,6 +20,7 @@ pub mod rate;
 pub mod secret;
 pub mod seldom;
 pub mod serve;
+pub mod shares;
 pub mod source;
 pub mod state;
 pub mod stop;

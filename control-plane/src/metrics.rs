@@ -42,7 +42,7 @@ pub struct RefusalLabels {
 /// Labels of `curfew_failed_logouts_limited`.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 pub struct LimitLabels {
-    /// What had failed too often: `source` or `token`.
+    /// What had failed too often: `source`, `network` or `token`.
     pub by: &'static str,
 }
 
@@ -51,7 +51,7 @@ pub struct LimitLabels {
 pub struct VerificationLabels {
     /// `ordinary` or `suspect`.
     pub lane: &'static str,
-    /// `accepted`, `refused`, or `full` where there was no place to wait.
+    /// `accepted`, `refused`, `full` where there was no place to wait, or `late` where the turn did not come in time.
     pub outcome: &'static str,
 }
 

@@ -1,10 +1,9 @@
 //! How often somebody may fail, in a memory that does not grow.
 //!
-//! Whoever it is about is hashed into one of a fixed number of cells, and each cell is limited by GCRA. Two who share a
-//! cell share its allowance; the hash has a key made at start, so nobody can aim for another's cell. What a collision
-//! can do is bounded by what the limit is used for: see [`crate::attempts`].
+//! Each of the [`crate::cells`] is limited by GCRA. Whoever was over the limit stays suspect for a while, whatever GCRA
+//! says: it forgives one failure as soon as the time for one has passed.
 
-use std::hash::{BuildHasher, Hash, RandomState};
+use std::hash::Hash;
 use std::num::NonZeroU32;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
@@ -14,29 +13,25 @@ use governor::nanos::Nanos;
 use governor::state::StateStore;
 use governor::{Quota, RateLimiter};
 
-/// Cells of a limit: 256 KiB. A flood from this many sources at once puts everybody into a full cell, which makes
-/// refusals less telling and nothing else.
-const CELLS: usize = 1 << 14;
+use crate::cells::{Cells, one_for_each};
 
-/// The same, in the type of a hash.
-const CELLS_IN_HASH: u64 = 1 << 14;
+/// How long somebody is suspect after a failure that was one too many.
+const SUSPICION: Duration = Duration::from_secs(60);
 
-/// A limit on failures of many, each by its own count; or none.
+/// A limit on failures of many, each by its own count.
 pub struct FailureLimit {
-    limiter: Option<RateLimiter<usize, Cells, TokioClock>>,
-    /// By cell: until when the next failure is one too many, in milliseconds since the start.
-    reached_until: Box<[AtomicU64]>,
-    hasher: RandomState,
+    limiter: RateLimiter<usize, States, TokioClock>,
+    /// By cell: until when it is suspect, in milliseconds since the start.
+    suspect_until: Box<[AtomicU64]>,
+    cells: Cells,
     start: Instant,
 }
 
 impl FailureLimit {
-    /// At most `failures` in a minute, all at once or one by one; 0 sets no limit.
-    pub fn per_minute(failures: u32) -> Self {
-        let quota = NonZeroU32::new(failures).map(Quota::per_minute);
-        let limiter = quota.map(|quota| RateLimiter::new(quota, Cells(zeros(CELLS)), TokioClock));
-        let reached_until = zeros(if limiter.is_some() { CELLS } else { 0 });
-        Self { limiter, reached_until, hasher: RandomState::new(), start: TokioClock.now() }
+    /// At most `failures` in a minute, all at once or one by one.
+    pub fn per_minute(failures: NonZeroU32) -> Self {
+        let limiter = RateLimiter::new(Quota::per_minute(failures), States(one_for_each()), TokioClock);
+        Self { limiter, suspect_until: one_for_each(), cells: Cells::default(), start: TokioClock.now() }
     }
 
     /// Counts one failure of `who`.
@@ -45,26 +40,21 @@ impl FailureLimit {
     ///
     /// There have been too many; the time until one more will not be.
     pub fn failed(&self, who: &impl Hash) -> Result<(), Duration> {
-        let Some(limiter) = &self.limiter else { return Ok(()) };
-        let cell = self.cell(who);
-        limiter.check_key(&cell).map_err(|refused| {
+        let cell = self.cells.of(who);
+        self.limiter.check_key(&cell).map_err(|refused| {
             let now = TokioClock.now();
             let wait = refused.wait_time_from(now);
-            if let Some(until) = self.reached_until.get(cell) {
-                until.store(self.milliseconds(now + wait), Ordering::Relaxed);
+            if let Some(until) = self.suspect_until.get(cell) {
+                until.fetch_max(self.milliseconds(now + wait.max(SUSPICION)), Ordering::Relaxed);
             }
             wait
         })
     }
 
     /// Whether `who` has lately failed too often. Counts nothing.
-    pub fn is_reached(&self, who: &impl Hash) -> bool {
-        let until = self.reached_until.get(self.cell(who));
+    pub fn is_suspect(&self, who: &impl Hash) -> bool {
+        let until = self.suspect_until.get(self.cells.of(who));
         until.is_some_and(|until| until.load(Ordering::Relaxed) > self.milliseconds(TokioClock.now()))
-    }
-
-    fn cell(&self, who: &impl Hash) -> usize {
-        usize::try_from(self.hasher.hash_one(who) % CELLS_IN_HASH).unwrap_or_default()
     }
 
     fn milliseconds(&self, at: Instant) -> u64 {
@@ -72,14 +62,10 @@ impl FailureLimit {
     }
 }
 
-fn zeros(count: usize) -> Box<[AtomicU64]> {
-    std::iter::repeat_with(AtomicU64::default).take(count).collect()
-}
-
 /// GCRA's state of each cell: when it is empty again, in nanoseconds since the limiter's start; 0 for a fresh one.
-struct Cells(Box<[AtomicU64]>);
+struct States(Box<[AtomicU64]>);
 
-impl StateStore for Cells {
+impl StateStore for States {
     type Key = usize;
 
     fn measure_and_replace<T, F, E>(&self, cell: &usize, judge: F) -> Result<T, E>
@@ -87,7 +73,7 @@ impl StateStore for Cells {
         F: Fn(Option<Nanos>) -> Result<(T, Nanos), E>,
     {
         let known = |state: u64| (state != 0).then(|| Nanos::from(state));
-        // Every key comes from `cell`, so there is one.
+        // Every key is a cell that exists.
         let Some(cell) = self.0.get(*cell) else { return judge(None).map(|(outcome, _)| outcome) };
         let mut state = cell.load(Ordering::Acquire);
         loop {
@@ -117,22 +103,24 @@ mod tests {
     use tokio::time::advance;
 
     use super::*;
+    use crate::cells::CELLS;
 
     const SECOND: Duration = Duration::from_secs(1);
 
+    fn per_minute(failures: u32) -> FailureLimit {
+        FailureLimit::per_minute(NonZeroU32::new(failures).unwrap())
+    }
+
     #[tokio::test(start_paused = true)]
     async fn so_many_in_a_minute_and_then_one_every_so_often() {
-        let limit = FailureLimit::per_minute(3);
+        let limit = per_minute(3);
         for _ in 0..3 {
-            assert!(!limit.is_reached(&"alice"));
             assert_eq!(limit.failed(&"alice"), Ok(()));
         }
         assert_eq!(limit.failed(&"alice"), Err(20 * SECOND));
-        assert!(limit.is_reached(&"alice"));
         advance(19 * SECOND).await;
         assert_eq!(limit.failed(&"alice"), Err(SECOND));
         advance(SECOND).await;
-        assert!(!limit.is_reached(&"alice"));
         assert_eq!(limit.failed(&"alice"), Ok(()));
         assert_eq!(limit.failed(&"alice"), Err(20 * SECOND));
         advance(60 * SECOND).await;
@@ -142,33 +130,45 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
+    async fn suspicion_lasts_a_minute_from_the_last_failure_over_the_limit() {
+        let limit = per_minute(60);
+        for _ in 0..60 {
+            assert_eq!(limit.failed(&"alice"), Ok(()));
+            assert!(!limit.is_suspect(&"alice"));
+        }
+        assert_eq!(limit.failed(&"alice"), Err(SECOND));
+        assert!(limit.is_suspect(&"alice"));
+        advance(30 * SECOND).await;
+        // Within the limit again, and suspect still.
+        for _ in 0..30 {
+            assert_eq!(limit.failed(&"alice"), Ok(()));
+        }
+        assert!(limit.is_suspect(&"alice"));
+        assert!(limit.failed(&"alice").is_err());
+        advance(60 * SECOND - Duration::from_millis(1)).await;
+        assert!(limit.is_suspect(&"alice"));
+        advance(Duration::from_millis(1)).await;
+        assert!(!limit.is_suspect(&"alice"));
+    }
+
+    #[tokio::test(start_paused = true)]
     async fn one_who_fails_does_not_use_up_what_another_has() {
-        let limit = FailureLimit::per_minute(1);
+        let limit = per_minute(1);
         // With another hash key for each run, two of these may share a cell, though not all of them.
         let others: Vec<_> = (0..8).map(|other| format!("other {other}")).collect();
         for _ in 0..100 {
             let _ = limit.failed(&"mallory");
         }
-        assert!(others.iter().any(|other| !limit.is_reached(other) && limit.failed(other).is_ok()));
-    }
-
-    #[tokio::test]
-    async fn nought_is_no_limit() {
-        let limit = FailureLimit::per_minute(0);
-        for _ in 0..10_000 {
-            assert_eq!(limit.failed(&"alice"), Ok(()));
-        }
-        assert!(!limit.is_reached(&"alice"));
-        assert_eq!(limit.reached_until.len(), 0);
+        assert!(others.iter().any(|other| !limit.is_suspect(other) && limit.failed(other).is_ok()));
     }
 
     #[tokio::test]
     async fn a_flood_of_names_is_kept_in_the_same_memory() {
-        let limit = FailureLimit::per_minute(1);
+        let limit = per_minute(1);
         for name in 0..100_000_u32 {
             let _ = limit.failed(&name);
         }
-        assert_eq!(limit.reached_until.len(), CELLS);
-        assert_eq!(limit.limiter.unwrap().into_state_store().0.len(), CELLS);
+        assert_eq!(limit.suspect_until.len(), CELLS);
+        assert_eq!(limit.limiter.into_state_store().0.len(), CELLS);
     }
 }

@@ -15,7 +15,7 @@ use crate::blacklist::{self, Blacklist};
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::failures::FailedLogouts;
-use crate::http::{internal_router, public_router, server};
+use crate::http::{Streams, internal_router, public_router, server};
 use crate::limits::ConnectionLimits;
 use crate::metrics::Metrics;
 use crate::seldom::Seldom;
@@ -118,8 +118,8 @@ async fn run_servers(
     stop: Stop,
 ) {
     tokio::join!(
-        server::serve(public, public_router(Arc::clone(&state)), limits.public, stop.clone()),
-        server::serve(internal, internal_router(Arc::clone(&state)), limits.internal, stop.clone()),
+        server::serve(public, public_router(Arc::clone(&state)), limits.public, Streams::Public, stop.clone()),
+        server::serve(internal, internal_router(Arc::clone(&state)), limits.internal, Streams::Internal, stop.clone()),
         purge::run(state.store.writer(), &state.metrics, purge_interval, stop.clone()),
         state.failures.report(stop.clone()),
         blacklist::run(&state.blacklist, &state.store, stop),

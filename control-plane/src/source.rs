@@ -10,6 +10,10 @@ use axum::http::HeaderMap;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Source(IpAddr);
 
+/// A wider network that a [`Source`] is part of: the 48 bits that a customer with many networks gets.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Network(Ipv6Addr);
+
 impl Source {
     /// The place of a request that came over a connection from `peer`, through `proxies` proxies of our own.
     ///
@@ -20,6 +24,14 @@ impl Source {
     pub fn of(peer: IpAddr, headers: &HeaderMap, proxies: usize) -> Self {
         let forwarded = proxies.checked_sub(1).and_then(|inner| entries_from_the_end(headers).nth(inner));
         Self(network(forwarded.and_then(address).unwrap_or(peer)))
+    }
+
+    /// The wider network of an IPv6 source. IPv4 has none: who holds many addresses there cannot be seen from one.
+    pub fn network(&self) -> Option<Network> {
+        match self.0 {
+            IpAddr::V6(address) => Some(Network(leading(address, 48))),
+            IpAddr::V4(_) => None,
+        }
     }
 }
 
@@ -37,9 +49,14 @@ fn address(entry: &[u8]) -> Option<IpAddr> {
 
 fn network(address: IpAddr) -> IpAddr {
     match address.to_canonical() {
-        IpAddr::V6(address) => IpAddr::V6(Ipv6Addr::from_bits(address.to_bits() & (u128::MAX << 64))),
+        IpAddr::V6(address) => IpAddr::V6(leading(address, 64)),
         address => address,
     }
+}
+
+fn leading(address: Ipv6Addr, bits: u32) -> Ipv6Addr {
+    let others = u128::MAX.checked_shr(bits).unwrap_or(0);
+    Ipv6Addr::from_bits(address.to_bits() & !others)
 }
 
 #[cfg(test)]
@@ -81,5 +98,15 @@ mod tests {
         assert_eq!(source("2001:db8:1:2:3:4:5:6", &[], 0), "2001:db8:1:2::");
         assert_eq!(source("2001:db8:1:2:ffff::", &[], 0), "2001:db8:1:2::");
         assert_eq!(source("::ffff:192.0.2.1", &[], 0), "192.0.2.1");
+    }
+
+    #[test]
+    fn networks_of_one_customer_are_part_of_one_that_is_wider() {
+        let network = |address: &str| Source::of(address.parse().unwrap(), &HeaderMap::new(), 0).network();
+        assert_eq!(network("2001:db8:1:2::3"), Some(Network("2001:db8:1::".parse().unwrap())));
+        assert_eq!(network("2001:db8:1:ffff::"), network("2001:db8:1::"));
+        assert_ne!(network("2001:db8:2::"), network("2001:db8:1::"));
+        assert_eq!(network("192.0.2.1"), None);
+        assert_eq!(network("::ffff:192.0.2.1"), None);
     }
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use curfew_core::{Policy, ProvenToken, TokenError, verify_natively};
 use tokio::time::Instant;
 
-use crate::attempts::FailedAttempts;
+use crate::attempts::{Attempt, FailedAttempts};
 use crate::blacklist::Blacklist;
 use crate::clock::Clock;
 use crate::failures::FailedLogouts;
@@ -16,7 +16,7 @@ use crate::secret::{AppCredentials, Secret};
 use crate::seldom::Seldom;
 use crate::store::command::Unavailable;
 use crate::store::{ReadFailure, Store};
-use crate::verification::{Lane, Undone, Verification};
+use crate::verification::{Undone, Verification};
 
 /// The shared parts of the control plane, made once at start.
 pub struct AppState {
@@ -59,12 +59,13 @@ impl AppState {
     }
 
     /// [`Self::prove`] for whoever cannot be made to slow down: what is cheap is done here, and a signature that is not
-    /// waits for its turn in the lane.
+    /// waits for its turn in a lane.
     ///
     /// # Errors
     ///
-    /// The first rule that the token breaks; or the lane is full, and nothing is known about the token.
-    pub async fn prove_in(self: &Arc<Self>, lane: &Lane, text: &[u8]) -> Result<ProvenToken, ApiError> {
+    /// The first rule that the token breaks; or there was no place in the lane, or no turn within half the time for a
+    /// request, and nothing is known about the token.
+    pub async fn prove_in_turn(self: &Arc<Self>, attempt: &Attempt, text: &[u8]) -> Result<ProvenToken, ApiError> {
         let mut costly = false;
         let proven = self.policy.prove(text, self.clock.now(), |check| {
             // Only algorithms with a shared secret have a shortest one, and a MAC is as cheap as all that came before.
@@ -74,17 +75,24 @@ impl AppState {
         if !costly {
             return Ok(self.counted(proven)?);
         }
-        let (state, text) = (Arc::clone(self), text.to_vec());
-        let proven = lane.run(move || state.prove(&text)).await;
+        let is_suspect = self.attempts.is_suspect(&attempt.source);
+        let (lane, proven) = match self.verification.place(&attempt.source, is_suspect) {
+            Err(full) => ("suspect", Err(full)),
+            Ok(place) => {
+                let (state, text) = (Arc::clone(self), text.to_vec());
+                (place.lane, place.run(self.request_timeout / 2, || attempt.begin(), move || state.prove(&text)).await)
+            }
+        };
         let outcome = match &proven {
             Ok(Ok(_)) => "accepted",
             Ok(Err(_)) | Err(Undone::Panicked) => "refused",
             Err(Undone::Full) => "full",
+            Err(Undone::Late) => "late",
         };
-        self.metrics.verifications.get_or_create(&VerificationLabels { lane: lane.name, outcome }).inc();
+        self.metrics.verifications.get_or_create(&VerificationLabels { lane, outcome }).inc();
         match proven {
             Ok(proven) => Ok(proven?),
-            Err(Undone::Full) => Err(ApiError::Write(Unavailable::NotWritten)),
+            Err(Undone::Full | Undone::Late) => Err(ApiError::Write(Unavailable::NotWritten)),
             Err(Undone::Panicked) => Err(ApiError::Internal),
         }
     }

@@ -2,18 +2,32 @@
 //!
 //! Checking an RSA or ECDSA signature takes a hundred times as long as the rest of a request. On the threads that also
 //! answer the filter's questions, a flood of forged tokens would make every request in the mesh wait. Here it has to wait
-//! itself, in one of two lanes: whoever has failed too often lately ([`crate::attempts`]) waits in the second one. A
-//! flood from elsewhere cannot hold up the first for longer than its first failures take, and a real logout from a crowded address still has its turn in the
-//! second, in the order of arrival. What finds a lane full is told to come again, and nothing has happened.
+//! itself, in one of two lanes: a source that has failed too often lately ([`crate::attempts`]) waits in the second one,
+//! and so does what a source sends at once beyond its share of the first. So a burst from elsewhere cannot hold up the
+//! first lane for longer than a share of it takes, and a real logout from a crowded address still has its turn in the
+//! second, in the order of arrival. What finds no place, or no thread in time, is told to come again, and nothing has
+//! happened.
 
 use std::sync::Arc;
 use std::thread::available_parallelism;
+use std::time::Duration;
 
-use tokio::sync::Semaphore;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::timeout;
 
-/// Tokens that wait in a lane or are being checked: as many as the public listener has connections at most, so that
-/// HTTP/1 clients never find it full. Each holds a token of 8 KiB at most.
+use crate::shares::{Share, Shares};
+use crate::source::Source;
+
+/// Tokens that wait in a lane or are being checked: as many as the public listener has connections at most. Each holds
+/// a token of 8 KiB at most.
 const PLACES: usize = 4096;
+
+/// How many of the first lane one source may hold: more than anybody's own devices ever log out at once, and all of
+/// them are done within milliseconds.
+const ORDINARY_SHARE: u32 = 64;
+
+/// How many of the second lane: there a crowd behind one address has to wait among those for whom it is suspect.
+const SUSPECT_SHARE: u32 = 256;
 
 /// The two lanes.
 pub struct Verification {
@@ -25,7 +39,10 @@ impl Verification {
     /// For this machine: half its cores for the first lane and a quarter for the second, one at least for each.
     pub fn of_machine() -> Self {
         let cores = available_parallelism().map_or(1, usize::from);
-        Self { ordinary: Lane::new("ordinary", PLACES, cores / 2), suspect: Lane::new("suspect", PLACES, cores / 4) }
+        Self {
+            ordinary: Lane::new("ordinary", PLACES, ORDINARY_SHARE, cores / 2),
+            suspect: Lane::new("suspect", PLACES, SUSPECT_SHARE, cores / 4),
+        }
     }
 
     /// Both.
@@ -33,9 +50,15 @@ impl Verification {
         [&self.ordinary, &self.suspect]
     }
 
-    /// The lane for an attempt.
-    pub fn lane(&self, is_suspect: bool) -> &Lane {
-        if is_suspect { &self.suspect } else { &self.ordinary }
+    /// A place for work of this source: in the first lane if it is not suspect and holds less than its share there,
+    /// or else in the second.
+    ///
+    /// # Errors
+    ///
+    /// [`Undone::Full`].
+    pub fn place(&self, source: &Source, is_suspect: bool) -> Result<Place, Undone> {
+        let ordinary = if is_suspect { None } else { self.ordinary.place(source) };
+        ordinary.or_else(|| self.suspect.place(source)).ok_or(Undone::Full)
     }
 }
 
@@ -45,23 +68,35 @@ pub struct Lane {
     pub name: &'static str,
     size: usize,
     places: Arc<Semaphore>,
+    shares: Arc<Shares>,
+    threads: Arc<Semaphore>,
+}
+
+/// A place in a lane; whoever drops it gives it back.
+pub struct Place {
+    /// The lane's name, for metrics.
+    pub lane: &'static str,
+    held: (OwnedSemaphorePermit, Share),
     threads: Arc<Semaphore>,
 }
 
 /// Why a piece of work has no outcome.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Undone {
-    /// There was no place left to wait. It was not begun.
+    /// There was no place left to wait, or none for this source. It was not begun.
     Full,
+    /// Its turn did not come in time. It was not begun.
+    Late,
     /// It panicked.
     Panicked,
 }
 
 impl Lane {
-    /// At most `places` pieces of work, `threads` of which are done at once (at least one).
-    pub fn new(name: &'static str, places: usize, threads: usize) -> Self {
+    /// At most `places` pieces of work, `share` of them from one source; `threads` are done at once (at least one).
+    fn new(name: &'static str, places: usize, share: u32, threads: usize) -> Self {
         let semaphore = |permits| Arc::new(Semaphore::new(permits));
-        Self { name, size: places, places: semaphore(places), threads: semaphore(threads.max(1)) }
+        let (waiting, threads) = (semaphore(places), semaphore(threads.max(1)));
+        Self { name, size: places, places: waiting, shares: Shares::new(share), threads }
     }
 
     /// Pieces of work that wait or are being done.
@@ -69,18 +104,33 @@ impl Lane {
         i64::try_from(self.size.saturating_sub(self.places.available_permits())).unwrap_or(i64::MAX)
     }
 
-    /// Does the work on another thread when its turn comes. Whoever stops waiting before that gives the place back.
+    fn place(&self, source: &Source) -> Option<Place> {
+        let share = self.shares.take(source)?;
+        let place = Arc::clone(&self.places).try_acquire_owned().ok()?;
+        Some(Place { lane: self.name, held: (place, share), threads: Arc::clone(&self.threads) })
+    }
+}
+
+impl Place {
+    /// Does the work on another thread when its turn comes, if that is within `patience`; `begin` is called just before.
+    /// Whoever stops waiting before that gives the place back; after that the work is done all the same.
     ///
     /// # Errors
     ///
-    /// See [`Undone`].
-    pub async fn run<T: Send + 'static>(&self, work: impl FnOnce() -> T + Send + 'static) -> Result<T, Undone> {
-        let place = Arc::clone(&self.places).try_acquire_owned().map_err(|_| Undone::Full)?;
+    /// [`Undone::Late`] or [`Undone::Panicked`].
+    pub async fn run<T: Send + 'static>(
+        self,
+        patience: Duration,
+        begin: impl FnOnce(),
+        work: impl FnOnce() -> T + Send + 'static,
+    ) -> Result<T, Undone> {
         // Never closed, so there is always a thread to wait for.
-        let thread = Arc::clone(&self.threads).acquire_owned().await.map_err(|_| Undone::Full)?;
+        let thread = timeout(patience, self.threads.acquire_owned()).await.ok().and_then(Result::ok);
+        let (thread, held) = (thread.ok_or(Undone::Late)?, self.held);
+        begin();
         let done = tokio::task::spawn_blocking(move || {
             let outcome = work();
-            drop((place, thread));
+            drop((held, thread));
             outcome
         });
         done.await.map_err(|_| Undone::Panicked)
@@ -90,11 +140,16 @@ impl Lane {
 #[cfg(test)]
 mod tests {
     use std::sync::mpsc;
-    use std::time::Duration;
 
-    use tokio::time::timeout;
+    use axum::http::HeaderMap;
 
     use super::*;
+
+    const PATIENCE: Duration = Duration::from_secs(60);
+
+    fn source(last: u8) -> Source {
+        Source::of([192, 0, 2, last].into(), &HeaderMap::new(), 0)
+    }
 
     /// Work that goes on until it is let go.
     fn held() -> (mpsc::Sender<()>, impl FnOnce() + Send + 'static) {
@@ -104,52 +159,69 @@ mod tests {
         })
     }
 
-    #[tokio::test]
-    async fn what_finds_no_place_is_told_at_once_and_what_waits_has_its_turn() {
-        let lane = Arc::new(Lane::new("x", 2, 1));
-        let run = |work| {
-            let lane = Arc::clone(&lane);
-            tokio::spawn(async move { lane.run(work).await })
-        };
-        let ((first, work), (second, waiting)) = (held(), held());
-        let first_done = run(Box::new(work) as Box<dyn FnOnce() + Send>);
-        let second_done = run(Box::new(waiting));
-        while lane.waiting() < 2 {
+    /// Begins work in the lane and waits until it is at it; what lets it go.
+    async fn busy(lane: &Lane) -> mpsc::Sender<()> {
+        let (let_go, work) = held();
+        tokio::spawn(lane.place(&source(1)).unwrap().run(PATIENCE, || (), work));
+        while lane.threads.available_permits() > 0 {
             tokio::task::yield_now().await;
         }
-        assert_eq!(lane.run(|| ()).await, Err(Undone::Full));
-        assert!(!second_done.is_finished());
-        drop((first, second));
-        assert_eq!((first_done.await.unwrap(), second_done.await.unwrap()), (Ok(()), Ok(())));
-        assert_eq!(lane.run(|| 7).await, Ok(7));
+        let_go
+    }
+
+    #[tokio::test]
+    async fn what_finds_no_place_is_told_at_once_and_what_waits_has_its_turn() {
+        let lane = Lane::new("x", 2, 2, 1);
+        let let_go = busy(&lane).await;
+        let waiting = tokio::spawn(lane.place(&source(1)).unwrap().run(PATIENCE, || (), || 7));
+        assert!(lane.place(&source(2)).is_none());
+        assert_eq!(lane.waiting(), 2);
+        drop(let_go);
+        assert_eq!(waiting.await.unwrap(), Ok(7));
+        assert_eq!(lane.waiting(), 0);
     }
 
     #[tokio::test]
     async fn a_client_that_goes_away_leaves_its_place() {
-        let lane = Arc::new(Lane::new("x", 2, 1));
-        let (let_go, work) = held();
-        let busy = Arc::clone(&lane);
-        let busy = tokio::spawn(async move { busy.run(work).await });
-        while lane.threads.available_permits() > 0 {
-            tokio::task::yield_now().await;
-        }
-        assert!(timeout(Duration::from_millis(10), lane.run(|| ())).await.is_err());
+        let lane = Lane::new("x", 2, 2, 1);
+        let let_go = busy(&lane).await;
+        let waiting = lane.place(&source(1)).unwrap().run(PATIENCE, || panic!("it has gone"), || ());
+        assert!(timeout(Duration::from_millis(10), waiting).await.is_err());
         assert_eq!(lane.waiting(), 1);
         drop(let_go);
-        assert_eq!(busy.await.unwrap(), Ok(()));
+    }
+
+    #[tokio::test]
+    async fn what_waits_for_too_long_is_never_begun() {
+        let lane = Lane::new("x", 2, 2, 1);
+        let let_go = busy(&lane).await;
+        let waiting = lane.place(&source(1)).unwrap();
+        let outcome = waiting.run(Duration::from_millis(10), || panic!("too late"), || panic!("too late")).await;
+        assert_eq!(outcome, Err::<(), _>(Undone::Late));
+        assert_eq!(lane.waiting(), 1);
+        drop(let_go);
     }
 
     #[tokio::test]
     async fn a_panic_costs_no_place() {
-        let lane = Lane::new("x", 1, 1);
-        assert_eq!(lane.run(|| panic!("a mistake")).await, Err::<(), _>(Undone::Panicked));
-        assert_eq!(lane.run(|| 7).await, Ok(7));
+        let lane = Lane::new("x", 1, 1, 1);
+        let run = lane.place(&source(1)).unwrap().run(PATIENCE, || (), || panic!("a mistake"));
+        assert_eq!(run.await, Err::<(), _>(Undone::Panicked));
+        assert_eq!(lane.place(&source(1)).unwrap().run(PATIENCE, || (), || 7).await, Ok(7));
     }
 
-    #[tokio::test]
-    async fn the_suspects_lane_can_be_full_while_the_other_is_free() {
-        let verification = Verification { ordinary: Lane::new("ordinary", 1, 1), suspect: Lane::new("suspect", 0, 1) };
-        assert_eq!(verification.lane(true).run(|| ()).await, Err(Undone::Full));
-        assert_eq!(verification.lane(false).run(|| 7).await, Ok(7));
+    #[test]
+    fn a_burst_from_one_source_leaves_the_first_lane_to_the_others() {
+        let verification =
+            Verification { ordinary: Lane::new("ordinary", 100, 3, 1), suspect: Lane::new("suspect", 100, 5, 1) };
+        let places: Vec<_> = (0..20).filter_map(|_| verification.place(&source(1), false).ok()).collect();
+        let lanes: Vec<_> = places.iter().map(|place| place.lane).collect();
+        assert_eq!(lanes, [["ordinary"; 3].as_slice(), &["suspect"; 5]].concat());
+        assert_eq!(verification.place(&source(1), false).err(), Some(Undone::Full));
+        // Not even one that shares its cell is refused by the lane as a whole.
+        let other = (2..10).find_map(|last| verification.place(&source(last), false).ok()).unwrap();
+        assert_eq!(other.lane, "ordinary");
+        let suspect = (2..10).find_map(|last| verification.place(&source(last), true).ok()).unwrap();
+        assert_eq!(suspect.lane, "suspect");
     }
 }

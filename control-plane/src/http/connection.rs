@@ -12,7 +12,8 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::body::Body;
-use axum::http::{Request, Response};
+use axum::http::{Request, Response, StatusCode};
+use axum::response::IntoResponse;
 use hyper::body::Incoming;
 use hyper::service::{Service, service_fn};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
@@ -29,11 +30,33 @@ use crate::stop::Stop;
 /// go of idle connections earlier, so that none is closed just as it is used again.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(60);
 
-/// Bytes of a request's head; Envoy's own limit is 60 KiB.
+/// Bytes of an HTTP/1 request's head; Envoy's own limit is 60 KiB. What is held is what was sent.
 const MAX_HEAD_BYTES: usize = 64 * 1024;
 
-/// The same for HTTP/2, which counts in another type.
-const MAX_HTTP2_HEAD_BYTES: u32 = 64 * 1024;
+/// Bytes of an HTTP/2 request's head when it is unpacked. HPACK lets a client send some bytes for each of many long
+/// headers, so this times the streams is what one connection can make the server hold. A token has 8 KiB at most.
+const MAX_HTTP2_HEAD_BYTES: u32 = 16 * 1024;
+
+/// Headers of a request over either protocol; hyper has the same limit for HTTP/1.
+const MAX_HEADERS: usize = 100;
+
+/// Streams of one HTTP/2 connection at a time.
+#[derive(Debug, Clone, Copy)]
+pub enum Streams {
+    /// For clients: as many as Envoy allows its own, in `envoy.yaml`.
+    Public,
+    /// For services, which may share one connection among many requests.
+    Internal,
+}
+
+impl Streams {
+    const fn most(self) -> u32 {
+        match self {
+            Self::Public => 100,
+            Self::Internal => 250,
+        }
+    }
+}
 
 /// How often a silent HTTP/2 connection is asked whether anyone is there.
 const HTTP2_PING: Duration = Duration::from_secs(30);
@@ -53,13 +76,13 @@ pub(super) const DRAIN: Duration = Duration::from_secs(10);
 pub struct Peer(pub IpAddr);
 
 /// Drives a connection to its end: the client's wish, the stop, its age, or a silence from the start.
-pub(super) async fn serve<T>(stream: T, peer: Peer, router: Router, stop: Stop)
+pub(super) async fn serve<T>(stream: T, peer: Peer, router: Router, streams: Streams, stop: Stop)
 where
     T: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
     let asked = Arc::new(AtomicBool::new(false));
     let service = service(router, peer, Arc::clone(&asked));
-    let builder = builder();
+    let builder = builder(streams);
     let mut connection = pin!(builder.serve_connection(TokioIo::new(Progress::new(stream)), service));
     let ended = tokio::select! {
         ended = connection.as_mut() => ended,
@@ -110,14 +133,22 @@ fn service(
     service_fn(move |mut request: Request<Incoming>| {
         asked.store(true, Ordering::Relaxed);
         request.extensions_mut().insert(peer);
-        router.clone().oneshot(request)
+        let router = (request.headers().len() <= MAX_HEADERS).then(|| router.clone());
+        async move {
+            match router {
+                Some(router) => router.oneshot(request).await,
+                None => Ok(StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE.into_response()),
+            }
+        }
     })
 }
 
-fn builder() -> Builder<TokioExecutor> {
+fn builder(streams: Streams) -> Builder<TokioExecutor> {
     let mut builder = Builder::new(TokioExecutor::new());
     builder.http1().timer(TokioTimer::new()).header_read_timeout(HEAD_TIMEOUT).max_buf_size(MAX_HEAD_BYTES);
-    builder.http2().timer(TokioTimer::new()).keep_alive_interval(HTTP2_PING).max_header_list_size(MAX_HTTP2_HEAD_BYTES);
+    let mut http2 = builder.http2();
+    http2.timer(TokioTimer::new()).keep_alive_interval(HTTP2_PING);
+    http2.max_header_list_size(MAX_HTTP2_HEAD_BYTES).max_concurrent_streams(streams.most());
     builder
 }
 
@@ -142,7 +173,7 @@ mod tests {
         let started = Instant::now();
         let task = tokio::spawn(async move {
             // One that never ended would make the story hang, and not fail.
-            let _ = timeout(2 * MAX_AGE, serve(ours, Peer([192, 0, 2, 1].into()), router, stop)).await;
+            let _ = timeout(2 * MAX_AGE, serve(ours, Peer([192, 0, 2, 1].into()), router, Streams::Public, stop)).await;
             started.elapsed()
         });
         (theirs, task, stopper)
@@ -224,6 +255,22 @@ mod tests {
             client.write_all(asked).await.unwrap();
             let most = WRITE_TIMEOUT.as_secs();
             assert_about(task.await.unwrap(), most..=most);
+        }
+    }
+
+    #[tokio::test]
+    async fn a_head_that_unpacks_to_much_is_refused_however_short_it_was() {
+        let (client, _task, _stopper) = connect(hello(), 1 << 16);
+        let (mut sender, connection) = http2::handshake(TokioExecutor::new(), TokioIo::new(client)).await.unwrap();
+        tokio::spawn(connection);
+        for (count, bytes, expected) in [(99, 1, 200), (101, 1, 431), (2, 6_000, 200), (3, 6_000, 431)] {
+            let mut request = Request::builder().uri("http://x/");
+            for _ in 0..count {
+                request = request.header("x-flood", "x".repeat(bytes));
+            }
+            sender.ready().await.unwrap();
+            let answer = sender.send_request(request.body(String::new()).unwrap()).await.unwrap();
+            assert_eq!(answer.status(), expected, "{count} of {bytes} bytes");
         }
     }
 }

@@ -13,6 +13,7 @@ use curfew_core::{Denial, ProvenToken, from_authorization, read_document};
 use serde::de::DeserializeOwned;
 
 use super::ApiError;
+use crate::attempts::Attempt;
 use crate::state::AppState;
 
 /// The token that a call is authenticated with: accepted now, though perhaps logged out.
@@ -23,15 +24,10 @@ impl FromRequestParts<Arc<AppState>> for Caller {
 
     async fn from_request_parts(parts: &mut Parts, state: &Arc<AppState>) -> Result<Self, ApiError> {
         // Put there by `watch_logouts`, which is around every endpoint that a token is shown to.
-        let is_suspect = parts.extensions.get().is_some_and(|attempt| state.attempts.is_suspect(attempt));
-        let text = shown_token(&parts.headers)?;
-        Ok(Self(state.prove_in(state.verification.lane(is_suspect), text).await?))
+        let attempt = parts.extensions.get::<Arc<Attempt>>().ok_or(ApiError::Internal)?;
+        let text = from_authorization(single_authorization(&parts.headers)?)?;
+        Ok(Self(state.prove_in_turn(attempt, text).await?))
     }
-}
-
-/// The text that is shown as a token.
-pub(super) fn shown_token(headers: &HeaderMap) -> Result<&[u8], ApiError> {
-    Ok(from_authorization(single_authorization(headers)?)?)
 }
 
 /// The one Authorization header. With two, proxies and servers differ in which one counts, so none does.

@@ -2,21 +2,23 @@
 
 use std::any::Any;
 use std::net::{IpAddr, Ipv4Addr};
-use std::sync::Arc;
+use std::sync::{Arc, Once};
 use std::time::Duration;
 
-use axum::body::{Body, to_bytes};
+use axum::body::{Body, HttpBody, to_bytes};
 use axum::extract::{MatchedPath, Request, State};
-use axum::http::header::{ALLOW, CACHE_CONTROL, CONTENT_LENGTH};
+use axum::http::header::{ALLOW, AUTHORIZATION, CACHE_CONTROL, CONTENT_LENGTH};
 use axum::http::{HeaderMap, HeaderValue, Response as HttpResponse, StatusCode};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
+use curfew_core::{Denial, TokenError, from_authorization};
 use http_body_util::LengthLimitError;
 use tower_http::catch_panic::ResponseForPanic;
+use tracing::warn;
 
 use super::connection::Peer;
 use super::error::Refusal;
-use super::extract::{bearer_secret, shown_token};
+use super::extract::bearer_secret;
 use super::{ApiError, OPEN_PATHS};
 use crate::attempts::{Attempt, TokenId, TooMany};
 use crate::metrics::{LimitLabels, LogoutLabels, Metrics, RequestLabels};
@@ -66,6 +68,30 @@ pub(super) async fn bound(State(limit): State<BodyLimit>, request: Request, next
     answered.map_err(|_| limit.purpose.late())
 }
 
+/// How long what a logout was sent as a body may go on arriving once it is of no use.
+const UNUSED_BODY: Duration = Duration::from_secs(1);
+
+/// Starts the handler without the body: a logout is in its headers, and whoever has yet to send the rest would
+/// otherwise hold a place here and in every proxy on the way without showing anything.
+pub(super) async fn without_body(
+    State(time): State<Duration>,
+    request: Request,
+    next: Next,
+) -> Result<Response, ApiError> {
+    let (parts, body) = request.into_parts();
+    if !body.is_end_stream() {
+        tokio::spawn(discard(body));
+    }
+    let answered = tokio::time::timeout(time, next.run(Request::from_parts(parts, Body::empty()))).await;
+    answered.map_err(|_| Purpose::Write.late())
+}
+
+/// Reads a small body that comes soon and forgets it; gives up any other. Dropped at once, a body that is still on its
+/// way would close the connection under the answer.
+async fn discard(body: Body) {
+    let _ = tokio::time::timeout(UNUSED_BODY, to_bytes(body, super::SMALL_BODY)).await;
+}
+
 fn announced_length(headers: &HeaderMap) -> Option<usize> {
     headers.get(CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
 }
@@ -106,21 +132,25 @@ pub(super) async fn hide_methods(request: Request, next: Next) -> Response {
 #[derive(Clone)]
 pub(super) struct Watched {
     pub(super) endpoint: &'static str,
-    /// How many proxies of our own stand before this endpoint.
-    pub(super) proxies: usize,
+    /// How many proxies of our own stand before this endpoint; none where callers come by themselves.
+    pub(super) proxies: Option<usize>,
     pub(super) state: Arc<AppState>,
 }
 
 /// Counts how calls of a logout endpoint end, notes refused ones for the log, and tells those 429 that fail too often.
 pub(super) async fn watch_logouts(State(watched): State<Watched>, mut request: Request, next: Next) -> Response {
-    let attempt = watched.attempt(&request);
-    request.extensions_mut().insert(attempt.clone());
+    let attempt = Arc::new(Attempt::from(watched.source(&request)));
+    request.extensions_mut().insert(Arc::clone(&attempt));
+    let shown = request.headers().get(AUTHORIZATION).cloned();
+    let mut unanswered = Unanswered { state: &watched.state, attempt: Some(&attempt) };
     let response = next.run(request).await;
+    unanswered.attempt = None;
     let Some(refusal) = response.extensions().get::<Refusal>().copied() else {
         watched.count("ok");
         return response;
     };
-    let limited = if is_failed_attempt(&response, refusal) { watched.limit(&attempt) } else { None };
+    let limited = is_failed_attempt(&response, refusal).then(|| watched.limit(&attempt, shown.as_ref(), refusal));
+    let limited = limited.flatten();
     let code = limited.as_ref().map_or(refusal.code, ApiError::code);
     // What became of it, and why it failed in the first place.
     let reason = refusal.reason.or(limited.is_some().then_some(refusal.code));
@@ -129,24 +159,47 @@ pub(super) async fn watch_logouts(State(watched): State<Watched>, mut request: R
     limited.map_or(response, IntoResponse::into_response)
 }
 
+/// An attempt whose answer is waited for. Whoever goes away while a signature is checked has cost as much as one who
+/// fails, and would otherwise never be counted.
+struct Unanswered<'a> {
+    state: &'a AppState,
+    attempt: Option<&'a Attempt>,
+}
+
+impl Drop for Unanswered<'_> {
+    fn drop(&mut self) {
+        if let Some(attempt) = self.attempt.filter(|attempt| attempt.has_begun()) {
+            // Nobody is there to be told.
+            let _ = self.state.attempts.failed(&attempt.source, None);
+        }
+    }
+}
+
 /// Whether somebody has shown something that does not entitle to a logout. Not who has shown a good token, or an
 /// application's key, and named no user.
 fn is_failed_attempt(response: &Response, refusal: Refusal) -> bool {
     response.status() == StatusCode::UNAUTHORIZED && refusal.code != ApiError::UserIdMissing.code()
 }
 
+/// Whether it was a token that got as far as its signature.
+fn is_about_a_token(refusal: Refusal) -> bool {
+    refusal.reason == Some(TokenError::Signature.reason()) || refusal.code == Denial::Revoked.code()
+}
+
 impl Watched {
-    fn attempt(&self, request: &Request) -> Attempt {
+    fn source(&self, request: &Request) -> Source {
         let peer = request.extensions().get::<Peer>().map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |peer| peer.0);
-        Attempt {
-            source: Source::of(peer, request.headers(), self.proxies),
-            token: shown_token(request.headers()).ok().map(TokenId::of),
+        if self.proxies == Some(0) && request.headers().contains_key("x-forwarded-for") {
+            warn_of_forwarded_requests();
         }
+        Source::of(peer, request.headers(), self.proxies.unwrap_or(0))
     }
 
     /// Counts a failed attempt; what to tell it if there have been too many.
-    fn limit(&self, attempt: &Attempt) -> Option<ApiError> {
-        let TooMany { by, retry_after } = self.state.attempts.failed(attempt).err()?;
+    fn limit(&self, attempt: &Attempt, shown: Option<&HeaderValue>, refusal: Refusal) -> Option<ApiError> {
+        let shown = shown.filter(|_| is_about_a_token(refusal));
+        let token = shown.and_then(|shown| from_authorization(shown.as_bytes()).ok()).map(TokenId::of);
+        let TooMany { by, retry_after } = self.state.attempts.failed(&attempt.source, token.as_ref()).err()?;
         self.state.metrics.logouts_limited.get_or_create(&LimitLabels { by }).inc();
         // Rounded up, so that whoever waits that long has waited long enough.
         Some(ApiError::TooManyFailures(retry_after.as_secs().saturating_add(1)))
@@ -155,6 +208,17 @@ impl Watched {
     fn count(&self, outcome: &'static str) {
         self.state.metrics.logouts.get_or_create(&LogoutLabels { endpoint: self.endpoint, outcome }).inc();
     }
+}
+
+/// Says once that the setting is missing without which all clients are one.
+fn warn_of_forwarded_requests() {
+    static ONCE: Once = Once::new();
+    ONCE.call_once(|| {
+        warn!(
+            "logouts arrive with X-Forwarded-For, but CURFEW_TRUSTED_PROXIES is 0: the failures of all clients behind a \
+             proxy count as its own"
+        );
+    });
 }
 
 /// Counts every answer by its route and its status' class.

@@ -25,7 +25,7 @@ use axum::routing::{MethodRouter, get, post};
 use tower_http::catch_panic::CatchPanicLayer;
 
 use crate::state::AppState;
-pub use connection::Peer;
+pub use connection::{Peer, Streams};
 pub use error::ApiError;
 use layers::{AnswerPanic, BodyLimit, Purpose, Watched};
 pub use tokens::MAX_TOKENS;
@@ -44,9 +44,10 @@ const TOKENS_BODY: usize = 10 * 1024 * 1024;
 
 /// What clients reach through Envoy.
 pub fn public_router(state: Arc<AppState>) -> Router {
-    let logout = bounded(&state, SMALL_BODY, Purpose::Write, post(logout::logout));
-    let logout_all = bounded(&state, SMALL_BODY, Purpose::Write, post(logout::logout_all_device));
-    let proxies = state.trusted_proxies;
+    let bodiless = |routes: Routes| routes.layer(from_fn_with_state(state.request_timeout, layers::without_body));
+    let logout = bodiless(post(logout::logout));
+    let logout_all = bodiless(post(logout::logout_all_device));
+    let proxies = Some(state.trusted_proxies);
     let routes = Router::new()
         .route("/api/v2/logout", watched(&state, "logout", proxies, logout))
         .route("/api/v2/logout-all-device", watched(&state, "logout_all_device", proxies, logout_all));
@@ -61,7 +62,7 @@ pub fn internal_router(state: Arc<AppState>) -> Router {
         .route(TOKENS_PATH, bounded(&state, TOKENS_BODY, Purpose::Write, post(tokens::register)))
         .route("/internal/v1/users/{id}/sessions", bounded(&state, SMALL_BODY, Purpose::Read, get(sessions::list)))
         // Backends call it themselves: what they write about proxies means nothing here.
-        .route("/api/v2/lgt-all", watched(&state, "lgt_all", 0, lgt_all))
+        .route("/api/v2/lgt-all", watched(&state, "lgt_all", None, lgt_all))
         .route("/livez", get(operations::livez))
         .route("/readyz", get(operations::readyz))
         .route("/metrics", get(operations::metrics))
@@ -90,7 +91,7 @@ fn bounded(state: &AppState, bytes: usize, purpose: Purpose, routes: Routes) -> 
 }
 
 /// Counts how calls of a logout endpoint end, and limits how often they fail.
-fn watched(state: &Arc<AppState>, endpoint: &'static str, proxies: usize, routes: Routes) -> Routes {
+fn watched(state: &Arc<AppState>, endpoint: &'static str, proxies: Option<usize>, routes: Routes) -> Routes {
     let watched = Watched { endpoint, proxies, state: Arc::clone(state) };
     routes.layer(from_fn_with_state(watched, layers::watch_logouts))
 }

@@ -9,13 +9,13 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::Instant;
 use tracing::warn;
 
-use super::connection::{self, DRAIN, Peer};
+use super::connection::{self, DRAIN, Peer, Streams};
 use crate::seldom::Seldom;
 use crate::stop::Stop;
 
 /// Serves until it is told to stop, then finishes what has begun and returns. At most `connections` are open at once;
 /// further ones wait in the kernel's queue.
-pub async fn serve(listener: TcpListener, router: Router, connections: u32, mut stop: Stop) {
+pub async fn serve(listener: TcpListener, router: Router, connections: u32, streams: Streams, mut stop: Stop) {
     let slots = Arc::new(Semaphore::new(usize::try_from(connections).unwrap_or(Semaphore::MAX_PERMITS)));
     let failures = Seldom::default();
     loop {
@@ -23,7 +23,7 @@ pub async fn serve(listener: TcpListener, router: Router, connections: u32, mut 
             accepted = accept(&listener, &slots, &failures) => accepted,
             () = stop.requested() => break,
         };
-        let connection = connection::serve(stream, peer, router.clone(), stop.clone());
+        let connection = connection::serve(stream, peer, router.clone(), streams, stop.clone());
         tokio::spawn(async move {
             connection.await;
             drop(slot);

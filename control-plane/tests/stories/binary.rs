@@ -198,21 +198,53 @@ fn a_server_that_is_not_there_is_named() {
 fn a_request_that_has_begun_is_finished_after_the_signal() {
     let directory = TempDir::new().unwrap();
     let server = Server::start(directory.path());
-    let mut client = TcpStream::connect(server.public.strip_prefix("http://").unwrap()).unwrap();
-    client
-        .write_all(b"POST /api/v2/logout HTTP/1.1\r\nhost: x\r\nconnection: close\r\ncontent-length: 4\r\n\r\nab")
-        .unwrap();
+    let mut client = TcpStream::connect(server.internal.strip_prefix("http://").unwrap()).unwrap();
+    let head = "POST /api/v2/lgt-all HTTP/1.1\r\nhost: x\r\nconnection: close\r\ncontent-type: application/json\r\n";
+    client.write_all(format!("{head}content-length: 4\r\n\r\n[1").as_bytes()).unwrap();
     // The head must have been read before the signal for the request to have begun.
     std::thread::sleep(Duration::from_millis(200));
     let late = std::thread::spawn(move || {
         std::thread::sleep(Duration::from_millis(300));
-        client.write_all(b"cd").unwrap();
+        client.write_all(b"2]").unwrap();
         let mut answer = String::new();
         client.read_to_string(&mut answer).unwrap();
         answer
     });
     assert_eq!(server.stop().0, Some(0));
     let answer = late.join().unwrap();
-    assert!(answer.starts_with("HTTP/1.1 401 Unauthorized\r\n"), "{answer}");
-    assert!(answer.contains("\"code\":\"token_missing\""), "{answer}");
+    assert!(answer.starts_with("HTTP/1.1 400 Bad Request\r\n"), "{answer}");
+    assert!(answer.contains("\"code\":\"request_malformed\""), "{answer}");
+}
+
+/// Sends the requests over one connection, each when the answer to the last one is there; the statuses.
+fn over_one_connection(server: &Server, requests: &[&[&str]]) -> Vec<u16> {
+    let stream = TcpStream::connect(server.public.strip_prefix("http://").unwrap()).unwrap();
+    let mut reader = BufReader::new(stream.try_clone().unwrap());
+    let ask = |parts: &&[&str]| {
+        for part in *parts {
+            (&stream).write_all(part.as_bytes()).unwrap();
+            // So that they are read apart.
+            std::thread::sleep(Duration::from_millis(50));
+        }
+        let mut head = String::new();
+        while !head.ends_with("\r\n\r\n") {
+            assert!(reader.read_line(&mut head).unwrap() > 0, "closed after: {head}");
+        }
+        let length = head.lines().find_map(|line| line.strip_prefix("content-length: ")).unwrap();
+        reader.read_exact(&mut vec![0; length.parse().unwrap()]).unwrap();
+        head["HTTP/1.1 ".len()..][..3].parse().unwrap()
+    };
+    requests.iter().map(ask).collect()
+}
+
+#[test]
+fn a_client_that_sends_a_small_body_with_a_logout_keeps_its_connection() {
+    let directory = TempDir::new().unwrap();
+    let server = Server::start(directory.path());
+    let head = |more: &str| format!("POST /api/v2/logout HTTP/1.1\r\nhost: x\r\n{more}\r\n");
+    let (empty, small) = (head(""), head("content-length: 2\r\n"));
+    let (chunked, at_once) = (head("transfer-encoding: chunked\r\n"), format!("{small}{{}}"));
+    let requests: [&[&str]; 5] =
+        [&[&at_once], &[&small, "{}"], &[&chunked, "2\r\n{}\r\n", "0\r\n\r\n"], &[&empty], &[&small, "{", "}"]];
+    assert_eq!(over_one_connection(&server, &requests), [401; 5]);
 }

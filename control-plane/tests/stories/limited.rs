@@ -1,14 +1,20 @@
 //! Logouts that fail too often, and real ones among them.
 
+use std::future::poll_fn;
 use std::net::IpAddr;
-use std::sync::Arc;
+use std::sync::{Arc, mpsc};
+use std::task::Poll;
 use std::time::Duration;
 
+use axum::body::Body;
 use axum::http::HeaderMap;
 use curfew_control_plane::attempts::FailedAttempts;
 use curfew_control_plane::http::Peer;
+use curfew_control_plane::metrics::VerificationLabels;
+use curfew_control_plane::source::Source;
 use jwt_simple::algorithms::{Ed25519KeyPair, EdDSAKeyPairLike};
 use serde_json::{Value, json};
+use tower::ServiceExt;
 
 use crate::plane::{Answer, Plane, ask, ask_json, post};
 use crate::tokens::{ISSUER, claims, encoded, token, token_of, with};
@@ -214,6 +220,134 @@ async fn a_source_that_has_failed_too_often_waits_in_a_lane_of_its_own() {
         assert!(metrics.lines().any(|found| found == line), "{line} in\n{metrics}");
     }
     assert!(!metrics.contains(r#"lane="suspect",outcome="refused""#), "{metrics}");
+}
+
+/// The token with a signature that only looks like one.
+fn forged(pair: &Ed25519KeyPair, id: &str) -> String {
+    let token = signed_by(pair, &claims("mallory", id));
+    format!("{}.{}", token.rsplit_once('.').unwrap().0, encoded(&[7; 64]))
+}
+
+/// Checks of signatures that ended so in this lane.
+fn verifications(plane: &Plane, lane: &'static str, outcome: &'static str) -> u64 {
+    plane.state.metrics.verifications.get_or_create(&VerificationLabels { lane, outcome }).get()
+}
+
+/// Takes all threads of both lanes for as long as the answer lives.
+async fn all_threads_busy(plane: &Plane) -> Vec<mpsc::Sender<()>> {
+    let nobody = |number: u8| Source::of([198, 51, 100, number].into(), &HeaderMap::new(), 0);
+    // More than there are cores, and of many sources, so that none has used up its share.
+    let mut held = Vec::new();
+    for number in 0..=u8::MAX {
+        for is_suspect in [false, true] {
+            let (let_go, work) = mpsc::channel::<()>();
+            let Ok(place) = plane.state.verification.place(&nobody(number), is_suspect) else { continue };
+            tokio::spawn(place.run(
+                Duration::from_secs(60),
+                || (),
+                move || {
+                    let _ = work.recv();
+                },
+            ));
+            held.push(let_go);
+        }
+    }
+    held
+}
+
+#[tokio::test]
+async fn who_goes_away_while_the_signature_is_checked_has_failed() {
+    let pair = Ed25519KeyPair::generate();
+    let mut plane = with_public_key(&pair).await;
+    Arc::get_mut(&mut plane.state).unwrap().attempts = FailedAttempts::per_minute(2, 0);
+    for number in 0..3 {
+        let request =
+            post("/api/v2/logout").header("authorization", format!("Bearer {}", forged(&pair, &number.to_string())));
+        let request = request.extension(Peer([192, 0, 2, 1].into())).body(Body::empty()).unwrap();
+        let mut logout = Box::pin(plane.public().oneshot(request));
+        // Polled once, the check has begun; then the client hangs up.
+        assert!(poll_fn(|context| Poll::Ready(logout.as_mut().poll(context).is_pending())).await, "{number}");
+        drop(logout);
+        // The work goes on, and the next one needs its thread to begin.
+        while plane.state.verification.lanes()[0].waiting() > 0 {
+            tokio::task::yield_now().await;
+        }
+    }
+    assert!(plane.state.attempts.is_suspect(&Source::of([192, 0, 2, 1].into(), &HeaderMap::new(), 0)));
+    let token = signed_by(&pair, &claims("alice", "1"));
+    assert_eq!(logout_from(&plane, "192.0.2.1", &token, HeaderMap::new()).await.status, 200);
+    assert_eq!((verifications(&plane, "suspect", "accepted"), verifications(&plane, "ordinary", "accepted")), (1, 0));
+}
+
+#[tokio::test]
+async fn an_attempt_whose_check_never_began_has_not_failed() {
+    let pair = Ed25519KeyPair::generate();
+    let mut plane = with_public_key(&pair).await;
+    let state = Arc::get_mut(&mut plane.state).unwrap();
+    state.attempts = FailedAttempts::per_minute(1, 0);
+    state.request_timeout = Duration::from_millis(100);
+    let busy = all_threads_busy(&plane).await;
+    tokio::task::yield_now().await;
+    for number in 0..10 {
+        let logout = logout_from(&plane, "192.0.2.1", &forged(&pair, &number.to_string()), HeaderMap::new()).await;
+        assert_eq!(logout.status, 503);
+    }
+    drop(busy);
+    assert!(!plane.state.attempts.is_suspect(&Source::of([192, 0, 2, 1].into(), &HeaderMap::new(), 0)));
+}
+
+#[tokio::test]
+async fn a_logout_whose_turn_does_not_come_is_told_that_nothing_has_happened() {
+    let pair = Ed25519KeyPair::generate();
+    let mut plane = with_public_key(&pair).await;
+    Arc::get_mut(&mut plane.state).unwrap().request_timeout = Duration::from_millis(400);
+    let token = signed_by(&pair, &claims("alice", "1"));
+    let busy = all_threads_busy(&plane).await;
+    tokio::task::yield_now().await;
+    assert_eq!(
+        plane.logout(&token).await.whole(),
+        "503\ncache-control: no-store\ncontent-type: application/problem+json\nretry-after: 1\n\n\
+         {\"type\":\"about:blank\",\"title\":\"Service Unavailable\",\"status\":503,\
+         \"detail\":\"The request was not carried out and nothing was changed: a token to be logged out is still valid. \
+         Try again.\",\"code\":\"unavailable\"}"
+    );
+    assert_eq!(verifications(&plane, "ordinary", "late"), 1);
+    drop(busy);
+    assert_eq!(plane.verdict(&token).await, "active");
+    let state = Arc::get_mut(&mut plane.state).unwrap();
+    state.request_timeout = Duration::from_secs(10);
+    assert_eq!(plane.logout(&token).await.status, 200);
+}
+
+#[tokio::test]
+async fn a_token_that_somebody_plays_with_waits_in_the_first_lane() {
+    let pair = Ed25519KeyPair::generate();
+    let mut plane = with_public_key(&pair).await;
+    Arc::get_mut(&mut plane.state).unwrap().attempts = FailedAttempts::per_minute(0, 1);
+    let token = signed_by(&pair, &claims("alice", "1"));
+    let played = format!("{}.{}", token.rsplit_once('.').unwrap().0, encoded(&[7; 64]));
+    let from = async |last: u8, token: &str| {
+        logout_from(&plane, &format!("192.0.2.{last}"), token, HeaderMap::new()).await.status
+    };
+    // What was never a token is not counted under the text that it takes from one.
+    let malformed = format!("{}.!", token.rsplit_once('.').unwrap().0);
+    for last in 0..5 {
+        assert_eq!(from(last, &malformed).await, 401);
+    }
+    assert_eq!((from(10, &played).await, from(11, &played).await), (401, 429));
+    assert_eq!(from(12, &token).await, 200);
+    assert_eq!((verifications(&plane, "ordinary", "accepted"), verifications(&plane, "suspect", "accepted")), (1, 0));
+}
+
+#[tokio::test]
+async fn without_a_limit_a_source_that_fails_still_waits_apart() {
+    let pair = Ed25519KeyPair::generate();
+    let plane = with_public_key(&pair).await;
+    for number in 0..62 {
+        let status = plane.logout(&forged(&pair, &number.to_string())).await.status;
+        assert_eq!(status, 401, "{number}");
+    }
+    assert_eq!((verifications(&plane, "ordinary", "refused"), verifications(&plane, "suspect", "refused")), (61, 1));
 }
 
 #[tokio::test]

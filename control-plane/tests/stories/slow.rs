@@ -37,8 +37,9 @@ async fn no_client_holds_a_connection_for_ever_and_others_are_served_meanwhile()
     let addresses = [&server.public, &server.internal].map(|url| url.strip_prefix("http://").unwrap().to_owned());
 
     let mut played = Vec::new();
-    for (address, path) in addresses.iter().zip(["/api/v2/logout", "/api/v2/lgt-all"]) {
+    for (address, path) in addresses.iter().zip([LOGOUT, "/api/v2/lgt-all"]) {
         for (name, expected, bound, attack) in attacks(address, path) {
+            let (expected, bound) = if path == LOGOUT { of_a_logout(expected, bound) } else { (expected, bound) };
             let started = Instant::now();
             let most = Duration::from_secs(bound + SPARE);
             let task = tokio::spawn(async move { (timeout(most, attack).await, started.elapsed()) });
@@ -71,6 +72,14 @@ async fn no_client_holds_a_connection_for_ever_and_others_are_served_meanwhile()
     assert!(!others.is_finished(), "others were not served: {:?}", others.await);
     others.abort();
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+/// Where nobody waits for a body.
+const LOGOUT: &str = "/api/v2/logout";
+
+/// What becomes of a slow or large body there: nothing, for the answer does not depend on it.
+fn of_a_logout(expected: &'static str, bound: u64) -> (&'static str, u64) {
+    if ["408", "413"].contains(&expected) { ("401", 1) } else { (expected, bound) }
 }
 
 /// All of them, against one listener; `path` takes a POST with a body.

@@ -1,6 +1,11 @@
-//! Failed logouts through Envoy are counted under the client's address as Envoy saw it.
+//! Failed logouts through Envoy are counted under the client's address as Envoy saw it, and unfinished ones hold
+//! nobody up.
+
+use std::io::Write;
+use std::time::{Duration, Instant};
 
 use curfew_testbed::http::Request;
+use curfew_testbed::http::connect;
 use curfew_testbed::stack::Plan;
 use curfew_testbed::tokens::{Signer, claims};
 
@@ -32,4 +37,43 @@ fn a_client_cannot_choose_the_address_that_its_failures_are_counted_under() {
     let token = signer.sign(&claims("alice")).unwrap();
     let logout = stack.send(&Request::post("/api/v2/logout").bearer(&token)).unwrap();
     assert_eq!((logout.status, logout.text().as_str()), (200, r#"{"message":"Successfully Logged Out."}"#));
+}
+
+/// More than the requests to one cluster that Envoy allows unless it is told otherwise.
+const UNFINISHED: usize = 1_100;
+
+#[test]
+fn clients_that_never_finish_their_logouts_do_not_keep_others_from_theirs() {
+    let stack = Plan::shipped().unwrap().start().unwrap();
+    let signer = Signer::from_secret(stack.settings.required("JWT_SECRET").unwrap());
+    let unfinished = b"POST /api/v2/logout HTTP/1.1\r\nhost: x\r\ncontent-length: 1\r\n\r\n";
+    let began = Instant::now();
+    let held: Vec<_> = (0..UNFINISHED)
+        .map(|_| {
+            let mut client = connect(stack.address()).unwrap();
+            client.write_all(unfinished).unwrap();
+            client
+        })
+        .collect();
+    let token = signer.sign(&claims("alice")).unwrap();
+    let asked = Instant::now();
+    let logout = stack.send(&Request::post("/api/v2/logout").bearer(&token)).unwrap();
+    println!("{} begun in {:?}, then a logout in {:?}", held.len(), asked - began, asked.elapsed());
+    assert_eq!((logout.status, logout.text().as_str()), (200, r#"{"message":"Successfully Logged Out."}"#));
+    // Waiting for one of those bodies would take 10 s.
+    assert!(asked.elapsed() < Duration::from_secs(8), "{:?}", asked.elapsed());
+}
+
+#[test]
+fn a_logout_with_a_small_body_is_answered_over_either_protocol() {
+    let stack = Plan::shipped().unwrap().start().unwrap();
+    let signer = Signer::from_secret(stack.settings.required("JWT_SECRET").unwrap());
+    for round in 0..20 {
+        let logout = |user: &str| {
+            let token = signer.sign(&claims(user)).unwrap();
+            Request::post("/api/v2/logout").bearer(&token).json(&serde_json::json!({"round": round}))
+        };
+        assert_eq!(stack.send(&logout("alice")).unwrap().status, 200);
+        assert_eq!(curfew_testbed::http2::send(stack.address(), &logout("bob")).unwrap().status, 200);
+    }
 }
