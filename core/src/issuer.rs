@@ -12,6 +12,9 @@ const MAX_KEYS: usize = 16;
 /// token, so more of them would multiply what a flood of bad tokens costs.
 const MAX_NAMELESS_KEYS: usize = 2;
 
+/// Longer than any URL that is one. It is stored with each token, and databases index so much and no more.
+const MAX_ISSUER_BYTES: usize = 1024;
+
 /// An issuer of tokens.
 #[derive(Debug)]
 pub(crate) struct Issuer {
@@ -27,6 +30,10 @@ impl Issuer {
     pub(crate) fn read(path: String, value: &Value, mistakes: &mut Mistakes) -> Option<Self> {
         Fields::read(path, value, mistakes, |fields| {
             let name = fields.text("issuer").map(str::to_owned);
+            if name.as_ref().is_some_and(|name| name.len() > MAX_ISSUER_BYTES || name.chars().any(char::is_control)) {
+                let problem = format!("must be at most {MAX_ISSUER_BYTES} bytes without control characters");
+                fields.wrong("issuer", problem);
+            }
             let audiences = fields.texts("audiences").unwrap_or_default();
             let keys = read_keys(fields);
             Self { name, audiences, keys }

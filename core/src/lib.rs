@@ -19,6 +19,7 @@ mod policy;
 mod problem;
 mod revocation;
 mod signature;
+mod subject_rule;
 mod token;
 pub mod wire;
 
@@ -33,6 +34,7 @@ pub use policy::Policy;
 pub use problem::{Denial, Problem, RETRY_AFTER_SECONDS};
 pub use revocation::{Coverage, Keyspace, Kind, RevocationKey, TokenKeys, covers};
 pub use signature::{SignatureCheck, verify_natively};
+pub use subject_rule::SubjectRule;
 pub use token::{MAX_HEADER_BYTES, MAX_TOKEN_BYTES, UnverifiedToken};
 
 /// A JSON object that has passed the strict reader: no member twice, bounded depth, valid UTF-8 throughout.

@@ -10,7 +10,7 @@ use crate::issuer::Issuer;
 use crate::keys::Algorithm;
 use crate::signature::SignatureCheck;
 use crate::token::UnverifiedToken;
-use crate::{Keyspace, TokenError};
+use crate::{Keyspace, SubjectRule, TokenError};
 
 const DEFAULT_CLOCK_SKEW: Duration = Duration::from_secs(5);
 const DEFAULT_MAX_TOKEN_TTL: Duration = Duration::from_secs(30 * 24 * 3600);
@@ -158,6 +158,15 @@ impl Policy {
             &self.clock_skew.to_string(),
             &self.allow_missing_exp.to_string(),
         ])
+    }
+
+    /// How users of each issuer namespace get their keys.
+    pub fn subject_rules(&self) -> impl Iterator<Item = SubjectRule> {
+        self.issuers().map(|issuer| SubjectRule {
+            issuer: issuer.to_owned(),
+            user_claim: self.user_claim.clone(),
+            issued_at_claim: self.cutoff_claim.as_str().to_owned(),
+        })
     }
 
     /// Whether one of the issuers has this keyspace.
