@@ -1,5 +1,7 @@
 //! A new migration is a new file, which `sqlx::migrate!` does not notice by itself.
 
 fn main() {
-    println!("cargo:rerun-if-changed=../migrations/sqlite");
+    for database in ["sqlite", "postgres", "mysql"] {
+        println!("cargo:rerun-if-changed=../migrations/{database}");
+    }
 }

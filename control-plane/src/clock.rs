@@ -1,28 +1,56 @@
 //! The wall clock, handed to whoever needs it, so that tests can move time.
 
 use std::sync::Arc;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
+
+/// A moment by the clocks of this process, in seconds of Unix time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Moment {
+    /// What the wall clock shows.
+    pub now: i64,
+    /// What the wall clock would show if nobody had set it since the start; nothing for a clock made by hand, which is
+    /// believed.
+    pub steady: Option<i64>,
+}
 
 /// Tells the time in whole seconds of Unix time.
 #[derive(Clone)]
-pub struct Clock(Arc<dyn Fn() -> i64 + Send + Sync>);
+pub struct Clock {
+    wall: Arc<dyn Fn() -> i64 + Send + Sync>,
+    steady: Option<Arc<dyn Fn() -> i64 + Send + Sync>>,
+}
 
 impl Clock {
     /// The machine's wall clock.
     pub fn system() -> Self {
-        Self::new(|| {
-            let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH);
-            since_epoch.map_or(0, |elapsed| i64::try_from(elapsed.as_secs()).unwrap_or(i64::MAX))
-        })
+        let (start, started) = (wall(), Instant::now());
+        let steady = move || start.saturating_add_unsigned(started.elapsed().as_secs());
+        Self::new(wall).checked_by(steady)
     }
 
     /// A clock that shows what `read` returns.
     pub fn new(read: impl Fn() -> i64 + Send + Sync + 'static) -> Self {
-        Self(Arc::new(read))
+        Self { wall: Arc::new(read), steady: None }
+    }
+
+    /// The same clock beside one that nobody sets.
+    #[must_use]
+    pub fn checked_by(self, steady: impl Fn() -> i64 + Send + Sync + 'static) -> Self {
+        Self { steady: Some(Arc::new(steady)), ..self }
     }
 
     /// Seconds of Unix time.
     pub fn now(&self) -> i64 {
-        (self.0)()
+        (self.wall)()
     }
+
+    /// The moment by all clocks there are.
+    pub fn moment(&self) -> Moment {
+        Moment { now: self.now(), steady: self.steady.as_ref().map(|read| read()) }
+    }
+}
+
+fn wall() -> i64 {
+    let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH);
+    since_epoch.map_or(0, |elapsed| i64::try_from(elapsed.as_secs()).unwrap_or(i64::MAX))
 }

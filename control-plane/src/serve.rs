@@ -21,7 +21,7 @@ use crate::metrics::Metrics;
 use crate::seldom::Seldom;
 use crate::state::AppState;
 use crate::stop::{self, Stop};
-use crate::store::{self, FeedHead, OpenFailure, Store, purge};
+use crate::store::{self, FeedHead, OpenFailure, Settings, Store, purge, watch};
 use crate::verification::Verification;
 
 /// How long each of the tasks may take to finish what has begun: the servers' own bound and some spare time.
@@ -33,6 +33,13 @@ pub enum ServeFailure {
     /// The database cannot be used.
     #[error("DATABASE_URL: {0}")]
     Database(#[from] OpenFailure),
+    /// Logouts of all devices would reach nobody.
+    #[error(
+        "logouts of all devices are in force that the present settings do not reach: they were made for {0}. Restore \
+         these settings (CURFEW_ISSUER or CURFEW_ISSUERS_FILE, CURFEW_USER_CLAIM, CURFEW_ISSUED_AT_CLAIM), or start \
+         once with --accept-new-keyspace and log those users out again"
+    )]
+    Keyspace(String),
     /// Redis shows that a setting is wrong.
     #[error(transparent)]
     Redis(#[from] blacklist::Misconfigured),
@@ -67,20 +74,18 @@ pub async fn serve(mut config: Config) -> Result<(), ServeFailure> {
     for migration in store::migrate(&config.database).await? {
         info!(version = migration.version, "applied a migration: {}", migration.description);
     }
-    let prolonged = store::prolong_subjects(&config.database, config.retention).await?;
-    if prolonged > 0 {
-        info!(entries = prolonged, "kept logouts of all devices for longer, as CURFEW_MAX_TOKEN_TTL now asks");
-    }
+    let clock = Clock::system();
+    let settings = Settings::of(&config.policy);
+    prepare(&config, &settings, clock.now()).await?;
     let addresses = (public.local_addr()?, internal.local_addr()?);
     tell_settings(&config, addresses);
 
     let metrics = Arc::new(Metrics::new());
-    let clock = Clock::system();
     let head = store::head(&config.database).await?;
     metrics.feed_reaches(head.seq);
     let blacklist = open_blacklist(config.redis.take(), head, &clock, &metrics).await?;
     let (store, writer) =
-        Store::open(&config.database, config.retention, clock.clone(), Arc::clone(&metrics), blacklist.clone());
+        Store::open(&config.database, settings, clock.clone(), Arc::clone(&metrics), blacklist.clone());
     let (stop_writer, stop) = stop::channel();
     let mut writer = tokio::spawn(writer.run(stop));
 
@@ -104,6 +109,30 @@ pub async fn serve(mut config: Config) -> Result<(), ServeFailure> {
     ended
 }
 
+/// Takes the database over for the present settings, or refuses where logouts would be lost by them.
+async fn prepare(config: &Config, settings: &Settings, now: i64) -> Result<(), ServeFailure> {
+    let accept = config.accept_new_keyspace;
+    let prepared = store::prepare(&config.database, settings, now, accept).await?;
+    if prepared.prolonged > 0 {
+        info!(entries = prepared.prolonged, "kept logouts of all devices for longer, as CURFEW_MAX_TOKEN_TTL now asks");
+    }
+    for warning in &prepared.warnings {
+        warn!("{warning}");
+    }
+    let orphaned: Vec<_> = prepared.orphaned.iter().map(ToString::to_string).collect();
+    match orphaned.as_slice() {
+        [] => Ok(()),
+        orphaned if accept => {
+            warn!(
+                "logouts of all devices no longer reach anybody, as accepted: they were made for {}",
+                orphaned.join("; ")
+            );
+            Ok(())
+        }
+        orphaned => Err(ServeFailure::Keyspace(orphaned.join("; "))),
+    }
+}
+
 /// What the tasks need to know beside the state.
 struct Running {
     limits: ConnectionLimits,
@@ -121,6 +150,7 @@ async fn run_servers(
         server::serve(public, public_router(Arc::clone(&state)), limits.public, Streams::Public, stop.clone()),
         server::serve(internal, internal_router(Arc::clone(&state)), limits.internal, Streams::Internal, stop.clone()),
         purge::run(state.store.writer(), &state.metrics, purge_interval, stop.clone()),
+        watch::run(&state.store, stop.clone()),
         state.failures.report(stop.clone()),
         blacklist::run(&state.blacklist, &state.store, stop),
     );
@@ -169,10 +199,10 @@ fn tell_settings(config: &Config, (public, internal): (SocketAddr, SocketAddr)) 
         version = env!("CARGO_PKG_VERSION"),
         %public,
         %internal,
-        database = %config.database.get_filename().display(),
+        database = %config.database,
         issuers = config.policy.issuers().count(),
-        clock_skew_seconds = config.retention.clock_skew,
-        max_token_ttl_seconds = config.retention.max_token_ttl,
+        clock_skew_seconds = config.policy.clock_skew(),
+        max_token_ttl_seconds = config.policy.max_token_ttl(),
         purge_interval = ?config.purge_interval,
         request_timeout = ?config.request_timeout,
         failed_logouts_per_minute = config.limits.per_source,

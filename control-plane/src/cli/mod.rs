@@ -59,6 +59,9 @@ enum Command {
     Serve(Box<ServeArgs>),
     /// Bring the database's schema up to date, as `serve` does at its start
     Migrate(MigrateArgs),
+    /// The name of the log's history
+    #[command(subcommand)]
+    Epoch(EpochCommand),
     /// Make or examine tokens
     #[command(subcommand)]
     Token(TokenCommand),
@@ -69,6 +72,20 @@ enum Command {
     #[command(after_help = calls::SESSIONS_EXAMPLES)]
     Sessions(calls::SessionsArgs),
 }
+
+#[derive(Subcommand)]
+enum EpochCommand {
+    /// Give the history a new name, after a restore or a failover that the database cannot know of
+    #[command(after_help = BUMP_NOTES)]
+    Bump(MigrateArgs),
+}
+
+const BUMP_NOTES: &str = "\
+Call it after the database was restored from a backup, or taken over by a replica that may have lacked the latest \
+commits, wherever the server keeps its identity: a snapshot of a disk, a file copied over in place, MySQL or MariaDB \
+restored in place. Logouts since the backup are lost; log those users out again.
+
+It prints the old name and the new one.";
 
 #[derive(Subcommand)]
 enum TokenCommand {
@@ -149,6 +166,7 @@ fn run(command: Command, environment: &Environment) -> Result<(), Failure> {
             Ok(())
         }
         Command::Migrate(args) => single_threaded()?.block_on(migrate(&args)),
+        Command::Epoch(EpochCommand::Bump(args)) => single_threaded()?.block_on(bump_epoch(&args)),
         Command::Token(TokenCommand::Mint(args)) => single_threaded()?.block_on(mint::mint(&args, environment)),
         Command::Token(TokenCommand::Inspect(args)) => inspect::inspect(&args, environment),
         Command::Logout(args) => single_threaded()?.block_on(calls::logout(&args, environment)),
@@ -169,6 +187,12 @@ async fn migrate(args: &MigrateArgs) -> Result<(), Failure> {
     if applied.is_empty() {
         writeln!(stdout, "nothing to apply")?;
     }
+    Ok(())
+}
+
+async fn bump_epoch(args: &MigrateArgs) -> Result<(), Failure> {
+    let (old, new) = store::bump_epoch(&args.resolve()?).await?;
+    writeln!(std::io::stdout(), "old {old}\nnew {new}")?;
     Ok(())
 }
 

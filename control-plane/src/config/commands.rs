@@ -4,7 +4,6 @@
 
 use clap::Args;
 use curfew_core::Mistakes;
-use sqlx::sqlite::SqliteConnectOptions;
 
 use super::DataArgs;
 use super::access::AccessArgs;
@@ -13,6 +12,7 @@ use super::environment::Environment;
 use super::generated::{GENERATED_FILE, Generated};
 use super::tokens::{TokenArgs, Tokens};
 use crate::secret::{AppCredentials, Secret};
+use crate::store::Database;
 
 /// What commands that call a running server need of the configuration.
 #[derive(Debug, Args)]
@@ -101,7 +101,7 @@ impl MigrateArgs {
     /// # Errors
     ///
     /// What is wrong.
-    pub fn resolve(&self) -> Result<SqliteConnectOptions, Mistakes> {
+    pub fn resolve(&self) -> Result<Database, Mistakes> {
         let mut mistakes = Mistakes::default();
         let database = self.database.resolve(&self.data.data_dir, &mut mistakes);
         database.filter(|_| mistakes.is_empty()).ok_or(mistakes)

@@ -22,10 +22,9 @@ use std::time::Duration;
 
 use clap::Args;
 use curfew_core::{Mistakes, Policy};
-use sqlx::sqlite::SqliteConnectOptions;
 
 use crate::secret::{AppCredentials, Secret};
-use crate::store::retention::Retention;
+use crate::store::{Database, Settings};
 
 pub use access::AccessArgs;
 pub use commands::{ClientArgs, MigrateArgs, PolicyArgs};
@@ -68,6 +67,18 @@ pub struct OperationArgs {
         hide_env_values = true
     )]
     pub request_timeout: String,
+    /// Start though logouts of all devices were made under names of issuers or claims that are no longer configured
+    #[arg(
+        long,
+        env = "CURFEW_ACCEPT_NEW_KEYSPACE",
+        value_name = "BOOL",
+        num_args = 0..=1,
+        default_value = "false",
+        default_missing_value = "true",
+        action = clap::ArgAction::Set,
+        hide_env_values = true
+    )]
+    pub accept_new_keyspace: bool,
 }
 
 /// The settings of `curfew serve`.
@@ -99,11 +110,9 @@ pub struct Config {
     /// The two addresses.
     pub listen: Listen,
     /// The database.
-    pub database: SqliteConnectOptions,
+    pub database: Database,
     /// Which tokens are accepted.
     pub policy: Policy,
-    /// How long things are kept.
-    pub retention: Retention,
     /// What callers of the internal listener must know.
     pub internal_secret: Secret,
     /// What callers of `lgt-all` must know.
@@ -114,6 +123,8 @@ pub struct Config {
     pub purge_interval: Duration,
     /// How long a request may take.
     pub request_timeout: Duration,
+    /// Whether to start though logouts of all devices would reach nobody.
+    pub accept_new_keyspace: bool,
     /// How often logouts may fail.
     pub limits: Limits,
     /// What is logged, and how.
@@ -152,7 +163,7 @@ impl ServeArgs {
         if let Some(tokens) = &tokens {
             access.refuse_signing_secret(&tokens.signers, &mut mistakes);
         }
-        let retention = tokens.as_ref().map(Tokens::retention);
+        let retention = tokens.as_ref().map(|tokens| Settings::of(&tokens.policy).retention);
         let warning = retention.and_then(|retention| self.redis.warning(redis.as_ref(), retention));
         let mut warnings: Vec<_> = warning.into_iter().collect();
         let unknown = environment.unknown();
@@ -175,13 +186,13 @@ impl ServeArgs {
             ) if mistakes.is_empty() => Ok(Config {
                 listen,
                 database,
-                redis: redis.map(|redis| redis.with_clock_skew(tokens.retention().clock_skew)),
-                retention: tokens.retention(),
+                redis: redis.map(|redis| redis.with_clock_skew(Settings::of(&tokens.policy).retention.clock_skew)),
                 policy: tokens.policy,
                 internal_secret,
                 app,
                 purge_interval,
                 request_timeout,
+                accept_new_keyspace: self.operation.accept_new_keyspace,
                 limits,
                 log,
                 warnings,

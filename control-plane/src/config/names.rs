@@ -2,10 +2,11 @@
 //!
 //! The command line knows those that have a flag, and a test compares; secrets and what is refused have none.
 
-const SETTINGS: [&str; 38] = [
+const SETTINGS: [&str; 39] = [
     "APP_ID",
     "APP_KEY",
     "APP_KEY_FILE",
+    "CURFEW_ACCEPT_NEW_KEYSPACE",
     "CURFEW_ALGORITHM",
     "CURFEW_ALLOW_MISSING_EXP",
     "CURFEW_AUDIENCES",

@@ -13,7 +13,6 @@ use super::environment::{Environment, read};
 use super::generated::{GENERATED_ISSUER, Generated};
 use super::signer::{Signer, signers};
 use crate::secret::Secret;
-use crate::store::retention::Retention;
 
 /// Which tokens to accept.
 #[derive(Debug, Args)]
@@ -101,13 +100,6 @@ pub struct Tokens {
     pub user_claim: String,
     /// The claim that cutoffs are compared with.
     pub issued_at_claim: String,
-}
-
-impl Tokens {
-    /// How long things are kept for such tokens.
-    pub fn retention(&self) -> Retention {
-        Retention { clock_skew: self.policy.clock_skew(), max_token_ttl: self.policy.max_token_ttl() }
-    }
 }
 
 impl TokenArgs {

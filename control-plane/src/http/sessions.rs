@@ -34,6 +34,9 @@ pub(super) async fn list(
     if !is_identifier(&user) {
         return Err(ApiError::Malformed("A user id has 1 to 256 bytes and no control characters.".to_owned()));
     }
+    if issuer.as_ref().is_some_and(|issuer| issuer.chars().any(char::is_control)) {
+        return Err(ApiError::Malformed("An issuer has no control characters.".to_owned()));
+    }
     let query = SessionQuery { user, issuer, limit };
     let sessions = state.store.sessions(&query, state.clock.now()).await.map_err(|error| state.read_failed(&error))?;
     Ok(axum::Json(SessionList { user_id: query.user, sessions }))

@@ -1,7 +1,7 @@
 //! What the database says about one token, and the verdict that follows from it.
 //!
 //! The same rule answers the filter's check and decides inside the writer's transaction whether a token that asks for
-//! logout is still alive. It is pure; the statement that gathers the evidence is in [`super::sqlite`].
+//! logout is still alive. It is pure; the statement that gathers the evidence is in [`super::sql`].
 
 use curfew_core::wire::CheckVerdict;
 use curfew_core::{Coverage, Kind, RevocationKey, TokenKeys, covers};
@@ -23,9 +23,19 @@ pub(crate) struct Evidence {
     pub(crate) head: FeedHead,
     /// The revocations found under the token's keys.
     pub(crate) entries: Vec<Entry>,
-    /// Whether the token is known and not blocked. A logout of all devices blocks every row there is, so an
-    /// unblocked row shows that the token was registered after the last one.
-    pub(crate) registered: bool,
+    /// Whether there is a row about the token.
+    pub(crate) known: Known,
+}
+
+/// What is on record about a token.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Known {
+    /// Nothing.
+    No,
+    /// It was registered. A logout of all devices blocks every row there is, so it was registered after the last one.
+    Alive,
+    /// It was logged out.
+    Blocked,
 }
 
 impl Evidence {
@@ -43,7 +53,7 @@ impl Evidence {
     pub(crate) fn verdict(&self, keys: &TokenKeys, cutoff_time: Option<i64>) -> CheckVerdict {
         match self.coverage(keys, cutoff_time) {
             Coverage::Clear => CheckVerdict::Active,
-            Coverage::SameSecond if self.registered => CheckVerdict::Active,
+            Coverage::SameSecond if self.known == Known::Alive => CheckVerdict::Active,
             Coverage::SameSecond | Coverage::Revoked => CheckVerdict::Revoked,
         }
     }
@@ -66,7 +76,7 @@ mod tests {
         Evidence {
             head: FeedHead { epoch: crate::store::Epoch::from_bytes([0; 16]), seq: 0 },
             entries: entries.collect(),
-            registered,
+            known: if registered { Known::Alive } else { Known::Blocked },
         }
     }
 

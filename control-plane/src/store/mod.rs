@@ -1,35 +1,47 @@
 //! What is stored, and the two ways to it: reads from a pool, writes through one task.
 //!
-//! [`retention`] and `evidence` decide, `sqlite` speaks to the database, [`writer`] orders the writes. HTTP and
-//! tokens' texts are unknown here.
+//! [`retention`], `evidence`, `identity` and `keyspaces` decide, `sql` speaks to the database, [`writer`] orders the
+//! writes, `watch` looks whether the database is still the same. HTTP and tokens' texts are unknown here.
 
 pub mod command;
+mod database;
 mod evidence;
 pub mod feed;
+mod identity;
+mod job;
+mod keyspaces;
 pub mod purge;
 pub mod retention;
 pub mod sessions;
-mod sqlite;
+mod settings;
+mod sql;
+mod start;
+pub mod watch;
 pub mod writer;
+mod writer_task;
 
+use std::collections::VecDeque;
 use std::fmt;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use curfew_core::TokenKeys;
 use curfew_core::wire::CheckVerdict;
-use sqlx::Connection;
-use sqlx::sqlite::{SqliteConnectOptions, SqlitePool};
 
 use crate::blacklist::Blacklist;
 use crate::clock::Clock;
 use crate::metrics::Metrics;
 use feed::Logged;
-use retention::Retention;
 use sessions::{Session, SessionQuery};
-use writer::{Writer, WriterTask};
+use sql::Reads;
+use writer::Writer;
 
-pub use sqlite::{Applied, MigrateFailure};
+pub use database::Database;
+pub use settings::Settings;
+pub use sql::{Applied, MigrateFailure};
+pub use start::{OpenFailure, Orphaned, Prepared, bump_epoch, head, migrate, prepare};
+pub use writer_task::WriterTask;
 
 /// Names one history of the log of revocations: 16 random bytes, written as 32 hexadecimal digits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -71,112 +83,63 @@ pub struct Checked {
 #[error("the database could not be read")]
 pub struct ReadFailure(#[from] sqlx::Error);
 
-impl From<ReadFailure> for OpenFailure {
-    fn from(ReadFailure(error): ReadFailure) -> Self {
-        Self::Database(error)
-    }
-}
+/// How long a read may take, the wait for a connection included: the filter gives up after 500 ms by default, and should
+/// hear a 503 before that.
+const READ_TIMEOUT: Duration = Duration::from_millis(450);
 
-/// Why the store could not be opened.
-#[derive(Debug, thiserror::Error)]
-pub enum OpenFailure {
-    /// The file cannot be opened or created.
-    #[error("the database cannot be opened: {0}")]
-    Database(#[from] sqlx::Error),
-    /// The schema cannot be brought up to date.
-    #[error(transparent)]
-    Schema(#[from] MigrateFailure),
-}
-
-impl OpenFailure {
-    /// Whether it may be only that another process starts on the same database.
-    fn may_pass(&self) -> bool {
-        match self {
-            Self::Database(error) => sqlite::is_locked(error),
-            Self::Schema(failure) => sqlite::is_done_by_another(failure),
-        }
-    }
-}
-
-/// How long a start waits for another one that migrates the same database.
-const PATIENCE: Duration = Duration::from_secs(5);
-
-/// How long it waits between two attempts.
-const PAUSE: Duration = Duration::from_millis(50);
-
-/// Creates the database where there is none and brings its schema up to date; returns what was applied.
-///
-/// # Errors
-///
-/// See [`OpenFailure`].
-pub async fn migrate(database: &SqliteConnectOptions) -> Result<Vec<Applied>, OpenFailure> {
-    let until = Instant::now() + PATIENCE;
-    loop {
-        match migrate_once(database).await {
-            Err(failure) if failure.may_pass() && Instant::now() < until => tokio::time::sleep(PAUSE).await,
-            outcome => return outcome,
-        }
-    }
-}
-
-async fn migrate_once(database: &SqliteConnectOptions) -> Result<Vec<Applied>, OpenFailure> {
-    let mut connection = sqlite::create(database).await?;
-    let applied = sqlite::migrate(&mut connection).await?;
-    connection.close().await?;
-    Ok(applied)
-}
-
-/// Keeps logouts of all devices for as long as `retention` says: with a longer `max_token_ttl` than before, tokens
-/// pass that an entry made until then would not outlive. For a start, after [`migrate`]; returns how many entries it
-/// concerned.
-///
-/// # Errors
-///
-/// See [`OpenFailure`].
-pub async fn prolong_subjects(database: &SqliteConnectOptions, retention: Retention) -> Result<u64, OpenFailure> {
-    let mut connection = sqlite::open_writer(database).await?;
-    let prolonged = sqlite::prolong_subjects(&mut connection, retention).await?;
-    connection.close().await?;
-    Ok(prolonged)
-}
-
-/// The head of the log. For a start, after [`migrate`].
-///
-/// # Errors
-///
-/// See [`OpenFailure`].
-pub async fn head(database: &SqliteConnectOptions) -> Result<FeedHead, OpenFailure> {
-    let reads = sqlite::open_reads(database);
-    let head = sqlite::head(&reads).await?;
-    reads.close().await;
-    Ok(head)
+/// What does not work, as far as it is known.
+#[derive(Debug, Default)]
+pub(crate) struct Health {
+    /// The server is not the primary, or keeps another history that is not taken over yet.
+    fenced: AtomicBool,
+    /// The last batch was not committed.
+    unwritable: AtomicBool,
 }
 
 /// The store of one database.
 #[derive(Clone)]
 pub struct Store {
-    reads: SqlitePool,
+    reads: Reads,
     writer: Writer,
+    health: Arc<Health>,
 }
 
 impl Store {
-    /// Opens a database that has been migrated. The task must be run for anything to be written; what it commits is
-    /// copied to `blacklist`.
+    /// Opens a database that has been prepared. The task must be run for anything to be written, and
+    /// [`watch::run`] for another database in the place of this one to be noticed. What is committed is copied to
+    /// `blacklist`.
     pub fn open(
-        database: &SqliteConnectOptions,
-        retention: Retention,
+        database: &Database,
+        settings: Settings,
         clock: Clock,
         metrics: Arc<Metrics>,
         blacklist: Blacklist,
     ) -> (Self, WriterTask) {
-        let reads = sqlite::open_reads(database);
-        let (writer, task) = writer::channel(database.clone(), retention, clock, metrics, blacklist);
-        (Self { reads, writer }, task)
+        let health = Arc::new(Health::default());
+        let (writer, queue) = writer::channel(Arc::clone(&metrics));
+        let task = WriterTask {
+            queue,
+            waiting: VecDeque::new(),
+            database: database.clone(),
+            opened: None,
+            last: None,
+            settings,
+            clock,
+            metrics,
+            blacklist,
+            health: Arc::clone(&health),
+        };
+        (Self { reads: Reads::new(database), writer, health }, task)
     }
 
     /// The way to change anything.
     pub fn writer(&self) -> &Writer {
         &self.writer
+    }
+
+    /// Whether logouts are carried out, as far as the last attempt shows.
+    pub fn is_writable(&self) -> bool {
+        self.writer.is_alive() && !self.health.unwritable.load(Ordering::Relaxed)
     }
 
     /// Whether the token with these keys is revoked, read from one snapshot that is at least as new as the call.
@@ -185,8 +148,7 @@ impl Store {
     ///
     /// The database could not be read.
     pub async fn check(&self, keys: &TokenKeys, cutoff_time: Option<i64>) -> Result<Checked, ReadFailure> {
-        let mut connection = self.reads.acquire().await?;
-        let evidence = sqlite::evidence(&mut connection, keys).await?;
+        let evidence = self.read(self.reads.evidence(keys)).await?;
         Ok(Checked { head: evidence.head, verdict: evidence.verdict(keys, cutoff_time) })
     }
 
@@ -196,7 +158,7 @@ impl Store {
     ///
     /// The database could not be read.
     pub async fn sessions(&self, query: &SessionQuery, now: i64) -> Result<Vec<Session>, ReadFailure> {
-        Ok(sqlite::sessions(&self.reads, query, now).await?)
+        self.read(self.reads.sessions(query, now)).await
     }
 
     /// At most `limit` revocations after the place `after` in the log that may not be forgotten at `now`, in their
@@ -206,8 +168,7 @@ impl Store {
     ///
     /// The database could not be read.
     pub async fn live_revocations(&self, after: i64, now: i64, limit: i64) -> Result<Vec<Logged>, ReadFailure> {
-        let mut connection = self.reads.acquire().await?;
-        Ok(sqlite::revocations_after(&mut connection, after, now, limit).await?)
+        self.read(self.reads.revocations_after(after, now, limit)).await
     }
 
     /// The head of the log.
@@ -216,6 +177,21 @@ impl Store {
     ///
     /// The database could not be read.
     pub async fn head(&self) -> Result<FeedHead, ReadFailure> {
-        Ok(sqlite::head(&self.reads).await?)
+        self.read(self.reads.head()).await
+    }
+
+    /// Reads within the time that an answer is worth something.
+    async fn read<T>(&self, asked: impl Future<Output = Result<T, sqlx::Error>>) -> Result<T, ReadFailure> {
+        if self.health.fenced.load(Ordering::Relaxed) {
+            return Err(std::io::Error::other("another history, not taken over yet").into());
+        }
+        let outcome = tokio::time::timeout(READ_TIMEOUT, asked).await;
+        outcome.unwrap_or_else(|_| Err(std::io::Error::from(std::io::ErrorKind::TimedOut).into())).map_err(ReadFailure)
+    }
+}
+
+impl From<std::io::Error> for ReadFailure {
+    fn from(error: std::io::Error) -> Self {
+        Self(error.into())
     }
 }

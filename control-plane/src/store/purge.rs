@@ -5,7 +5,7 @@ use std::time::Duration;
 use tracing::{info, warn};
 
 use super::command::{Purged, Unavailable};
-use super::sqlite::PURGE_ROWS;
+use super::sql::PURGE_ROWS;
 use super::writer::Writer;
 use crate::metrics::Metrics;
 use crate::stop::Stop;

@@ -20,8 +20,7 @@ use curfew_control_plane::secret::{AppCredentials, Secret};
 use curfew_control_plane::seldom::Seldom;
 use curfew_control_plane::state::AppState;
 use curfew_control_plane::stop::{self, Stopper};
-use curfew_control_plane::store::retention::Retention;
-use curfew_control_plane::store::{self, Store};
+use curfew_control_plane::store::{self, Database, Settings as StoreSettings, Store};
 use curfew_control_plane::verification::Verification;
 use curfew_core::wire::CheckRequest;
 use curfew_core::{Policy, UnverifiedToken, verify_natively};
@@ -56,10 +55,11 @@ impl Plane {
     /// Beside a Redis, which is not waited for.
     pub(crate) async fn start_beside(policy: Value, redis: Option<Settings>) -> Self {
         let directory = TempDir::new().unwrap();
-        let database = options(&directory);
+        let database = Database::in_file(&directory.path().join("curfew.db"));
         store::migrate(&database).await.unwrap();
         let policy = Policy::from_document(&policy).unwrap();
-        let retention = Retention { clock_skew: policy.clock_skew(), max_token_ttl: policy.max_token_ttl() };
+        let settings = StoreSettings::of(&policy);
+        store::prepare(&database, &settings, NOW, false).await.unwrap();
         let now = Arc::new(AtomicI64::new(NOW));
         let read = Arc::clone(&now);
         let clock = Clock::new(move || read.load(Ordering::SeqCst));
@@ -72,7 +72,7 @@ impl Plane {
             }
         };
         blacklist.start().await.unwrap();
-        let (store, writer) = Store::open(&database, retention, clock.clone(), Arc::clone(&metrics), blacklist.clone());
+        let (store, writer) = Store::open(&database, settings, clock.clone(), Arc::clone(&metrics), blacklist.clone());
         let (stopper, stop) = stop::channel();
         tokio::spawn(writer.run(stop.clone()));
         let (keeping, kept) = (blacklist.clone(), store.clone());

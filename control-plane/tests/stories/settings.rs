@@ -94,8 +94,8 @@ fn one_mistake_is_one_line() {
         ),
         (
             "DATABASE_URL",
-            "postgres://user:hunter2@db/curfew",
-            "DATABASE_URL: this version stores in SQLite only: sqlite://PATH".to_owned(),
+            "oracle://user:hunter2@db/curfew",
+            "DATABASE_URL: must be sqlite://PATH, postgres://... or mysql://...".to_owned(),
         ),
         ("JWKS_FILE", "absent", "JWKS_FILE: absent cannot be read: No such file or directory (os error 2)".to_owned()),
     ];
@@ -220,7 +220,10 @@ async fn a_schema_from_the_future_is_left_alone() {
 
     let directory = TempDir::new().unwrap();
     let migrated = curfew(directory.path(), &["migrate"], &[]);
-    assert_eq!(String::from_utf8(migrated.stdout).unwrap(), "applied 0001 logout state\n");
+    assert_eq!(
+        String::from_utf8(migrated.stdout).unwrap(),
+        "applied 0001 logout state\napplied 0002 history and keyspaces\n"
+    );
     let again = curfew(directory.path(), &["migrate"], &[]);
     assert_eq!(String::from_utf8(again.stdout).unwrap(), "nothing to apply\n");
 
@@ -235,7 +238,7 @@ async fn a_schema_from_the_future_is_left_alone() {
         let output = curfew(directory.path(), &[command], &settings);
         let stderr = String::from_utf8(output.stderr).unwrap();
         let line =
-            "error: DATABASE_URL: the schema has migration 9999, this binary knows 1 and older: use the newer binary";
+            "error: DATABASE_URL: the schema has migration 9999, this binary knows 2 and older: use the newer binary";
         assert_eq!(stderr.lines().last(), Some(line), "{command}");
         assert_eq!(output.status.code(), Some(1), "{command}");
     }

@@ -1,0 +1,77 @@
+//! Where a history is kept, as far as the database tells: the server, the file, the table. Pure.
+//!
+//! It is compared with what was seen when the epoch was made. Something else means another server or a restored copy,
+//! which may lack the latest revocations; readers must not take its numbers for those they know.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+/// Named parts, such as `server` and `timeline`.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Identity(BTreeMap<String, String>);
+
+impl Identity {
+    /// The parts that were seen; what could not be seen is left out.
+    pub(crate) fn seen<const N: usize>(parts: [(&str, Option<String>); N]) -> Self {
+        let seen = parts.into_iter().filter_map(|(name, value)| Some((name.to_owned(), plain(&value?))));
+        Self(seen.collect())
+    }
+
+    /// Reads what [`Display`](fmt::Display) has written.
+    pub(crate) fn parse(text: &str) -> Self {
+        let parts = text.split(' ').filter_map(|part| part.split_once('='));
+        Self(parts.map(|(name, value)| (name.to_owned(), value.to_owned())).collect())
+    }
+
+    /// Whether these cannot be the same: some part is known of both and differs. A part that one of them lacks says
+    /// nothing, for an account may have lost or gained the right to see it.
+    pub(crate) fn contradicts(&self, other: &Self) -> bool {
+        self.0.iter().any(|(name, value)| other.0.get(name).is_some_and(|others| others != value))
+    }
+
+    /// The parts of `newer`, and those that only this one has.
+    pub(crate) fn updated_by(mut self, newer: &Self) -> Self {
+        self.0.extend(newer.0.clone());
+        self
+    }
+}
+
+/// Without the signs that separate parts.
+fn plain(value: &str) -> String {
+    value.replace([' ', '='], "_")
+}
+
+impl fmt::Display for Identity {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let parts: Vec<_> = self.0.iter().map(|(name, value)| format!("{name}={value}")).collect();
+        formatter.write_str(&parts.join(" "))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn seen(server: &str, timeline: Option<&str>) -> Identity {
+        Identity::seen([("server", Some(server.to_owned())), ("timeline", timeline.map(str::to_owned))])
+    }
+
+    #[test]
+    fn what_is_written_is_read_again() {
+        let identity = seen("7711 at=home", Some("00000001"));
+        assert_eq!(identity.to_string(), "server=7711_at_home timeline=00000001");
+        assert_eq!(Identity::parse(&identity.to_string()), identity);
+        assert_eq!(Identity::parse(""), Identity::default());
+    }
+
+    #[test]
+    fn a_part_that_differs_is_another_place_and_one_that_is_missing_is_not() {
+        let first = seen("1", Some("1"));
+        assert!(first.contradicts(&seen("2", Some("1"))));
+        assert!(first.contradicts(&seen("1", Some("2"))));
+        assert!(!first.contradicts(&first));
+        assert!(!first.contradicts(&seen("1", None)));
+        assert!(!Identity::default().contradicts(&first));
+        assert!(seen("1", None).updated_by(&first) == first && first.clone().updated_by(&seen("1", None)) == first);
+    }
+}

@@ -1,0 +1,83 @@
+//! A command on its way through the writer, with the place where its answer goes.
+//!
+//! A batch that somebody else was in the way of is carried out anew, so a job keeps its command until its answer is
+//! given, and only what the last attempt brought about counts.
+
+use tokio::sync::oneshot;
+
+use super::command::{Cause, LogoutOutcome, Purged, Registered, Registration, Subject, TokenRecord, Unavailable};
+use super::sql::Batch;
+
+/// How much one transaction takes up: a job weighs as many units as it has tokens to write.
+pub(super) const BATCH_WEIGHT: usize = 1024;
+
+/// Where an answer goes, and what it will be if the commit succeeds.
+pub(super) struct Reply<T> {
+    to: oneshot::Sender<Result<T, Unavailable>>,
+    outcome: Option<T>,
+}
+
+impl<T> Reply<T> {
+    /// Makes a reply and the place where it arrives.
+    pub(super) fn channel() -> (Self, oneshot::Receiver<Result<T, Unavailable>>) {
+        let (to, answer) = oneshot::channel();
+        (Self { to, outcome: None }, answer)
+    }
+
+    fn give(self, committed: Result<(), Unavailable>) {
+        let outcome = committed.and_then(|()| self.outcome.ok_or(Unavailable::NotWritten));
+        // The caller may have gone; the commit stands.
+        let _ = self.to.send(outcome);
+    }
+}
+
+/// A command and its reply.
+pub(super) enum Job {
+    Logout(TokenRecord, Reply<LogoutOutcome>),
+    LogoutAll(TokenRecord, String, Reply<LogoutOutcome>),
+    RevokeUser(Vec<Subject>, Cause, Reply<()>),
+    Register(Vec<Registration>, Reply<Registered>),
+    Purge(Reply<Purged>),
+    /// Nothing but what every transaction begins with: to look whose history this is.
+    Look(Reply<()>),
+}
+
+impl Job {
+    pub(super) fn weight(&self) -> usize {
+        match self {
+            Self::Logout(..) | Self::LogoutAll(..) => 1,
+            Self::RevokeUser(subjects, ..) => subjects.len(),
+            Self::Register(tokens, _) => tokens.len(),
+            Self::Purge(_) => BATCH_WEIGHT,
+            Self::Look(_) => 0,
+        }
+    }
+
+    /// Does what is to be done within a transaction. It may be done again in another one, if this one is not committed.
+    pub(super) async fn carry_out(&mut self, batch: &mut Batch<'_>) -> Result<(), sqlx::Error> {
+        match self {
+            Self::Logout(token, reply) => reply.outcome = Some(batch.logout(token).await?),
+            Self::LogoutAll(token, user, reply) => reply.outcome = Some(batch.logout_all(token, user).await?),
+            Self::RevokeUser(subjects, cause, reply) => {
+                for Subject { issuer, user } in subjects.iter() {
+                    batch.revoke_user(issuer, user, *cause).await?;
+                }
+                reply.outcome = Some(());
+            }
+            Self::Register(tokens, reply) => reply.outcome = Some(batch.register(tokens).await?),
+            Self::Purge(reply) => reply.outcome = Some(batch.purge().await?),
+            Self::Look(reply) => reply.outcome = Some(()),
+        }
+        Ok(())
+    }
+
+    /// Tells the caller what became of the command.
+    pub(super) fn answer(self, committed: Result<(), Unavailable>) {
+        match self {
+            Self::Logout(_, reply) | Self::LogoutAll(_, _, reply) => reply.give(committed),
+            Self::RevokeUser(_, _, reply) | Self::Look(reply) => reply.give(committed),
+            Self::Register(_, reply) => reply.give(committed),
+            Self::Purge(reply) => reply.give(committed),
+        }
+    }
+}

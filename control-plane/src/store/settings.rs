@@ -1,0 +1,24 @@
+//! What the store has to know of the policy.
+
+use curfew_core::{Policy, SubjectRule};
+
+use super::retention::Retention;
+
+/// How long things are kept, and by which rules users get their keys.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Settings {
+    /// How long things are kept.
+    pub retention: Retention,
+    /// One rule for each issuer.
+    pub rules: Vec<SubjectRule>,
+}
+
+impl Settings {
+    /// Those that follow from a policy.
+    pub fn of(policy: &Policy) -> Self {
+        Self {
+            retention: Retention { clock_skew: policy.clock_skew(), max_token_ttl: policy.max_token_ttl() },
+            rules: policy.subject_rules().collect(),
+        }
+    }
+}

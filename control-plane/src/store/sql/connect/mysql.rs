@@ -1,0 +1,103 @@
+//! Connections to MySQL and MariaDB.
+
+use std::time::Duration;
+
+use sqlx::mysql::{MySqlConnectOptions, MySqlConnection, MySqlPool};
+use sqlx::pool::{PoolConnectionMetadata, PoolOptions};
+use sqlx::{ConnectOptions, Connection, Error};
+
+use super::{ACQUIRE_TIMEOUT, Purpose, known_history};
+use crate::store::database::Database;
+use crate::store::sql::connection::Link;
+
+/// Statements of a fraction of a millisecond, mostly spent on the way there and back.
+const READ_CONNECTIONS: u32 = 8;
+
+/// How long a connection may lie before it is asked whether it still works: no question on the busy ones.
+const TRUSTED_FOR: Duration = Duration::from_secs(1);
+
+/// sqlx adds modes of its own to the session, which the modes here would undo; and it need not set a time zone, for no
+/// column has one.
+fn prepared(options: &MySqlConnectOptions) -> MySqlConnectOptions {
+    options.clone().pipes_as_concat(false).no_engine_substitution(false).timezone(None).disable_statement_logging()
+}
+
+/// What holds for every session, whatever the server has for a default.
+///
+/// Modes: a value that does not fit is an error and not cut, a missing engine is an error and not replaced by one
+/// without transactions, and `"key"` is a column, as in the other databases.
+///
+/// Isolation: the writer's first statement locks the head, and each later one must see what was committed before
+/// that. With REPEATABLE READ, the default, all would see the moment of the first one, and locks on gaps would make
+/// control planes wait for each other. A check is one statement, which is one snapshot as new as its begin; without
+/// `autocommit` it would open a transaction and see that moment for ever.
+const SESSION: &str = "\
+    SET SESSION sql_mode = 'ANSI_QUOTES,STRICT_ALL_TABLES,ERROR_FOR_DIVISION_BY_ZERO,NO_ENGINE_SUBSTITUTION', \
+        SESSION autocommit = 1; \
+    SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED";
+
+/// Times: see `LOCK_TIMEOUT` for the writer. A writer that stops in a transaction (a frozen machine) must not hold the
+/// head for ever, so the server ends a session that says nothing; the writer opens another one when it needs it. A
+/// read that takes longer than 300 ms is worth nothing: the filter has given up after 500.
+const fn times(purpose: Purpose, mariadb: bool) -> &'static str {
+    match (purpose, mariadb) {
+        (Purpose::Migrate, _) => "SET SESSION lock_wait_timeout = 5, SESSION innodb_lock_wait_timeout = 5",
+        (Purpose::Write, true) => {
+            "SET SESSION lock_wait_timeout = 2, SESSION innodb_lock_wait_timeout = 2, \
+             SESSION max_statement_time = 4, SESSION idle_transaction_timeout = 5, SESSION wait_timeout = 60"
+        }
+        (Purpose::Write, false) => {
+            "SET SESSION lock_wait_timeout = 2, SESSION innodb_lock_wait_timeout = 2, \
+             SESSION max_execution_time = 4000, SESSION wait_timeout = 10"
+        }
+        (Purpose::Read, true) => {
+            "SET SESSION lock_wait_timeout = 1, SESSION max_statement_time = 0.3; SET SESSION TRANSACTION READ ONLY"
+        }
+        (Purpose::Read, false) => {
+            "SET SESSION lock_wait_timeout = 1, SESSION max_execution_time = 300; SET SESSION TRANSACTION READ ONLY"
+        }
+    }
+}
+
+pub(super) async fn open(options: &MySqlConnectOptions, purpose: Purpose) -> Result<MySqlConnection, Error> {
+    let mut connection = prepared(options).connect().await?;
+    prepare(&mut connection, purpose).await?;
+    Ok(connection)
+}
+
+/// A replica may lag behind: it would say "active" of a token that was logged out.
+const READ_ONLY: &str = "the server is read-only, as replicas are: name the primary";
+
+async fn prepare(connection: &mut MySqlConnection, purpose: Purpose) -> Result<(), Error> {
+    sqlx::raw_sql(SESSION).execute(&mut *connection).await?;
+    let (version, read_only): (String, i64) =
+        sqlx::query_as("SELECT @@version, CAST(@@global.read_only AS SIGNED)").fetch_one(&mut *connection).await?;
+    if read_only != 0 {
+        return Err(Error::Configuration(READ_ONLY.into()));
+    }
+    sqlx::raw_sql(times(purpose, version.contains("MariaDB"))).execute(connection).await.map(drop)
+}
+
+pub(super) fn pool(options: &MySqlConnectOptions, database: &Database) -> MySqlPool {
+    let database = database.clone();
+    PoolOptions::new()
+        .max_connections(READ_CONNECTIONS)
+        .acquire_timeout(ACQUIRE_TIMEOUT)
+        .test_before_acquire(false)
+        .after_connect(move |connection, _| {
+            let database = database.clone();
+            Box::pin(async move {
+                prepare(connection, Purpose::Read).await?;
+                known_history(&database, Link::MySql(connection)).await
+            })
+        })
+        .before_acquire(|connection, metadata| Box::pin(works(connection, metadata)))
+        .connect_lazy_with(prepared(options))
+}
+
+async fn works(connection: &mut MySqlConnection, metadata: PoolConnectionMetadata) -> Result<bool, Error> {
+    if metadata.idle_for < TRUSTED_FOR {
+        return Ok(true);
+    }
+    Ok(connection.ping().await.is_ok())
+}

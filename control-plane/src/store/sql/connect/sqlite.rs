@@ -1,0 +1,57 @@
+//! Connections to the embedded database.
+
+use std::fs::OpenOptions;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::Path;
+
+use sqlx::pool::PoolOptions;
+use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection, SqliteJournalMode, SqlitePool, SqliteSynchronous};
+use sqlx::{ConnectOptions, Error};
+
+use super::{ACQUIRE_TIMEOUT, LOCK_TIMEOUT, known_history};
+use crate::store::database::Database;
+use crate::store::sql::connection::Link;
+
+/// Enough to keep two cores busy with statements of some microseconds.
+const READ_CONNECTIONS: u32 = 4;
+
+/// `synchronous=FULL` because a 200 says that the logout is durable: with NORMAL, a WAL commit can be lost with the
+/// power, and the token lives again.
+fn prepared(options: &SqliteConnectOptions) -> SqliteConnectOptions {
+    options
+        .clone()
+        .journal_mode(SqliteJournalMode::Wal)
+        .synchronous(SqliteSynchronous::Full)
+        .busy_timeout(LOCK_TIMEOUT)
+        .foreign_keys(true)
+        .create_if_missing(false)
+        .disable_statement_logging()
+}
+
+pub(super) async fn create(options: &SqliteConnectOptions) -> Result<SqliteConnection, Error> {
+    make_file(options.get_filename());
+    open(options).await
+}
+
+/// An empty file is an empty database. SQLite would make one that everybody on the machine may read; the files beside
+/// it (`-wal`, `-shm`) take over the mode of this one.
+fn make_file(path: &Path) {
+    // A file that is there is left alone, and one that cannot be made is an error of the connection that follows.
+    let _ = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path);
+}
+
+pub(super) async fn open(options: &SqliteConnectOptions) -> Result<SqliteConnection, Error> {
+    prepared(options).connect().await
+}
+
+pub(super) fn pool(options: &SqliteConnectOptions, database: &Database) -> SqlitePool {
+    let database = database.clone();
+    PoolOptions::new()
+        .max_connections(READ_CONNECTIONS)
+        .acquire_timeout(ACQUIRE_TIMEOUT)
+        .after_connect(move |connection, _| {
+            let database = database.clone();
+            Box::pin(async move { known_history(&database, Link::Sqlite(connection)).await })
+        })
+        .connect_lazy_with(prepared(options).pragma("query_only", "ON"))
+}

@@ -1,0 +1,94 @@
+//! What a database's errors mean here.
+
+use std::io::ErrorKind;
+
+use sqlx::Error;
+
+/// Whether a statement has waited in vain for a lock: SQLITE_BUSY (5) in any of its extended forms, PostgreSQL's
+/// `lock_not_available`, MySQL's ER_LOCK_WAIT_TIMEOUT.
+pub(crate) fn is_locked(error: &Error) -> bool {
+    match code(error) {
+        Code::Sqlite(code) => code & 0xff == 5,
+        Code::Postgres(state) => state == "55P03",
+        Code::MySql(number) => number == 1205,
+        Code::None => false,
+    }
+}
+
+/// Whether a transaction that met this error may well succeed if it is begun anew: somebody else was in the way, or
+/// the connection was lost. Only for errors before the commit was asked for.
+pub(crate) fn may_pass(error: &Error) -> bool {
+    use ErrorKind::{BrokenPipe, ConnectionAborted, ConnectionReset, NotConnected, UnexpectedEof};
+    if let Error::Io(error) = error {
+        return [BrokenPipe, ConnectionAborted, ConnectionReset, NotConnected, UnexpectedEof].contains(&error.kind());
+    }
+    match code(error) {
+        // Serialization failure, deadlock; the server ends sessions: shutting down, crashed, or idle for too long.
+        Code::Postgres(state) => ["40001", "40P01", "57P01", "57P02", "57P05", "25P03"].contains(&state.as_str()),
+        // Deadlock; interrupted (MariaDB ends the connection).
+        Code::MySql(number) => [1213, 1927, 4031].contains(&number),
+        // A lock has been waited for already.
+        Code::Sqlite(_) | Code::None => false,
+    }
+}
+
+/// One line for an operator: what is wrong, and what to look at. It holds no password, for no error does.
+pub(crate) fn explained(error: &Error) -> String {
+    let text = said(error);
+    let advice = match (error, code(error)) {
+        (Error::Io(error), _) if error.kind() == ErrorKind::ConnectionRefused => {
+            "does the server run, and are host and port right?"
+        }
+        (Error::Io(_), _) if text.contains("lookup") => "is the host's name right?",
+        (Error::Tls(_), _) => "compare the URL's TLS parameters with what the server offers",
+        (_, Code::Postgres(state)) => match state.as_str() {
+            "28P01" | "28000" => "are user, password and TLS as the server wants them?",
+            "3D000" => "create the database first",
+            "42501" => "the account lacks a right",
+            "53300" => "the server has no connection left",
+            "53100" => "the server's disk is full",
+            _ => "",
+        },
+        (_, Code::MySql(number)) => match number {
+            1045 => "are user, password and TLS as the server wants them?",
+            1049 => "create the database first",
+            1044 | 1142 | 1143 | 1227 | 1370 => "the account lacks a right",
+            1040 | 1203 => "the server has no connection left",
+            1021 | 1114 => "the server's disk is full",
+            _ => "",
+        },
+        _ => "",
+    };
+    if advice.is_empty() { text } else { format!("{text} ({advice})") }
+}
+
+fn said(error: &Error) -> String {
+    let text = match error {
+        Error::Database(error) => error.message().to_owned(),
+        Error::Configuration(error) => error.to_string(),
+        other => other.to_string(),
+    };
+    text.lines().map(str::trim).collect::<Vec<_>>().join(" ")
+}
+
+/// An error's number, by the kind of the database.
+enum Code {
+    Sqlite(u32),
+    Postgres(String),
+    MySql(u16),
+    None,
+}
+
+fn code(error: &Error) -> Code {
+    use sqlx::mysql::MySqlDatabaseError;
+    use sqlx::postgres::PgDatabaseError;
+
+    let Some(error) = error.as_database_error() else { return Code::None };
+    if let Some(error) = error.try_downcast_ref::<PgDatabaseError>() {
+        return Code::Postgres(error.code().to_owned());
+    }
+    if let Some(error) = error.try_downcast_ref::<MySqlDatabaseError>() {
+        return Code::MySql(error.number());
+    }
+    error.code().and_then(|code| code.parse().ok()).map_or(Code::None, Code::Sqlite)
+}

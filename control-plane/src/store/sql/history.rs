@@ -1,0 +1,145 @@
+//! The head of the log together with what the database says of itself, read in one statement.
+//!
+//! Which of its sayings a database has depends on its kind and on the account's rights, and is found out once for each
+//! connection: a statement that fails within a transaction of PostgreSQL's would end it.
+
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use std::time::UNIX_EPOCH;
+
+use sqlx::Error;
+
+use super::connection::Link;
+use super::read::feed_head;
+use super::value::values;
+use crate::store::database::{Database, Options};
+use crate::store::identity::Identity;
+use crate::store::{Epoch, FeedHead};
+
+/// What can be asked about the place of a history.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Witness {
+    /// The file is asked, not the database in it.
+    File(PathBuf),
+    /// Server, timeline and table.
+    Postgres,
+    /// The table alone: the account may not see more, or the service has nothing more to show.
+    PostgresTable,
+    /// Server and table.
+    MySql,
+    /// The same for MariaDB, whose servers have no name that is unlike any other.
+    Mariadb,
+}
+
+/// The head, and where it is kept.
+pub(crate) struct History {
+    pub(crate) head: FeedHead,
+    /// What was seen when the epoch was made.
+    pub(crate) known: Identity,
+    /// What is seen now.
+    pub(crate) seen: Identity,
+}
+
+macro_rules! head {
+    ($sayings:literal) => {
+        [
+            concat!("SELECT epoch, seq, identity, ", $sayings, " FROM feed_head"),
+            concat!("SELECT epoch, seq, identity, ", $sayings, " FROM feed_head FOR UPDATE"),
+        ]
+    };
+}
+
+impl Witness {
+    /// Finds out what can be asked; only outside a transaction.
+    pub(crate) async fn find(database: &Database, link: &mut Link<'_>) -> Result<Self, Error> {
+        const VERSION: &str = "SELECT version() AS version";
+        Ok(match &database.0 {
+            Options::Sqlite(options) => Self::File(options.get_filename().to_owned()),
+            Options::Postgres(_) => {
+                // Every account may, by default; services that keep their storage apart have taken it away.
+                let asked = link.fetch_one(Self::Postgres.statements()[0], values![]).await;
+                if asked.is_ok() { Self::Postgres } else { Self::PostgresTable }
+            }
+            Options::MySql(_) => {
+                let version = link.fetch_one(VERSION, values![]).await?.text("version")?;
+                if version.contains("MariaDB") { Self::Mariadb } else { Self::MySql }
+            }
+        })
+    }
+
+    /// Whether the server takes writes: one that does not follows another server, and may lag behind it.
+    pub(crate) async fn is_primary(link: &mut Link<'_>) -> Result<bool, Error> {
+        const POSTGRES: &str = "SELECT CASE WHEN pg_is_in_recovery() THEN 1 ELSE 0 END AS follows";
+        const MYSQL: &str = "SELECT CAST(@@global.read_only AS SIGNED) AS follows";
+        match link.choose(None, Some(POSTGRES), Some(MYSQL)) {
+            Some(statement) => Ok(link.fetch_one(statement, values![]).await?.integer("follows")? == 0),
+            None => Ok(true),
+        }
+    }
+
+    /// To read, and to lock as well.
+    const fn statements(&self) -> [&'static str; 2] {
+        match self {
+            Self::File(_) => {
+                let read = "SELECT epoch, seq, identity FROM feed_head";
+                // The transaction began with the lock.
+                [read, read]
+            }
+            Self::Postgres => head!(
+                "tableoid::text AS made, \
+                 (SELECT system_identifier::text FROM pg_control_system()) AS server, \
+                 substr(pg_walfile_name(pg_current_wal_lsn()), 1, 8) AS timeline"
+            ),
+            Self::PostgresTable => head!("tableoid::text AS made, NULL::text AS server, NULL::text AS timeline"),
+            Self::MySql => head!(
+                "@@server_uuid AS server, NULL AS timeline, \
+                 (SELECT CAST(create_time AS CHAR) FROM information_schema.tables \
+                   WHERE table_schema = DATABASE() AND table_name = 'feed_head') AS made"
+            ),
+            Self::Mariadb => head!(
+                "CONCAT(@@hostname, ':', @@port, ':', @@server_id, ':', @@datadir) AS server, NULL AS timeline, \
+                 (SELECT CAST(create_time AS CHAR) FROM information_schema.tables \
+                   WHERE table_schema = DATABASE() AND table_name = 'feed_head') AS made"
+            ),
+        }
+    }
+
+    /// Reads the head, and locks it until the end of the transaction if that is asked for.
+    pub(crate) async fn history(&self, link: &mut Link<'_>, lock: bool) -> Result<History, Error> {
+        let [read, locked] = self.statements();
+        let row = link.fetch_one(if lock { locked } else { read }, values![]).await?;
+        let seen = match self {
+            Self::File(path) => of_file(path)?,
+            _ => Identity::seen([
+                ("server", row.optional_text("server")?),
+                ("timeline", row.optional_text("timeline")?),
+                ("table", row.optional_text("made")?),
+            ]),
+        };
+        Ok(History { head: feed_head(&row)?, known: Identity::parse(&row.text("identity")?), seen })
+    }
+}
+
+/// An inode's number alone is given to the next file as soon as its own is gone.
+pub(super) fn of_file(path: &Path) -> Result<Identity, Error> {
+    let metadata = std::fs::metadata(path)?;
+    let born = metadata.created().ok().and_then(|time| time.duration_since(UNIX_EPOCH).ok());
+    Ok(Identity::seen([
+        ("inode", Some(metadata.ino().to_string())),
+        ("born", born.map(|time| time.as_nanos().to_string())),
+    ]))
+}
+
+/// Gives the history a new name; to be called while its head is locked.
+pub(super) async fn rename(link: &mut Link<'_>, identity: &Identity) -> Result<Epoch, Error> {
+    let mut epoch = [0; 16];
+    getrandom::fill(&mut epoch).map_err(|error| Error::Io(std::io::Error::other(error)))?;
+    const RENAME: &str = "UPDATE feed_head SET epoch = $1, identity = $2";
+    link.execute(RENAME, values![&epoch, identity.to_string().as_str()]).await?;
+    Ok(Epoch::from_bytes(epoch))
+}
+
+/// Writes down what has been seen of the same place; to be called while its head is locked.
+pub(super) async fn remember(link: &mut Link<'_>, identity: &Identity) -> Result<(), Error> {
+    link.execute("UPDATE feed_head SET identity = $1", values![identity.to_string().as_str()]).await.map(drop)
+}

@@ -1,0 +1,33 @@
+//! Everything that is said in SQL: how a connection is made and prepared, and every statement.
+//!
+//! Statements are the same for all databases where that is possible, and it mostly is; where it is not, the texts stand
+//! side by side. Nothing outside knows a table's name.
+
+mod batch;
+mod connect;
+mod connection;
+mod each;
+mod failure;
+mod history;
+mod keyspaces;
+mod migrate;
+mod placeholders;
+mod prolong;
+mod read;
+mod reads;
+mod row;
+mod rows;
+mod server;
+mod value;
+
+pub(crate) use batch::{Batch, PURGE_ROWS};
+pub(crate) use connect::{Opened, create};
+pub(crate) use connection::Link;
+pub(crate) use each::Each;
+pub(crate) use failure::{explained, is_locked, may_pass};
+pub(crate) use history::Witness;
+pub use migrate::{Applied, MigrateFailure};
+pub(crate) use migrate::{is_done_by_another, migrate};
+pub(crate) use reads::Reads;
+pub(crate) use server::server_warnings;
+pub(crate) use value::Value;

@@ -1,0 +1,37 @@
+//! Placeholders. Statements say `$1`, `$2` ..., which SQLite and PostgreSQL take as they stand. MySQL knows only `?`, one
+//! for each value in its order.
+
+/// The statement with a `?` for each placeholder, and which value (0 is the first) stands for each of them.
+///
+/// Only for statements of ours: a dollar sign in a literal or a comment would be taken for a placeholder.
+pub(super) fn in_order(statement: &str) -> (String, Vec<usize>) {
+    let mut parts = statement.split('$');
+    let mut text = parts.next().unwrap_or_default().to_owned();
+    let mut order = Vec::new();
+    for part in parts {
+        let rest = part.trim_start_matches(|character: char| character.is_ascii_digit());
+        let number = part.strip_suffix(rest).and_then(|number| number.parse::<usize>().ok());
+        order.push(number.unwrap_or_default().saturating_sub(1));
+        text.push('?');
+        text.push_str(rest);
+    }
+    (text, order)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_value_is_given_as_often_as_it_is_named() {
+        let statement = "SELECT a FROM t WHERE b IN ($2, $1) AND ($10 IS NULL OR c = $2)";
+        let expected = "SELECT a FROM t WHERE b IN (?, ?) AND (? IS NULL OR c = ?)";
+        assert_eq!(in_order(statement), (expected.to_owned(), vec![1, 0, 9, 1]));
+    }
+
+    #[test]
+    fn a_statement_without_values_stays_as_it_is() {
+        assert_eq!(in_order("SELECT 1"), ("SELECT 1".to_owned(), vec![]));
+        assert_eq!(in_order(""), (String::new(), vec![]));
+    }
+}

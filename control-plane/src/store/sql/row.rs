@@ -1,0 +1,61 @@
+//! What comes out of a statement: the few types there are, read alike from all databases.
+
+use sqlx::mysql::MySqlRow;
+use sqlx::postgres::PgRow;
+use sqlx::sqlite::SqliteRow;
+use sqlx::{Error, Row as _};
+
+use super::each::Each;
+
+/// A row of any of the databases.
+pub(crate) type Row = Each<SqliteRow, PgRow, MySqlRow>;
+
+impl Row {
+    /// A number that is there.
+    pub(crate) fn integer(&self, column: &str) -> Result<i64, Error> {
+        self.optional_integer(column)?.ok_or_else(|| absent(column))
+    }
+
+    /// A number, if there is one.
+    pub(crate) fn optional_integer(&self, column: &str) -> Result<Option<i64>, Error> {
+        match self {
+            Self::Sqlite(row) => row.try_get(column),
+            // The width is part of the type there, and a short one is read into nothing longer.
+            Self::Postgres(row) => row
+                .try_get(column)
+                .or_else(|_| Ok(row.try_get::<Option<i32>, _>(column)?.map(i64::from)))
+                .or_else(|_: Error| Ok(row.try_get::<Option<i16>, _>(column)?.map(i64::from))),
+            // Unchecked: a signed type, an unsigned one and a truth are three types there, and none is too large here.
+            Self::MySql(row) => row.try_get_unchecked(column),
+        }
+    }
+
+    /// A text that is there.
+    pub(crate) fn text(&self, column: &str) -> Result<String, Error> {
+        self.optional_text(column)?.ok_or_else(|| absent(column))
+    }
+
+    /// A text, if there is one.
+    pub(crate) fn optional_text(&self, column: &str) -> Result<Option<String>, Error> {
+        match self {
+            Self::Sqlite(row) => row.try_get(column),
+            Self::Postgres(row) => row.try_get(column),
+            // Unchecked: texts that must compare byte by byte are VARBINARY there.
+            Self::MySql(row) => row.try_get_unchecked(column),
+        }
+    }
+
+    /// Sixteen bytes that are there.
+    pub(crate) fn sixteen(&self, column: &str) -> Result<[u8; 16], Error> {
+        let bytes: &[u8] = match self {
+            Self::Sqlite(row) => row.try_get(column)?,
+            Self::Postgres(row) => row.try_get(column)?,
+            Self::MySql(row) => row.try_get(column)?,
+        };
+        bytes.try_into().map_err(|_| Error::Decode("not 16 bytes".into()))
+    }
+}
+
+fn absent(column: &str) -> Error {
+    Error::Decode(format!("{column} is NULL").into())
+}

@@ -1,0 +1,166 @@
+//! The rows that a write transaction writes: one function for each kind.
+//!
+//! No statement here relies on a conflict to find out whether a row is there. The head is locked, so what has been read
+//! stays true; and MySQL would take any unique column that collides for the one that was meant.
+
+use curfew_core::{Coverage, Kind, RevocationKey};
+use sqlx::Error;
+
+use super::batch::{Batch, PURGE_ROWS};
+use super::value::values;
+use crate::store::command::{Cause, Registration, TokenRecord};
+use crate::store::evidence::{Evidence, Known};
+
+impl Batch<'_> {
+    /// Blocks the token's row, which is made if there is none, and revokes the token.
+    pub(super) async fn revoke_token(&mut self, token: &TokenRecord, known: Known, cause: Cause) -> Result<(), Error> {
+        match known {
+            Known::No => self.insert_blocked_token(token, cause).await?,
+            Known::Alive => self.block_token(&token.keys.token, cause).await?,
+            // It says when and by what it was first logged out.
+            Known::Blocked => {}
+        }
+        let until = self.settings.retention.token_until(token.expires_at);
+        // A token with an entry of its own is revoked already, and nobody comes here with it.
+        self.insert_revocation(Kind::Token, &token.keys.token, self.moment.now, until, cause).await
+    }
+
+    async fn insert_blocked_token(&mut self, token: &TokenRecord, cause: Cause) -> Result<(), Error> {
+        const INSERT: &str = "\
+            INSERT INTO user_token_logs (token_id, issuer, user_id, session_id, issued_at, expires_at,
+                                         is_block, blocked_at, block_reason, created_at, updated_at)
+            VALUES ($1, $2, $3, $4, $5, $6, 1, $7, $8, $7, $7)";
+        let values = values![
+            &token.keys.token,
+            token.issuer.as_str(),
+            &token.user,
+            &token.session_id,
+            token.issued_at,
+            token.expires_at,
+            self.moment.now,
+            cause.reason(),
+        ];
+        self.link.execute(INSERT, values).await.map(drop)
+    }
+
+    async fn block_token(&mut self, token: &RevocationKey, cause: Cause) -> Result<(), Error> {
+        const BLOCK: &str = "\
+            UPDATE user_token_logs SET is_block = 1, blocked_at = $1, block_reason = $2, updated_at = $1
+             WHERE token_id = $3";
+        self.link.execute(BLOCK, values![self.moment.now, cause.reason(), token]).await.map(drop)
+    }
+
+    /// Blocks every row of a user that is not blocked yet, and revokes each of those tokens that is not revoked yet.
+    pub(super) async fn revoke_known_tokens(&mut self, issuer: &str, user: &str, cause: Cause) -> Result<(), Error> {
+        const REVOKE: &str = "\
+            INSERT INTO revocations (seq, \"key\", kind, cutoff, expires_at, reason, actor, created_at)
+            SELECT $1 + row_number() OVER (ORDER BY token_id), token_id, 'token', $2, expires_at + $3, $4, $5, $2
+              FROM user_token_logs
+             WHERE user_id = $6 AND issuer = $7 AND is_block = 0
+               AND NOT EXISTS (SELECT 1 FROM revocations AS entry WHERE entry.\"key\" = token_id AND entry.kind = 'token')";
+        const BLOCK: &str = "\
+            UPDATE user_token_logs SET is_block = 1, blocked_at = $1, block_reason = $2, updated_at = $1
+             WHERE user_id = $3 AND issuer = $4 AND is_block = 0";
+        let rest = self.settings.retention.after_expiry();
+        let values = values![self.seq, self.moment.now, rest, cause.reason(), cause.actor(), user, issuer];
+        let revoked = self.link.execute(REVOKE, values).await?;
+        self.seq = self.seq.saturating_add_unsigned(revoked);
+        self.link.execute(BLOCK, values![self.moment.now, cause.reason(), user, issuer]).await.map(drop)
+    }
+
+    /// Appends to the log; only a subject's `cutoff` decides anything. An earlier entry of the same key gives way, but
+    /// never a later cutoff or a longer life: the wall clock may have been set back.
+    pub(super) async fn put_revocation(
+        &mut self,
+        kind: Kind,
+        key: &RevocationKey,
+        cutoff: i64,
+        until: i64,
+        cause: Cause,
+    ) -> Result<(), Error> {
+        const MOVE: &str = "\
+            UPDATE revocations
+               SET seq = $1, cutoff = CASE WHEN cutoff > $4 THEN cutoff ELSE $4 END,
+                   expires_at = CASE WHEN expires_at > $5 THEN expires_at ELSE $5 END,
+                   reason = $6, actor = $7, created_at = $8
+             WHERE \"key\" = $2 AND kind = $3";
+        let (reason, actor) = (cause.reason(), cause.actor());
+        let values =
+            values![self.seq.saturating_add(1), key, kind.as_str(), cutoff, until, reason, actor, self.moment.now];
+        if self.link.execute(MOVE, values).await? == 0 {
+            return self.insert_revocation(kind, key, cutoff, until, cause).await;
+        }
+        self.seq = self.seq.saturating_add(1);
+        Ok(())
+    }
+
+    /// Appends to the log what has no entry yet.
+    async fn insert_revocation(
+        &mut self,
+        kind: Kind,
+        key: &RevocationKey,
+        cutoff: i64,
+        until: i64,
+        cause: Cause,
+    ) -> Result<(), Error> {
+        const INSERT: &str = "\
+            INSERT INTO revocations (seq, \"key\", kind, cutoff, expires_at, reason, actor, created_at)
+            VALUES ($1, $2, $3, $4, $5, $6, $7, $8)";
+        self.seq = self.seq.saturating_add(1);
+        let (reason, actor) = (cause.reason(), cause.actor());
+        let values = values![self.seq, key, kind.as_str(), cutoff, until, reason, actor, self.moment.now];
+        self.link.execute(INSERT, values).await.map(drop)
+    }
+
+    /// Inserts a token, blocked where an entry already covers it, so that a list of sessions tells the truth.
+    pub(super) async fn insert_known_token(
+        &mut self,
+        registration: &Registration,
+        evidence: &Evidence,
+    ) -> Result<(), Error> {
+        const INSERT: &str = "\
+            INSERT INTO user_token_logs (token_id, issuer, user_id, session_id, issued_at, expires_at, is_block,
+                                         blocked_at, block_reason, user_agent, ip, created_at, updated_at)
+            VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $12)";
+        let token = &registration.token;
+        let dead = evidence.coverage(&token.keys, token.cutoff_time) == Coverage::Revoked;
+        let ip = registration.ip.map(|ip| ip.to_string());
+        let values = values![
+            &token.keys.token,
+            token.issuer.as_str(),
+            &token.user,
+            &token.session_id,
+            token.issued_at,
+            token.expires_at,
+            dead,
+            dead.then_some(self.moment.now),
+            dead.then_some("already_revoked"),
+            &registration.user_agent,
+            &ip,
+            self.moment.now,
+        ];
+        self.link.execute(INSERT, values).await.map(drop)
+    }
+
+    /// Deletes at most [`PURGE_ROWS`] rows about tokens that expired before `before`.
+    pub(super) async fn delete_tokens(&mut self, before: i64) -> Result<u64, Error> {
+        const BY_KEY: &str = "DELETE FROM user_token_logs WHERE token_id IN \
+            (SELECT token_id FROM user_token_logs WHERE expires_at < $1 LIMIT $2)";
+        const LIMITED: &str = "DELETE FROM user_token_logs WHERE expires_at < $1 ORDER BY expires_at LIMIT $2";
+        self.delete(BY_KEY, LIMITED, before).await
+    }
+
+    /// Deletes at most [`PURGE_ROWS`] revocations that may be forgotten since before `before`.
+    pub(super) async fn delete_revocations(&mut self, before: i64) -> Result<u64, Error> {
+        const BY_KEY: &str = "DELETE FROM revocations WHERE seq IN \
+            (SELECT seq FROM revocations WHERE expires_at < $1 LIMIT $2)";
+        const LIMITED: &str = "DELETE FROM revocations WHERE expires_at < $1 ORDER BY expires_at LIMIT $2";
+        self.delete(BY_KEY, LIMITED, before).await
+    }
+
+    /// MySQL has no LIMIT in such a subquery, and the others have none in a DELETE.
+    async fn delete(&mut self, by_key: &'static str, limited: &'static str, before: i64) -> Result<u64, Error> {
+        let statement = self.link.choose(by_key, by_key, limited);
+        self.link.execute(statement, values![before, PURGE_ROWS]).await
+    }
+}

@@ -1,0 +1,74 @@
+//! What goes into a statement.
+
+use curfew_core::RevocationKey;
+
+/// A parameter of a statement; an absent one still has a type, which PostgreSQL asks for.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Value<'a> {
+    /// A number, a time or a truth (0 or 1).
+    Integer(Option<i64>),
+    /// A key.
+    Bytes(Option<&'a [u8]>),
+    /// A text.
+    Text(Option<&'a str>),
+}
+
+/// The parameters of a statement in their order: `$1` is the first one.
+macro_rules! values {
+    ($($value:expr),* $(,)?) => { &[$($crate::store::sql::Value::from($value)),*] };
+}
+pub(crate) use values;
+
+impl From<i64> for Value<'_> {
+    fn from(number: i64) -> Self {
+        Self::Integer(Some(number))
+    }
+}
+
+impl From<Option<i64>> for Value<'_> {
+    fn from(number: Option<i64>) -> Self {
+        Self::Integer(number)
+    }
+}
+
+impl From<bool> for Value<'_> {
+    fn from(truth: bool) -> Self {
+        Self::Integer(Some(i64::from(truth)))
+    }
+}
+
+impl<'a> From<&'a str> for Value<'a> {
+    fn from(text: &'a str) -> Self {
+        Self::Text(Some(text))
+    }
+}
+
+impl<'a> From<Option<&'a str>> for Value<'a> {
+    fn from(text: Option<&'a str>) -> Self {
+        Self::Text(text)
+    }
+}
+
+impl<'a> From<&'a Option<String>> for Value<'a> {
+    fn from(text: &'a Option<String>) -> Self {
+        Self::Text(text.as_deref())
+    }
+}
+
+impl<'a> From<&'a [u8; 16]> for Value<'a> {
+    fn from(bytes: &'a [u8; 16]) -> Self {
+        Self::Bytes(Some(bytes))
+    }
+}
+
+impl<'a> From<&'a RevocationKey> for Value<'a> {
+    fn from(key: &'a RevocationKey) -> Self {
+        Self::Bytes(Some(key.as_bytes()))
+    }
+}
+
+impl<'a> From<&'a Option<RevocationKey>> for Value<'a> {
+    fn from(key: &'a Option<RevocationKey>) -> Self {
+        Self::Bytes(key.as_ref().map(|key| key.as_bytes().as_slice()))
+    }
+}

@@ -1,0 +1,158 @@
+//! What happens to a database before anything is served from it: its schema, and what other settings have left there.
+
+use std::fmt;
+use std::time::{Duration, Instant};
+
+use super::keyspaces::UsedRule;
+use super::sql::{self, Batch, Opened, Reads};
+use super::{Applied, Database, Epoch, FeedHead, MigrateFailure, Settings};
+use crate::clock::Moment;
+
+/// Why a database cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenFailure {
+    /// The server cannot be reached, or the file not be opened or created, or a right is missing.
+    #[error("the database cannot be opened: {}", sql::explained(.0))]
+    Database(#[from] sqlx::Error),
+    /// The schema cannot be brought up to date.
+    #[error("{}", explained(.0))]
+    Schema(#[from] MigrateFailure),
+}
+
+fn explained(failure: &MigrateFailure) -> String {
+    use sqlx::migrate::MigrateError::{Dirty, Execute, ExecuteMigration};
+    match failure {
+        MigrateFailure::Failed(Execute(error)) => format!("the schema cannot be made: {}", sql::explained(error)),
+        MigrateFailure::Failed(ExecuteMigration(error, version)) => {
+            format!("migration {version:04} cannot be applied: {}", sql::explained(error))
+        }
+        MigrateFailure::Failed(Dirty(version)) => format!(
+            "migration {version:04} was interrupted, and MySQL does not take half of one back: restore the database from \
+             before, or drop its tables if it is new, and start again"
+        ),
+        other => other.to_string(),
+    }
+}
+
+impl OpenFailure {
+    /// Whether it may be only that another process starts on the same database.
+    fn may_pass(&self) -> bool {
+        match self {
+            Self::Database(error) => sql::is_locked(error),
+            Self::Schema(failure) => sql::is_done_by_another(failure),
+        }
+    }
+}
+
+/// How long a start waits for another one that migrates the same database.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// How long it waits between two attempts.
+const PAUSE: Duration = Duration::from_millis(50);
+
+/// Creates an embedded database where there is none and brings the schema up to date; returns what was applied.
+///
+/// # Errors
+///
+/// See [`OpenFailure`].
+pub async fn migrate(database: &Database) -> Result<Vec<Applied>, OpenFailure> {
+    let until = Instant::now() + PATIENCE;
+    loop {
+        match migrate_once(database).await {
+            Err(failure) if failure.may_pass() && Instant::now() < until => tokio::time::sleep(PAUSE).await,
+            outcome => return outcome,
+        }
+    }
+}
+
+async fn migrate_once(database: &Database) -> Result<Vec<Applied>, OpenFailure> {
+    let mut connection = sql::create(database).await?;
+    let applied = sql::migrate(&mut connection).await?;
+    connection.close().await?;
+    Ok(applied)
+}
+
+/// A rule by which logouts of all devices were made that the present settings do not reach.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Orphaned(UsedRule);
+
+impl fmt::Display for Orphaned {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let UsedRule { rule, live_until } = &self.0;
+        let issuer = if rule.issuer.is_empty() { "no name" } else { &rule.issuer };
+        let (user, issued_at) = (&rule.user_claim, &rule.issued_at_claim);
+        write!(
+            formatter,
+            "issuer {issuer:?}, CURFEW_USER_CLAIM={user}, CURFEW_ISSUED_AT_CLAIM={issued_at}, in force until {live_until}"
+        )
+    }
+}
+
+/// What a start has found and done.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Prepared {
+    /// How many logouts of all devices are kept for longer than they were made for.
+    pub prolonged: u64,
+    /// By which rules logouts were made that the present settings do not reach.
+    pub orphaned: Vec<Orphaned>,
+    /// What the operator should hear about the server.
+    pub warnings: Vec<String>,
+}
+
+/// Takes a migrated database over for these settings: sees that it may be written, takes over its history, keeps logouts
+/// of all devices for as long as a longer `max_token_ttl` asks (tokens pass now that an entry made until then would not
+/// outlive), and looks for logouts that the present settings do not reach. Those are forgotten as such if
+/// `accept_new_keyspace`.
+///
+/// # Errors
+///
+/// See [`OpenFailure`].
+pub async fn prepare(
+    database: &Database,
+    settings: &Settings,
+    now: i64,
+    accept_new_keyspace: bool,
+) -> Result<Prepared, OpenFailure> {
+    let mut opened = Opened::writer(database).await?;
+    let warnings = sql::server_warnings(&mut opened).await?;
+    let mut batch = Batch::begin(&mut opened, Moment { now, steady: None }, settings, None).await?;
+    batch.try_rights().await?;
+    let prolonged = batch.prolong_subjects().await?;
+    let orphaned = batch.orphaned_keyspaces().await?;
+    if accept_new_keyspace {
+        for used in &orphaned {
+            batch.forget_keyspace(&used.rule).await?;
+        }
+    }
+    batch.move_head().await?;
+    batch.commit().await?;
+    opened.connection.close().await?;
+    Ok(Prepared { prolonged, orphaned: orphaned.into_iter().map(Orphaned).collect(), warnings })
+}
+
+/// The head of the log. For a start, after [`prepare`].
+///
+/// # Errors
+///
+/// See [`OpenFailure`].
+pub async fn head(database: &Database) -> Result<FeedHead, OpenFailure> {
+    Ok(Reads::new(database).head().await?)
+}
+
+/// Gives the history another name, as after a restore that the database cannot know of; returns the old one and the new
+/// one.
+///
+/// # Errors
+///
+/// See [`OpenFailure`].
+pub async fn bump_epoch(database: &Database) -> Result<(Epoch, Epoch), OpenFailure> {
+    let settings =
+        Settings { retention: super::retention::Retention { clock_skew: 0, max_token_ttl: 0 }, rules: vec![] };
+    let mut opened = Opened::writer(database).await?;
+    let mut batch = Batch::begin(&mut opened, Moment { now: 0, steady: None }, &settings, None).await?;
+    let old = batch.bump_epoch().await?;
+    let new = batch.move_head().await?.epoch;
+    batch.commit().await?;
+    opened.connection.close().await?;
+    Ok((old, new))
+}

@@ -1,0 +1,188 @@
+//! The one task that writes: it takes all waiting commands into one transaction (group commit).
+//!
+//! Whatever goes wrong before the commit leaves nothing behind, and each caller is told that nothing happened, or the
+//! batch is carried out anew where somebody else was in the way. Where the commit itself fails nobody knows, and each
+//! caller is told that.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+
+use sqlx::Error;
+use tokio::sync::mpsc;
+use tracing::{error, info, warn};
+
+use super::command::Unavailable;
+use super::feed::Logged;
+use super::job::{BATCH_WEIGHT, Job};
+use super::settings::Settings;
+use super::sql::{self, Batch, Opened};
+use super::{Database, FeedHead, Health};
+use crate::blacklist::{Blacklist, MOST_PUBLISHED};
+use crate::clock::Clock;
+use crate::metrics::Metrics;
+use crate::stop::Stop;
+
+/// How often a batch is begun, the first time included.
+const ATTEMPTS: u32 = 3;
+
+/// How long after its first begin a batch is begun anew: with what it may wait for a lock after that, its callers are
+/// still there.
+const BEGIN_AGAIN_WITHIN: Duration = Duration::from_secs(2);
+
+/// How long a batch takes in commands. Each costs some ways to the server and back, and on a slow network a full batch
+/// would take longer than its callers wait; the rest goes into the next one.
+const BATCH_TIME: Duration = Duration::from_secs(1);
+
+/// The task's own side. Run it with [`Self::run`].
+pub struct WriterTask {
+    pub(super) queue: mpsc::Receiver<Job>,
+    /// Taken from the queue, and not yet tried.
+    pub(super) waiting: VecDeque<Job>,
+    pub(super) database: Database,
+    /// Absent until the first command, and after a failure: a fresh connection has no transaction left over.
+    pub(super) opened: Option<Opened>,
+    /// The head after the last commit: the log never goes back behind it, unless it is another one.
+    pub(super) last: Option<FeedHead>,
+    pub(super) settings: Settings,
+    pub(super) clock: Clock,
+    pub(super) metrics: Arc<Metrics>,
+    pub(super) blacklist: Blacklist,
+    pub(super) health: Arc<Health>,
+}
+
+/// A transaction that was committed.
+struct Committed {
+    /// How many of the jobs are in it.
+    taken: usize,
+    /// The head before it.
+    before: FeedHead,
+    /// The head after it.
+    head: FeedHead,
+    /// What it revoked, for the blacklist.
+    revoked: Vec<Logged>,
+}
+
+/// A transaction that did not end well.
+enum Failure {
+    /// Nothing was committed.
+    Before(Error),
+    /// The commit was asked for, and whether it took place is not known.
+    Commit(Error),
+}
+
+impl From<Error> for Failure {
+    fn from(error: Error) -> Self {
+        Self::Before(error)
+    }
+}
+
+impl WriterTask {
+    /// Writes until it is told to stop, then carries out what is already in the queue and returns.
+    pub async fn run(mut self, mut stop: Stop) {
+        loop {
+            if self.waiting.is_empty() {
+                let first = tokio::select! {
+                    job = self.queue.recv() => job,
+                    () = stop.requested() => {
+                        self.queue.close();
+                        self.queue.recv().await
+                    }
+                };
+                let Some(first) = first else { return };
+                self.take_waiting(first);
+            }
+            self.write().await;
+        }
+    }
+
+    fn take_waiting(&mut self, first: Job) {
+        let mut weight = first.weight();
+        self.waiting.push_back(first);
+        while weight < BATCH_WEIGHT
+            && let Ok(job) = self.queue.try_recv()
+        {
+            weight = weight.saturating_add(job.weight());
+            self.waiting.push_back(job);
+        }
+        self.metrics.writer_took(self.waiting.len());
+    }
+
+    /// Carries out what is waiting, or as much of it as fits into the time of a batch.
+    async fn write(&mut self) {
+        let mut jobs = std::mem::take(&mut self.waiting);
+        let started = Instant::now();
+        let ended = self.commit_at_last(&mut jobs, started).await;
+        // What was not tried yet would fail in the same way, and its callers have waited as long.
+        let taken = ended.as_ref().map_or(jobs.len(), |committed| committed.taken);
+        self.waiting = jobs.split_off(taken.min(jobs.len()));
+        let size = jobs.len();
+        self.health.unwritable.store(ended.is_err(), Ordering::Relaxed);
+        match ended {
+            Ok(Committed { before, head, revoked, .. }) => {
+                self.metrics.committed(size, started.elapsed(), head.seq);
+                self.blacklist.publish(before, head, &revoked).await;
+                jobs.into_iter().for_each(|job| job.answer(Ok(())));
+            }
+            Err(Failure::Before(error)) => {
+                self.metrics.writer_failures.inc();
+                error!(%error, commands = size, "the database could not be written; nothing of these commands was");
+                jobs.into_iter().for_each(|job| job.answer(Err(Unavailable::NotWritten)));
+            }
+            Err(Failure::Commit(error)) => {
+                self.metrics.writer_failures.inc();
+                error!(%error, commands = size, "a commit failed; whether these commands were carried out is not known");
+                jobs.into_iter().for_each(|job| job.answer(Err(Unavailable::Unconfirmed)));
+            }
+        }
+    }
+
+    /// Tries until it is committed or there is no sense in trying.
+    async fn commit_at_last(&mut self, jobs: &mut VecDeque<Job>, started: Instant) -> Result<Committed, Failure> {
+        let mut attempt = 1;
+        loop {
+            match self.commit(jobs).await {
+                Err(Failure::Before(error))
+                    if sql::may_pass(&error) && attempt < ATTEMPTS && started.elapsed() < BEGIN_AGAIN_WITHIN =>
+                {
+                    attempt += 1;
+                    warn!(%error, "a batch is carried out anew");
+                }
+                ended => return ended,
+            }
+        }
+    }
+
+    /// One attempt. The connection is put back by a commit alone: whatever else happens, it may be in a transaction.
+    async fn commit(&mut self, jobs: &mut VecDeque<Job>) -> Result<Committed, Failure> {
+        let mut opened = match self.opened.take().filter(Opened::leads_there) {
+            Some(opened) => opened,
+            None => {
+                info!("the writer opens the database");
+                Opened::writer(&self.database).await?
+            }
+        };
+        let began = Instant::now();
+        let mut batch = Batch::begin(&mut opened, self.clock.moment(), &self.settings, self.last).await?;
+        let mut taken = 0;
+        for job in jobs.iter_mut() {
+            job.carry_out(&mut batch).await?;
+            taken += 1;
+            if began.elapsed() >= BATCH_TIME {
+                break;
+            }
+        }
+        let before = batch.began_at();
+        let revoked = if self.blacklist.is_configured() { batch.revoked(MOST_PUBLISHED).await? } else { Vec::new() };
+        let head = batch.move_head().await?;
+        batch.commit().await.map_err(Failure::Commit)?;
+        if !opened.leads_there() {
+            // It was committed to a file that was replaced meanwhile.
+            return Err(Failure::Commit(std::io::Error::other("the database's file was replaced").into()));
+        }
+        self.last = Some(head);
+        self.opened = Some(opened);
+        Ok(Committed { taken, before, head, revoked })
+    }
+}
