@@ -52,8 +52,6 @@ pub enum ApiError {
     Write(Unavailable),
     /// The database could not be read, or not in time.
     Read,
-    /// A part of the control plane does not work.
-    NotReady(&'static str),
     /// A handler panicked.
     Internal,
 }
@@ -92,9 +90,7 @@ impl ApiError {
     /// The HTTP status.
     pub const fn status(&self) -> StatusCode {
         match self {
-            Self::Denied(Denial::Unavailable) | Self::Write(_) | Self::Read | Self::NotReady(_) => {
-                StatusCode::SERVICE_UNAVAILABLE
-            }
+            Self::Denied(Denial::Unavailable) | Self::Write(_) | Self::Read => StatusCode::SERVICE_UNAVAILABLE,
             Self::Denied(_)
             | Self::Token(_)
             | Self::NotOneToken(_)
@@ -129,7 +125,7 @@ impl ApiError {
             Self::NotFound => "not_found",
             Self::MethodNotAllowed => "method_not_allowed",
             Self::KeyspaceUnknown => "keyspace_unknown",
-            Self::Write(_) | Self::Read | Self::NotReady(_) => "unavailable",
+            Self::Write(_) | Self::Read => "unavailable",
             Self::Internal => "internal_error",
         }
     }
@@ -159,7 +155,7 @@ impl ApiError {
             Self::Denied(denial) => denial.detail().into(),
             Self::Token(error) => error.to_string().into(),
             Self::RegisteredToken(index, error) => format!("tokens[{index}]: {error}").into(),
-            Self::NotOneToken(detail) | Self::NotReady(detail) => (*detail).into(),
+            Self::NotOneToken(detail) => (*detail).into(),
             Self::TooManyFailures(_) => {
                 "The attempt failed, and so did too many before it from the same source or with the same token.".into()
             }

@@ -12,6 +12,7 @@ mod lgt_all;
 mod logout;
 mod operations;
 mod progress;
+mod ready;
 pub mod server;
 mod sessions;
 mod tokens;
@@ -64,7 +65,7 @@ pub fn internal_router(state: Arc<AppState>) -> Router {
         // Backends call it themselves: what they write about proxies means nothing here.
         .route("/api/v2/lgt-all", watched(&state, "lgt_all", None, lgt_all))
         .route("/livez", get(operations::livez))
-        .route("/readyz", get(operations::readyz))
+        .route("/readyz", get(ready::readyz))
         .route("/metrics", get(operations::metrics))
         .route("/openapi.json", get(operations::openapi));
     let secret = from_fn_with_state(Arc::clone(&state), layers::require_internal_secret);

@@ -47,6 +47,11 @@ async fn a_transaction_that_fails_half_way_leaves_nothing_behind() {
     assert_eq!(two.whole(), NOT_WRITTEN);
     assert_eq!(plane.rows().await, (0, 0, 0));
     assert_eq!(plane.verdict(&token).await, "active");
+    assert_eq!(
+        ask(plane.internal(), Request::get("/readyz")).await.body,
+        "{\"parts\":{\"database\":{\"consequence\":\"Checks are answered; the last logout or registration could not be \
+         written.\",\"status\":\"degraded\"}},\"status\":\"degraded\"}"
+    );
     database.execute("DROP TRIGGER trap").await.unwrap();
     assert_eq!(plane.logout_all(&token).await.status, 200);
 }
@@ -102,7 +107,13 @@ async fn a_database_that_lost_its_tables_is_unavailable_and_not_ready() {
          {\"type\":\"about:blank\",\"title\":\"Service Unavailable\",\"status\":503,\
          \"detail\":\"The database did not answer. Try again.\",\"code\":\"unavailable\"}"
     );
-    assert_eq!(ask(plane.internal(), Request::get("/readyz")).await.problem(), (503, "unavailable".to_owned()));
+    assert_eq!(
+        ask(plane.internal(), Request::get("/readyz")).await.whole(),
+        "503\ncache-control: no-store\ncontent-type: application/problem+json\nretry-after: 1\n\n\
+         {\"code\":\"unavailable\",\"detail\":\"A part that every answer needs does not work.\",\
+         \"parts\":{\"database\":{\"consequence\":\"Checks and logouts are answered with 503; tokens stay as they are.\",\
+         \"status\":\"down\"}},\"status\":503,\"title\":\"Service Unavailable\",\"type\":\"about:blank\"}"
+    );
     assert_eq!(ask(plane.internal(), Request::get("/livez")).await.body, r#"{"status":"ok"}"#);
 }
 

@@ -12,10 +12,11 @@ use crate::tokens::token_of;
 #[tokio::test]
 async fn a_plane_that_works_is_alive_and_ready_and_tells_nobody_to_keep_that() {
     let plane = Plane::start().await;
-    for path in ["/livez", "/readyz"] {
+    let parts = r#"{"parts":{"database":{"status":"ok"}},"status":"ok"}"#;
+    for (path, body) in [("/livez", r#"{"status":"ok"}"#), ("/readyz", parts)] {
         assert_eq!(
             ask(plane.internal(), Request::get(path)).await.whole(),
-            "200\ncache-control: no-store\ncontent-type: application/json\n\n{\"status\":\"ok\"}"
+            format!("200\ncache-control: no-store\ncontent-type: application/json\n\n{body}")
         );
     }
 }

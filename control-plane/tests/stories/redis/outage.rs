@@ -145,13 +145,17 @@ async fn a_control_plane_starts_without_redis_says_so_and_uses_it_when_it_comes(
     redis.server().kill().unwrap();
     let plane = Plane::start_beside(policy(), Some(settings(&redis.url()))).await;
     let ready = async || ask(plane.internal(), axum::http::Request::get("/readyz")).await.body;
-    assert_eq!(ready().await, r#"{"redis":"degraded: checks ask the database; nothing is lost","status":"ok"}"#);
+    assert_eq!(
+        ready().await,
+        "{\"parts\":{\"database\":{\"status\":\"ok\"},\
+         \"redis\":{\"consequence\":\"Checks ask the database; nothing is lost.\",\"status\":\"degraded\"}},\"status\":\"degraded\"}"
+    );
     let token = token_of("alice", "1");
     assert_eq!(plane.logout(&token).await.status, 200);
     assert_eq!(plane.verdict(&token).await, "revoked");
     redis.server().restart().unwrap();
     plane.until_up().await;
-    assert_eq!(ready().await, r#"{"redis":"ok","status":"ok"}"#);
+    assert_eq!(ready().await, r#"{"parts":{"database":{"status":"ok"},"redis":{"status":"ok"}},"status":"ok"}"#);
     assert_eq!(get(&redis, &plane.names(&token).await[0]), Some(NOW.to_string()));
 }
 

@@ -1,0 +1,94 @@
+//! `GET /readyz`: which part works, and what it means where one does not.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::extract::State;
+use axum::http::StatusCode;
+use axum::http::header::{CONTENT_TYPE, RETRY_AFTER};
+use axum::response::{IntoResponse, Response};
+use curfew_core::Problem;
+use serde::Serialize;
+use serde_json::{Map, Value, json};
+
+use crate::state::AppState;
+
+/// Shorter than a prober's usual patience of a second or more.
+const READY_TIMEOUT: Duration = Duration::from_millis(900);
+
+/// How well a part works.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "snake_case")]
+enum Status {
+    Ok,
+    /// What matters most is done without it.
+    Degraded,
+    Down,
+}
+
+/// One part, and what its state means for those who call.
+#[derive(Debug, Clone, Copy, Serialize)]
+struct Part {
+    #[serde(skip)]
+    name: &'static str,
+    status: Status,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    consequence: Option<&'static str>,
+}
+
+/// 200 while checks are answered, 503 otherwise: a control plane that only cannot log anybody out is of use to filters.
+pub(super) async fn readyz(State(state): State<Arc<AppState>>) -> Response {
+    let parts: Vec<_> = [Some(database(&state).await), redis(&state)].into_iter().flatten().collect();
+    let worst = parts.iter().map(|part| part.status).max().unwrap_or(Status::Ok);
+    let shown: Map<_, _> = parts.iter().map(|part| (part.name.to_owned(), json!(part))).collect();
+    if worst == Status::Down {
+        unready(shown)
+    } else {
+        axum::Json(json!({"status": worst, "parts": shown})).into_response()
+    }
+}
+
+async fn database(state: &AppState) -> Part {
+    let part = |status, consequence| Part { name: "database", status, consequence };
+    let head = tokio::time::timeout(READY_TIMEOUT, state.store.head()).await;
+    match head {
+        Ok(Ok(head)) => {
+            state.metrics.feed_reaches(head.seq);
+            if state.store.is_writable() {
+                return part(Status::Ok, None);
+            }
+            part(Status::Degraded, Some("Checks are answered; the last logout or registration could not be written."))
+        }
+        failed => {
+            if let Ok(Err(error)) = failed {
+                // Logged, and not told: it may name hosts.
+                drop(state.read_failed(&error));
+            }
+            part(Status::Down, Some("Checks and logouts are answered with 503; tokens stay as they are."))
+        }
+    }
+}
+
+/// Nothing where none is configured.
+fn redis(state: &AppState) -> Option<Part> {
+    let consequence = "Checks ask the database; nothing is lost.";
+    Some(match state.blacklist.is_up()? {
+        true => Part { name: "redis", status: Status::Ok, consequence: None },
+        false => Part { name: "redis", status: Status::Degraded, consequence: Some(consequence) },
+    })
+}
+
+/// A problem document that names the parts as well (RFC 9457 section 3.2).
+fn unready(parts: Map<String, Value>) -> Response {
+    let status = StatusCode::SERVICE_UNAVAILABLE;
+    let problem = json!({
+        "type": "about:blank",
+        "title": status.canonical_reason(),
+        "status": status.as_u16(),
+        "detail": "A part that every answer needs does not work.",
+        "code": "unavailable",
+        "parts": parts,
+    });
+    let headers = [(CONTENT_TYPE, Problem::CONTENT_TYPE), (RETRY_AFTER, "1")];
+    (status, headers, problem.to_string()).into_response()
+}
