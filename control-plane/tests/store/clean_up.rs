@@ -1,0 +1,66 @@
+//! What is no longer needed goes, in portions, and by no clock that has jumped ahead.
+
+use curfew_control_plane::clock::Clock;
+use curfew_control_plane::store::command::Purged;
+use curfew_control_plane::store::purge;
+
+use crate::place::{Kind, NOW, Place, on_each_database, registration, token};
+
+on_each_database! {
+    async fn many_rows_go_in_portions(place: &Place) {
+        let plane = place.open().await;
+        let tokens = (0..1000).map(|number| registration(token("alice", number))).collect();
+        plane.store.writer().register(tokens).await.unwrap();
+        plane.store.writer().logout_all(token("alice", 0), "alice".to_owned()).await.unwrap();
+        place.advance(3600 + 5 + 2 + 60);
+        assert_eq!(plane.store.writer().purge().await, Ok(Purged { tokens: 0, revocations: 0 }));
+        place.advance(1);
+        assert_eq!(plane.store.writer().purge().await, Ok(Purged { tokens: 500, revocations: 500 }));
+        let rest = purge::everything(plane.store.writer(), &plane.metrics).await;
+        assert_eq!(rest, Ok(Purged { tokens: 500, revocations: 500 }));
+        // The user's entry is still needed, and the numbers go on where they were.
+        assert_eq!(place.counts().await, (0, 1, 1001));
+    }
+
+    async fn two_control_planes_purge_and_log_out_at_once(place: &Place) {
+        let (one, other) = (place.open().await, place.open().await);
+        let tokens: Vec<_> = (0..2000).map(|number| token("alice", number)).collect();
+        for part in tokens.chunks(1000) {
+            one.store.writer().register(part.iter().cloned().map(registration).collect()).await.unwrap();
+        }
+        one.store.writer().logout_all(tokens[0].clone(), "alice".to_owned()).await.unwrap();
+        place.advance(3600 + 5 + 2 + 60 + 1);
+        let purge = |plane: &crate::place::Plane| {
+            let (writer, metrics) = (plane.store.writer().clone(), std::sync::Arc::clone(&plane.metrics));
+            tokio::spawn(async move { purge::everything(&writer, &metrics).await })
+        };
+        let purges = [purge(&one), purge(&other)];
+        for number in 0..100 {
+            let mut token = token("bob", number);
+            token.expires_at = NOW + 100_000;
+            let plane = if number % 2 == 0 { &one } else { &other };
+            plane.store.writer().logout(token).await.unwrap();
+        }
+        let mut purged = 0;
+        for purge in purges {
+            purged += purge.await.unwrap().unwrap().tokens;
+        }
+        assert_eq!(purged, 2000);
+        assert_eq!(place.counts().await.0, 100);
+    }
+
+    async fn a_clock_that_jumped_ahead_purges_nothing_that_lives(place: &Place) {
+        let plane = place.open().await;
+        plane.store.writer().logout(token("alice", 1)).await.unwrap();
+        let jumped = Clock::new(|| NOW + 1_000_000).checked_by(|| NOW);
+        let (store, _) = (place.open_with(jumped), plane);
+        assert_eq!(store.store.writer().purge().await, Ok(Purged { tokens: 0, revocations: 0 }));
+        assert_eq!(place.counts().await, (1, 1, 1));
+        if place.kind != Kind::Sqlite {
+            // A server's clock is a third witness. It is years before these stories.
+            let both = Clock::new(|| NOW + 1_000_000).checked_by(|| NOW + 1_000_000);
+            let store = place.open_with(both);
+            assert_eq!(store.store.writer().purge().await, Ok(Purged { tokens: 0, revocations: 0 }));
+        }
+    }
+}

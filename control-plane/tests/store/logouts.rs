@@ -1,0 +1,102 @@
+//! What logouts do to tokens.
+
+use curfew_control_plane::store::command::{Cause, LogoutOutcome, Registered, Subject};
+use curfew_control_plane::store::sessions::SessionQuery;
+use curfew_core::wire::CheckVerdict::{Active, Revoked};
+
+use crate::place::{ISSUER, Kind, NOW, Place, answered, on_each_database, registration, token};
+
+on_each_database! {
+    async fn a_token_is_logged_out_once(place: &Place) {
+        let plane = place.open().await;
+        let (hers, his) = (token("alice", 1), token("bob", 1));
+        assert_eq!(plane.verdict(&hers).await, Active);
+        assert_eq!(plane.store.writer().logout(hers.clone()).await, Ok(LogoutOutcome::LoggedOut));
+        assert_eq!((plane.verdict(&hers).await, plane.verdict(&his).await), (Revoked, Active));
+        assert_eq!(plane.store.writer().logout(hers).await, Ok(LogoutOutcome::AlreadyRevoked));
+        assert_eq!(place.counts().await, (1, 1, 1));
+    }
+
+    async fn a_logout_of_all_devices_ends_known_and_unknown_tokens(place: &Place) {
+        let plane = place.open().await;
+        let (first, second, unknown, his) = (token("alice", 1), token("alice", 2), token("alice", 3), token("bob", 1));
+        let registrations = [&first, &second, &his].map(|token| registration(token.clone())).to_vec();
+        let registered = plane.store.writer().register(registrations.clone()).await;
+        assert_eq!(registered, Ok(Registered { new: 3, known: 0 }));
+        assert_eq!(plane.store.writer().register(registrations).await, Ok(Registered { new: 0, known: 3 }));
+        let ended = plane.store.writer().logout_all(first.clone(), "alice".to_owned()).await;
+        assert_eq!(ended, Ok(LogoutOutcome::LoggedOut));
+        for token in [&first, &second, &unknown] {
+            assert_eq!(plane.verdict(token).await, Revoked);
+        }
+        assert_eq!(plane.verdict(&his).await, Active);
+        // Two tokens by their ids, and the user.
+        assert_eq!(place.counts().await, (3, 3, 3));
+    }
+
+    async fn a_user_is_logged_out_again_and_the_entry_moves_up(place: &Place) {
+        let plane = place.open().await;
+        let alice = || vec![Subject { issuer: ISSUER.to_owned(), user: "alice".to_owned() }];
+        plane.store.writer().revoke_user(alice(), Cause::LgtAll).await.unwrap();
+        place.advance(-5);
+        plane.store.writer().revoke_user(alice(), Cause::LgtAll).await.unwrap();
+        assert_eq!(place.counts().await, (0, 1, 2));
+        assert_eq!(place.number("SELECT seq FROM revocations").await, 2);
+        // The wall clock was set back, and the cutoff was not.
+        assert_eq!(place.number("SELECT cutoff FROM revocations").await, NOW);
+    }
+
+    async fn a_token_registered_in_the_second_of_the_logout_lives(place: &Place) {
+        let plane = place.open().await;
+        let alice = vec![Subject { issuer: ISSUER.to_owned(), user: "alice".to_owned() }];
+        plane.store.writer().revoke_user(alice, Cause::LgtAll).await.unwrap();
+        let mut new = token("alice", 1);
+        new.cutoff_time = Some(NOW);
+        assert_eq!(plane.verdict(&new).await, Revoked);
+        plane.store.writer().register(vec![registration(new.clone())]).await.unwrap();
+        assert_eq!(plane.verdict(&new).await, Active);
+    }
+
+    async fn the_list_of_sessions_shows_what_was_stored(place: &Place) {
+        let plane = place.open().await;
+        let (first, mut second) = (token("alice", 1), token("alice", 2));
+        second.issued_at = Some(NOW - 5);
+        second.session_id = Some("a session".to_owned());
+        plane.store.writer().register(vec![registration(first.clone()), registration(second.clone())]).await.unwrap();
+        plane.store.writer().logout(first.clone()).await.unwrap();
+        let query = |issuer: Option<&str>| SessionQuery {
+            user: "alice".to_owned(),
+            issuer: issuer.map(str::to_owned),
+            limit: 10,
+        };
+        let sessions = answered(async || plane.store.sessions(&query(None), NOW).await).await;
+        assert_eq!(answered(async || plane.store.sessions(&query(Some(ISSUER)), NOW).await).await, sessions);
+        assert_eq!(answered(async || plane.store.sessions(&query(Some("https://other.example.com")), NOW).await).await, []);
+        assert_eq!(answered(async || plane.store.sessions(&query(None), NOW + 3600).await).await, []);
+        let shown: Vec<_> = sessions.iter().map(|session| (session.token_id, session.blocked)).collect();
+        assert_eq!(shown, [(second.keys.token, false), (first.keys.token, true)]);
+        assert_eq!(
+            serde_json::to_value(&sessions[0]).unwrap(),
+            serde_json::json!({
+                "token_id": second.keys.token, "issuer": ISSUER, "session_id": "a session", "issued_at": NOW - 5,
+                "expires_at": NOW + 3600, "user_agent": "Browser 1.0 \u{1f98a}", "ip": "192.0.2.7", "blocked": false,
+                "blocked_at": null, "block_reason": null
+            })
+        );
+        assert_eq!((sessions[1].blocked_at, sessions[1].block_reason.as_deref()), (Some(NOW), Some("logout")));
+    }
+
+    async fn ten_thousand_tokens_end_in_one_transaction(place: &Place) {
+        let plane = place.open().await;
+        for thousand in 0..10 {
+            let tokens = (0..1000).map(|number| registration(token("alice", 1000 * thousand + number))).collect();
+            plane.store.writer().register(tokens).await.unwrap();
+        }
+        let started = std::time::Instant::now();
+        plane.store.writer().logout_all(token("alice", 7), "alice".to_owned()).await.unwrap();
+        eprintln!("{:?}: {:?} for a logout of 10,000 tokens", place.kind, started.elapsed());
+        assert_eq!(place.counts().await, (10_000, 10_001, 10_001));
+        assert_eq!(place.number("SELECT count(*) FROM user_token_logs WHERE is_block = 0").await, 0);
+        assert_eq!(place.number("SELECT max(seq) - min(seq) FROM revocations").await, 10_000);
+    }
+}

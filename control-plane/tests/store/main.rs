@@ -1,0 +1,20 @@
+//! One behavioural suite over the store, on each kind of database: written once, and each failure names the database.
+
+#[cfg(test)]
+mod clean_up;
+#[cfg(test)]
+mod history;
+#[cfg(test)]
+mod keyspaces;
+#[cfg(test)]
+mod logouts;
+#[cfg(test)]
+mod order;
+#[cfg(test)]
+mod place;
+#[cfg(test)]
+mod plans;
+#[cfg(test)]
+mod servers;
+#[cfg(test)]
+mod spelling;

@@ -1,0 +1,216 @@
+//! A fresh database of one kind, and stores on it.
+
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::{Arc, OnceLock};
+use std::time::{Duration, Instant};
+
+use curfew_control_plane::blacklist::Blacklist;
+use curfew_control_plane::clock::Clock;
+use curfew_control_plane::metrics::Metrics;
+use curfew_control_plane::stop::{self, Stopper};
+use curfew_control_plane::store::command::{Registration, TokenRecord};
+use curfew_control_plane::store::{self, Database, FeedHead, ReadFailure, Settings, Store};
+use curfew_core::wire::CheckVerdict;
+use curfew_core::{RevocationKey, SubjectRule, TokenKeys};
+use curfew_testbed::servers::{Mariadb, Postgres};
+use sqlx::any::AnyRow;
+use sqlx::{AnyConnection, Connection, Row};
+use tempfile::TempDir;
+
+/// When the stories begin, seconds of Unix time.
+pub(crate) const NOW: i64 = 1_800_000_000;
+
+pub(crate) const ISSUER: &str = "https://issuer.example.com";
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Kind {
+    Sqlite,
+    Postgres,
+    Mariadb,
+}
+
+/// One server of each kind for all stories; each story has a database of its own.
+pub(crate) fn postgres() -> &'static Postgres {
+    static SERVER: OnceLock<Postgres> = OnceLock::new();
+    SERVER.get_or_init(|| Postgres::start().unwrap())
+}
+
+pub(crate) fn mariadb() -> &'static Mariadb {
+    static SERVER: OnceLock<Mariadb> = OnceLock::new();
+    SERVER.get_or_init(|| Mariadb::start().unwrap())
+}
+
+/// A database that only one story uses.
+pub(crate) struct Place {
+    pub(crate) kind: Kind,
+    pub(crate) url: String,
+    directory: TempDir,
+    now: Arc<AtomicI64>,
+}
+
+impl Place {
+    pub(crate) fn new(kind: Kind, story: &str) -> Self {
+        let directory = TempDir::new().unwrap();
+        // Names of databases are short there.
+        let name: String = format!("s_{story}").chars().take(60).collect();
+        let url = match kind {
+            Kind::Sqlite => format!("sqlite://{}/curfew.db", directory.path().display()),
+            Kind::Postgres => postgres().fresh_database(&name).unwrap(),
+            Kind::Mariadb => mariadb().fresh_database(&name).unwrap(),
+        };
+        Self { kind, url, directory, now: Arc::new(AtomicI64::new(NOW)) }
+    }
+
+    pub(crate) fn database(&self) -> Database {
+        Database::from_url(&self.url).unwrap()
+    }
+
+    pub(crate) fn file(&self) -> std::path::PathBuf {
+        self.directory.path().join("curfew.db")
+    }
+
+    pub(crate) fn advance(&self, seconds: i64) {
+        self.now.fetch_add(seconds, Ordering::SeqCst);
+    }
+
+    pub(crate) fn clock(&self) -> Clock {
+        let now = Arc::clone(&self.now);
+        Clock::new(move || now.load(Ordering::SeqCst))
+    }
+
+    /// A control plane's store, as `serve` makes it.
+    pub(crate) async fn open(&self) -> Plane {
+        store::migrate(&self.database()).await.unwrap();
+        store::prepare(&self.database(), &settings(), NOW, false).await.unwrap();
+        self.open_with(self.clock())
+    }
+
+    pub(crate) fn open_with(&self, clock: Clock) -> Plane {
+        open_with(&self.database(), clock)
+    }
+
+    /// Somebody else's connection.
+    pub(crate) async fn connection(&self) -> AnyConnection {
+        sqlx::any::install_default_drivers();
+        AnyConnection::connect(&self.url).await.unwrap()
+    }
+
+    pub(crate) async fn execute(&self, statement: &str) {
+        let statement = sqlx::AssertSqlSafe(statement.to_owned());
+        sqlx::raw_sql(statement).execute(&mut self.connection().await).await.unwrap();
+    }
+
+    pub(crate) async fn rows(&self, statement: &'static str) -> Vec<AnyRow> {
+        sqlx::query(statement).fetch_all(&mut self.connection().await).await.unwrap()
+    }
+
+    pub(crate) async fn number(&self, statement: &'static str) -> i64 {
+        self.rows(statement).await[0].get(0)
+    }
+
+    /// Rows of `user_token_logs` and of `revocations`, and the head's seq.
+    pub(crate) async fn counts(&self) -> (i64, i64, i64) {
+        (
+            self.number("SELECT count(*) FROM user_token_logs").await,
+            self.number("SELECT count(*) FROM revocations").await,
+            self.number("SELECT seq FROM feed_head").await,
+        )
+    }
+}
+
+/// A store on a database that is prepared, at the time when the stories begin.
+pub(crate) fn open(database: &Database) -> Plane {
+    open_with(database, Clock::new(|| NOW))
+}
+
+fn open_with(database: &Database, clock: Clock) -> Plane {
+    let metrics = Arc::new(Metrics::new());
+    let (store, task) = Store::open(database, settings(), clock, Arc::clone(&metrics), Blacklist::none());
+    let (stopper, stop) = stop::channel();
+    tokio::spawn(task.run(stop));
+    Plane { store, metrics, _stopper: stopper }
+}
+
+/// A store with its writer at work.
+pub(crate) struct Plane {
+    pub(crate) store: Store,
+    pub(crate) metrics: Arc<Metrics>,
+    _stopper: Stopper,
+}
+
+impl Plane {
+    pub(crate) async fn verdict(&self, token: &TokenRecord) -> CheckVerdict {
+        answered(async || self.store.check(&token.keys, token.cutoff_time).await).await.verdict
+    }
+
+    pub(crate) async fn head(&self) -> FeedHead {
+        answered(async || self.store.head().await).await
+    }
+}
+
+/// Asks until there is an answer: one that comes late is none, and this machine may be busy with other tests.
+pub(crate) async fn answered<T>(ask: impl AsyncFn() -> Result<T, ReadFailure>) -> T {
+    let until = Instant::now() + Duration::from_secs(20);
+    loop {
+        match ask().await {
+            Ok(answer) => return answer,
+            Err(failure) => assert!(Instant::now() < until, "{failure:?}"),
+        }
+    }
+}
+
+pub(crate) fn settings() -> Settings {
+    let rule = SubjectRule { issuer: ISSUER.into(), user_claim: "sub".into(), issued_at_claim: "iat".into() };
+    let policy = serde_json::json!({"issuers": [{"issuer": ISSUER, "secret": "0".repeat(32)}]});
+    let settings = Settings::of(&curfew_core::Policy::from_document(&policy).unwrap());
+    assert_eq!(settings.rules, [rule]);
+    settings
+}
+
+pub(crate) fn token(user: &str, number: u64) -> TokenRecord {
+    TokenRecord {
+        keys: TokenKeys {
+            token: RevocationKey::token(format!("{user}.{number}").as_bytes()),
+            jti: Some(RevocationKey::jti(ISSUER, &format!("{user} {number}"))),
+            session: None,
+            subject: Some(RevocationKey::subject(ISSUER, user)),
+        },
+        issuer: ISSUER.to_owned(),
+        user: Some(user.to_owned()),
+        session_id: None,
+        issued_at: Some(NOW - 10),
+        cutoff_time: Some(NOW - 10),
+        expires_at: NOW + 3600,
+    }
+}
+
+pub(crate) fn registration(token: TokenRecord) -> Registration {
+    Registration { token, user_agent: Some("Browser 1.0 \u{1f98a}".to_owned()), ip: Some([192, 0, 2, 7].into()) }
+}
+
+/// Stories that are told of each kind of database.
+macro_rules! on_each_database {
+    ($(async fn $story:ident($place:ident: &Place) $told:block)*) => {
+        $(mod $story {
+            use super::*;
+
+            async fn story($place: &Place) $told
+
+            #[tokio::test]
+            async fn on_sqlite() {
+                story(&Place::new(Kind::Sqlite, stringify!($story))).await;
+            }
+
+            #[tokio::test]
+            async fn on_postgres() {
+                story(&Place::new(Kind::Postgres, stringify!($story))).await;
+            }
+
+            #[tokio::test]
+            async fn on_mariadb() {
+                story(&Place::new(Kind::Mariadb, stringify!($story))).await;
+            }
+        })*
+    };
+}
+pub(crate) use on_each_database;

@@ -1,0 +1,36 @@
+//! How PostgreSQL looks a token up.
+
+use sqlx::Row;
+
+use crate::place::{Kind, Place};
+
+#[tokio::test]
+async fn a_check_is_answered_from_indexes_alone() {
+    let place = Place::new(Kind::Postgres, "plans");
+    drop(place.open().await);
+    place
+        .execute(
+            "INSERT INTO user_token_logs (token_id, issuer, expires_at, created_at, updated_at)
+             SELECT uuid_send(gen_random_uuid()), 'i', n, n, n FROM generate_series(1, 50000) AS n;
+             INSERT INTO revocations
+             SELECT n, uuid_send(gen_random_uuid()), 'token', n, n, 'logout', 'user', n FROM generate_series(1, 50000) AS n",
+        )
+        .await;
+    // Each by itself: not in a transaction.
+    place.execute("VACUUM ANALYZE user_token_logs").await;
+    place.execute("VACUUM ANALYZE revocations").await;
+    let plan = place
+        .rows(
+            "EXPLAIN SELECT head.epoch, head.seq, entry.kind, entry.\"key\", entry.cutoff,
+                    (SELECT is_block FROM user_token_logs WHERE token_id = '\\x00000000000000000000000000000001') AS is_block
+               FROM feed_head AS head
+               LEFT JOIN revocations AS entry ON entry.\"key\" IN ('\\x00000000000000000000000000000001',
+                    '\\x00000000000000000000000000000002', NULL, '\\x00000000000000000000000000000003')",
+        )
+        .await;
+    let plan: Vec<String> = plan.iter().map(|row| row.get(0)).collect();
+    let plan = plan.join("\n");
+    assert!(plan.contains("Index Only Scan using user_token_logs_pkey"), "{plan}");
+    assert!(plan.contains("Index Only Scan using revocations_pkey"), "{plan}");
+    assert!(!plan.contains("Seq Scan on revocations") && !plan.contains("Seq Scan on user_token_logs"), "{plan}");
+}

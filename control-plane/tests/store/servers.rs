@@ -1,0 +1,182 @@
+//! Servers that are refused, and servers that fail while they are used.
+
+use std::time::{Duration, Instant};
+
+use curfew_control_plane::store::command::{LogoutOutcome, Unavailable};
+use curfew_control_plane::store::{self, Database};
+use curfew_core::wire::CheckVerdict::Revoked;
+use curfew_testbed::servers::{Authority, Mariadb, Postgres};
+
+use crate::place::{Kind, NOW, Place, mariadb, on_each_database, postgres, settings, token};
+
+/// What a start says of this URL.
+async fn refused(url: &str) -> String {
+    let database = Database::from_url(url).unwrap();
+    match store::migrate(&database).await {
+        Err(failure) => failure.to_string(),
+        Ok(_) => store::prepare(&database, &settings(), NOW, false).await.unwrap_err().to_string(),
+    }
+}
+
+#[tokio::test]
+async fn a_server_that_cannot_be_used_is_one_line_without_the_password() {
+    let port = postgres().port();
+    let maria = mariadb().port();
+    let (user, with) = ("curfew:only-for-tests", "are user, password and TLS as the server wants them?");
+    for (url, expected) in [
+        (format!("postgres://{user}@127.0.0.1:1/x"), vec!["Connection refused", "does the server run"]),
+        (format!("mysql://{user}@127.0.0.1:1/x"), vec!["Connection refused", "does the server run"]),
+        (format!("postgres://{user}@no-such-host.invalid/x"), vec!["is the host's name right?"]),
+        (format!("postgres://curfew:hunter2@127.0.0.1:{port}/postgres"), vec!["password authentication failed", with]),
+        (format!("mysql://curfew:hunter2@127.0.0.1:{maria}/mysql"), vec!["Access denied", with]),
+        (format!("postgres://{user}@127.0.0.1:{port}/absent"), vec!["does not exist", "create the database first"]),
+        (format!("mysql://{user}@127.0.0.1:{maria}/absent"), vec!["Unknown database", "create the database first"]),
+        (format!("postgres://{user}@127.0.0.1:{port}/postgres?sslmode=require"), vec!["TLS"]),
+        (format!("mysql://{user}@127.0.0.1:{maria}/mysql?ssl-mode=REQUIRED"), vec!["TLS"]),
+    ] {
+        let line = refused(&url).await;
+        for part in expected {
+            assert!(line.contains(part), "{part} in {line}");
+        }
+        assert!(!line.contains('\n') && !line.contains("hunter2") && !line.contains("only-for-tests"), "{line}");
+    }
+}
+
+#[tokio::test]
+async fn a_right_that_is_missing_is_told_at_the_start() {
+    let place = Place::new(Kind::Postgres, "rights");
+    postgres().execute("DROP ROLE IF EXISTS poor; CREATE ROLE poor LOGIN PASSWORD 'poor'").unwrap();
+    let poor = place.url.replace("curfew:only-for-tests", "poor:poor");
+    let line = refused(&poor).await;
+    assert!(line.starts_with("the schema cannot be made: permission denied for schema public"), "{line}");
+    drop(place.open().await);
+    place.execute("GRANT SELECT ON ALL TABLES IN SCHEMA public TO poor; GRANT UPDATE ON feed_head TO poor").await;
+    let line = refused(&poor).await;
+    assert!(line.contains("permission denied for table") && line.contains("the account lacks a right"), "{line}");
+    // These are all that it needs.
+    let tables = "user_token_logs, revocations, subject_keyspaces";
+    place.execute(&format!("GRANT INSERT, UPDATE, DELETE ON {tables} TO poor")).await;
+    store::prepare(&Database::from_url(&poor).unwrap(), &settings(), NOW, false).await.unwrap();
+}
+
+#[tokio::test]
+async fn tls_is_used_and_checked_where_it_is_asked_for() {
+    let authority = Authority::new().unwrap();
+    let postgres = Postgres::start_with(&[], Some(&authority)).unwrap();
+    let mariadb = Mariadb::start_with(&[], Some(&authority)).unwrap();
+    let stranger = Authority::new().unwrap();
+    mariadb.fresh_database("tls").unwrap();
+    for (with, without) in [
+        (
+            format!("{}?sslmode=verify-full&sslrootcert=", postgres.url()),
+            format!("{}?sslmode=verify-full", postgres.url()),
+        ),
+        (
+            format!("{}?ssl-mode=VERIFY_IDENTITY&ssl-ca=", mariadb.url().replace("/mysql", "/tls")),
+            format!("{}?ssl-mode=VERIFY_IDENTITY", mariadb.url().replace("/mysql", "/tls")),
+        ),
+    ] {
+        let good = Database::from_url(&format!("{with}{}", authority.file().display())).unwrap();
+        store::migrate(&good).await.unwrap();
+        let line = refused(&format!("{with}{}", stranger.file().display())).await;
+        assert!(line.contains("certificate"), "{line}");
+        let line = refused(&without).await;
+        assert!(line.contains("certificate"), "{line}");
+    }
+}
+
+#[tokio::test]
+async fn a_server_that_may_lose_commits_is_told() {
+    let postgres = Postgres::start_with(&["fsync=off", "synchronous_commit=off"], None).unwrap();
+    let mariadb = Mariadb::start_with(&["innodb-flush-log-at-trx-commit=2"], None).unwrap();
+    for (url, expected) in [
+        (
+            postgres.fresh_database("weak").unwrap(),
+            "PostgreSQL's fsync is off: a logout answered with 200 may be lost in a crash",
+        ),
+        (
+            mariadb.fresh_database("weak").unwrap(),
+            "MariaDB's innodb_flush_log_at_trx_commit is 2 and not 1: a logout answered with 200 may be lost in a crash",
+        ),
+    ] {
+        let database = Database::from_url(&url).unwrap();
+        store::migrate(&database).await.unwrap();
+        let prepared = store::prepare(&database, &settings(), NOW, false).await.unwrap();
+        assert_eq!(prepared.warnings, [expected]);
+    }
+}
+
+#[tokio::test]
+async fn a_read_only_server_is_no_primary() {
+    let mariadb = Mariadb::start().unwrap();
+    let url = mariadb.fresh_database("replica").unwrap();
+    let database = Database::from_url(&url).unwrap();
+    store::migrate(&database).await.unwrap();
+    mariadb.execute("SET GLOBAL read_only = 1").unwrap();
+    let line = refused(&url).await;
+    assert!(line.contains("the server is read-only, as replicas are: name the primary"), "{line}");
+}
+
+on_each_database! {
+    async fn while_somebody_holds_the_head_nothing_is_promised(place: &Place) {
+        let plane = place.open().await;
+        let mut other = place.connection().await;
+        let lock = match place.kind {
+            Kind::Sqlite => "BEGIN IMMEDIATE",
+            Kind::Postgres | Kind::Mariadb => "BEGIN; SELECT seq FROM feed_head FOR UPDATE",
+        };
+        sqlx::raw_sql(lock).execute(&mut other).await.unwrap();
+        let started = Instant::now();
+        assert_eq!(plane.store.writer().logout(token("alice", 1)).await, Err(Unavailable::NotWritten));
+        assert!(started.elapsed() < Duration::from_secs(6), "{:?}", started.elapsed());
+        // Reading goes on.
+        assert_eq!(plane.head().await.seq, 0);
+        sqlx::raw_sql("ROLLBACK").execute(&mut other).await.unwrap();
+        assert_eq!(plane.store.writer().logout(token("alice", 1)).await, Ok(LogoutOutcome::LoggedOut));
+        assert_eq!(place.counts().await, (1, 1, 1));
+    }
+}
+
+/// A server that is killed, started again and frozen.
+async fn outage(url: &str, server: &mut curfew_testbed::servers::Server) {
+    let place_url = Database::from_url(url).unwrap();
+    store::migrate(&place_url).await.unwrap();
+    store::prepare(&place_url, &settings(), NOW, false).await.unwrap();
+    let plane = crate::place::open(&place_url);
+    let early = token("alice", 1);
+    plane.store.writer().logout(early.clone()).await.unwrap();
+    assert_eq!(plane.verdict(&early).await, Revoked);
+    server.kill().unwrap();
+    assert!(plane.store.check(&early.keys, None).await.is_err());
+    assert!(plane.store.writer().logout(token("alice", 2)).await.is_err());
+    server.restart().unwrap();
+    // A server that has just come back may take some time, but never forgets.
+    let until = Instant::now() + Duration::from_secs(20);
+    while plane.store.check(&early.keys, None).await.is_err() && Instant::now() < until {
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    assert_eq!(plane.verdict(&early).await, Revoked);
+    assert_eq!(plane.store.writer().logout(token("alice", 3)).await, Ok(LogoutOutcome::LoggedOut));
+    server.freeze();
+    let started = Instant::now();
+    assert!(plane.store.check(&early.keys, None).await.is_err());
+    // The filter gives up after 500 ms; the rest is for a machine that does something else.
+    assert!(started.elapsed() < Duration::from_millis(1500), "{:?}", started.elapsed());
+    let unwritten = plane.store.writer().logout(token("alice", 4)).await;
+    assert!(unwritten.is_err(), "{unwritten:?}");
+    server.thaw();
+}
+
+#[tokio::test]
+async fn a_postgres_that_is_killed_and_frozen_costs_answers_and_no_logouts() {
+    let mut postgres = Postgres::start().unwrap();
+    let url = postgres.fresh_database("outage").unwrap();
+    outage(&url, postgres.server()).await;
+}
+
+#[tokio::test]
+async fn a_mariadb_that_is_killed_and_frozen_costs_answers_and_no_logouts() {
+    let mut mariadb = Mariadb::start().unwrap();
+    let url = mariadb.fresh_database("outage").unwrap();
+    outage(&url, mariadb.server()).await;
+}
