@@ -16,8 +16,7 @@ const READ_CONNECTIONS: u32 = 8;
 /// How long a connection may lie before it is asked whether it still works: no question on the busy ones.
 const TRUSTED_FOR: Duration = Duration::from_secs(1);
 
-/// sqlx adds modes of its own to the session, which the modes here would undo; and it need not set a time zone, for no
-/// column has one.
+/// sqlx adds modes of its own to the session, which the modes here would undo.
 fn prepared(options: &MySqlConnectOptions) -> MySqlConnectOptions {
     options.clone().pipes_as_concat(false).no_engine_substitution(false).timezone(None).disable_statement_logging()
 }
