@@ -78,3 +78,16 @@ macro_rules! sixteen_bytes {
     };
 }
 pub(crate) use sixteen_bytes;
+
+sixteen_bytes! {
+    /// Names one history of the log of revocations: random, made anew whenever a seq could mean something else than before.
+    Epoch
+}
+
+sixteen_bytes! {
+    /// Names a worker for as long as what it holds only grows: 128 random bits that are never used again.
+    ///
+    /// Were an id used by two, what is known of the first would be believed of the second, and a logout would not wait for
+    /// it.
+    WorkerId
+}

@@ -27,7 +27,7 @@ pub use claims::{ProvenToken, Times, claim_text, is_identifier};
 pub use credential::{CredentialError, from_authorization};
 pub use document::{Fields, Mistake, Mistakes, read_document};
 pub use error::TokenError;
-pub use id::ParseIdError;
+pub use id::{Epoch, ParseIdError, WorkerId};
 pub use issuer::decode_secret;
 pub use keys::{Algorithm, Hash, VerificationKey};
 pub use policy::Policy;

@@ -8,6 +8,10 @@ use serde::{Deserialize, Serialize};
 
 use crate::{Keyspace, ProvenToken, RevocationKey};
 
+mod feed;
+
+pub use feed::{FEED_PATH, FeedAnswer, FeedRequest, FeedRevocation, PAGE_REVOCATIONS};
+
 /// The path of the question whether a token is revoked.
 pub const CHECK_PATH: &str = "/internal/v1/check";
 
