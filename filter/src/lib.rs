@@ -15,6 +15,7 @@ mod names;
 pub mod outage;
 pub mod permit;
 pub mod proofs;
+pub mod questions;
 pub mod replica;
 pub mod request;
 pub mod rules;

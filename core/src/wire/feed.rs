@@ -171,7 +171,8 @@ mod tests {
 
     #[test]
     fn a_full_page_fits_what_the_host_may_buffer() {
-        let longest = FeedRevocation { cutoff: -99_999_999_999, expires_at: 99_999_999_999, ..revocation(Kind::Subject, 1) };
+        let longest =
+            FeedRevocation { cutoff: -99_999_999_999, expires_at: 99_999_999_999, ..revocation(Kind::Subject, 1) };
         let json = serde_json::to_string(&vec![longest; PAGE_REVOCATIONS]).unwrap();
         assert!(json.len() < 256 << 10, "{} bytes", json.len());
     }

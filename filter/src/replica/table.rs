@@ -155,7 +155,10 @@ impl Shard {
     }
 
     fn insert(&mut self, entry: Entry, seed: [u64; 2], now: i64, spare: u64) -> bool {
-        let found = self.place(|slot| slot.tag >> EXPIRY_BITS == entry.tag >> EXPIRY_BITS && slot.key == entry.key, hash(seed, &entry.key));
+        let found = self.place(
+            |slot| slot.tag >> EXPIRY_BITS == entry.tag >> EXPIRY_BITS && slot.key == entry.key,
+            hash(seed, &entry.key),
+        );
         if let Place::Found(index) = found
             && let Some(slot) = self.slots.get_mut(index)
         {
