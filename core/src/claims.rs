@@ -45,7 +45,7 @@ impl ProvenToken {
 }
 
 /// The NumericDates of a token, in seconds of Unix time; fractions are floored.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Times {
     /// `iat`.
     pub issued_at: Option<i64>,

@@ -16,7 +16,7 @@ pub use feed::{FEED_PATH, FeedAnswer, FeedRequest, FeedRevocation, PAGE_REVOCATI
 pub const CHECK_PATH: &str = "/internal/v1/check";
 
 /// Is a token with these keys revoked?
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct CheckRequest {
     /// The rule by which the keys were computed. A control plane that does not know it must refuse the question.
@@ -52,7 +52,7 @@ impl CheckRequest {
 }
 
 /// The answer to a [`CheckRequest`], true at the moment when the control plane read its store.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct CheckAnswer {
     /// Names the history that `seq` counts in.
     pub epoch: String,
@@ -63,7 +63,7 @@ pub struct CheckAnswer {
 }
 
 /// Whether a token is revoked.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum CheckVerdict {
     /// No revocation covers it.

@@ -23,7 +23,7 @@ use crate::rules::{Action, REDIRECTING_HEADERS};
 use crate::sources::extract;
 
 /// The two clocks, read once for each event.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Now {
     /// Since some moment in the past; never goes back. Staleness is measured on it.
     pub monotonic: Duration,

@@ -7,6 +7,7 @@
 mod cache;
 pub mod checks;
 pub mod config;
+pub mod feed;
 pub mod gate;
 pub mod host_signature;
 pub mod identity;
@@ -20,6 +21,7 @@ pub mod replica;
 pub mod request;
 pub mod rules;
 pub mod sources;
+pub mod strict;
 
 mod glue;
 mod host;

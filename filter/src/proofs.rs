@@ -13,7 +13,7 @@ use quick_cache::unsync::Cache;
 use crate::cache::cache;
 
 /// What is known of a proven token; all that a later request with the same text needs.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug, PartialEq, Eq, Hash)]
 pub struct Facts {
     /// The question that decides whether it is revoked.
     pub check: CheckRequest,
