@@ -6,6 +6,7 @@
 //! same code that the filter runs.
 
 pub mod attempts;
+pub mod barrier;
 pub mod blacklist;
 pub mod cells;
 pub mod cli;
