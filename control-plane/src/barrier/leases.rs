@@ -98,8 +98,9 @@ impl Leases {
             Some(known) if known.head.epoch == head.epoch && head.seq < known.floor => return false,
             Some(known) if known.head.covers(head) => Known { at: now, ..known },
             Some(known) if head.covers(known.head) => Known { head, at: now, ..known },
-            // Epochs have no order. That one has taken the other's place is certain only from a reading that began later.
-            Some(known) if began >= known.at => Known { head, at: now, floor: 0 },
+            // Epochs have no order. That one has taken the other's place is certain only from a reading that began later;
+            // at the same reading of the clock is not later.
+            Some(known) if began > known.at => Known { head, at: now, floor: 0 },
             Some(_) => return false,
         };
         self.known = Some(usable);
@@ -251,8 +252,8 @@ mod tests {
     fn which_of_two_histories_is_newer_is_told_by_a_reading_that_began_after_the_other_was_known() {
         let mut leases = leases();
         leases.learn(head(OLD, 5), ms(0), ms(10));
-        assert!(!leases.learn(head(NEW, 1), ms(9), ms(20)));
-        assert!(leases.learn(head(NEW, 1), ms(10), ms(20)));
+        assert!(!leases.learn(head(NEW, 1), ms(10), ms(20)));
+        assert!(leases.learn(head(NEW, 1), ms(11), ms(20)));
         assert!(!leases.learn(head(OLD, 9), ms(15), ms(30)));
     }
 
@@ -270,7 +271,7 @@ mod tests {
     fn of_another_history_nothing_follows() {
         let mut leases = leases();
         leases.grant(worker(1), head(OLD, 5), ms(0), ms(0));
-        leases.learn(head(NEW, 1), ms(10), ms(10));
+        assert!(leases.learn(head(NEW, 1), ms(1), ms(10)));
         assert_eq!(leases.confirm(ms(10)), None);
         leases.acknowledged(Ack { worker: worker(1), held: Some(head(NEW, 1)) });
         assert!(!leases.clear_for(head(NEW, 1), ms(999)));
@@ -283,7 +284,7 @@ mod tests {
         let mut leases = leases();
         leases.grant(worker(1), head(OLD, 5), ms(0), ms(0));
         leases.acknowledged(Ack { worker: worker(1), held: None });
-        leases.learn(head(NEW, 1), ms(10), ms(10));
+        assert!(leases.learn(head(NEW, 1), ms(1), ms(10)));
         assert!(leases.clear_for(head(NEW, 1), ms(10)));
         assert_eq!(leases.confirm(ms(10)), Some(head(NEW, 1)));
     }
