@@ -1,0 +1,186 @@
+//! The models that are checked, each about something else.
+
+use std::time::Duration;
+
+use curfew_control_plane::barrier::Terms;
+
+use crate::reached::Reached::*;
+use crate::scene::Readings::{Fresh, Shared, Slow};
+use crate::scene::Scene;
+
+const fn seconds(seconds: u64) -> Duration {
+    Duration::from_secs(seconds)
+}
+
+/// One worker, one control plane, true clocks, one logout; nothing fails.
+pub(crate) fn quiet() -> Scene {
+    Scene {
+        terms: Terms { lease: seconds(3), hold: seconds(1), drift_ppm: 0 },
+        horizon: 5,
+        worker_rates: vec![1000],
+        plane_rates: vec![1000],
+        logouts: vec![vec![0]],
+        page: 10,
+        requests: 0,
+        timeouts: 0,
+        worker_restarts: 0,
+        plane_restarts: 0,
+        restores: 0,
+        readings: Fresh,
+        slow_commits: false,
+        slow_rows: false,
+        ties: false,
+        idle_at: None,
+        expires: None,
+        mutant: None,
+        reached: vec![ByAcknowledgement, AdmittedByReplica, AdmittedByReplicaAfterALogout],
+    }
+}
+
+/// Clocks as far apart as they may be, readings that take time, polls that are given up.
+pub(crate) fn clocks() -> Scene {
+    Scene {
+        terms: Terms { lease: seconds(3), hold: seconds(1), drift_ppm: 200_000 },
+        horizon: 7,
+        worker_rates: vec![800],
+        plane_rates: vec![1200],
+        readings: Slow,
+        ..quiet()
+    }
+}
+
+/// The same for leases so short that all that can happen is looked at.
+pub(crate) fn short_leases() -> Scene {
+    Scene {
+        terms: Terms { lease: seconds(2), ..clocks().terms },
+        horizon: 4,
+        reached: vec![ByAcknowledgement, ByTime, AdmittedByReplica, AdmittedByReplicaAfterALogout],
+        ..clocks()
+    }
+}
+
+/// Polls that are given up, and arrive all the same.
+pub(crate) fn lost_polls() -> Scene {
+    Scene {
+        terms: Terms { lease: seconds(1), ..quiet().terms },
+        horizon: 3,
+        timeouts: 1,
+        slow_commits: true,
+        ..quiet()
+    }
+}
+
+/// Two workers, which may start again, and commits that are visible before they return.
+pub(crate) fn workers() -> Scene {
+    Scene {
+        terms: Terms { lease: seconds(1), ..quiet().terms },
+        worker_rates: vec![1000, 1000],
+        horizon: 2,
+        slow_commits: true,
+        ..quiet()
+    }
+}
+
+/// Revocations that move, and pages of one.
+pub(crate) fn pages() -> Scene {
+    Scene { logouts: vec![vec![0, 1, 0]], page: 1, horizon: 2, readings: Slow, worker_restarts: 1, ..quiet() }
+}
+
+/// Two control planes, one worker that goes from one to the other.
+pub(crate) fn planes() -> Scene {
+    Scene {
+        terms: Terms { lease: seconds(1), ..quiet().terms },
+        plane_rates: vec![1000, 1000],
+        logouts: vec![vec![0], vec![]],
+        horizon: 2,
+        readings: Slow,
+        ..quiet()
+    }
+}
+
+/// The rows of two control planes take time to be written.
+pub(crate) fn rows() -> Scene {
+    Scene { slow_rows: true, readings: Fresh, horizon: 1, ..planes() }
+}
+
+/// A control plane ends, and starts again under another name.
+pub(crate) fn dead_planes() -> Scene {
+    Scene {
+        readings: Fresh,
+        plane_restarts: 1,
+        horizon: 3,
+        reached: vec![ByAcknowledgement, ByTime, AdmittedByReplica, DeadOneIgnored],
+        ..planes()
+    }
+}
+
+/// The database is restored under another epoch.
+pub(crate) fn epochs() -> Scene {
+    Scene {
+        terms: Terms { lease: seconds(1), hold: seconds(1), drift_ppm: 0 },
+        logouts: vec![vec![0, 0, 1]],
+        horizon: 2,
+        restores: 1,
+        readings: Slow,
+        ..quiet()
+    }
+}
+
+/// One reading serves many polls, and some of them long after.
+pub(crate) fn shared() -> Scene {
+    Scene { terms: Terms { lease: seconds(2), ..quiet().terms }, horizon: 4, readings: Shared, ..quiet() }
+}
+
+/// Workers that start again between control planes that read at their own pace, in no time.
+pub(crate) fn names() -> Scene {
+    Scene { readings: Shared, horizon: 0, worker_restarts: 1, ..planes() }
+}
+
+pub(crate) fn answers() -> Scene {
+    Scene { requests: 2, horizon: 2, reached: vec![ByAcknowledgement, AdmittedByReplica, AdmittedByAnswer], ..quiet() }
+}
+
+pub(crate) fn ties() -> Scene {
+    Scene { ties: true, ..answers() }
+}
+
+pub(crate) fn expiry() -> Scene {
+    Scene { expires: Some(2), horizon: 4, worker_restarts: 1, ..quiet() }
+}
+
+/// A tick is five seconds here, and a lease ten: after two ticks without requests the worker leaves.
+pub(crate) fn leaving() -> Scene {
+    Scene {
+        terms: Terms { lease: seconds(10), hold: seconds(3), drift_ppm: 0 },
+        worker_rates: vec![5000],
+        plane_rates: vec![5000],
+        horizon: 5,
+        idle_at: Some(1),
+        ..quiet()
+    }
+}
+
+/// Two control planes that commit at the same time.
+pub(crate) fn two_writers() -> Scene {
+    Scene { logouts: vec![vec![0], vec![1]], readings: Fresh, horizon: 1, ..planes() }
+}
+
+/// All that clocks and lost polls can do to leases of three ticks.
+pub(crate) fn long_clocks() -> Scene {
+    Scene { timeouts: 1, reached: short_leases().reached, ..clocks() }
+}
+
+/// Two workers that may start again.
+pub(crate) fn many_workers() -> Scene {
+    Scene { worker_restarts: 1, horizon: 3, ..workers() }
+}
+
+/// Two control planes that log out, two workers.
+pub(crate) fn many_planes() -> Scene {
+    Scene { worker_rates: vec![1000, 1000], horizon: 1, ..two_writers() }
+}
+
+/// Rows that take time to be written, by control planes that end.
+pub(crate) fn slow_rows_and_dead_planes() -> Scene {
+    Scene { slow_rows: true, ..dead_planes() }
+}

@@ -1,0 +1,99 @@
+//! The database, as far as the promise rests on it: one row for the head, the revocations, the control planes' rows.
+
+use std::collections::BTreeMap;
+
+use curfew_control_plane::barrier::{Beat, Head, ReplicaId, ReplicaRow};
+use curfew_core::Epoch;
+
+use crate::scene::Token;
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(crate) struct Store {
+    epoch: u8,
+    seq: u64,
+    /// One row a token; a newer revocation takes the place of the older under a new seq.
+    revoked: BTreeMap<Token, u64>,
+    replicas: BTreeMap<ReplicaId, ReplicaRow>,
+}
+
+/// What one statement shows: the head, all rows in the order of seq, the asker's own row.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(crate) struct Snapshot {
+    pub(crate) head: Head,
+    pub(crate) revoked: Vec<(u64, Token)>,
+    pub(crate) own_beat: Option<u64>,
+}
+
+impl Snapshot {
+    /// The rows after a seq, `page` at most, how far they reach, and whether there are more.
+    pub(crate) fn page(&self, from: u64, page: usize) -> (Vec<Token>, u64, bool) {
+        let after: Vec<_> = self.revoked.iter().filter(|(seq, _)| *seq > from).collect();
+        let rows = after.get(..page.min(after.len())).unwrap_or_default();
+        let left = after.len() > rows.len();
+        let to = if left { rows.last().map_or(from, |(seq, _)| *seq) } else { self.head.seq };
+        (rows.iter().map(|(_, token)| *token).collect(), to, left)
+    }
+}
+
+impl Store {
+    pub(crate) fn new() -> Self {
+        Self { epoch: 1, seq: 0, revoked: BTreeMap::new(), replicas: BTreeMap::new() }
+    }
+
+    pub(crate) fn head(&self) -> Head {
+        Head { epoch: Epoch::from_bytes([self.epoch; 16]), seq: self.seq }
+    }
+
+    /// Takes the next seq; nothing is to be seen of it yet.
+    pub(crate) fn next_seq(&self) -> u64 {
+        self.seq + 1
+    }
+
+    /// Makes a revocation visible under its seq.
+    pub(crate) fn commit(&mut self, token: Token, seq: u64) -> Head {
+        self.revoked.insert(token, seq);
+        self.seq = self.seq.max(seq);
+        self.head()
+    }
+
+    pub(crate) fn is_revoked(&self, token: Token) -> bool {
+        self.revoked.contains_key(&token)
+    }
+
+    pub(crate) fn snapshot(&self, asker: ReplicaId) -> Snapshot {
+        let mut revoked: Vec<_> = self.revoked.iter().map(|(token, seq)| (*seq, *token)).collect();
+        revoked.sort_unstable();
+        Snapshot { head: self.head(), revoked, own_beat: self.replicas.get(&asker).map(|row| row.beat) }
+    }
+
+    /// The same revocations under another history.
+    pub(crate) fn restore(&mut self) {
+        self.epoch += 1;
+        let mut revoked: Vec<_> = self.revoked.iter().map(|(token, seq)| (*seq, *token)).collect();
+        revoked.sort_unstable();
+        self.revoked = (1..).zip(revoked).map(|(seq, (_, token))| (token, seq)).collect();
+        self.seq = self.revoked.len() as u64;
+    }
+
+    pub(crate) fn purge(&mut self, token: Token) {
+        self.revoked.remove(&token);
+    }
+
+    pub(crate) fn write_row(&mut self, id: ReplicaId, beat: Beat) {
+        let row = ReplicaRow { id, beat: beat.beat, confirmed: beat.confirmed };
+        let stored = self.replicas.entry(id).or_insert(row);
+        if stored.beat < row.beat {
+            *stored = row;
+        }
+    }
+
+    pub(crate) fn remove_row(&mut self, id: ReplicaId, beat: u64) {
+        if self.replicas.get(&id).is_some_and(|row| row.beat == beat) {
+            self.replicas.remove(&id);
+        }
+    }
+
+    pub(crate) fn rows(&self) -> Vec<ReplicaRow> {
+        self.replicas.values().copied().collect()
+    }
+}

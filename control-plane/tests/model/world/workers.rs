@@ -1,0 +1,224 @@
+//! The workers, and what happens to them: the filter's `Strict` in a host that makes its callouts.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use curfew_control_plane::barrier::Head;
+use curfew_core::WorkerId;
+use curfew_core::wire::{CheckVerdict, FeedAnswer};
+use curfew_filter::checks::Found;
+use curfew_filter::feed::{Chance, FeedSettings, Position};
+use curfew_filter::gate::Now;
+use curfew_filter::proofs::Facts;
+use curfew_filter::strict::{Answer, Strict};
+
+use super::{Action, Sent, World};
+use crate::mutant::Mutant;
+use crate::scene::{Scene, facts};
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(crate) struct Worker {
+    pub(crate) strict: Strict<Arc<Facts>>,
+    pub(super) call: u32,
+    pub(super) poll: Option<PollUnderWay>,
+    /// Requests that wait, and whether each came after its token's logout was answered.
+    pub(super) waiting: Vec<(u32, bool)>,
+    pub(super) checks: Vec<(u32, Option<Answer>)>,
+    pub(super) arrived: usize,
+    pub(super) timeouts: usize,
+    pub(super) restarts: usize,
+    /// For the mutant that uses its id again.
+    pub(super) first_id: u8,
+    pub(crate) admitted_by_answer: bool,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(super) struct PollUnderWay {
+    pub(super) call: u32,
+    pub(super) answer: Option<FeedAnswer>,
+}
+
+impl World {
+    pub(super) fn worker_actions(&self, scene: &Scene, index: usize, actions: &mut Vec<Action>) {
+        let Some(worker) = self.workers.get(index) else { return };
+        let now = scene.worker_now(index, self.tick);
+        match &worker.poll {
+            None if worker.strict.feed().wake_at().is_some_and(|at| at <= now.monotonic) => {
+                actions.extend((0..self.planes.len()).map(|plane| Action::WorkerPolls { worker: index, plane }));
+            }
+            None => {}
+            Some(poll) => {
+                if poll.answer.is_some() {
+                    actions.push(Action::WorkerHears { worker: index });
+                }
+                if worker.timeouts < scene.timeouts {
+                    actions.push(Action::WorkerGivesUp { worker: index });
+                }
+            }
+        }
+        if worker.restarts < scene.worker_restarts {
+            actions.push(Action::WorkerStartsAgain { worker: index });
+        }
+        if worker.arrived < scene.requests {
+            actions.push(Action::RequestArrives { worker: index });
+        }
+        for (call, answer) in &worker.checks {
+            actions.push(match answer {
+                None => Action::CheckIsRead { worker: index, call: *call },
+                Some(_) => Action::CheckIsAnswered { worker: index, call: *call },
+            });
+        }
+    }
+
+    pub(super) fn worker_polls(&mut self, scene: &Scene, index: usize, plane: usize) -> Option<()> {
+        let id = self.fresh_id();
+        let now = scene.worker_now(index, self.tick);
+        let worker = self.worker_mut(index)?;
+        let id = if scene.is(Mutant::IdsUsedAgain) { worker.first_id } else { id };
+        let poll = worker.strict.feed_mut().poll(now, chance(id));
+        let Some(poll) = poll else {
+            self.ids -= 1;
+            // It may have gone to rest.
+            return Some(());
+        };
+        if poll.request.worker != WorkerId::from_bytes([id; 16]) || scene.is(Mutant::IdsUsedAgain) {
+            self.ids -= 1;
+        }
+        let worker = self.worker_mut(index)?;
+        worker.call += 1;
+        worker.strict.feed_mut().sent(worker.call);
+        let call = worker.call;
+        worker.poll = Some(PollUnderWay { call, answer: None });
+        self.polls.push(Sent { worker: index, call, plane, request: poll.request });
+        Some(())
+    }
+
+    pub(super) fn worker_hears(&mut self, scene: &Scene, index: usize) -> Option<()> {
+        let now = scene.worker_now(index, self.tick);
+        let worker = self.worker_mut(index)?;
+        let poll = worker.poll.take()?;
+        let mut answer = poll.answer?;
+        let position = worker.strict.feed().position();
+        match scene.mutant {
+            Some(Mutant::AnchorAtReply) => answer.fresh_ms = i64::MAX,
+            Some(Mutant::FreshIgnored) => answer.fresh_ms = 0,
+            Some(Mutant::EpochIgnored) => answer.epoch = position.map_or(answer.epoch, |position| position.epoch),
+            _ => {}
+        }
+        worker.strict.feed_mut().answered(poll.call, Some(&answer), now, chance(0));
+        Some(())
+    }
+
+    pub(super) fn worker_gives_up(&mut self, scene: &Scene, index: usize) -> Option<()> {
+        let now = scene.worker_now(index, self.tick);
+        let worker = self.worker_mut(index)?;
+        let poll = worker.poll.take()?;
+        worker.timeouts += 1;
+        worker.strict.feed_mut().answered(poll.call, None, now, chance(0));
+        // The request may still arrive; its answer is for nobody.
+        Some(())
+    }
+
+    pub(super) fn worker_starts_again(&mut self, scene: &Scene, index: usize) -> Option<()> {
+        let now = scene.worker_now(index, self.tick);
+        let worker = self.worker_mut(index)?;
+        let (restarts, first_id, timeouts) = (worker.restarts + 1, worker.first_id, worker.timeouts);
+        // The requests that waited in it were refused.
+        *worker = Worker {
+            restarts,
+            first_id,
+            timeouts,
+            arrived: worker.arrived,
+            call: worker.call,
+            ..Worker::new(first_id, now)
+        };
+        Some(())
+    }
+
+    pub(super) fn request_arrives(&mut self, scene: &Scene, index: usize) -> Option<()> {
+        let now = scene.worker_now(index, self.tick);
+        let late = self.answered.first()?.is_some();
+        let worker = self.worker_mut(index)?;
+        worker.arrived += 1;
+        let stream = u32::try_from(worker.arrived).ok()?;
+        match worker.strict.look(&facts(0), stream, now) {
+            Found::Known(_) => {}
+            Found::Full => return None,
+            Found::Joined => worker.waiting.push((stream, late)),
+            Found::Ask(id) => {
+                worker.waiting.push((stream, late));
+                worker.call += 1;
+                worker.strict.sent(id, worker.call);
+                worker.checks.push((worker.call, None));
+            }
+        }
+        Some(())
+    }
+
+    pub(super) fn check_is_read(&mut self, index: usize, call: u32) -> Option<()> {
+        let Head { epoch, seq } = self.store.head();
+        let verdict = if self.store.is_revoked(0) { CheckVerdict::Revoked } else { CheckVerdict::Active };
+        let answer = Answer { verdict, read_at: Some(Position { epoch, applied: seq }) };
+        let check = self.worker_mut(index)?.checks.iter_mut().find(|(asked, _)| *asked == call)?;
+        check.1 = Some(answer);
+        Some(())
+    }
+
+    pub(super) fn check_is_answered(&mut self, scene: &Scene, index: usize, call: u32) -> Option<()> {
+        let now = scene.worker_now(index, self.tick);
+        let worker = self.worker_mut(index)?;
+        let place = worker.checks.iter().position(|(asked, _)| *asked == call)?;
+        let mut answer = worker.checks.remove(place).1?;
+        if scene.is(Mutant::TieKeptFromOldAnswer) {
+            answer.read_at = answer.read_at.map(|read_at| Position { applied: u64::MAX, ..read_at });
+        }
+        let leased = worker.strict.feed().may_decide(now);
+        let mut settled = worker.strict.answered(call, Some(answer), now);
+        if scene.is(Mutant::NoLookAfterAnswer) && leased {
+            settled.verdict = Some(answer.verdict);
+        }
+        let mut served = settled.streams;
+        if let Some((id, _)) = settled.ask_again {
+            if scene.is(Mutant::AnswerServesLaterOnes) {
+                let question = worker.strict.not_sent(id, now);
+                served.extend(question.streams);
+            } else {
+                worker.call += 1;
+                worker.strict.sent(id, worker.call);
+                worker.checks.push((worker.call, None));
+            }
+        }
+        let admitted = settled.verdict == Some(CheckVerdict::Active);
+        let late = worker.waiting.iter().any(|(stream, late)| served.contains(stream) && *late);
+        worker.waiting.retain(|(stream, _)| !served.contains(stream));
+        worker.admitted_by_answer |= admitted && !served.is_empty();
+        self.broken = self.broken || (admitted && late);
+        Some(())
+    }
+}
+
+impl Worker {
+    pub(super) fn new(first_id: u8, now: Now) -> Self {
+        // Room for some forty revocations: little to copy.
+        let settings =
+            FeedSettings { keyspaces: Vec::new(), budget: 2048, timeout: Duration::from_secs(1000), seed: [1, 2] };
+        let mut strict = Strict::new(settings);
+        strict.feed_mut().requested(now);
+        Self {
+            strict,
+            call: 0,
+            poll: None,
+            waiting: Vec::new(),
+            checks: Vec::new(),
+            arrived: 0,
+            timeouts: 0,
+            restarts: 0,
+            first_id,
+            admitted_by_answer: false,
+        }
+    }
+}
+
+fn chance(id: u8) -> Chance {
+    Chance { worker: WorkerId::from_bytes([id; 16]), jitter: 0 }
+}
