@@ -100,11 +100,7 @@ impl Checks {
     /// question; `timeout` is the callouts' own.
     pub fn new(budget: u64, max_staleness: Duration, timeout: Duration) -> Self {
         let entries = usize::try_from(budget / ANSWER_BYTES).unwrap_or(usize::MAX);
-        Self {
-            answers: cache(entries, budget, ByCount),
-            questions: Questions::new(timeout),
-            max_staleness,
-        }
+        Self { answers: cache(entries, budget, ByCount), questions: Questions::new(timeout), max_staleness }
     }
 
     /// Looks for an answer about a proven token, or makes `stream` wait for one.

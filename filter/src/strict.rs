@@ -137,6 +137,16 @@ impl<F: Deref<Target = Facts> + Clone> Strict<F> {
         }
     }
 
+    /// Gives up the questions that are lost. Answers that come for them after all are nobody's.
+    pub fn give_up_lost(&mut self, now: Now) -> Vec<Settled<F>> {
+        self.questions.lost(now.monotonic).into_iter().map(|id| self.not_sent(id, now)).collect()
+    }
+
+    /// Whether any question is under way.
+    pub fn asking(&self) -> bool {
+        !self.questions.is_empty()
+    }
+
     fn note_tie(&mut self, token: &CheckRequest, answer: Option<Answer>) {
         let Some(Answer { verdict: CheckVerdict::Active, read_at: Some(read_at) }) = answer else { return };
         let Some(held) = self.feed.position() else { return };

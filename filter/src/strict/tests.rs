@@ -204,3 +204,16 @@ fn a_client_that_goes_away_takes_no_answer_along() {
     let (served, _, again) = story.answer(call, ACTIVE, 0, 20);
     assert!(served.is_empty() && again.is_some());
 }
+
+#[test]
+fn a_lost_question_is_given_up_and_its_answer_is_nobodys() {
+    let mut story = Story::new();
+    let call = story.asks(1, 0);
+    assert_eq!(story.look(2, 10), Found::Joined);
+    assert!(story.strict.give_up_lost(at(2_000)).is_empty() && story.strict.asking());
+    let given_up = story.strict.give_up_lost(at(2_001));
+    let told: Vec<_> = given_up.iter().map(|settled| (settled.streams.as_slice(), settled.verdict)).collect();
+    assert_eq!(told, [([1, 2].as_slice(), None)]);
+    assert!(!story.strict.asking() && !story.strict.asked(call));
+    assert_eq!(story.answer(call, ACTIVE, 0, 2_002), (vec![], None, None));
+}
