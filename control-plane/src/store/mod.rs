@@ -21,7 +21,6 @@ pub mod writer;
 mod writer_task;
 
 use std::collections::VecDeque;
-use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -37,28 +36,12 @@ use sessions::{Session, SessionQuery};
 use sql::Reads;
 use writer::Writer;
 
+pub use curfew_core::Epoch;
 pub use database::Database;
 pub use settings::Settings;
 pub use sql::{Applied, MigrateFailure};
 pub use start::{OpenFailure, Orphaned, Prepared, bump_epoch, head, migrate, prepare};
 pub use writer_task::WriterTask;
-
-/// Names one history of the log of revocations: 16 random bytes, written as 32 hexadecimal digits.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Epoch([u8; 16]);
-
-impl Epoch {
-    /// Takes the bytes as they are stored.
-    pub const fn from_bytes(bytes: [u8; 16]) -> Self {
-        Self(bytes)
-    }
-}
-
-impl fmt::Display for Epoch {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.iter().try_for_each(|byte| write!(formatter, "{byte:02x}"))
-    }
-}
 
 /// How far the log of revocations reaches.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
