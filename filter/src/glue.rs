@@ -14,6 +14,7 @@ use proxy_wasm::types::{Action, ContextType, LogLevel};
 use crate::checks::StreamId;
 use crate::config::Config;
 use crate::gate::{Decision, Gate, Question, Refusal, Step};
+use crate::header_map::pairs;
 use crate::host::{self, Counters, DOORBELL};
 use crate::outage::Notice;
 use crate::permit::Edits;
@@ -186,7 +187,7 @@ impl Plugin {
     /// Asks the gate about the request of the selected stream.
     fn arrive(&self, stream: u32) -> Step {
         let map = host::request_headers();
-        let Some(headers) = map.as_deref().and_then(host::pairs) else {
+        let Some(headers) = map.as_deref().and_then(pairs) else {
             return unreadable();
         };
         let mut host_helps = self.host_helps.borrow_mut();
@@ -308,7 +309,7 @@ impl HttpContext for Stream {
 /// Some upstreams merge trailers into headers: an identity or a credential there is as forged as in a header.
 fn strip_trailers(plugin: &Plugin) -> bool {
     let map = host::request_trailers();
-    let Some(trailers) = map.as_deref().and_then(host::pairs) else { return false };
+    let Some(trailers) = map.as_deref().and_then(pairs) else { return false };
     let gate = plugin.gate.borrow();
     let names = gate.unwelcome_trailers(&Request::new(&trailers));
     names.into_iter().all(host::remove_trailer)

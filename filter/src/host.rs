@@ -12,6 +12,7 @@ use curfew_core::{Problem, RETRY_AFTER_SECONDS, SignatureCheck, verify_natively}
 
 use crate::config::ControlPlane;
 use crate::gate::{Now, Refusal};
+use crate::header_map::encode;
 use crate::host_signature;
 use crate::metrics::{Metric, NAMES};
 use crate::outage::Failure;
@@ -110,7 +111,7 @@ pub(crate) fn now(start: Instant) -> Now {
     Now { monotonic: start.elapsed(), unix: i64::try_from(unix.as_secs()).unwrap_or(i64::MAX) }
 }
 
-/// The request's headers in the host's own encoding, to be read with [`pairs`].
+/// The request's headers in the host's own encoding, to be read with [`crate::header_map::pairs`].
 pub(crate) fn request_headers() -> Option<Vec<u8>> {
     map(MAP_REQUEST_HEADERS)
 }
@@ -124,29 +125,6 @@ pub(crate) fn request_trailers() -> Option<Vec<u8>> {
 fn map(map: u32) -> Option<Vec<u8>> {
     // SAFETY: both pointers are valid for writes during the call.
     abi::take(|data, size| unsafe { abi::proxy_get_header_map_pairs(map, data, size) }).ok()
-}
-
-/// The pairs of a header map: a count, then each pair's two sizes, then each name and value with a NUL behind it; all
-/// numbers are 32 bits, little-endian. `None` if the bytes are not that.
-pub(crate) fn pairs(map: &[u8]) -> Option<Vec<(&[u8], &[u8])>> {
-    let (count, rest) = number(map)?;
-    let (mut sizes, mut texts) = rest.split_at_checked(count.checked_mul(8)?)?;
-    let mut pairs = Vec::with_capacity(count);
-    for _ in 0..count {
-        let (name_size, after) = number(sizes)?;
-        let (value_size, after) = number(after)?;
-        sizes = after;
-        let (name, after) = texts.split_at_checked(name_size)?;
-        let (value, after) = after.get(1..)?.split_at_checked(value_size)?;
-        texts = after.get(1..)?;
-        pairs.push((name, value));
-    }
-    Some(pairs)
-}
-
-fn number(bytes: &[u8]) -> Option<(usize, &[u8])> {
-    let (number, rest) = bytes.split_first_chunk::<4>()?;
-    Some((usize::try_from(u32::from_le_bytes(*number)).ok()?, rest))
 }
 
 /// Makes the edits. If one fails, an identity that the client wrote could reach the upstream: the request must not go on.
@@ -234,22 +212,6 @@ pub(crate) fn refuse(refusal: &Refusal) -> bool {
         )
     };
     status == OK
-}
-
-/// The encoding that [`pairs`] reads.
-fn encode(headers: &[(&str, &str)]) -> Vec<u8> {
-    let mut map = Vec::new();
-    let mut push = |number: usize| map.extend(u32::try_from(number).unwrap_or(0).to_le_bytes());
-    push(headers.len());
-    for (name, value) in headers {
-        push(name.len());
-        push(value.len());
-    }
-    for text in headers.iter().flat_map(|(name, value)| [name, value]) {
-        map.extend_from_slice(text.as_bytes());
-        map.push(0);
-    }
-    map
 }
 
 /// Rings the root context from a stream's callback, so that what it sends is the root's: the SDK hands a callout's answer
@@ -370,27 +332,5 @@ impl Counters {
             // SAFETY: no pointers.
             unsafe { abi::proxy_increment_metric(*id, 1) };
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn header_maps_are_read_as_they_are_written() {
-        let map = encode(&[(":path", "/"), ("x-empty", "")]);
-        let expected: [(&[u8], &[u8]); 2] = [(b":path", b"/"), (b"x-empty", b"")];
-        assert_eq!(pairs(&map).unwrap(), expected);
-        assert_eq!(pairs(&encode(&[])).unwrap(), []);
-    }
-
-    #[test]
-    fn a_map_that_is_cut_short_is_none() {
-        let map = encode(&[(":path", "/"), ("x", "y")]);
-        for size in 0..map.len() {
-            assert_eq!(pairs(&map[..size]), None, "{size}");
-        }
-        assert_eq!(pairs(&[0xff; 16]), None);
     }
 }

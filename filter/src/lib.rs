@@ -9,6 +9,7 @@ pub mod checks;
 pub mod config;
 pub mod feed;
 pub mod gate;
+pub mod header_map;
 pub mod host_signature;
 pub mod identity;
 pub mod metrics;
