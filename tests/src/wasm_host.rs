@@ -21,7 +21,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result, anyhow, bail};
 use serde_json::Value;
-use wasmtime::{Config, Engine, Linker, Module, Store, WasmParams, WasmResults};
+use wasmtime::{Config, Engine, InstancePre, Linker, Module, Store, WasmParams, WasmResults};
 
 use crate::wasm;
 use guest::Guest;
@@ -103,17 +103,10 @@ impl Host {
     /// # Errors
     /// When the module cannot be built or loaded, or traps.
     pub fn try_start(setup: &Setup) -> Result<(Self, bool)> {
-        let (engine, module) = module()?;
-        let mut linker = Linker::new(engine);
-        guest::install(&mut linker)?;
-        headers::install(&mut linker)?;
-        streams::install(&mut linker)?;
-        calls::install(&mut linker)?;
-        wasi::install(&mut linker)?;
-        linker.define_unknown_imports_as_traps(module)?;
-        let mut store = Store::new(engine, State::new(setup));
+        let module = module()?;
+        let mut store = Store::new(module.module().engine(), State::new(setup));
         store.set_fuel(FUEL)?;
-        let instance = linker.instantiate(&mut store, module)?;
+        let instance = module.instantiate(&mut store)?;
         let guest = Guest::of(&instance, &mut store)?;
         let mut host = Self { store, guest, next_context: ROOT + 1, last_fuel: 0 };
         let accepted = host.boot(setup.configuration.len())?;
@@ -296,9 +289,9 @@ impl Host {
     }
 }
 
-/// The module, compiled once per process.
-fn module() -> Result<&'static (Engine, Module)> {
-    static MODULE: OnceLock<(Engine, Module)> = OnceLock::new();
+/// The module, compiled and linked once per process.
+fn module() -> Result<&'static InstancePre<State>> {
+    static MODULE: OnceLock<InstancePre<State>> = OnceLock::new();
     if let Some(known) = MODULE.get() {
         return Ok(known);
     }
@@ -308,5 +301,13 @@ fn module() -> Result<&'static (Engine, Module)> {
     let path = wasm::build()?;
     let module =
         Module::from_file(&engine, &path).map_err(|error| anyhow!("{} does not load: {error:?}", path.display()))?;
-    Ok(MODULE.get_or_init(|| (engine, module)))
+    let mut linker = Linker::new(&engine);
+    guest::install(&mut linker)?;
+    headers::install(&mut linker)?;
+    streams::install(&mut linker)?;
+    calls::install(&mut linker)?;
+    wasi::install(&mut linker)?;
+    linker.define_unknown_imports_as_traps(&module)?;
+    let linked = linker.instantiate_pre(&module)?;
+    Ok(MODULE.get_or_init(|| linked))
 }
