@@ -16,7 +16,7 @@ use jwt_simple::prelude::{
 use p521::ecdsa::signature::Signer as _;
 use serde_json::{Map, Value, json};
 
-pub use forged::{es256_twin, hs256_text, respelled_base64};
+pub use forged::{es256_twin, hs256_bytes, hs256_text, respelled_base64};
 
 /// The issuer in `demo.env`.
 pub const ISSUER: &str = "http://curfew.localhost";
@@ -58,8 +58,8 @@ pub fn with(mut claims: Value, changes: Value) -> Value {
 
 /// A signer from one of jwt-simple's RSA types, which have no trait for loading a key.
 macro_rules! rsa {
-    ($algorithm:expr, $kid:expr, $type:ty) => {{
-        let key = <$type>::from_pem(&rsa_pem()?).map_err(|error| anyhow::anyhow!("{error}"))?;
+    ($algorithm:expr, $kid:expr, $type:ty, $pem:expr) => {{
+        let key = <$type>::from_pem($pem).map_err(|error| anyhow::anyhow!("{error}"))?;
         let key = key.with_key_id(&$kid);
         let jwk = serde_json::from_str(&key.public_key().to_jwk())?;
         Signer::new($algorithm, jwk, move |claims| key.sign(claims))
@@ -97,12 +97,12 @@ impl Signer {
         let kid = format!("test-{algorithm}");
         Ok(match algorithm {
             "HS256" | "HS384" | "HS512" => hmac(algorithm, &kid)?,
-            "RS256" => rsa!(algorithm, kid, RS256KeyPair),
-            "RS384" => rsa!(algorithm, kid, RS384KeyPair),
-            "RS512" => rsa!(algorithm, kid, RS512KeyPair),
-            "PS256" => rsa!(algorithm, kid, PS256KeyPair),
-            "PS384" => rsa!(algorithm, kid, PS384KeyPair),
-            "PS512" => rsa!(algorithm, kid, PS512KeyPair),
+            "RS256" => rsa!(algorithm, kid, RS256KeyPair, &rsa_pem()?),
+            "RS384" => rsa!(algorithm, kid, RS384KeyPair, &rsa_pem()?),
+            "RS512" => rsa!(algorithm, kid, RS512KeyPair, &rsa_pem()?),
+            "PS256" => rsa!(algorithm, kid, PS256KeyPair, &rsa_pem()?),
+            "PS384" => rsa!(algorithm, kid, PS384KeyPair, &rsa_pem()?),
+            "PS512" => rsa!(algorithm, kid, PS512KeyPair, &rsa_pem()?),
             "ES256" => {
                 let key = ES256KeyPair::generate().with_key_id(&kid);
                 let jwk = serde_json::from_str(&key.public_key().to_jwk())?;
@@ -120,6 +120,29 @@ impl Signer {
                 Self::new(algorithm, jwk, move |claims| key.sign(claims))
             }
             other => bail!("no signer for {other}"),
+        })
+    }
+
+    /// A signer with the same key each time; those of RSA algorithms have the one in `pem`.
+    ///
+    /// # Errors
+    /// For an algorithm that has none, or when `pem` is no RSA key.
+    pub fn fixed(algorithm: &str, pem: &str) -> Result<Self> {
+        let kid = format!("fixed-{algorithm}");
+        Ok(match algorithm {
+            "HS256" | "HS384" | "HS512" => hmac(algorithm, &kid)?,
+            "RS384" => rsa!(algorithm, kid, RS384KeyPair, pem),
+            "RS512" => rsa!(algorithm, kid, RS512KeyPair, pem),
+            "PS384" => rsa!(algorithm, kid, PS384KeyPair, pem),
+            "PS512" => rsa!(algorithm, kid, PS512KeyPair, pem),
+            "ES384" => {
+                let key = ES384KeyPair::from_bytes(&[0x44; 48]).map_err(|error| anyhow::anyhow!("{error}"))?;
+                let key = key.with_key_id(&kid);
+                let jwk = serde_json::from_str(&key.public_key().to_jwk())?;
+                Self::new(algorithm, jwk, move |claims| key.sign(claims))
+            }
+            "ES512" => es512(&kid)?,
+            other => bail!("no fixed signer for {other}"),
         })
     }
 

@@ -4,7 +4,7 @@ use curfew_core::TokenError;
 use serde_json::{Value, json};
 
 use super::{Forge, Row, bad, good};
-use crate::tokens::{now, with};
+use crate::tokens::with;
 
 const SECTION: &str = "claims";
 
@@ -21,7 +21,7 @@ fn admitted(id: &str, asks: &str, changes: fn(i64) -> Value) -> Row {
 }
 
 fn changed(forge: &Forge<'_>, changes: fn(i64) -> Value) -> Vec<u8> {
-    forge.hs256(HEADER, with(forge.claims(), changes(now())).to_string()).into_bytes()
+    forge.hs256(HEADER, with(forge.claims(), changes(forge.now())).to_string()).into_bytes()
 }
 
 /// A token whose claim is this JSON text, which may be none.
@@ -102,7 +102,7 @@ fn expiry_texts() -> Vec<Row> {
         raw("exp-year-10000", "exp in the year 10000", Claim("exp"), "exp", "253402300800"),
         good(SECTION, "exp-exponent-ok", "exp with an exponent", |forge| {
             let claims = with(forge.claims(), json!({"exp": null}));
-            Ok(appended(forge, &claims, &format!(r#""exp":{}e0"#, now() + 600)))
+            Ok(appended(forge, &claims, &format!(r#""exp":{}e0"#, forge.now() + 600)))
         }),
     ]
 }

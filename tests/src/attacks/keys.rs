@@ -1,5 +1,7 @@
 //! The keys that rows are signed with, and the forge that makes tokens of them.
 
+mod primes;
+
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use anyhow::{Context as _, Result, anyhow, bail};
@@ -18,16 +20,21 @@ use crate::tokens::{base64, now};
 const ISSUER: &str = "https://issuer.example";
 
 /// Another issuer that is trusted too, with a key of its own.
-const OTHER_ISSUER: &str = "https://other.example";
+pub(crate) const OTHER_ISSUER: &str = "https://other.example";
 
 /// The audience that tokens must be meant for.
 const AUDIENCE: &str = "shop";
 
 const SECRET: &[u8; 64] = b"a secret for tests that is as long as the longest hash: 64 bytes";
-const OTHER_SECRET: &str = "the secret of the other issuer, long enough for HS256";
+pub(crate) const OTHER_SECRET: &str = "the secret of the other issuer, long enough for HS256";
 
 /// The keys of one run. The RSA key is new in each; the others are fixed.
 pub struct Keys {
+    /// What makes the `jti` of this run's tokens its own.
+    run: String,
+    serial: AtomicU64,
+    /// When tokens are made, in seconds of Unix time; the machine's clock says it where this is none.
+    moment: Option<i64>,
     rsa: PKey<Private>,
     modulus: Vec<u8>,
     rsa_pair: RS256KeyPair,
@@ -48,9 +55,28 @@ impl Keys {
     /// When one cannot be made.
     pub fn generate() -> Result<Self> {
         let rsa_pair = RS256KeyPair::generate(2048).map_err(|error| anyhow!("no RSA key: {error}"))?;
+        static RUN: AtomicU64 = AtomicU64::new(0);
+        let run = format!("{}-{}", std::process::id(), RUN.fetch_add(1, Ordering::Relaxed));
+        Self::new(rsa_pair, run, None)
+    }
+
+    /// The same keys each time, and a forge that makes the same tokens at the same moment (in seconds of Unix time), up to
+    /// the salts of RSASSA-PSS.
+    ///
+    /// # Errors
+    /// When the RSA key is none.
+    pub fn fixed(moment: i64) -> Result<Self> {
+        let rsa_pair = RS256KeyPair::from_pem(&primes::rsa_pem()?).map_err(|error| anyhow!("no RSA key: {error}"))?;
+        Self::new(rsa_pair, "fixed".to_owned(), Some(moment))
+    }
+
+    fn new(rsa_pair: RS256KeyPair, run: String, moment: Option<i64>) -> Result<Self> {
         let pem = rsa_pair.to_pem().map_err(|error| anyhow!("{error}"))?;
         let (rsa, modulus) = raw::rsa_key(&pem)?;
         Ok(Self {
+            run,
+            serial: AtomicU64::new(0),
+            moment,
             rsa,
             modulus,
             rsa_pair,
@@ -121,14 +147,14 @@ pub struct Forge<'a> {
 }
 
 /// A token apart from its signature.
-pub(super) struct Signed {
+pub(crate) struct Signed {
     pub(super) input: String,
     pub(super) signature: Vec<u8>,
 }
 
 impl Signed {
     /// With its own signature.
-    pub(super) fn text(&self) -> String {
+    pub(crate) fn text(&self) -> String {
         self.with(&self.signature)
     }
 
@@ -141,10 +167,14 @@ impl Signed {
 impl Forge<'_> {
     /// Claims of a good token, valid for ten minutes.
     pub fn claims(&self) -> Value {
-        static SERIAL: AtomicU64 = AtomicU64::new(0);
-        let jti = format!("{}-{}", std::process::id(), SERIAL.fetch_add(1, Ordering::Relaxed));
-        let now = now();
+        let jti = format!("{}-{}", self.keys.run, self.keys.serial.fetch_add(1, Ordering::Relaxed));
+        let now = self.now();
         json!({"iss": ISSUER, "aud": AUDIENCE, "sub": self.user, "iat": now, "exp": now + 600, "jti": jti})
+    }
+
+    /// When its tokens are made, in seconds of Unix time.
+    pub(super) fn now(&self) -> i64 {
+        self.keys.moment.unwrap_or_else(now)
     }
 
     /// Claims of the other trusted issuer.
@@ -179,7 +209,7 @@ impl Forge<'_> {
     }
 
     /// A good token of an algorithm, with its key's `kid`.
-    pub(super) fn signed(&self, algorithm: &str) -> Result<Signed> {
+    pub(crate) fn signed(&self, algorithm: &str) -> Result<Signed> {
         let kid = match algorithm {
             "HS256" => "hs",
             "RS256" => "rs",
@@ -214,7 +244,8 @@ impl Forge<'_> {
         self.keys.modulus.clone()
     }
 
-    fn rsa_pem(&self) -> Result<String> {
+    /// The RSA key, as PKCS#8 in PEM.
+    pub(crate) fn rsa_pem(&self) -> Result<String> {
         self.keys.rsa_pair.to_pem().map_err(|error| anyhow!("{error}"))
     }
 
