@@ -51,14 +51,22 @@ impl fmt::Display for Mistake {
     }
 }
 
-/// All that is wrong with a configuration.
+/// More than anybody mends in one go. A document is as large as whoever wrote it likes; what a log gets of it is not.
+const MOST_MISTAKES: usize = 100;
+
+/// The longest path of a field that is shown whole, in characters.
+const LONGEST_FIELD: usize = 100;
+
+/// All that is wrong with a configuration, or the first hundred mistakes.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Mistakes(Vec<Mistake>);
 
 impl Mistakes {
     /// Notes a mistake in `field`.
     pub fn add(&mut self, field: impl Into<String>, problem: impl Into<String>) {
-        self.0.push(Mistake { field: field.into(), problem: problem.into() });
+        if self.0.len() < MOST_MISTAKES {
+            self.0.push(Mistake { field: shown(field.into()), problem: problem.into() });
+        }
     }
 
     /// Whether nothing is wrong.
@@ -223,6 +231,18 @@ impl<'a, 'm> Fields<'a, 'm> {
     }
 }
 
+/// A path of a field as a line of a log can hold it: the names in it are the document's, and those of no known field can
+/// be anything.
+fn shown(field: String) -> String {
+    let fits = field.char_indices().nth(LONGEST_FIELD).is_none();
+    if fits && !field.chars().any(char::is_control) {
+        return field;
+    }
+    let plain = |character: char| if character.is_control() { char::REPLACEMENT_CHARACTER } else { character };
+    let end = if fits { "" } else { "..." };
+    field.chars().take(LONGEST_FIELD).map(plain).chain(end.chars()).collect()
+}
+
 fn join(path: &str, name: &str) -> String {
     match path {
         "" => name.to_owned(),
@@ -263,6 +283,24 @@ mod tests {
                 "settings.odd: is not a known field here (known: mode, name, on, port, tags, wait)",
             ]
         );
+    }
+
+    #[test]
+    fn a_name_that_no_log_can_hold_is_shown_as_far_as_it_can() {
+        let long = "x".repeat(LONGEST_FIELD);
+        let document = json!({"a\n[error] b": 1, format!("{long}yz"): 2, &long: 3});
+        let mut mistakes = Mistakes::default();
+        Fields::read("", &document, &mut mistakes, |_| ());
+        let fields: Vec<_> = mistakes.iter().map(|mistake| mistake.field.as_str()).collect();
+        assert_eq!(fields, ["a\u{fffd}[error] b", &long, &format!("{long}...")]);
+    }
+
+    #[test]
+    fn mistakes_are_noted_up_to_a_bound() {
+        let document: Object = (0..1000).map(|number| (number.to_string(), json!(1))).collect();
+        let mut mistakes = Mistakes::default();
+        Fields::read("", &Value::Object(document), &mut mistakes, |_| ());
+        assert_eq!(mistakes.iter().count(), MOST_MISTAKES);
     }
 
     #[test]
