@@ -136,6 +136,9 @@ impl ControlPlane {
                 fields.wrong("secret", "must be printable ASCII without spaces, for it travels in a header");
             }
             let authority = fields.text("authority").unwrap_or("curfew").to_owned();
+            if !authority.bytes().all(|byte| byte.is_ascii_graphic()) {
+                fields.wrong("authority", "must be printable ASCII without spaces, for it travels in a header");
+            }
             let timeout = bounded(fields, "timeout", DEFAULT_TIMEOUT, MIN_TIMEOUT, MAX_TIMEOUT);
             Self { cluster, authority, authorization: format!("Bearer {secret}"), timeout }
         })
@@ -232,9 +235,9 @@ mod tests {
     #[test]
     fn every_mistake_is_named() {
         let changes = json!({
-            "control_plane": {"secret": "short", "timeout": "0ms", "clusters": 1},
+            "control_plane": {"secret": "short", "timeout": "0ms", "clusters": 1, "authority": "a\r\nb"},
             "max_staleness": "2h", "on_unavailable": "maybe", "cache_bytes": 1, "report_only": 1,
-            "consistency": "strict", "sources": [{"header": "X Y"}, {}], "identity_headers": {"authorization": "sub"},
+            "consistency": "strict", "sources": [{"header": "X Y"}, {}, {"cookie": "a b"}, {"query": "a&b"}], "identity_headers": {"authorization": "sub"},
             "rules": [{"prefix": "public", "action": "skip"}], "clock_skew": 5,
         });
         assert_eq!(
@@ -243,10 +246,13 @@ mod tests {
                 r#"clock_skew: must be a duration such as "500ms", "5s" or "30d""#,
                 "sources[0].header: must be a header's name",
                 "sources[1]: must have exactly one of header, cookie and query",
+                "sources[2].cookie: must be a name that every program reads alike: letters, digits, - . _ ~ alone",
+                "sources[3].query: must be a name that every program reads alike: letters, digits, - . _ ~ alone",
                 "rules[0].prefix: must be a path in canonical form: it starts with / and has no empty or dot segments, %, ; or \\",
                 "identity_headers.authorization: is not a header that may be overwritten",
                 "control_plane.cluster: must be given",
                 "control_plane.secret: must have at least 16 bytes",
+                "control_plane.authority: must be printable ASCII without spaces, for it travels in a header",
                 "control_plane.timeout: must be from 1ms to 60s",
                 "control_plane.clusters: is not a known field here (known: authority, cluster, secret, timeout)",
                 r#"consistency: "strict" is not available in this version; use "bounded""#,

@@ -88,8 +88,8 @@ impl Source {
                     fields.wrong("header", "must be a header's name");
                     None
                 }
-                (None, Some(name), None) => Some(Self::Cookie(name.to_owned())),
-                (None, None, Some(name)) => Some(Self::Query(name.to_owned())),
+                (None, Some(name), None) => plain(fields, "cookie", name).map(Self::Cookie),
+                (None, None, Some(name)) => plain(fields, "query", name).map(Self::Query),
                 _ => {
                     fields.mistakes().add(place, "must have exactly one of header, cookie and query");
                     None
@@ -97,6 +97,16 @@ impl Source {
             };
         Fields::read(path, value, fields.mistakes(), read).flatten()
     }
+}
+
+/// The name of a cookie or parameter, which must be one that needs no escape anywhere and separates nothing: behind any
+/// other name no token would ever be found, or by some programs only.
+fn plain(fields: &mut Fields<'_, '_>, field: &'static str, name: &str) -> Option<String> {
+    if name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-._~".contains(&byte)) {
+        return Some(name.to_owned());
+    }
+    fields.wrong(field, "must be a name that every program reads alike: letters, digits, - . _ ~ alone");
+    None
 }
 
 /// A field name (RFC 9110 section 5.6.2), pseudo-headers excluded.
