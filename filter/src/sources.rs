@@ -120,9 +120,9 @@ fn header<'a>(request: &Request<'a>, name: &str) -> Result<Option<&'a [u8]>, Amb
 }
 
 /// RFC 6265 section 5.4; HTTP/2 clients may send one header for each cookie (RFC 9113 section 8.2.3). Some readers take
-/// commas, quotes and spaces for separators, and to others a space is part of a name.
+/// commas, quotes and any blanks for separators, and to others a space is part of a name.
 fn cookie<'a>(request: &Request<'a>, name: &str) -> Result<Option<&'a [u8]>, Ambiguous> {
-    const VIEWS: [&[u8]; 3] = [b";,\" \t", b";,", b";"];
+    const VIEWS: [&[u8]; 3] = [b";,\" \t\r\n\x0b\x0c", b";,", b";"];
     let seen = request.values("cookie").map(|header| count_alike(header, &VIEWS, name)).sum();
     only(request.values("cookie").flat_map(|header| exact(header, b';', name)), seen)
 }
@@ -206,6 +206,8 @@ mod tests {
             ("cookie", "access_token =a.b.c"),
             ("cookie", "a=1 access_token=a.b.c"),
             ("cookie", "a=1, access_token=a.b.c"),
+            ("cookie", "a=1\raccess_token=a.b.c"),
+            ("cookie", "a=1\x0caccess_token=a.b.c"),
             ("cookie", "access.token=a.b.c"),
             ("cookie", "access token=a.b.c"),
             ("cookie", "access[token=a.b.c"),
