@@ -21,6 +21,7 @@ use curfew_core::{Denial, TokenError};
 
 pub use arena::{Arena, Standing};
 pub use keys::{Forge, Keys};
+pub(crate) use keys::{OTHER_ISSUER, OTHER_SECRET};
 pub use page::{Comparison, FIRST_LINE, listed, rendered};
 pub use play::Verdict;
 

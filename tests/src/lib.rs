@@ -10,12 +10,14 @@ pub mod control_plane;
 pub mod dependencies;
 pub mod envoy;
 mod family;
+pub mod fuzz;
 pub mod gate;
 pub mod http;
 pub mod http2;
 pub mod measure;
 pub mod ports;
 pub mod process;
+#[cfg(feature = "servers")]
 pub mod servers;
 pub mod settings;
 pub mod stack;

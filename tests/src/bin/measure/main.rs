@@ -2,6 +2,7 @@
 
 mod attacks;
 mod floods;
+mod fuzz;
 mod logout;
 mod wasm;
 
@@ -40,6 +41,8 @@ enum What {
         #[arg(long, default_value_t = 30_000)]
         flood: usize,
     },
+    /// Fuzzes the targets of `tests/fuzz/`.
+    Fuzz(fuzz::Arguments),
     /// Latency of logouts through the whole stack, and time until the first refusal after each.
     Logout {
         /// How many logouts.
@@ -54,6 +57,7 @@ fn main() -> Result<()> {
         Some(What::Wasm) => save("wasm", &wasm::measure()?),
         Some(What::Attacks { write }) => save("attacks", &attacks::measure(write)?),
         Some(What::Floods { seconds, flood }) => save("floods", &floods::measure(seconds, flood)?),
+        Some(What::Fuzz(arguments)) => save("fuzz", &fuzz::measure(&arguments)?),
         Some(What::Logout { rounds }) => save("logout", &logout::measure(rounds)?),
     }
 }

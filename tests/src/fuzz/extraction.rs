@@ -1,0 +1,81 @@
+//! Any head of a request, before the filter takes the token out of it.
+//!
+//! Where the filter takes a token, or finds none, no reader of an upstream may find another: that is a credential which
+//! nobody checked. Where one would, the request must be refused.
+
+use anyhow::{Result, ensure};
+use curfew_filter::request::Request;
+use curfew_filter::sources::{Source, extract};
+
+use super::{Outcome, head, readers};
+
+/// The places that are configured: the default, all kinds, and names that need care.
+fn configured() -> [Vec<Source>; 3] {
+    let header = |name: &str| Source::Header(name.to_owned());
+    let (cookie, query) = (|name: &str| Source::Cookie(name.to_owned()), |name: &str| Source::Query(name.to_owned()));
+    [
+        vec![header("authorization")],
+        vec![header("x-token"), query("t"), cookie("__Host-jwt")],
+        vec![header("authorization"), cookie("access_token"), query("access_token")],
+    ]
+}
+
+/// Judges a head: lines of `name:value`.
+///
+/// # Errors
+/// The property that it breaks.
+pub fn check(lines: &[u8]) -> Result<Outcome> {
+    let pairs = head::read(lines);
+    let headers = head::borrowed(&pairs);
+    let request = Request::new(&headers);
+    let mut outcome = "none";
+    for sources in configured() {
+        let taken = extract(&sources, &request);
+        outcome = match taken {
+            Ok(Some(token)) if !token.iter().all(|byte| byte.is_ascii_alphanumeric() || b"-._".contains(byte)) => {
+                // The gate refuses it, whatever others read in it.
+                "no token"
+            }
+            Ok(taken) => {
+                nobody_finds_another(&sources, &request, taken.unwrap_or_default())?;
+                if taken.is_some() { "one" } else { "none" }
+            }
+            Err(_) => "ambiguous",
+        };
+    }
+    Ok(outcome)
+}
+
+/// What every reader finds is what was taken, or nothing.
+fn nobody_finds_another(sources: &[Source], request: &Request<'_>, taken: &[u8]) -> Result<()> {
+    for source in sources {
+        for (reader, found) in found(source, request) {
+            let (shown, ours) = (found.escape_ascii(), taken.escape_ascii());
+            ensure!(found.is_empty() || found == taken, "{reader} finds {shown} in {source:?}, and {ours} was taken");
+        }
+    }
+    Ok(())
+}
+
+/// Each reader and what it finds.
+fn found(source: &Source, request: &Request<'_>) -> Vec<(&'static str, Vec<u8>)> {
+    let lists = |list: &[u8], readers: &[(&'static str, readers::Find)], name: &str| -> Vec<(&'static str, Vec<u8>)> {
+        let values = readers.iter().map(|(reader, find)| (*reader, find(list, name)));
+        values.flat_map(|(reader, found)| found.into_iter().map(move |value| (reader, value))).collect()
+    };
+    match source {
+        Source::Header(name) => {
+            let values = request.headers().filter(|(own, _)| readers::same_header(own, name));
+            let credentials = values.flat_map(|(_, value)| readers::credentials(value));
+            credentials.map(|credential| ("a reader of headers", credential)).collect()
+        }
+        Source::Cookie(name) => {
+            request.values("cookie").flat_map(|header| lists(header, &readers::COOKIE, name)).collect()
+        }
+        Source::Query(name) => {
+            let query = request.target().iter().position(|&byte| byte == b'?');
+            let query = query.and_then(|mark| request.target().get(mark + 1..)).unwrap_or_default();
+            lists(query, &readers::QUERY, name)
+        }
+    }
+}

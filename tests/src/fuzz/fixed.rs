@@ -1,0 +1,72 @@
+//! What the targets judge tokens by: one policy with a key of every algorithm, the same in every run.
+
+use std::sync::OnceLock;
+
+use anyhow::{Context as _, Result, anyhow};
+use curfew_core::Policy;
+use serde_json::{Value, json};
+
+use crate::attacks::{Forge, Keys};
+use crate::tokens::Signer;
+use crate::wasm_host;
+
+/// The moment at which everything happens, in seconds of Unix time.
+pub(super) const NOW: i64 = wasm_host::START;
+
+/// The issuer of the algorithms that the rows are not about.
+pub(super) const THIRD_ISSUER: &str = "https://third.example";
+
+const THIRD_ALGORITHMS: [&str; 8] = ["HS384", "HS512", "RS384", "RS512", "PS384", "PS512", "ES384", "ES512"];
+
+/// Keys and policy.
+pub(super) struct Fixed {
+    keys: Keys,
+    third: Vec<Signer>,
+    /// The list of issuers.
+    pub(super) issuers: Value,
+    /// The policy over them, with defaults otherwise.
+    pub(super) policy: Policy,
+    /// Another: any issuer with the rows' secret, other claims, and `exp` may be missing.
+    pub(super) lenient: Policy,
+}
+
+impl Fixed {
+    fn new() -> Result<Self> {
+        let keys = Keys::fixed(NOW)?;
+        let pem = keys.forge("alice").rsa_pem()?;
+        let third = THIRD_ALGORITHMS.map(|algorithm| Signer::fixed(algorithm, &pem));
+        let third = third.into_iter().collect::<Result<Vec<_>>>()?;
+        let mut issuers = keys.issuers()?;
+        let jwks = crate::tokens::jwks(&third);
+        issuers.as_array_mut().context("a list")?.push(json!({"issuer": THIRD_ISSUER, "jwks": jwks}));
+        let policy = Policy::from_document(&json!({ "issuers": issuers }));
+        let lenient = Policy::from_document(&json!({
+            "issuers": [{"jwks": keys.jwks()?}],
+            "issued_at_claim": "auth_time",
+            "user_claim": "uid",
+            "allow_missing_exp": true,
+            "clock_skew": "0s",
+            "max_token_ttl": "1h",
+        }));
+        let wrong = |mistakes| anyhow!("{mistakes}");
+        Ok(Self { policy: policy.map_err(wrong)?, lenient: lenient.map_err(wrong)?, keys, third, issuers })
+    }
+
+    /// The forge of the rows.
+    pub(super) fn forge(&self) -> Forge<'_> {
+        self.keys.forge("alice")
+    }
+
+    /// Good tokens of the third issuer, one of each algorithm.
+    pub(super) fn third_tokens(&self) -> Result<Vec<(String, String)>> {
+        let claims = json!({"iss": THIRD_ISSUER, "sub": "alice", "iat": NOW, "exp": NOW + 600, "jti": "third"});
+        let token = |signer: &Signer| Ok((signer.algorithm().to_ascii_lowercase(), signer.sign(&claims)?));
+        self.third.iter().map(token).collect()
+    }
+}
+
+/// The one of this process.
+pub(super) fn fixed() -> Result<&'static Fixed> {
+    static FIXED: OnceLock<Result<Fixed>> = OnceLock::new();
+    FIXED.get_or_init(Fixed::new).as_ref().map_err(|error| anyhow!("{error:#}"))
+}

@@ -1,0 +1,143 @@
+//! Any rules, and any head of a request that they are asked about.
+//!
+//! A request is let through without a token only where a rule that opens says so literally, where every program reads the
+//! same path, and where no rule before it asks for a token in the eyes of a lenient router.
+
+use anyhow::{Context as _, Result, ensure};
+use curfew_filter::config::Config;
+use curfew_filter::request::Request;
+use curfew_filter::rules::Action;
+use serde_json::{Value, json};
+
+use super::{Outcome, head, readers};
+
+const REDIRECTING: [&str; 6] = [
+    "x-original-url",
+    "x-rewrite-url",
+    "x-original-uri",
+    "x-http-method-override",
+    "x-http-method",
+    "x-method-override",
+];
+
+/// Judges the rules in the first line, as JSON, by the head in the others, see [`head::read`].
+///
+/// # Errors
+/// The property that they break.
+pub fn check(input: &[u8]) -> Result<Outcome> {
+    let (first, lines) = input.split_at(input.iter().position(|&byte| byte == b'\n').unwrap_or(input.len()));
+    let Some((rules, config)) = configured(first) else { return Ok("no rules") };
+    let pairs = head::read(lines);
+    let headers = head::borrowed(&pairs);
+    let request = Request::new(&headers);
+    let action = config.rules.action(&request);
+    if action == Action::Require {
+        return Ok("require");
+    }
+    let path = request.target().split(|&byte| byte == b'?').next().unwrap_or_default();
+    every_program_reads_it_alike(path)?;
+    it_asks_for_nothing_else(&request)?;
+    let method = request.method();
+    ensure!(rules.iter().any(|rule| rule.opens_literally(method, path, action)), "{action:?} without a rule for it");
+    let closed = rules.iter().take_while(|rule| rule.action == Action::Require);
+    for rule in closed {
+        ensure!(!rule.covers_leniently(method, path), "{action:?}, but a lenient router knows it as {rule:?}");
+    }
+    Ok(if action == Action::Skip { "skip" } else { "optional" })
+}
+
+/// The rules by a second reading, and by the filter's own if it accepts them.
+fn configured(text: &[u8]) -> Option<(Vec<Rule>, Config)> {
+    let rules: Value = serde_json::from_slice(text).ok()?;
+    let read = rules.as_array()?.iter().map(Rule::read).collect::<Option<Vec<_>>>();
+    let document = json!({
+        "issuers": [{"secret": "a secret that guards nothing, 32 bytes"}],
+        "control_plane": {"cluster": "curfew", "secret": "0123456789abcdef"},
+        "rules": rules,
+    });
+    let config = Config::parse(document.to_string().as_bytes()).ok()?;
+    Some((read?, config))
+}
+
+/// A path by which no program may know another resource.
+fn every_program_reads_it_alike(path: &[u8]) -> Result<()> {
+    let text = std::str::from_utf8(path).context("opened, and not UTF-8")?;
+    ensure!(path.iter().all(u8::is_ascii_graphic), "opened with blanks or other scripts: {text:?}");
+    ensure!(text.starts_with('/'), "opened without a slash before it: {text:?}");
+    ensure!(!text.contains(['%', ';', '\\', '#']), "opened with a second reading: {text:?}");
+    let last = text.split('/').count() - 1;
+    for (index, segment) in text.split('/').enumerate() {
+        ensure!(!matches!(segment, "." | ".."), "opened with dots: {text:?}");
+        ensure!(!segment.is_empty() || index == 0 || index == last, "opened with two slashes: {text:?}");
+    }
+    ensure!(text == "/" || !text.ends_with("//"), "opened with slashes at the end: {text:?}");
+    Ok(())
+}
+
+/// No header and no parameter makes a framework take another path or method.
+fn it_asks_for_nothing_else(request: &Request<'_>) -> Result<()> {
+    for (name, value) in request.headers() {
+        let redirects = REDIRECTING.iter().any(|header| readers::same_header(name, header));
+        let harmless = value == request.target() || value == request.method();
+        ensure!(!redirects || harmless, "opened with {}: {}", name.escape_ascii(), value.escape_ascii());
+    }
+    for (reader, find) in readers::QUERY {
+        ensure!(find(request.query(), "_method").is_empty(), "opened, and {reader} finds another method");
+    }
+    Ok(())
+}
+
+/// A rule by a second reading.
+#[derive(Debug)]
+struct Rule {
+    action: Action,
+    methods: Vec<String>,
+    path: String,
+    prefix: bool,
+}
+
+impl Rule {
+    fn read(rule: &Value) -> Option<Self> {
+        let text = |name: &str| rule.get(name).and_then(Value::as_str).map(str::to_owned);
+        let action = match text("action")?.as_str() {
+            "require" => Action::Require,
+            "optional" => Action::Optional,
+            _ => Action::Skip,
+        };
+        let methods = rule.get("methods").and_then(Value::as_array).into_iter().flatten();
+        let methods = methods.filter_map(Value::as_str).map(str::to_owned).collect();
+        let (path, prefix) = (text("path"), text("prefix"));
+        Some(Self { action, methods, prefix: prefix.is_some(), path: path.or(prefix)? })
+    }
+
+    fn opens_literally(&self, method: &[u8], path: &[u8], action: Action) -> bool {
+        let asked = self.methods.is_empty() || self.methods.iter().any(|own| own.as_bytes() == method);
+        self.action == action && asked && self.covers(path, self.path.as_bytes())
+    }
+
+    /// Whole segments.
+    fn covers(&self, path: &[u8], own: &[u8]) -> bool {
+        let below = if own.ends_with(b"/") { own.to_vec() } else { [own, b"/"].concat() };
+        path == own || (self.prefix && path.starts_with(&below))
+    }
+
+    /// Without regard to case, to a slash at the end and to a format's suffix; GET also means HEAD.
+    fn covers_leniently(&self, method: &[u8], path: &[u8]) -> bool {
+        let method = method.to_ascii_uppercase();
+        let asked = |own: &String| own.as_bytes() == method || (own == "GET" && method == b"HEAD");
+        let own = self.path.to_ascii_lowercase().into_bytes();
+        let own = own.strip_suffix(b"/").unwrap_or(&own);
+        let path = path.to_ascii_lowercase();
+        let plain = path.strip_suffix(b"/").unwrap_or(&path);
+        let readings = [&path, plain, without_suffix(&path), without_suffix(plain)];
+        (self.methods.is_empty() || self.methods.iter().any(asked))
+            && readings.iter().any(|path| self.covers(path, own))
+    }
+}
+
+/// Without what stands behind a dot in the last segment.
+fn without_suffix(path: &[u8]) -> &[u8] {
+    let segment = path.iter().rposition(|&byte| byte == b'/').map_or(0, |slash| slash + 1);
+    let dot = path.iter().skip(segment).position(|&byte| byte == b'.').filter(|dot| *dot > 0);
+    dot.and_then(|dot| path.get(..segment + dot)).unwrap_or(path)
+}

@@ -1,0 +1,109 @@
+//! What happens to a filter, as a fuzzer writes it: a line for each event.
+//!
+//! | line | event |
+//! |---|---|
+//! | `kN` | first of all: which of the configurations |
+//! | `rNAME:VALUE␟NAME:VALUE` | a request; `@N` in a value stands for one of some tokens, and `{...}` to its end for a token with these claims, signed |
+//! | `+N`, `-N` | a question is answered: active, revoked |
+//! | `aN:STATUS:BODY` | a question is answered with anything |
+//! | `xN` | a question's connection is reset |
+//! | `tN`, `wN` | milliseconds pass; the wall clock is set by seconds |
+//! | `cN` | a client goes away |
+//! | `d`, `u` | the control plane goes, and comes back |
+//! | `s` | all that is held back is released |
+
+use super::head::{self, Pairs};
+
+/// Between the headers of a request.
+pub(super) const SEPARATOR: u8 = 0x1f;
+
+/// Scripts are cut off there.
+const MOST_EVENTS: usize = 100;
+
+/// An event.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Event {
+    Request(Pairs),
+    Answer { question: usize, status: u16, body: Vec<u8> },
+    Reset(usize),
+    Pass(u64),
+    SetClock(i64),
+    Leave(usize),
+    Plane(bool),
+    Settle,
+}
+
+/// The number of the configuration, and the events, each with its line for people.
+pub(super) fn read(text: &[u8]) -> (usize, Vec<(String, Event)>) {
+    let mut lines = text.split(|&byte| byte == b'\n').peekable();
+    let configuration = match lines.peek().and_then(|line| line.strip_prefix(b"k")) {
+        Some(digits) => usize::from(number::<u16>(digits)),
+        None => 0,
+    };
+    let shown = |line: &[u8]| Some((line.escape_ascii().to_string(), event(line)?));
+    (configuration, lines.filter_map(shown).take(MOST_EVENTS).collect())
+}
+
+fn event(line: &[u8]) -> Option<Event> {
+    let (kind, rest) = line.split_first()?;
+    let place = || usize::from(number::<u16>(rest));
+    let verdict = |verdict: &str| {
+        let body = format!(r#"{{"epoch":"00000000000000000000000000000000","seq":1,"verdict":"{verdict}"}}"#);
+        Event::Answer { question: place(), status: 200, body: body.into_bytes() }
+    };
+    Some(match kind {
+        b'r' => Event::Request(request(rest)),
+        b'+' => verdict("active"),
+        b'-' => verdict("revoked"),
+        b'a' => {
+            let mut parts = rest.splitn(3, |&byte| byte == b':');
+            let mut part = || parts.next().unwrap_or_default();
+            let (question, status) = (usize::from(number::<u16>(part())), number(part()));
+            Event::Answer { question, status, body: part().to_vec() }
+        }
+        b'x' => Event::Reset(place()),
+        b't' => Event::Pass(number::<u32>(rest).into()),
+        b'w' => Event::SetClock(i64::from(number::<i32>(rest)) % 10_000_000),
+        b'c' => Event::Leave(place()),
+        b'd' => Event::Plane(false),
+        b'u' => Event::Plane(true),
+        b's' => Event::Settle,
+        _ => return None,
+    })
+}
+
+/// Headers, and before them the pseudo-headers that no request lacks.
+fn request(text: &[u8]) -> Pairs {
+    let given: Pairs = text.split(|&byte| byte == SEPARATOR).filter_map(head::line).collect();
+    let usual = [(":method", "GET"), (":path", "/orders"), (":authority", "shop.example"), (":scheme", "https")];
+    let missing = usual.iter().filter(|(name, _)| !given.iter().any(|(own, _)| own == name.as_bytes()));
+    let mut pairs: Pairs = missing.map(|(name, value)| (name.as_bytes().to_vec(), value.as_bytes().to_vec())).collect();
+    pairs.extend(given);
+    pairs
+}
+
+/// The decimal number at the start, or zero.
+fn number<T: std::str::FromStr + Default>(text: &[u8]) -> T {
+    std::str::from_utf8(text).ok().and_then(|text| text.trim().parse().ok()).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_script_is_read_line_by_line() {
+        let (configuration, events) =
+            read(b"k2\nrauthorization:Bearer @0\x1f:path:/a\n+1\na0:503:\nx0\nt10\nw-5\nc0\nd\nu\ns\n?");
+        let pair = |name: &str, value: &str| (name.as_bytes().to_vec(), value.as_bytes().to_vec());
+        let (lines, events): (Vec<_>, Vec<_>) = events.into_iter().unzip();
+        let Some((Event::Request(headers), rest)) = events.split_first() else { panic!("{events:?}") };
+        assert_eq!((configuration, headers.len(), lines[1].as_str()), (2, 5, "+1"));
+        assert_eq!(headers[3..], [pair("authorization", "Bearer @0"), pair(":path", "/a")]);
+        assert!(matches!(rest[0], Event::Answer { question: 1, status: 200, .. }));
+        let answer = Event::Answer { question: 0, status: 503, body: vec![] };
+        let others = [answer, Event::Reset(0), Event::Pass(10), Event::SetClock(-5), Event::Leave(0)];
+        assert_eq!(rest[1..6], others);
+        assert_eq!(rest[6..], [Event::Plane(false), Event::Plane(true), Event::Settle]);
+    }
+}
