@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpSocket};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::task::JoinHandle;
 use tracing::{info, warn};
@@ -26,6 +26,10 @@ use crate::verification::Verification;
 
 /// How long each of the tasks may take to finish what has begun: the servers' own bound and some spare time.
 const DRAIN: Duration = Duration::from_secs(12);
+
+/// Connections that the kernel keeps until they are accepted: as many as a listener may have open. With fewer, a burst
+/// makes a proxy in front wait for a second, which is its own time-out, and answer 503 by itself.
+const BACKLOG: u32 = 4096;
 
 /// Why the server did not start, or stopped by itself.
 #[derive(Debug, thiserror::Error)]
@@ -69,8 +73,8 @@ pub enum ServeFailure {
 pub async fn serve(mut config: Config) -> Result<(), ServeFailure> {
     // From here on a signal ends it in order, also one that comes before the end of the start.
     let mut signals = Signals::new()?;
-    let public = bind("CURFEW_PUBLIC_LISTEN", config.listen.public).await?;
-    let internal = bind("CURFEW_INTERNAL_LISTEN", config.listen.internal).await?;
+    let public = bind("CURFEW_PUBLIC_LISTEN", config.listen.public)?;
+    let internal = bind("CURFEW_INTERNAL_LISTEN", config.listen.internal)?;
     for migration in store::migrate(&config.database).await? {
         info!(version = migration.version, "applied a migration: {}", migration.description);
     }
@@ -171,9 +175,14 @@ async fn open_blacklist(
     Ok(blacklist)
 }
 
-async fn bind(setting: &'static str, address: SocketAddr) -> Result<TcpListener, ServeFailure> {
-    let bound = TcpListener::bind(address).await;
-    bound.map_err(|source| ServeFailure::Listen { setting, address, source })
+fn bind(setting: &'static str, address: SocketAddr) -> Result<TcpListener, ServeFailure> {
+    let bound = || {
+        let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
+        socket.set_reuseaddr(true)?;
+        socket.bind(address)?;
+        socket.listen(BACKLOG)
+    };
+    bound().map_err(|source| ServeFailure::Listen { setting, address, source })
 }
 
 fn state(config: Config, store: Store, blacklist: Blacklist, clock: Clock, metrics: Arc<Metrics>) -> AppState {
