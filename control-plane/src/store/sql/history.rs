@@ -49,6 +49,13 @@ macro_rules! head {
     };
 }
 
+/// Whether the account has no right to the functions, or the service has none of them. Anything else that goes wrong
+/// says nothing about what may be asked, and a witness that sees less than it could would miss a failover.
+fn may_not_be_asked(error: &Error) -> bool {
+    let code = error.as_database_error().and_then(|error| error.code());
+    code.is_some_and(|code| ["42501", "42883", "0A000"].contains(&code.as_ref()))
+}
+
 impl Witness {
     /// Finds out what can be asked; only outside a transaction.
     pub(crate) async fn find(database: &Database, link: &mut Link<'_>) -> Result<Self, Error> {
@@ -58,7 +65,11 @@ impl Witness {
             Options::Postgres(_) => {
                 // Every account may, by default; services that keep their storage apart have taken it away.
                 let asked = link.fetch_one(Self::Postgres.statements()[0], values![]).await;
-                if asked.is_ok() { Self::Postgres } else { Self::PostgresTable }
+                match asked {
+                    Ok(_) => Self::Postgres,
+                    Err(error) if may_not_be_asked(&error) => Self::PostgresTable,
+                    Err(error) => return Err(error),
+                }
             }
             Options::MySql(_) => {
                 let version = link.fetch_one(VERSION, values![]).await?.text("version")?;
