@@ -5,7 +5,7 @@
 //! What runs here is the filter's `Strict` and the control plane's `Barrier` themselves, with the model's time. Around them
 //! (in `world`) the network delays, loses and reorders, processes pause, stop and start again, clocks differ in speed, and the
 //! database is read, written and restored. Each scene (in `scenes`) leaves a few of these out, so that all orders of the rest
-//! can be gone through; `--ignored` runs larger ones, which take minutes and gigabytes.
+//! can be gone through. All of these together are not: that many orders have not been gone through to the end.
 //!
 //! What a model cannot show by finding nothing, the mistakes show (in `mutant`): each is made around the real code, and each
 //! must be found. And a promise can be kept by doing nothing: so each scene names what it must reach (in `reached`).
@@ -83,9 +83,8 @@ fn finds(mutant: Mutant, scene: Scene) {
 
 /// A test for each scene.
 macro_rules! the_promise_is_kept_in {
-    ($($(#[$meta:meta])* $scene:ident,)*) => { $(
+    ($($scene:ident,)*) => { $(
         #[test]
-        $(#[$meta])*
         fn $scene() {
             crate::keeps_the_promise(stringify!($scene), crate::scenes::$scene());
         }
@@ -106,10 +105,6 @@ mod the_promise_is_kept_in {
     the_promise_is_kept_in! {
         quiet, shared, short_leases, lost_polls, workers, pages, planes, rows, dead_planes, names, epochs, answers, ties,
         expiry, leaving,
-        #[ignore = "takes minutes"] long_clocks,
-        #[ignore = "takes minutes"] many_workers,
-        #[ignore = "takes minutes"] many_planes,
-        #[ignore = "takes minutes"] slow_rows_and_dead_planes,
     }
 }
 

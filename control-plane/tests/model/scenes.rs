@@ -164,23 +164,3 @@ pub(crate) fn leaving() -> Scene {
 pub(crate) fn two_writers() -> Scene {
     Scene { logouts: vec![vec![0], vec![1]], readings: Fresh, horizon: 1, ..planes() }
 }
-
-/// All that clocks and lost polls can do to leases of three ticks.
-pub(crate) fn long_clocks() -> Scene {
-    Scene { timeouts: 1, reached: short_leases().reached, ..clocks() }
-}
-
-/// Two workers that may start again.
-pub(crate) fn many_workers() -> Scene {
-    Scene { worker_restarts: 1, horizon: 3, ..workers() }
-}
-
-/// Two control planes that log out, two workers.
-pub(crate) fn many_planes() -> Scene {
-    Scene { worker_rates: vec![1000, 1000], horizon: 1, ..two_writers() }
-}
-
-/// Rows that take time to be written, by control planes that end.
-pub(crate) fn slow_rows_and_dead_planes() -> Scene {
-    Scene { slow_rows: true, ..dead_planes() }
-}
