@@ -130,7 +130,9 @@ impl Place {
         begin();
         let done = tokio::task::spawn_blocking(move || {
             let outcome = work();
-            drop((held, thread));
+            // The thread first: whoever sees a place given back finds the thread free as well.
+            drop(thread);
+            drop(held);
             outcome
         });
         done.await.map_err(|_| Undone::Panicked)
