@@ -38,7 +38,8 @@ pub(super) enum Job {
     RevokeUser(Vec<Subject>, Cause, Reply<()>),
     Register(Vec<Registration>, Reply<Registered>),
     Purge(Reply<Purged>),
-    /// Nothing but what every transaction begins with: to look whose history this is.
+    /// Nothing but what every transaction begins with, and a write to no row: to look whose history this is, and whether
+    /// it can be gone on with.
     Look(Reply<()>),
 }
 
@@ -66,7 +67,7 @@ impl Job {
             }
             Self::Register(tokens, reply) => reply.outcome = Some(batch.register(tokens).await?),
             Self::Purge(reply) => reply.outcome = Some(batch.purge().await?),
-            Self::Look(reply) => reply.outcome = Some(()),
+            Self::Look(reply) => reply.outcome = Some(batch.try_write().await?),
         }
         Ok(())
     }

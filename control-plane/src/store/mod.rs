@@ -1,6 +1,6 @@
 //! What is stored, and the two ways to it: reads from a pool, writes through one task.
 //!
-//! [`retention`], `evidence`, `identity` and `keyspaces` decide, `sql` speaks to the database, [`writer`] orders the
+//! [`retention`], `evidence`, `identity`, `trust` and `keyspaces` decide, `sql` speaks to the database, [`writer`] orders the
 //! writes, `watch` looks whether the database is still the same. HTTP and tokens' texts are unknown here.
 
 pub mod command;
@@ -16,6 +16,7 @@ pub mod sessions;
 mod settings;
 mod sql;
 mod start;
+mod trust;
 pub mod watch;
 pub mod writer;
 mod writer_task;
@@ -34,6 +35,7 @@ use crate::metrics::Metrics;
 use feed::Logged;
 use sessions::{Session, SessionQuery};
 use sql::Reads;
+use trust::Trust;
 use writer::Writer;
 
 pub use curfew_core::Epoch;
@@ -73,8 +75,8 @@ const READ_TIMEOUT: Duration = Duration::from_millis(450);
 /// What does not work, as far as it is known.
 #[derive(Debug, Default)]
 pub(crate) struct Health {
-    /// The server is not the primary, or keeps another history that is not taken over yet.
-    fenced: AtomicBool,
+    /// Whether the database may be believed.
+    trust: Arc<Trust>,
     /// The last batch was not committed.
     unwritable: AtomicBool,
 }
@@ -105,14 +107,13 @@ impl Store {
             waiting: VecDeque::new(),
             database: database.clone(),
             opened: None,
-            last: None,
             settings,
             clock,
             metrics,
             blacklist,
             health: Arc::clone(&health),
         };
-        (Self { reads: Reads::new(database), writer, health }, task)
+        (Self { reads: Reads::new(database, Arc::clone(&health.trust)), writer, health }, task)
     }
 
     /// The way to change anything.
@@ -165,8 +166,11 @@ impl Store {
 
     /// Reads within the time that an answer is worth something.
     async fn read<T>(&self, asked: impl Future<Output = Result<T, sqlx::Error>>) -> Result<T, ReadFailure> {
-        if self.health.fenced.load(Ordering::Relaxed) {
-            return Err(std::io::Error::other("another history, not taken over yet").into());
+        if self.health.trust.is_fenced() {
+            return Err(std::io::Error::other(
+                "the database is not believed, and the watch has not found out more yet",
+            )
+            .into());
         }
         let outcome = tokio::time::timeout(READ_TIMEOUT, asked).await;
         outcome.unwrap_or_else(|_| Err(std::io::Error::from(std::io::ErrorKind::TimedOut).into())).map_err(ReadFailure)

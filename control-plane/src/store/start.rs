@@ -4,7 +4,7 @@ use std::fmt;
 use std::time::{Duration, Instant};
 
 use super::keyspaces::UsedRule;
-use super::sql::{self, Batch, Opened, Reads};
+use super::sql::{self, Batch, Opened};
 use super::{Applied, Database, Epoch, FeedHead, MigrateFailure, Settings};
 use crate::clock::Moment;
 
@@ -113,7 +113,7 @@ pub async fn prepare(
     now: i64,
     accept_new_keyspace: bool,
 ) -> Result<Prepared, OpenFailure> {
-    let mut opened = Opened::writer(database).await?;
+    let mut opened = Opened::at_start(database).await?;
     let warnings = sql::server_warnings(&mut opened).await?;
     let mut batch = Batch::begin(&mut opened, Moment { now, steady: None }, settings, None).await?;
     batch.try_rights().await?;
@@ -136,7 +136,12 @@ pub async fn prepare(
 ///
 /// See [`OpenFailure`].
 pub async fn head(database: &Database) -> Result<FeedHead, OpenFailure> {
-    Ok(Reads::new(database).head().await?)
+    // Not from the pool, whose connections have to be made in the time of a read.
+    let mut opened = Opened::at_start(database).await?;
+    let history = opened.witness.history(&mut opened.connection.link(), false).await?;
+    history.judge(None).map_err(sqlx::Error::from)?;
+    opened.connection.close().await?;
+    Ok(history.head)
 }
 
 /// Gives the history another name, as after a restore that the database cannot know of; returns the old one and the new
@@ -148,7 +153,7 @@ pub async fn head(database: &Database) -> Result<FeedHead, OpenFailure> {
 pub async fn bump_epoch(database: &Database) -> Result<(Epoch, Epoch), OpenFailure> {
     let settings =
         Settings { retention: super::retention::Retention { clock_skew: 0, max_token_ttl: 0 }, rules: vec![] };
-    let mut opened = Opened::writer(database).await?;
+    let mut opened = Opened::at_start(database).await?;
     let mut batch = Batch::begin(&mut opened, Moment { now: 0, steady: None }, &settings, None).await?;
     let old = batch.bump_epoch().await?;
     let new = batch.move_head().await?.epoch;

@@ -1,25 +1,31 @@
-//! Looks every second whether the database is still the one that it was.
+//! Looks every second, and whenever somebody has noticed something, whether the database is still the one that it was.
 //!
-//! Each transaction looks, too, and each new connection. This is for the time in which nobody logs out: a read must not
-//! be answered from a restored copy whose history nobody has taken over, nor from a server that is no primary any more.
+//! Each read, each transaction and each new connection looks, too. This is for the time in which nobody asks, for what is
+//! too costly to ask each time, and for the way back: it has the writer take another history over.
 
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use tracing::{error, info};
+use sqlx::Error;
+use tracing::info;
 
-use super::sql::{Link, Opened, Witness};
-use super::{Database, Store};
+use super::Store;
+use super::sql::{Opened, Witness};
+use super::trust::Distrust;
 use crate::stop::Stop;
 
 /// How often.
 const INTERVAL: Duration = Duration::from_secs(1);
+
+/// How long one look may take.
+const LIMIT: Duration = Duration::from_secs(4);
 
 /// Looks until it is told to stop.
 pub async fn run(store: &Store, mut stop: Stop) {
     loop {
         tokio::select! {
             () = tokio::time::sleep(INTERVAL) => {}
+            () = store.health.trust.alarmed() => {}
             () = stop.requested() => return,
         }
         look(store).await;
@@ -28,33 +34,50 @@ pub async fn run(store: &Store, mut stop: Stop) {
 
 /// Looks once. A database that does not answer is no other database: its readers find out by themselves.
 pub async fn look(store: &Store) {
-    let Ok(trusted) = is_trusted(store).await else { return };
-    let before = store.health.fenced.swap(!trusted, Ordering::Relaxed);
-    match (before, trusted) {
-        (false, false) => error!("the database is another one, a restored copy or no primary: nothing is read from it"),
-        (true, true) => info!("the database is read again"),
-        _ => {}
+    let trust = &store.health.trust;
+    match judged(store).await {
+        Err(_) => {}
+        Ok(Ok(())) => {
+            if trust.lift() {
+                info!("the database is read again");
+            }
+            if store.health.unwritable.load(Ordering::Relaxed) {
+                // Whether it can be written again is not left to the next logout to find out.
+                let _ = store.writer.look().await;
+            }
+        }
+        Ok(Err(distrust)) => {
+            store.reads.discard();
+            trust.fence(distrust);
+            if store.writer.look().await.is_ok() && matches!(judged(store).await, Ok(Ok(()))) {
+                trust.lift();
+                info!("the database's history was taken over, and it is read again");
+            }
+        }
     }
-    if !trusted && store.writer.look().await.is_ok() && is_trusted(store).await.unwrap_or(false) {
-        store.health.fenced.store(false, Ordering::Relaxed);
-        info!("the database's history was taken over, and it is read again");
-    }
+}
+
+async fn judged(store: &Store) -> Result<Result<(), Distrust>, Error> {
+    let late = |_| Err(Error::PoolTimedOut);
+    tokio::time::timeout(LIMIT, ask(store)).await.unwrap_or_else(late)
 }
 
 /// Asked over a reader's connection, or over a new one: a pool whose connections are all refused because of what they
 /// lead to has none to ask over.
-async fn is_trusted(store: &Store) -> Result<bool, sqlx::Error> {
-    let database = store.reads.database();
-    match store.reads.acquire().await {
-        Ok(mut connection) => judge(database, &mut connection.link()).await,
-        Err(_) => judge(database, &mut Opened::writer(database).await?.connection.link()).await,
+async fn ask(store: &Store) -> Result<Result<(), Distrust>, Error> {
+    let (database, newest) = (store.reads.database(), store.health.trust.newest());
+    let found = match store.reads.acquire().await {
+        Ok(mut lent) => {
+            let found = Witness::find(database, &mut lent.link()?).await;
+            lent.answered(&found);
+            found
+        }
+        Err(_) => Witness::find(database, &mut Opened::writer(database).await?.connection.link()).await,
+    };
+    let (_, history) = found?;
+    let judged = history.judge(newest);
+    if judged.is_ok() {
+        store.health.trust.observe(newest, history.head);
     }
-}
-
-async fn judge(database: &Database, link: &mut Link<'_>) -> Result<bool, sqlx::Error> {
-    if !Witness::is_primary(link).await? {
-        return Ok(false);
-    }
-    let history = Witness::find(database, link).await?.history(link, false).await?;
-    Ok(!history.known.contradicts(&history.seen))
+    Ok(judged)
 }

@@ -18,6 +18,7 @@ use super::feed::Logged;
 use super::job::{BATCH_WEIGHT, Job};
 use super::settings::Settings;
 use super::sql::{self, Batch, Opened};
+use super::trust::Distrust;
 use super::{Database, FeedHead, Health};
 use crate::blacklist::{Blacklist, MOST_PUBLISHED};
 use crate::clock::Clock;
@@ -43,8 +44,6 @@ pub struct WriterTask {
     pub(super) database: Database,
     /// Absent until the first command, and after a failure: a fresh connection has no transaction left over.
     pub(super) opened: Option<Opened>,
-    /// The head after the last commit: the log never goes back behind it, unless it is another one.
-    pub(super) last: Option<FeedHead>,
     pub(super) settings: Settings,
     pub(super) clock: Clock,
     pub(super) metrics: Arc<Metrics>,
@@ -127,6 +126,10 @@ impl WriterTask {
             }
             Err(Failure::Before(error)) => {
                 self.metrics.writer_failures.inc();
+                if sql::is_read_only(&error) {
+                    // What is read there may lag behind.
+                    self.health.trust.fence(Distrust::Follows);
+                }
                 error!(%error, commands = size, "the database could not be written; nothing of these commands was");
                 jobs.into_iter().for_each(|job| job.answer(Err(Unavailable::NotWritten)));
             }
@@ -164,7 +167,8 @@ impl WriterTask {
             }
         };
         let began = Instant::now();
-        let mut batch = Batch::begin(&mut opened, self.clock.moment(), &self.settings, self.last).await?;
+        let newest = self.health.trust.newest();
+        let mut batch = Batch::begin(&mut opened, self.clock.moment(), &self.settings, newest).await?;
         let mut taken = 0;
         for job in jobs.iter_mut() {
             job.carry_out(&mut batch).await?;
@@ -181,7 +185,7 @@ impl WriterTask {
             // It was committed to a file that was replaced meanwhile.
             return Err(Failure::Commit(std::io::Error::other("the database's file was replaced").into()));
         }
-        self.last = Some(head);
+        self.health.trust.observe(newest, head);
         self.opened = Some(opened);
         Ok(Committed { taken, before, head, revoked })
     }

@@ -39,6 +39,7 @@ on_each_database! {
         let after = plane.head().await;
         assert_ne!(after.epoch, before.epoch);
         assert_eq!((after.seq, plane.verdict(&token("alice", 1)).await), (1, Revoked));
+        watch::look(&fresh.store).await;
         assert_eq!(fresh.head().await, after);
     }
 
@@ -54,6 +55,33 @@ on_each_database! {
         let after = plane.head().await;
         assert_eq!(after.seq, 2);
         assert_ne!(after.epoch, before.epoch);
+    }
+
+    async fn a_log_that_went_back_is_noticed_by_the_next_read(place: &Place) {
+        let plane = place.open().await;
+        for number in 0..3 {
+            plane.store.writer().logout(token("alice", number)).await.unwrap();
+        }
+        let (before, kept) = (plane.head().await, token("alice", 0));
+        place.execute("DELETE FROM revocations WHERE seq > 1").await;
+        place.execute("UPDATE feed_head SET seq = 1").await;
+        assert!(plane.store.check(&kept.keys, kept.cutoff_time).await.is_err());
+        // And nothing more, before the watch has been there.
+        assert!(plane.store.head().await.is_err());
+        watch::look(&plane.store).await;
+        let after = plane.head().await;
+        assert_ne!(after.epoch, before.epoch);
+        assert_eq!((after.seq, plane.verdict(&kept).await), (1, Revoked));
+    }
+
+    async fn a_log_that_went_back_is_noticed_by_the_watch(place: &Place) {
+        let plane = place.open().await;
+        plane.store.writer().logout(token("alice", 1)).await.unwrap();
+        let before = plane.head().await;
+        place.execute("UPDATE feed_head SET seq = 0").await;
+        watch::look(&plane.store).await;
+        let after = plane.head().await;
+        assert_eq!((after.epoch == before.epoch, after.seq), (false, 0));
     }
 
     async fn a_start_elsewhere_begins_a_new_epoch(place: &Place) {

@@ -3,9 +3,10 @@
 use std::time::{Duration, Instant};
 
 use curfew_control_plane::store::command::{LogoutOutcome, Unavailable};
-use curfew_control_plane::store::{self, Database};
+use curfew_control_plane::store::{self, Database, watch};
 use curfew_core::wire::CheckVerdict::Revoked;
-use curfew_testbed::servers::{Authority, Mariadb, Postgres};
+use curfew_testbed::ports::loopback;
+use curfew_testbed::servers::{Authority, Direction, Fault, Mariadb, Postgres};
 
 use crate::place::{Kind, NOW, Place, mariadb, on_each_database, postgres, settings, token};
 
@@ -114,7 +115,33 @@ async fn a_read_only_server_is_no_primary() {
     store::migrate(&database).await.unwrap();
     mariadb.execute("SET GLOBAL read_only = 1").unwrap();
     let line = refused(&url).await;
-    assert!(line.contains("the server is read-only, as replicas are: name the primary"), "{line}");
+    assert!(line.contains("the server is read-only or a standby, as replicas are: name the primary"), "{line}");
+}
+
+#[tokio::test]
+async fn a_mariadb_that_is_made_read_only_is_not_read_over_the_connections_that_are_open() {
+    let mariadb = Mariadb::start().unwrap();
+    let database = Database::from_url(&mariadb.fresh_database("demoted").unwrap()).unwrap();
+    store::migrate(&database).await.unwrap();
+    store::prepare(&database, &settings(), NOW, false).await.unwrap();
+    let plane = crate::place::open(&database);
+    let early = token("alice", 1);
+    plane.store.writer().logout(early.clone()).await.unwrap();
+    for _ in 0..20 {
+        assert_eq!(plane.verdict(&early).await, Revoked);
+    }
+    // The account may write all the same, which nobody who follows this server's primary would ever see.
+    mariadb.execute("SET GLOBAL read_only = 1").unwrap();
+    assert!(plane.store.check(&early.keys, None).await.is_err());
+    assert_eq!(plane.store.writer().logout(token("alice", 2)).await, Err(Unavailable::NotWritten));
+    watch::look(&plane.store).await;
+    assert!(plane.store.head().await.is_err());
+    assert!(!plane.store.is_writable());
+    mariadb.execute("SET GLOBAL read_only = 0").unwrap();
+    watch::look(&plane.store).await;
+    assert_eq!(plane.verdict(&early).await, Revoked);
+    assert!(plane.store.is_writable());
+    assert_eq!(plane.head().await.seq, 1);
 }
 
 on_each_database! {
@@ -164,7 +191,53 @@ async fn outage(url: &str, server: &mut curfew_testbed::servers::Server) {
     assert!(started.elapsed() < Duration::from_millis(1500), "{:?}", started.elapsed());
     let unwritten = plane.store.writer().logout(token("alice", 4)).await;
     assert!(unwritten.is_err(), "{unwritten:?}");
+    // The public listener gives a request ten seconds.
+    assert!(started.elapsed() < Duration::from_secs(9), "{:?}", started.elapsed());
+    assert!(plane.store.writer().logout(token("alice", 5)).await.is_err());
     server.thaw();
+    let thawed = Instant::now();
+    assert_eq!(plane.store.writer().logout(token("alice", 6)).await, Ok(LogoutOutcome::LoggedOut));
+    assert_eq!(plane.verdict(&early).await, Revoked);
+    assert!(thawed.elapsed() < Duration::from_secs(3), "{:?}", thawed.elapsed());
+}
+
+/// A network that swallows everything, under connections that stay.
+async fn black_hole(url: &str, port: u16) {
+    let fault = Fault::to(loopback(port)).unwrap();
+    let database =
+        Database::from_url(&url.replace(&format!(":{port}/"), &format!(":{}/", fault.address().port()))).unwrap();
+    store::migrate(&database).await.unwrap();
+    store::prepare(&database, &settings(), NOW, false).await.unwrap();
+    let plane = crate::place::open(&database);
+    let early = token("alice", 1);
+    plane.store.writer().logout(early.clone()).await.unwrap();
+    assert_eq!(plane.verdict(&early).await, Revoked);
+    fault.hold(Direction::Requests);
+    fault.hold(Direction::Answers);
+    let started = Instant::now();
+    // More reads than the pool has connections, each of which is given up while it waits for an answer.
+    let reads = (0..30).map(|_| plane.store.check(&early.keys, None));
+    assert!(futures_util::future::join_all(reads).await.iter().all(Result::is_err));
+    assert!(started.elapsed() < Duration::from_millis(1500), "{:?}", started.elapsed());
+    let unwritten = plane.store.writer().logout(token("alice", 2)).await;
+    assert!(unwritten.is_err(), "{unwritten:?}");
+    watch::look(&plane.store).await;
+    assert!(started.elapsed() < Duration::from_secs(15), "{:?}", started.elapsed());
+    fault.mend();
+    let mended = Instant::now();
+    assert_eq!(plane.verdict(&early).await, Revoked);
+    assert_eq!(plane.store.writer().logout(token("alice", 3)).await, Ok(LogoutOutcome::LoggedOut));
+    assert!(mended.elapsed() < Duration::from_secs(5), "{:?}", mended.elapsed());
+}
+
+#[tokio::test]
+async fn a_postgres_behind_a_black_hole_is_given_up_in_seconds() {
+    black_hole(&postgres().fresh_database("hole").unwrap(), postgres().port()).await;
+}
+
+#[tokio::test]
+async fn a_mariadb_behind_a_black_hole_is_given_up_in_seconds() {
+    black_hole(&mariadb().fresh_database("hole").unwrap(), mariadb().port()).await;
 }
 
 #[tokio::test]

@@ -14,7 +14,7 @@ use tracing::warn;
 
 use super::connect::Opened;
 use super::connection::Link;
-use super::history::{self, History, Witness};
+use super::history::{self, Witness};
 use super::read::{evidence, revocations_after};
 use super::value::values;
 use crate::clock::Moment;
@@ -23,6 +23,7 @@ use crate::store::evidence::{Evidence, Known};
 use crate::store::feed::Logged;
 use crate::store::retention::MARGIN_SECONDS;
 use crate::store::settings::Settings;
+use crate::store::trust::{Distrust, History};
 use crate::store::{Epoch, FeedHead};
 
 /// How many rows of each table one step of the purge removes: some milliseconds for which logouts wait.
@@ -44,7 +45,7 @@ pub(crate) struct Batch<'c> {
 
 impl<'c> Batch<'c> {
     /// Begins a transaction that dates everything by this moment. Where the database is not the one in which the epoch was made,
-    /// or lies before `last`, what this process has last seen committed, it begins with a new epoch.
+    /// or lies before `last`, the newest head that this process has seen, it begins with a new epoch.
     pub(crate) async fn begin(
         opened: &'c mut Opened,
         moment: Moment,
@@ -55,8 +56,13 @@ impl<'c> Batch<'c> {
         // SQLite: IMMEDIATE takes the write lock here. A deferred transaction that has read and then wants to write
         // fails with SQLITE_BUSY at once, whatever the busy timeout.
         link.run(link.choose("BEGIN IMMEDIATE", "BEGIN", "START TRANSACTION")).await?;
-        let History { mut head, known, seen } = witness.history(&mut link, true).await?;
-        let went_back = last.is_some_and(|last| last.epoch == head.epoch && last.seq > head.seq);
+        let history = witness.history(&mut link, true).await?;
+        if history.follows {
+            // Some accounts may write there all the same, and what they write is lost with the next word of the primary.
+            return Err(Distrust::Follows.into());
+        }
+        let went_back = history.went_back(last);
+        let History { mut head, known, seen, .. } = history;
         let updated = known.clone().updated_by(&seen);
         if went_back || known.contradicts(&seen) {
             let old = std::mem::replace(&mut head.epoch, history::rename(&mut link, &updated).await?);
@@ -80,6 +86,11 @@ impl<'c> Batch<'c> {
         let identity = history.known.updated_by(&history.seen);
         let new = history::rename(&mut self.link, &identity).await?;
         Ok(std::mem::replace(&mut self.began_at.epoch, new))
+    }
+
+    /// Writes, though to no row: a server that takes no writes says so.
+    pub(crate) async fn try_write(&mut self) -> Result<(), Error> {
+        self.link.execute("UPDATE feed_head SET seq = seq WHERE 1 = 0", values![]).await.map(drop)
     }
 
     /// The head when the transaction began.

@@ -3,16 +3,29 @@
 //! Not `sqlx::Any`: that connects by a URL alone, so that neither a file's mode nor a session could be prepared with
 //! types, and it reads fewer column types than the three have in common.
 
+use std::io::ErrorKind;
+use std::time::Duration;
+
 use sqlx::mysql::{MySqlConnection, MySqlPool};
 use sqlx::pool::PoolConnection;
 use sqlx::postgres::{PgConnection, PgPool};
 use sqlx::sqlite::{SqliteConnection, SqlitePool};
 use sqlx::{AssertSqlSafe, Connection as _, Error, MySql, Postgres, Sqlite};
+use tokio::time::timeout;
 
 use super::each::Each;
 use super::placeholders::in_order;
 use super::row::Row;
 use super::value::Value;
+
+/// How long one statement may take, the way to the server and back included: longer than the server lets any statement
+/// run, so that its own word comes first if it can be heard. A server that is frozen or cut off says nothing at all, and
+/// the network may take a quarter of an hour to find out. After that the connection is of no use any more, and whether
+/// the statement was carried out is not known.
+const ROUND_TRIP: Duration = Duration::from_secs(5);
+
+/// How long a goodbye may take.
+const GOODBYE: Duration = Duration::from_secs(1);
 
 /// A connection of its own.
 pub(crate) type Connection = Each<SqliteConnection, PgConnection, MySqlConnection>;
@@ -37,11 +50,14 @@ impl Connection {
 
     /// Says goodbye, so that the server does not have to find out.
     pub(crate) async fn close(self) -> Result<(), Error> {
-        match self {
-            Self::Sqlite(connection) => connection.close().await,
-            Self::Postgres(connection) => connection.close().await,
-            Self::MySql(connection) => connection.close().await,
-        }
+        let closing = async {
+            match self {
+                Self::Sqlite(connection) => connection.close().await,
+                Self::Postgres(connection) => connection.close().await,
+                Self::MySql(connection) => connection.close().await,
+            }
+        };
+        within(GOODBYE, closing).await
     }
 }
 
@@ -56,6 +72,25 @@ impl Pool {
 }
 
 impl Pooled {
+    /// Closes it without a word, and makes room in the pool.
+    pub(super) fn discard(self) {
+        match self {
+            Self::Sqlite(connection) => drop(connection.detach()),
+            Self::Postgres(connection) => drop(connection.detach()),
+            Self::MySql(connection) => drop(connection.detach()),
+        }
+    }
+
+    /// Puts it back if it shows within `limit` that it lives. Dropped, it would be waited for without a limit, and keep
+    /// its place in the pool.
+    pub(super) fn give_back(self, limit: Duration) {
+        match self {
+            Self::Sqlite(mut connection) => drop(tokio::spawn(timeout(limit, connection.return_to_pool()))),
+            Self::Postgres(mut connection) => drop(tokio::spawn(timeout(limit, connection.return_to_pool()))),
+            Self::MySql(mut connection) => drop(tokio::spawn(timeout(limit, connection.return_to_pool()))),
+        }
+    }
+
     pub(crate) fn link(&mut self) -> Link<'_> {
         match self {
             Self::Sqlite(connection) => Link::Sqlite(connection),
@@ -83,6 +118,10 @@ macro_rules! bound {
 impl Link<'_> {
     /// Runs a statement and returns how many rows it concerned.
     pub(crate) async fn execute(&mut self, statement: &'static str, values: &[Value<'_>]) -> Result<u64, Error> {
+        within(ROUND_TRIP, self.executed(statement, values)).await
+    }
+
+    async fn executed(&mut self, statement: &'static str, values: &[Value<'_>]) -> Result<u64, Error> {
         Ok(match self {
             Self::Sqlite(connection) => bound!(statement, values).execute(&mut **connection).await?.rows_affected(),
             Self::Postgres(connection) => bound!(statement, values).execute(&mut **connection).await?.rows_affected(),
@@ -95,6 +134,10 @@ impl Link<'_> {
 
     /// Runs a statement and returns its rows.
     pub(crate) async fn fetch(&mut self, statement: &'static str, values: &[Value<'_>]) -> Result<Vec<Row>, Error> {
+        within(ROUND_TRIP, self.fetched(statement, values)).await
+    }
+
+    async fn fetched(&mut self, statement: &'static str, values: &[Value<'_>]) -> Result<Vec<Row>, Error> {
         Ok(match self {
             Self::Sqlite(connection) => {
                 let rows = bound!(statement, values).fetch_all(&mut **connection).await?;
@@ -121,12 +164,20 @@ impl Link<'_> {
     /// prepare sessions.
     pub(crate) async fn run(&mut self, statements: &'static str) -> Result<(), Error> {
         let statements = sqlx::raw_sql(statements);
-        match self {
-            Self::Sqlite(connection) => statements.execute(&mut **connection).await.map(drop),
-            Self::Postgres(connection) => statements.execute(&mut **connection).await.map(drop),
-            Self::MySql(connection) => statements.execute(&mut **connection).await.map(drop),
-        }
+        let running = async {
+            match self {
+                Self::Sqlite(connection) => statements.execute(&mut **connection).await.map(drop),
+                Self::Postgres(connection) => statements.execute(&mut **connection).await.map(drop),
+                Self::MySql(connection) => statements.execute(&mut **connection).await.map(drop),
+            }
+        };
+        within(ROUND_TRIP, running).await
     }
+}
+
+/// The outcome, or an error if there is none in time.
+pub(super) async fn within<T>(limit: Duration, work: impl Future<Output = Result<T, Error>>) -> Result<T, Error> {
+    timeout(limit, work).await.unwrap_or_else(|_| Err(Error::Io(ErrorKind::TimedOut.into())))
 }
 
 fn for_mysql<'v>(statement: &str, values: &[Value<'v>]) -> (String, Vec<Value<'v>>) {

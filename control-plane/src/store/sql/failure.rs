@@ -4,6 +4,8 @@ use std::io::ErrorKind;
 
 use sqlx::Error;
 
+use crate::store::trust::Distrust;
+
 /// Whether a statement has waited in vain for a lock: SQLITE_BUSY (5) in any of its extended forms, PostgreSQL's
 /// `lock_not_available`, MySQL's ER_LOCK_WAIT_TIMEOUT.
 pub(crate) fn is_locked(error: &Error) -> bool {
@@ -13,6 +15,22 @@ pub(crate) fn is_locked(error: &Error) -> bool {
         Code::MySql(number) => number == 1205,
         Code::None => false,
     }
+}
+
+/// Whether a server refuses to write: PostgreSQL's `read_only_sql_transaction`; MySQL's ER_OPTION_PREVENTS_STATEMENT (of
+/// which no other option prevents statements of ours), ER_READ_ONLY_MODE, ER_CANT_EXECUTE_IN_READ_ONLY_TRANSACTION.
+pub(crate) fn is_read_only(error: &Error) -> bool {
+    match code(error) {
+        Code::Postgres(state) => state == "25006",
+        Code::MySql(number) => [1290, 1792, 1836].contains(&number),
+        Code::Sqlite(_) | Code::None => matches!(distrust(error), Some(Distrust::Follows)),
+    }
+}
+
+/// What an error of ours says about the database.
+fn distrust(error: &Error) -> Option<&Distrust> {
+    let Error::Configuration(error) = error else { return None };
+    error.downcast_ref()
 }
 
 /// Whether a transaction that met this error may well succeed if it is begun anew: somebody else was in the way, or
@@ -32,6 +50,8 @@ pub(crate) fn may_pass(error: &Error) -> bool {
     }
 }
 
+const READ_ONLY: &str = "name the primary";
+
 /// One line for an operator: what is wrong, and what to look at. It holds no password, for no error does.
 pub(crate) fn explained(error: &Error) -> String {
     let text = said(error);
@@ -46,6 +66,7 @@ pub(crate) fn explained(error: &Error) -> String {
             "3D000" => "create the database first",
             "42501" => "the account lacks a right",
             "53300" => "the server has no connection left",
+            "25006" => READ_ONLY,
             "53100" => "the server's disk is full",
             _ => "",
         },
@@ -54,6 +75,7 @@ pub(crate) fn explained(error: &Error) -> String {
             1049 => "create the database first",
             1044 | 1142 | 1143 | 1227 | 1370 => "the account lacks a right",
             1040 | 1203 => "the server has no connection left",
+            1290 | 1792 | 1836 => READ_ONLY,
             1021 | 1114 => "the server's disk is full",
             _ => "",
         },

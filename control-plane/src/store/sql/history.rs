@@ -1,7 +1,8 @@
 //! The head of the log together with what the database says of itself, read in one statement.
 //!
 //! Which of its sayings a database has depends on its kind and on the account's rights, and is found out once for each
-//! connection: a statement that fails within a transaction of PostgreSQL's would end it.
+//! connection: a statement that fails within a transaction of PostgreSQL's would end it. Whether they are to be believed
+//! is decided elsewhere ([`crate::store::trust`]).
 
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
@@ -11,10 +12,12 @@ use sqlx::Error;
 
 use super::connection::Link;
 use super::read::feed_head;
+use super::row::Row;
 use super::value::values;
+use crate::store::Epoch;
 use crate::store::database::{Database, Options};
 use crate::store::identity::Identity;
-use crate::store::{Epoch, FeedHead};
+use crate::store::trust::History;
 
 /// What can be asked about the place of a history.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -27,21 +30,20 @@ pub(crate) enum Witness {
     PostgresTable,
     /// Server and table.
     MySql,
-    /// The same for MariaDB, whose servers have no name that is unlike any other.
-    Mariadb,
 }
 
-/// The head, and where it is kept.
-pub(crate) struct History {
-    pub(crate) head: FeedHead,
-    /// What was seen when the epoch was made.
-    pub(crate) known: Identity,
-    /// What is seen now.
-    pub(crate) seen: Identity,
+/// Whether the server takes no writes, and its name. Servers of MariaDB have none that is unlike any other. The two tell
+/// their own parts of the text by the marks of the comments; newer versions of MariaDB say OFF for 0.
+macro_rules! mysql_server {
+    () => {
+        "CASE WHEN CAST(@@global.read_only AS CHAR) IN ('0', 'OFF') THEN 0 ELSE 1 END AS follows, \
+         /*M! CONCAT(@@hostname, ':', @@port, ':', @@server_id, ':', @@datadir) */ /*!80000 @@server_uuid */ AS server"
+    };
 }
+pub(super) use mysql_server;
 
 macro_rules! head {
-    ($sayings:literal) => {
+    ($sayings:expr) => {
         [
             concat!("SELECT epoch, seq, identity, ", $sayings, " FROM feed_head"),
             concat!("SELECT epoch, seq, identity, ", $sayings, " FROM feed_head FOR UPDATE"),
@@ -57,34 +59,20 @@ fn may_not_be_asked(error: &Error) -> bool {
 }
 
 impl Witness {
-    /// Finds out what can be asked; only outside a transaction.
-    pub(crate) async fn find(database: &Database, link: &mut Link<'_>) -> Result<Self, Error> {
-        const VERSION: &str = "SELECT version() AS version";
-        Ok(match &database.0 {
+    /// Finds out what can be asked, and asks it; only outside a transaction.
+    pub(crate) async fn find(database: &Database, link: &mut Link<'_>) -> Result<(Self, History), Error> {
+        let all = match &database.0 {
             Options::Sqlite(options) => Self::File(options.get_filename().to_owned()),
-            Options::Postgres(_) => {
-                // Every account may, by default; services that keep their storage apart have taken it away.
-                let asked = link.fetch_one(Self::Postgres.statements()[0], values![]).await;
-                match asked {
-                    Ok(_) => Self::Postgres,
-                    Err(error) if may_not_be_asked(&error) => Self::PostgresTable,
-                    Err(error) => return Err(error),
-                }
+            Options::Postgres(_) => Self::Postgres,
+            Options::MySql(_) => Self::MySql,
+        };
+        match all.history(link, false).await {
+            // Every account may, by default; services that keep their storage apart have taken it away.
+            Err(error) if all == Self::Postgres && may_not_be_asked(&error) => {
+                let history = Self::PostgresTable.history(link, false).await?;
+                Ok((Self::PostgresTable, history))
             }
-            Options::MySql(_) => {
-                let version = link.fetch_one(VERSION, values![]).await?.text("version")?;
-                if version.contains("MariaDB") { Self::Mariadb } else { Self::MySql }
-            }
-        })
-    }
-
-    /// Whether the server takes writes: one that does not follows another server, and may lag behind it.
-    pub(crate) async fn is_primary(link: &mut Link<'_>) -> Result<bool, Error> {
-        const POSTGRES: &str = "SELECT CASE WHEN pg_is_in_recovery() THEN 1 ELSE 0 END AS follows";
-        const MYSQL: &str = "SELECT CAST(@@global.read_only AS SIGNED) AS follows";
-        match link.choose(None, Some(POSTGRES), Some(MYSQL)) {
-            Some(statement) => Ok(link.fetch_one(statement, values![]).await?.integer("follows")? == 0),
-            None => Ok(true),
+            found => Ok((all, found?)),
         }
     }
 
@@ -92,26 +80,25 @@ impl Witness {
     const fn statements(&self) -> [&'static str; 2] {
         match self {
             Self::File(_) => {
-                let read = "SELECT epoch, seq, identity FROM feed_head";
+                let read = "SELECT epoch, seq, identity, 0 AS follows FROM feed_head";
                 // The transaction began with the lock.
                 [read, read]
             }
             Self::Postgres => head!(
-                "tableoid::text AS made, \
+                "CASE WHEN pg_is_in_recovery() THEN 1 ELSE 0 END AS follows, tableoid::text AS made, \
                  (SELECT system_identifier::text FROM pg_control_system()) AS server, \
-                 substr(pg_walfile_name(pg_current_wal_lsn()), 1, 8) AS timeline"
+                 CASE WHEN pg_is_in_recovery() THEN NULL \
+                 ELSE substr(pg_walfile_name(pg_current_wal_lsn()), 1, 8) END AS timeline"
             ),
-            Self::PostgresTable => head!("tableoid::text AS made, NULL::text AS server, NULL::text AS timeline"),
-            Self::MySql => head!(
-                "@@server_uuid AS server, NULL AS timeline, \
-                 (SELECT CAST(create_time AS CHAR) FROM information_schema.tables \
-                   WHERE table_schema = DATABASE() AND table_name = 'feed_head') AS made"
+            Self::PostgresTable => head!(
+                "CASE WHEN pg_is_in_recovery() THEN 1 ELSE 0 END AS follows, tableoid::text AS made, \
+                 NULL::text AS server, NULL::text AS timeline"
             ),
-            Self::Mariadb => head!(
-                "CONCAT(@@hostname, ':', @@port, ':', @@server_id, ':', @@datadir) AS server, NULL AS timeline, \
-                 (SELECT CAST(create_time AS CHAR) FROM information_schema.tables \
-                   WHERE table_schema = DATABASE() AND table_name = 'feed_head') AS made"
-            ),
+            Self::MySql => head!(concat!(
+                mysql_server!(),
+                ", NULL AS timeline, (SELECT CAST(create_time AS CHAR) FROM information_schema.tables \
+                 WHERE table_schema = DATABASE() AND table_name = 'feed_head') AS made"
+            )),
         }
     }
 
@@ -119,16 +106,26 @@ impl Witness {
     pub(crate) async fn history(&self, link: &mut Link<'_>, lock: bool) -> Result<History, Error> {
         let [read, locked] = self.statements();
         let row = link.fetch_one(if lock { locked } else { read }, values![]).await?;
-        let seen = match self {
-            Self::File(path) => of_file(path)?,
-            _ => Identity::seen([
-                ("server", row.optional_text("server")?),
-                ("timeline", row.optional_text("timeline")?),
-                ("table", row.optional_text("made")?),
-            ]),
+        let file = match self {
+            Self::File(path) => Some(of_file(path)?),
+            _ => None,
         };
-        Ok(History { head: feed_head(&row)?, known: Identity::parse(&row.text("identity")?), seen })
+        history(&row, file)
     }
+}
+
+/// What a row with the columns of trust says; of a file the row says nothing.
+pub(super) fn history(row: &Row, file: Option<Identity>) -> Result<History, Error> {
+    let seen = match file {
+        Some(file) => file,
+        None => Identity::seen([
+            ("server", row.optional_text("server")?),
+            ("timeline", row.optional_text("timeline")?),
+            ("table", row.optional_text("made")?),
+        ]),
+    };
+    let (follows, known) = (row.integer("follows")? != 0, Identity::parse(&row.text("identity")?));
+    Ok(History { head: feed_head(row)?, follows, known, seen })
 }
 
 /// An inode's number alone is given to the next file as soon as its own is gone.

@@ -6,6 +6,7 @@ use sqlx::Error;
 use super::connection::Link;
 use super::reads::Reads;
 use super::row::Row;
+use super::trusted::{Trusted, trusted};
 use super::value::values;
 use crate::store::evidence::{Entry, Evidence, Known};
 use crate::store::feed::Logged;
@@ -13,6 +14,12 @@ use crate::store::sessions::{Session, SessionQuery};
 use crate::store::{Epoch, FeedHead};
 
 /// One statement, hence one snapshot: the head, the revocations and the row belong to the same moment.
+pub(crate) const CHECK: Trusted = trusted!(
+    "entry.kind, entry.\"key\", entry.cutoff, (SELECT is_block FROM user_token_logs WHERE token_id = $1) AS is_block",
+    "LEFT JOIN revocations AS entry ON entry.\"key\" IN ($1, $2, $3, $4)"
+);
+
+/// The same within a transaction, which has looked at its beginning whether the database may be believed.
 const EVIDENCE: &str = "\
 SELECT head.epoch, head.seq, entry.kind, entry.\"key\", entry.cutoff,
        (SELECT is_block FROM user_token_logs WHERE token_id = $1) AS is_block
@@ -35,15 +42,30 @@ fn evidence_in(rows: &[Row]) -> Result<Evidence, Error> {
     Ok(Evidence { head: feed_head(first)?, known: known(first)?, entries: entries.collect::<Result<_, _>>()? })
 }
 
-const SESSIONS: &str = "\
-SELECT token_id, issuer, session_id, issued_at, expires_at, user_agent, ip, is_block, blocked_at, block_reason
-  FROM user_token_logs
- WHERE user_id = $1 AND ($2 IS NULL OR issuer = $2) AND expires_at > $3
- ORDER BY coalesce(issued_at, created_at) DESC, token_id
- LIMIT $4";
+const SESSIONS: Trusted = trusted!(
+    "session.*",
+    "LEFT JOIN (
+       SELECT token_id, issuer, session_id, issued_at, expires_at, user_agent, ip, is_block, blocked_at, block_reason,
+              coalesce(issued_at, created_at) AS shown_at
+         FROM user_token_logs
+        WHERE user_id = $1 AND ($2 IS NULL OR issuer = $2) AND expires_at > $3
+        ORDER BY coalesce(issued_at, created_at) DESC, token_id
+        LIMIT $4) AS session ON 1 = 1
+      ORDER BY session.shown_at DESC, session.token_id"
+);
+
+const REVOCATIONS: Trusted = trusted!(
+    "entry.place, entry.kind, entry.\"key\", entry.cutoff, entry.expires_at",
+    "LEFT JOIN (
+       SELECT seq AS place, kind, \"key\", cutoff, expires_at
+         FROM revocations WHERE seq > $1 AND expires_at > $2 ORDER BY seq LIMIT $3) AS entry ON 1 = 1
+      ORDER BY entry.place"
+);
+
+const HEAD: Trusted = trusted!("head.id", "");
 
 const REVOCATIONS_AFTER: &str = "\
-SELECT seq, kind, \"key\", cutoff, expires_at FROM revocations WHERE seq > $1 AND expires_at > $2 ORDER BY seq LIMIT $3";
+SELECT seq AS place, kind, \"key\", cutoff, expires_at FROM revocations WHERE seq > $1 AND expires_at > $2 ORDER BY seq LIMIT $3";
 
 /// The revocations after a place in the log that may not be forgotten at `now`, in their order, within a transaction.
 pub(crate) async fn revocations_after(
@@ -52,41 +74,51 @@ pub(crate) async fn revocations_after(
     now: i64,
     limit: i64,
 ) -> Result<Vec<Logged>, Error> {
-    link.fetch(REVOCATIONS_AFTER, values![after, now, limit]).await?.iter().map(logged).collect()
+    present(link.fetch(REVOCATIONS_AFTER, values![after, now, limit]).await?.iter().map(logged))
 }
 
-fn logged(row: &Row) -> Result<Logged, Error> {
-    let Entry { kind, key, cutoff } = entry(row)?.ok_or(Error::RowNotFound)?;
-    Ok(Logged { seq: row.integer("seq")?, kind, key, cutoff, expires_at: row.integer("expires_at")? })
+/// The row's revocation; none where the join found none.
+fn logged(row: &Row) -> Result<Option<Logged>, Error> {
+    let Some(Entry { kind, key, cutoff }) = entry(row)? else { return Ok(None) };
+    Ok(Some(Logged { seq: row.integer("place")?, kind, key, cutoff, expires_at: row.integer("expires_at")? }))
+}
+
+fn present<T>(rows: impl Iterator<Item = Result<Option<T>, Error>>) -> Result<Vec<T>, Error> {
+    rows.filter_map(Result::transpose).collect()
 }
 
 impl Reads {
     /// The revocations after a place in the log that may not be forgotten at `now`, in their order.
     pub(crate) async fn revocations_after(&self, after: i64, now: i64, limit: i64) -> Result<Vec<Logged>, Error> {
-        self.fetch(REVOCATIONS_AFTER, values![after, now, limit]).await?.iter().map(logged).collect()
+        let (_, rows) = self.trusted(&REVOCATIONS, values![after, now, limit]).await?;
+        present(rows.iter().map(logged))
     }
 
     /// What is known about the token with these keys.
     pub(crate) async fn evidence(&self, keys: &TokenKeys) -> Result<Evidence, Error> {
-        let rows = self.fetch(EVIDENCE, values![&keys.token, &keys.jti, &keys.session, &keys.subject]).await?;
+        let (_, rows) = self.trusted(&CHECK, values![&keys.token, &keys.jti, &keys.session, &keys.subject]).await?;
         evidence_in(&rows)
     }
 
     /// The head of the log of revocations.
     pub(crate) async fn head(&self) -> Result<FeedHead, Error> {
-        let rows = self.fetch("SELECT epoch, seq FROM feed_head", values![]).await?;
-        feed_head(rows.first().ok_or(Error::RowNotFound)?)
+        Ok(self.trusted(&HEAD, values![]).await?.0)
     }
 
     /// A user's unexpired tokens, newest first.
     pub(crate) async fn sessions(&self, query: &SessionQuery, now: i64) -> Result<Vec<Session>, Error> {
-        let rows = self.fetch(SESSIONS, values![query.user.as_str(), &query.issuer, now, query.limit]).await?;
-        rows.iter().map(session).collect()
+        let values = values![query.user.as_str(), &query.issuer, now, query.limit];
+        let (_, rows) = self.trusted(&SESSIONS, values).await?;
+        present(rows.iter().map(session))
     }
 }
 
-fn session(row: &Row) -> Result<Session, Error> {
-    Ok(Session {
+/// The row's session; none where the join found none.
+fn session(row: &Row) -> Result<Option<Session>, Error> {
+    if row.optional_text("issuer")?.is_none() {
+        return Ok(None);
+    }
+    Ok(Some(Session {
         token_id: RevocationKey::from_bytes(row.sixteen("token_id")?),
         issuer: row.text("issuer")?,
         session_id: row.optional_text("session_id")?,
@@ -97,7 +129,7 @@ fn session(row: &Row) -> Result<Session, Error> {
         blocked: row.integer("is_block")? != 0,
         blocked_at: row.optional_integer("blocked_at")?,
         block_reason: row.optional_text("block_reason")?,
-    })
+    }))
 }
 
 pub(super) fn feed_head(row: &Row) -> Result<FeedHead, Error> {

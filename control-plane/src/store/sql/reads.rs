@@ -6,13 +6,17 @@ use std::sync::{Arc, Mutex, PoisonError};
 use sqlx::Error;
 
 use super::connect;
-use super::connection::{Pool, Pooled};
+use super::connection::Pool;
 use super::failure::may_pass;
-use super::history::of_file;
+use super::history::{history, of_file};
+use super::lent::Lent;
 use super::row::Row;
+use super::trusted::Trusted;
 use super::value::Value;
+use crate::store::FeedHead;
 use crate::store::database::Database;
 use crate::store::identity::Identity;
+use crate::store::trust::Trust;
 
 /// How often a statement is run whose connection turns out to be lost: all that lie in the pool may be.
 const ATTEMPTS: u32 = 10;
@@ -21,6 +25,7 @@ const ATTEMPTS: u32 = 10;
 #[derive(Clone)]
 pub(crate) struct Reads {
     database: Database,
+    trust: Arc<Trust>,
     open: Arc<Mutex<Option<Open>>>,
 }
 
@@ -33,41 +38,83 @@ struct Open {
 
 impl Reads {
     /// Connections are opened as they are needed.
-    pub(crate) fn new(database: &Database) -> Self {
-        Self { database: database.clone(), open: Arc::default() }
+    pub(crate) fn new(database: &Database, trust: Arc<Trust>) -> Self {
+        Self { database: database.clone(), trust, open: Arc::default() }
     }
 
     pub(crate) fn database(&self) -> &Database {
         &self.database
     }
 
-    pub(crate) async fn acquire(&self) -> Result<Pooled, Error> {
-        self.pool()?.acquire().await
+    pub(crate) async fn acquire(&self) -> Result<Lent, Error> {
+        self.lent(&self.open()?).await
+    }
+
+    /// The head and the rows of a statement, if the database may be believed. If not, nothing more is read by this
+    /// process until the watch has found out about it, and the pool's connections are gone.
+    pub(super) async fn trusted(
+        &self,
+        statement: &Trusted,
+        values: &[Value<'_>],
+    ) -> Result<(FeedHead, Vec<Row>), Error> {
+        let newest = self.trust.newest();
+        let (rows, file) = self.fetch(statement, values).await?;
+        let history = history(rows.first().ok_or(Error::RowNotFound)?, file)?;
+        if let Err(distrust) = history.judge(newest) {
+            self.discard();
+            self.trust.fence(distrust);
+            return Err(distrust.into());
+        }
+        self.trust.observe(newest, history.head);
+        Ok((history.head, rows))
+    }
+
+    /// No connection that was made before is used again.
+    pub(crate) fn discard(&self) {
+        // Those in use close when they come back.
+        *self.open.lock().unwrap_or_else(PoisonError::into_inner) = None;
     }
 
     /// Runs a statement on any connection. One that was lost while it lay in the pool is noticed by the first statement
     /// on it, which is then run on another one.
-    pub(super) async fn fetch(&self, statement: &'static str, values: &[Value<'_>]) -> Result<Vec<Row>, Error> {
+    async fn fetch(&self, statement: &Trusted, values: &[Value<'_>]) -> Result<(Vec<Row>, Option<Identity>), Error> {
         for _ in 1..ATTEMPTS {
-            match self.acquire().await?.link().fetch(statement, values).await {
+            match self.fetch_once(statement, values).await {
                 Err(error) if may_pass(&error) => {}
                 outcome => return outcome,
             }
         }
-        self.acquire().await?.link().fetch(statement, values).await
+        self.fetch_once(statement, values).await
+    }
+
+    async fn fetch_once(
+        &self,
+        statement: &Trusted,
+        values: &[Value<'_>],
+    ) -> Result<(Vec<Row>, Option<Identity>), Error> {
+        let open = self.open()?;
+        let mut lent = self.lent(&open).await?;
+        let mut link = lent.link()?;
+        let rows = link.fetch(statement.on(&link), values).await;
+        lent.answered(&rows);
+        Ok((rows?, open.file))
+    }
+
+    async fn lent(&self, open: &Open) -> Result<Lent, Error> {
+        Ok(Lent::new(open.pool.acquire().await?))
     }
 
     /// The pool of the present file; an error where there is none.
-    fn pool(&self) -> Result<Pool, Error> {
+    fn open(&self) -> Result<Open, Error> {
         let file = self.database.file().map(of_file).transpose()?;
         let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
         match &*open {
-            Some(Open { pool, file: opened }) if *opened == file => Ok(pool.clone()),
+            Some(present) if present.file == file => Ok(present.clone()),
             _ => {
                 // The old pool closes its connections when the last of them comes back.
-                let pool = connect::pool(&self.database);
-                *open = Some(Open { pool: pool.clone(), file });
-                Ok(pool)
+                let present = Open { pool: connect::pool(&self.database, &self.trust), file };
+                *open = Some(present.clone());
+                Ok(present)
             }
         }
     }

@@ -49,7 +49,8 @@ impl Row {
     pub(crate) fn sixteen(&self, column: &str) -> Result<[u8; 16], Error> {
         let bytes: &[u8] = match self {
             Self::Sqlite(row) => row.try_get(column)?,
-            Self::Postgres(row) => row.try_get(column)?,
+            // As text, where a statement was not prepared, or as they are.
+            Self::Postgres(row) => return row.try_get(column),
             Self::MySql(row) => row.try_get(column)?,
         };
         bytes.try_into().map_err(|_| Error::Decode("not 16 bytes".into()))

@@ -24,8 +24,7 @@ pub(crate) async fn server_warnings(opened: &mut Opened) -> Result<Vec<String>, 
         Witness::File(_) => Ok(Vec::new()),
         Witness::Postgres => postgres(&mut link, false).await,
         Witness::PostgresTable => postgres(&mut link, true).await,
-        Witness::MySql => mysql(&mut link, "MySQL", OLDEST_MYSQL).await,
-        Witness::Mariadb => mysql(&mut link, "MariaDB", OLDEST_MARIADB).await,
+        Witness::MySql => mysql(&mut link).await,
     }
 }
 
@@ -54,11 +53,13 @@ async fn postgres(link: &mut Link<'_>, blind: bool) -> Result<Vec<String>, Error
     Ok(warnings)
 }
 
-async fn mysql(link: &mut Link<'_>, name: &str, oldest: (u32, u32, u32)) -> Result<Vec<String>, Error> {
+async fn mysql(link: &mut Link<'_>) -> Result<Vec<String>, Error> {
     const ASK: &str = "SELECT version() AS version, CAST(@@innodb_flush_log_at_trx_commit AS SIGNED) AS flush, \
         CAST(@@log_bin AS SIGNED) AS binlog, CAST(@@sync_binlog AS SIGNED) AS sync";
     let row = link.fetch_one(ASK, values![]).await?;
     let version = row.text("version")?;
+    let (name, oldest) =
+        if version.contains("MariaDB") { ("MariaDB", OLDEST_MARIADB) } else { ("MySQL", OLDEST_MYSQL) };
     if numbers(&version) < oldest {
         return Err(too_old(name, &version, &format!("{}.{}.{}", oldest.0, oldest.1, oldest.2)));
     }

@@ -4,14 +4,16 @@ mod mysql;
 mod postgres;
 mod sqlite;
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use sqlx::Error;
 
-use super::connection::{Connection, Link, Pool};
+use super::connection::{Connection, Link, Pool, within};
 use super::history::{Witness, of_file};
 use crate::store::database::{Database, Options};
 use crate::store::identity::Identity;
+use crate::store::trust::Trust;
 
 /// How long a statement that writes waits for a lock that somebody else holds. The writer's callers wait longer than
 /// two of these, so that a locked database is told as 503 and not as a time-out.
@@ -20,6 +22,10 @@ const LOCK_TIMEOUT: Duration = Duration::from_secs(2);
 /// How long a reader waits for a free connection before the database counts as unavailable: shorter than the filter's
 /// patience.
 const ACQUIRE_TIMEOUT: Duration = Duration::from_millis(400);
+
+/// How long a connection may take to be made: name, TLS, log-in and session. A start waits longer.
+const CONNECT_LIMIT: Duration = Duration::from_secs(3);
+const START_LIMIT: Duration = Duration::from_secs(15);
 
 /// What a session is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -35,6 +41,10 @@ enum Purpose {
 /// Opens the database for migrations, and creates its file if it is one and there is none: only at start and by
 /// `curfew migrate`. Later a missing file is an error, for a new empty one would have forgotten every logout.
 pub(crate) async fn create(database: &Database) -> Result<Connection, Error> {
+    within(START_LIMIT, created(database)).await
+}
+
+async fn created(database: &Database) -> Result<Connection, Error> {
     Ok(match &database.0 {
         Options::Sqlite(options) => Connection::Sqlite(sqlite::create(options).await?),
         Options::Postgres(options) => Connection::Postgres(postgres::open(options, Purpose::Migrate).await?),
@@ -53,13 +63,22 @@ pub(crate) struct Opened {
 impl Opened {
     /// Opens the connection that writes.
     pub(crate) async fn writer(database: &Database) -> Result<Self, Error> {
+        within(CONNECT_LIMIT, Self::open(database)).await
+    }
+
+    /// The same for a start, which has more patience.
+    pub(crate) async fn at_start(database: &Database) -> Result<Self, Error> {
+        within(START_LIMIT, Self::open(database)).await
+    }
+
+    async fn open(database: &Database) -> Result<Self, Error> {
         let file = database.file().map(of_file).transpose()?;
         let mut connection = match &database.0 {
             Options::Sqlite(options) => Connection::Sqlite(sqlite::open(options).await?),
             Options::Postgres(options) => Connection::Postgres(postgres::open(options, Purpose::Write).await?),
             Options::MySql(options) => Connection::MySql(mysql::open(options, Purpose::Write).await?),
         };
-        let witness = Witness::find(database, &mut connection.link()).await?;
+        let (witness, _) = Witness::find(database, &mut connection.link()).await?;
         Ok(Self { connection, witness, file })
     }
 
@@ -74,21 +93,21 @@ impl Opened {
 }
 
 /// Makes the pool of connections that only read; they are opened as they are needed.
-pub(super) fn pool(database: &Database) -> Pool {
+pub(super) fn pool(database: &Database, trust: &Arc<Trust>) -> Pool {
     match &database.0 {
-        Options::Sqlite(options) => Pool::Sqlite(sqlite::pool(options, database)),
-        Options::Postgres(options) => Pool::Postgres(postgres::pool(options, database)),
-        Options::MySql(options) => Pool::MySql(mysql::pool(options, database)),
+        Options::Sqlite(options) => Pool::Sqlite(sqlite::pool(options, database, trust)),
+        Options::Postgres(options) => Pool::Postgres(postgres::pool(options, database, trust)),
+        Options::MySql(options) => Pool::MySql(mysql::pool(options, database, trust)),
     }
 }
 
 /// Refuses to read a history that the writer has not taken over yet. Its numbers could be taken for others, and its
-/// latest revocations may be missing. A connection to a server keeps leading to the same one, so each is asked once.
-async fn known_history(database: &Database, mut link: Link<'_>) -> Result<(), Error> {
-    let witness = Witness::find(database, &mut link).await?;
-    let history = witness.history(&mut link, false).await?;
-    if history.known.contradicts(&history.seen) {
-        return Err(Error::Configuration("this is another server or a restored copy, not taken over yet".into()));
-    }
-    Ok(())
+/// latest revocations may be missing.
+async fn known_history(database: &Database, trust: &Trust, mut link: Link<'_>) -> Result<(), Error> {
+    let newest = trust.newest();
+    let (_, history) = Witness::find(database, &mut link).await?;
+    history.judge(newest).map_err(|distrust| {
+        trust.fence(distrust);
+        distrust.into()
+    })
 }

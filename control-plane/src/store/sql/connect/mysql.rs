@@ -1,5 +1,6 @@
 //! Connections to MySQL and MariaDB.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use sqlx::mysql::{MySqlConnectOptions, MySqlConnection, MySqlPool};
@@ -9,6 +10,7 @@ use sqlx::{ConnectOptions, Connection, Error};
 use super::{ACQUIRE_TIMEOUT, Purpose, known_history};
 use crate::store::database::Database;
 use crate::store::sql::connection::Link;
+use crate::store::trust::{Distrust, Trust};
 
 /// Statements of a fraction of a millisecond, mostly spent on the way there and back.
 const READ_CONNECTIONS: u32 = 8;
@@ -64,30 +66,30 @@ pub(super) async fn open(options: &MySqlConnectOptions, purpose: Purpose) -> Res
     Ok(connection)
 }
 
-/// A replica may lag behind: it would say "active" of a token that was logged out.
-const READ_ONLY: &str = "the server is read-only, as replicas are: name the primary";
-
 async fn prepare(connection: &mut MySqlConnection, purpose: Purpose) -> Result<(), Error> {
     sqlx::raw_sql(SESSION).execute(&mut *connection).await?;
-    let (version, read_only): (String, i64) =
-        sqlx::query_as("SELECT @@version, CAST(@@global.read_only AS SIGNED)").fetch_one(&mut *connection).await?;
+    let (version, read_only): (String, i64) = sqlx::query_as(
+        "SELECT @@version, CASE WHEN CAST(@@global.read_only AS CHAR) IN ('0', 'OFF') THEN 0 ELSE 1 END",
+    )
+    .fetch_one(&mut *connection)
+    .await?;
     if read_only != 0 {
-        return Err(Error::Configuration(READ_ONLY.into()));
+        return Err(Distrust::Follows.into());
     }
     sqlx::raw_sql(times(purpose, version.contains("MariaDB"))).execute(connection).await.map(drop)
 }
 
-pub(super) fn pool(options: &MySqlConnectOptions, database: &Database) -> MySqlPool {
-    let database = database.clone();
+pub(super) fn pool(options: &MySqlConnectOptions, database: &Database, trust: &Arc<Trust>) -> MySqlPool {
+    let (database, trust) = (database.clone(), Arc::clone(trust));
     PoolOptions::new()
         .max_connections(READ_CONNECTIONS)
         .acquire_timeout(ACQUIRE_TIMEOUT)
         .test_before_acquire(false)
         .after_connect(move |connection, _| {
-            let database = database.clone();
+            let (database, trust) = (database.clone(), Arc::clone(&trust));
             Box::pin(async move {
                 prepare(connection, Purpose::Read).await?;
-                known_history(&database, Link::MySql(connection)).await
+                known_history(&database, &trust, Link::MySql(connection)).await
             })
         })
         .before_acquire(|connection, metadata| Box::pin(works(connection, metadata)))

@@ -1,5 +1,6 @@
 //! Connections to PostgreSQL.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use sqlx::pool::{PoolConnectionMetadata, PoolOptions};
@@ -9,6 +10,7 @@ use sqlx::{ConnectOptions, Connection, Error};
 use super::{ACQUIRE_TIMEOUT, Purpose, known_history};
 use crate::store::database::Database;
 use crate::store::sql::connection::Link;
+use crate::store::trust::{Distrust, Trust};
 
 /// Statements of a fraction of a millisecond, mostly spent on the way there and back.
 const READ_CONNECTIONS: u32 = 8;
@@ -55,26 +57,23 @@ pub(super) async fn open(options: &PgConnectOptions, purpose: Purpose) -> Result
     Ok(connection)
 }
 
-/// A standby may lag behind: it would say "active" of a token that was logged out.
-const STANDBY: &str = "the server is a standby: name the primary";
-
 async fn prepare(connection: &mut PgConnection, purpose: Purpose) -> Result<(), Error> {
     sqlx::raw_sql(session(purpose)).execute(&mut *connection).await?;
     let standby: bool = sqlx::query_scalar("SELECT pg_is_in_recovery()").fetch_one(connection).await?;
-    if standby { Err(Error::Configuration(STANDBY.into())) } else { Ok(()) }
+    if standby { Err(Distrust::Follows.into()) } else { Ok(()) }
 }
 
-pub(super) fn pool(options: &PgConnectOptions, database: &Database) -> PgPool {
-    let database = database.clone();
+pub(super) fn pool(options: &PgConnectOptions, database: &Database, trust: &Arc<Trust>) -> PgPool {
+    let (database, trust) = (database.clone(), Arc::clone(trust));
     PoolOptions::new()
         .max_connections(READ_CONNECTIONS)
         .acquire_timeout(ACQUIRE_TIMEOUT)
         .test_before_acquire(false)
         .after_connect(move |connection, _| {
-            let database = database.clone();
+            let (database, trust) = (database.clone(), Arc::clone(&trust));
             Box::pin(async move {
                 prepare(connection, Purpose::Read).await?;
-                known_history(&database, Link::Postgres(connection)).await
+                known_history(&database, &trust, Link::Postgres(connection)).await
             })
         })
         .before_acquire(|connection, metadata| Box::pin(works(connection, metadata)))

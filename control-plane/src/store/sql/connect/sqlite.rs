@@ -3,6 +3,7 @@
 use std::fs::OpenOptions;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
+use std::sync::Arc;
 
 use sqlx::pool::PoolOptions;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection, SqliteJournalMode, SqlitePool, SqliteSynchronous};
@@ -11,6 +12,7 @@ use sqlx::{ConnectOptions, Error};
 use super::{ACQUIRE_TIMEOUT, LOCK_TIMEOUT, known_history};
 use crate::store::database::Database;
 use crate::store::sql::connection::Link;
+use crate::store::trust::Trust;
 
 /// Enough to keep two cores busy with statements of some microseconds.
 const READ_CONNECTIONS: u32 = 4;
@@ -44,14 +46,14 @@ pub(super) async fn open(options: &SqliteConnectOptions) -> Result<SqliteConnect
     prepared(options).connect().await
 }
 
-pub(super) fn pool(options: &SqliteConnectOptions, database: &Database) -> SqlitePool {
-    let database = database.clone();
+pub(super) fn pool(options: &SqliteConnectOptions, database: &Database, trust: &Arc<Trust>) -> SqlitePool {
+    let (database, trust) = (database.clone(), Arc::clone(trust));
     PoolOptions::new()
         .max_connections(READ_CONNECTIONS)
         .acquire_timeout(ACQUIRE_TIMEOUT)
         .after_connect(move |connection, _| {
-            let database = database.clone();
-            Box::pin(async move { known_history(&database, Link::Sqlite(connection)).await })
+            let (database, trust) = (database.clone(), Arc::clone(&trust));
+            Box::pin(async move { known_history(&database, &trust, Link::Sqlite(connection)).await })
         })
         .connect_lazy_with(prepared(options).pragma("query_only", "ON"))
 }

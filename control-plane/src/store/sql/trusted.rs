@@ -1,0 +1,54 @@
+//! Statements whose answer says itself whether it may be believed.
+//!
+//! Each begins at the head and carries along whether the server takes writes and what it says of itself, in the same
+//! statement and so at the same moment: a connection may lie in the pool for long, and its server be made read-only, or a
+//! copy be restored into it, meanwhile. What is costly to ask, or cannot change for as long as a connection lives, is left
+//! to the look at each new connection and the watch ([`super::history`]).
+
+use super::connection::Link;
+
+/// One statement, as it is said to each kind of database. Made by [`trusted!`].
+pub(crate) struct Trusted {
+    pub(super) sqlite: &'static str,
+    pub(super) postgres: &'static str,
+    pub(super) mysql: &'static str,
+}
+
+impl Trusted {
+    pub(super) fn on(&self, link: &Link<'_>) -> &'static str {
+        link.choose(self.sqlite, self.postgres, self.mysql)
+    }
+}
+
+/// `trusted!(columns, rest)` is `SELECT <trust>, columns FROM feed_head AS head rest`. It must return a row at least, so
+/// whatever else is read is joined with `LEFT JOIN`. Columns named `epoch`, `seq`, `identity`, `follows`, `server`,
+/// `timeline` and `made` are taken.
+macro_rules! trusted {
+    ($columns:literal, $rest:literal) => {
+        $crate::store::sql::trusted::Trusted {
+            sqlite: concat!(
+                "SELECT head.epoch, head.seq, head.identity, 0 AS follows, ",
+                $columns,
+                " FROM feed_head AS head ",
+                $rest
+            ),
+            postgres: concat!(
+                "SELECT head.epoch, head.seq, head.identity, \
+                 CASE WHEN pg_is_in_recovery() THEN 1 ELSE 0 END AS follows, \
+                 head.tableoid::text AS made, NULL::text AS server, NULL::text AS timeline, ",
+                $columns,
+                " FROM feed_head AS head ",
+                $rest
+            ),
+            mysql: concat!(
+                "SELECT head.epoch, head.seq, head.identity, ",
+                $crate::store::sql::history::mysql_server!(),
+                ", NULL AS made, NULL AS timeline, ",
+                $columns,
+                " FROM feed_head AS head ",
+                $rest
+            ),
+        }
+    };
+}
+pub(crate) use trusted;
