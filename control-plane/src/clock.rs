@@ -1,7 +1,7 @@
 //! The wall clock, handed to whoever needs it, so that tests can move time.
 
 use std::sync::Arc;
-use std::time::{Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 /// A moment by the clocks of this process, in seconds of Unix time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -48,6 +48,14 @@ impl Clock {
     pub fn moment(&self) -> Moment {
         Moment { now: self.now(), steady: self.steady.as_ref().map(|read| read()) }
     }
+}
+
+/// The time since the machine was started, its sleep included (CLOCK_BOOTTIME): the local clock of the leases. A clock that
+/// stood still while the machine slept would make leases look younger than they are.
+pub fn since_boot() -> Duration {
+    let time = rustix::time::clock_gettime(rustix::time::ClockId::Boottime);
+    // It is never negative.
+    Duration::try_from(time).unwrap_or_default()
 }
 
 fn wall() -> i64 {

@@ -26,5 +26,6 @@ pub mod source;
 pub mod state;
 pub mod stop;
 pub mod store;
+pub mod strict;
 mod telemetry;
 pub mod verification;

@@ -13,6 +13,7 @@ use prometheus_client::registry::{Registry, Unit};
 
 use crate::blacklist::Counters;
 use crate::store::command::Purged;
+use crate::strict;
 
 /// Labels of `curfew_http_requests`.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -106,6 +107,8 @@ pub struct Metrics {
     purged_rows: Family<PurgeLabels, Counter>,
     /// The blacklist in Redis.
     pub redis: Counters,
+    /// Polls, leases and logouts that wait for them.
+    pub strict: strict::Counters,
 }
 
 impl Default for Metrics {
@@ -135,10 +138,12 @@ impl Metrics {
             feed_seq: Gauge::default(),
             purged_rows: Family::default(),
             redis: Counters::default(),
+            strict: strict::Counters::default(),
         };
         metrics.register_requests();
         metrics.register_store();
         metrics.redis.register(&mut metrics.registry);
+        metrics.strict.register(&mut metrics.registry);
         metrics
     }
 

@@ -22,6 +22,7 @@ use crate::seldom::Seldom;
 use crate::state::AppState;
 use crate::stop::{self, Stop};
 use crate::store::{self, FeedHead, OpenFailure, Settings, Store, purge, watch};
+use crate::strict::{self, Strict};
 use crate::verification::Verification;
 
 /// How long each of the tasks may take to finish what has begun: the servers' own bound and some spare time.
@@ -94,7 +95,12 @@ pub async fn serve(mut config: Config) -> Result<(), ServeFailure> {
     let mut writer = tokio::spawn(writer.run(stop));
 
     let running = Running { limits: ConnectionLimits::of_process(), purge_interval: config.purge_interval };
-    let state = Arc::new(state(config, store, blacklist, clock, metrics));
+    let strict = Strict::new(store.clone(), Arc::clone(&metrics), strict::Settings::default())?;
+    let strict = Arc::new(strict);
+    let (stop_strict, stop) = stop::channel();
+    let settling = Arc::clone(&strict);
+    let mut settling = tokio::spawn(async move { strict::run(&settling, stop).await });
+    let state = Arc::new(state(config, store, Arc::clone(&strict), blacklist, clock, metrics));
     let (stop_servers, stop) = stop::channel();
     let mut servers = tokio::spawn(run_servers(state, (public, internal), running, stop));
     print_addresses(addresses)?;
@@ -103,10 +109,15 @@ pub async fn serve(mut config: Config) -> Result<(), ServeFailure> {
         () = signals.received() => Ok(()),
         _ = &mut writer => Err(ServeFailure::Stopped("the writer")),
         _ = &mut servers => Err(ServeFailure::Stopped("a server")),
+        _ = &mut settling => Err(ServeFailure::Stopped("the keeper of leases")),
     };
+    strict.close();
     // The servers first: what they still answer needs the writer.
     stop_servers.stop();
     finished(servers).await;
+    // What still waited for leases has its answer by now.
+    stop_strict.stop();
+    finished(settling).await;
     stop_writer.stop();
     finished(writer).await;
     info!("stopped");
@@ -185,10 +196,18 @@ fn bind(setting: &'static str, address: SocketAddr) -> Result<TcpListener, Serve
     bound().map_err(|source| ServeFailure::Listen { setting, address, source })
 }
 
-fn state(config: Config, store: Store, blacklist: Blacklist, clock: Clock, metrics: Arc<Metrics>) -> AppState {
+fn state(
+    config: Config,
+    store: Store,
+    strict: Arc<Strict>,
+    blacklist: Blacklist,
+    clock: Clock,
+    metrics: Arc<Metrics>,
+) -> AppState {
     AppState {
         policy: config.policy,
         store,
+        strict,
         blacklist,
         clock,
         metrics,

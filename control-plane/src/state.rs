@@ -16,6 +16,7 @@ use crate::secret::{AppCredentials, Secret};
 use crate::seldom::Seldom;
 use crate::store::command::Unavailable;
 use crate::store::{ReadFailure, Store};
+use crate::strict::Strict;
 use crate::verification::{Undone, Verification};
 
 /// The shared parts of the control plane, made once at start.
@@ -24,6 +25,8 @@ pub struct AppState {
     pub policy: Policy,
     /// What is stored.
     pub store: Store,
+    /// Leases, and the logouts that wait for them.
+    pub strict: Arc<Strict>,
     /// The copy of the revocations in Redis.
     pub blacklist: Blacklist,
     /// The wall clock.
@@ -105,6 +108,24 @@ impl AppState {
         proven
     }
 
+    /// How long a logout may take to be answered: the time of any request, and the time that a lease may take to end.
+    pub fn logout_timeout(&self) -> Duration {
+        self.request_timeout.saturating_add(self.strict.longest_wait())
+    }
+
+    /// Returns when no request is admitted any more with what the command revoked that the writer has just answered.
+    ///
+    /// # Errors
+    ///
+    /// It is not known whether that is so.
+    pub async fn settled(&self) -> Result<(), ApiError> {
+        let unknown = ApiError::Write(Unavailable::Unconfirmed);
+        match self.strict.settle_last() {
+            Some(mut settling) => settling.settled().await.map_err(|_| unknown),
+            None => Err(unknown),
+        }
+    }
+
     /// The metrics' text, with what is only known at the moment of asking.
     ///
     /// # Errors
@@ -114,6 +135,7 @@ impl AppState {
         for lane in self.verification.lanes() {
             self.metrics.verifications_waiting.get_or_create(&LaneLabels { lane: lane.name }).set(lane.waiting());
         }
+        self.strict.measure();
         self.metrics.encode()
     }
 

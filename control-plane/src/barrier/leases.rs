@@ -172,6 +172,12 @@ impl Leases {
         Some(Head { epoch, seq })
     }
 
+    /// How many workers with a lease hold everything up to `head`, and how many have one at all.
+    pub(super) fn count(&self, head: Head, now: Duration) -> (usize, usize) {
+        let live = self.rows.values().filter(|row| row.until > now && !row.has_left());
+        live.fold((0, 0), |(hold, all), row| (hold + usize::from(row.covers(head)), all + 1))
+    }
+
     /// Forgets the leases that are over.
     pub(super) fn sweep(&mut self, now: Duration) {
         self.rows.retain(|_, row| row.until > now);

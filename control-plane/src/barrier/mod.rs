@@ -289,8 +289,23 @@ impl Barrier {
 
     /// When to call [`Self::beat`] and [`Self::take_safe`] next.
     pub fn wake_at(&self, now: Duration) -> Duration {
-        let due = self.presence.due_at();
-        self.waits.wake_at(&self.leases, now).map_or(due, |at| at.min(due))
+        let due = self.beat_at();
+        self.safe_at(now).map_or(due, |at| at.min(due))
+    }
+
+    /// When to call [`Self::beat`] next.
+    pub fn beat_at(&self) -> Duration {
+        self.presence.due_at()
+    }
+
+    /// When to call [`Self::take_safe`] next, if nothing else happens; `None` while no logout waits.
+    pub fn safe_at(&self, now: Duration) -> Option<Duration> {
+        self.waits.wake_at(&self.leases, now)
+    }
+
+    /// How many workers with a lease from here hold everything up to `head`, and how many have one at all.
+    pub fn workers(&self, head: Head, now: Duration) -> (usize, usize) {
+        self.leases.count(head, now)
     }
 
     /// Whether all leases from here are over: a control plane that ends may then remove its row, if it has stopped

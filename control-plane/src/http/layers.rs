@@ -30,8 +30,11 @@ use crate::store::command::Unavailable;
 #[derive(Debug, Clone, Copy)]
 pub(super) struct BodyLimit {
     pub(super) bytes: usize,
+    /// For the body.
     pub(super) time: Duration,
     pub(super) purpose: Purpose,
+    /// For the answer after it.
+    pub(super) answer: Duration,
 }
 
 /// What an endpoint does, and so what it means when its answer is late.
@@ -64,7 +67,7 @@ pub(super) async fn bound(State(limit): State<BodyLimit>, request: Request, next
         .map_err(|error| unread(&error, limit))?;
     let request = Request::from_parts(parts, Body::from(body));
     // A handler that gives up by itself knows more; this is the bound where the configured time is shorter.
-    let answered = tokio::time::timeout(limit.time, next.run(request)).await;
+    let answered = tokio::time::timeout(limit.answer, next.run(request)).await;
     answered.map_err(|_| limit.purpose.late())
 }
 

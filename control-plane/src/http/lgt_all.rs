@@ -27,6 +27,7 @@ pub(super) async fn lgt_all(
     let user = user_id(&body)?;
     let subjects = issuers(&state, &body)?.into_iter().map(|issuer| Subject { issuer, user: user.clone() }).collect();
     state.store.writer().revoke_user(subjects, Cause::LgtAll).await?;
+    state.settled().await?;
     Ok(axum::Json(Done { message: "Successfully Logged Out From All Device." }))
 }
 

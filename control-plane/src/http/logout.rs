@@ -27,6 +27,7 @@ pub(super) async fn logout(
     Caller(token): Caller,
 ) -> Result<Response, ApiError> {
     let outcome = state.store.writer().logout(TokenRecord::from(&token)).await?;
+    state.settled().await?;
     logged_out(outcome, &headers, "Successfully Logged Out.")
 }
 
@@ -38,6 +39,7 @@ pub(super) async fn logout_all_device(
 ) -> Result<Response, ApiError> {
     let user = token.user.clone().ok_or(ApiError::UserIdMissing)?;
     let outcome = state.store.writer().logout_all(TokenRecord::from(&token), user).await?;
+    state.settled().await?;
     logged_out(outcome, &headers, "Successfully Logged Out From All Device.")
 }
 

@@ -7,6 +7,7 @@ mod check;
 mod connection;
 mod error;
 mod extract;
+mod feed;
 mod layers;
 mod lgt_all;
 mod logout;
@@ -45,7 +46,8 @@ const TOKENS_BODY: usize = 10 * 1024 * 1024;
 
 /// What clients reach through Envoy.
 pub fn public_router(state: Arc<AppState>) -> Router {
-    let bodiless = |routes: Routes| routes.layer(from_fn_with_state(state.request_timeout, layers::without_body));
+    let time = state.logout_timeout();
+    let bodiless = |routes: Routes| routes.layer(from_fn_with_state(time, layers::without_body));
     let logout = bodiless(post(logout::logout));
     let logout_all = bodiless(post(logout::logout_all_device));
     let proxies = Some(state.trusted_proxies);
@@ -57,9 +59,20 @@ pub fn public_router(state: Arc<AppState>) -> Router {
 
 /// What the filter, services and operators reach.
 pub fn internal_router(state: Arc<AppState>) -> Router {
-    let lgt_all = bounded(&state, SMALL_BODY, Purpose::Write, post(lgt_all::lgt_all));
+    let limit = BodyLimit {
+        bytes: SMALL_BODY,
+        time: state.request_timeout,
+        purpose: Purpose::Write,
+        answer: state.logout_timeout(),
+    };
+    let lgt_all = post(lgt_all::lgt_all).layer(from_fn_with_state(limit, layers::bound));
+    let answer = state.request_timeout.saturating_add(state.strict.longest_hold());
+    let limit = BodyLimit { bytes: SMALL_BODY, time: state.request_timeout, purpose: Purpose::Read, answer };
+    let feed = post(feed::feed).layer(from_fn_with_state(limit, layers::bound));
     let routes = Router::new()
         .route(curfew_core::wire::CHECK_PATH, bounded(&state, SMALL_BODY, Purpose::Read, post(check::check)))
+        .route(curfew_core::wire::FEED_PATH, feed)
+        .route("/internal/v1/gateways", bounded(&state, SMALL_BODY, Purpose::Read, get(feed::gateways)))
         .route(TOKENS_PATH, bounded(&state, TOKENS_BODY, Purpose::Write, post(tokens::register)))
         .route("/internal/v1/users/{id}/sessions", bounded(&state, SMALL_BODY, Purpose::Read, get(sessions::list)))
         // Backends call it themselves: what they write about proxies means nothing here.
@@ -87,7 +100,7 @@ type Routes = MethodRouter<Arc<AppState>>;
 
 /// Reads the body before the handler runs, within a size and a time, and bounds the time for the answer.
 fn bounded(state: &AppState, bytes: usize, purpose: Purpose, routes: Routes) -> Routes {
-    let limit = BodyLimit { bytes, time: state.request_timeout, purpose };
+    let limit = BodyLimit { bytes, time: state.request_timeout, purpose, answer: state.request_timeout };
     routes.layer(from_fn_with_state(limit, layers::bound))
 }
 

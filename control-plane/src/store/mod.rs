@@ -11,6 +11,7 @@ mod identity;
 mod job;
 mod keyspaces;
 pub mod purge;
+mod replicas;
 pub mod retention;
 pub mod sessions;
 mod settings;
@@ -40,9 +41,11 @@ use writer::Writer;
 
 pub use curfew_core::Epoch;
 pub use database::Database;
+pub use replicas::{ReplicaRows, RowFailure};
 pub use settings::Settings;
 pub use sql::{Applied, MigrateFailure};
 pub use start::{OpenFailure, Orphaned, Prepared, bump_epoch, head, migrate, prepare};
+pub use writer::Commit;
 pub use writer_task::WriterTask;
 
 /// How far the log of revocations reaches.
@@ -101,12 +104,13 @@ impl Store {
         blacklist: Blacklist,
     ) -> (Self, WriterTask) {
         let health = Arc::new(Health::default());
-        let (writer, queue) = writer::channel(Arc::clone(&metrics));
+        let (writer, queue, commits) = writer::channel(Arc::clone(&metrics));
         let task = WriterTask {
             queue,
             waiting: VecDeque::new(),
             database: database.clone(),
             opened: None,
+            commits,
             settings,
             clock,
             metrics,

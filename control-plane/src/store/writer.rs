@@ -6,8 +6,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 
+use super::FeedHead;
 use super::command::{Cause, LogoutOutcome, Purged, Registered, Registration, Subject, TokenRecord, Unavailable};
 use super::job::{Job, Reply};
 use crate::metrics::Metrics;
@@ -18,17 +19,33 @@ const QUEUE: usize = 1024;
 /// How long a caller waits: longer than the writer may wait for a lock, twice over.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(6);
 
+/// A transaction of this process that was committed. The times are those of [`crate::clock::since_boot`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Commit {
+    /// How far the log reaches with it.
+    pub head: FeedHead,
+    /// When it began, before its first statement.
+    pub began: Duration,
+    /// When the commit had returned.
+    pub returned: Duration,
+}
+
 /// The way to the writer task.
 #[derive(Clone)]
 pub struct Writer {
     queue: mpsc::Sender<Job>,
+    commits: watch::Receiver<Option<Commit>>,
     metrics: Arc<Metrics>,
 }
 
-/// Makes the queue.
-pub(super) fn channel(metrics: Arc<Metrics>) -> (Writer, mpsc::Receiver<Job>) {
+/// What [`channel`] makes: the way to the task, and the task's two ends.
+type Channel = (Writer, mpsc::Receiver<Job>, watch::Sender<Option<Commit>>);
+
+/// Makes the queue, and the place where the newest commit is shown.
+pub(super) fn channel(metrics: Arc<Metrics>) -> Channel {
     let (queue, jobs) = mpsc::channel(QUEUE);
-    (Writer { queue, metrics }, jobs)
+    let (committed, commits) = watch::channel(None);
+    (Writer { queue, commits, metrics }, jobs, committed)
 }
 
 impl Writer {
@@ -64,6 +81,12 @@ impl Writer {
     /// Begins a transaction and ends it: one that finds another history gives it a new name.
     pub(super) async fn look(&self) -> Result<(), Unavailable> {
         self.ask(Job::Look).await
+    }
+
+    /// The newest commit; none before the first. It is shown before the commands in it are answered, so whoever has an
+    /// answer finds its own commit here, or a later one.
+    pub fn commits(&self) -> watch::Receiver<Option<Commit>> {
+        self.commits.clone()
     }
 
     /// Whether the task lives.

@@ -10,7 +10,7 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use sqlx::Error;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tracing::{error, info, warn};
 
 use super::command::Unavailable;
@@ -19,9 +19,10 @@ use super::job::{BATCH_WEIGHT, Job};
 use super::settings::Settings;
 use super::sql::{self, Batch, Opened};
 use super::trust::Distrust;
+use super::writer::Commit;
 use super::{Database, FeedHead, Health};
 use crate::blacklist::{Blacklist, MOST_PUBLISHED};
-use crate::clock::Clock;
+use crate::clock::{Clock, since_boot};
 use crate::metrics::Metrics;
 use crate::stop::Stop;
 
@@ -44,6 +45,8 @@ pub struct WriterTask {
     pub(super) database: Database,
     /// Absent until the first command, and after a failure: a fresh connection has no transaction left over.
     pub(super) opened: Option<Opened>,
+    /// Shows each commit as soon as it has returned.
+    pub(super) commits: watch::Sender<Option<Commit>>,
     pub(super) settings: Settings,
     pub(super) clock: Clock,
     pub(super) metrics: Arc<Metrics>,
@@ -166,7 +169,7 @@ impl WriterTask {
                 Opened::writer(&self.database).await?
             }
         };
-        let began = Instant::now();
+        let (began, since) = (Instant::now(), since_boot());
         let newest = self.health.trust.newest();
         let mut batch = Batch::begin(&mut opened, self.clock.moment(), &self.settings, newest).await?;
         let mut taken = 0;
@@ -185,6 +188,7 @@ impl WriterTask {
             // It was committed to a file that was replaced meanwhile.
             return Err(Failure::Commit(std::io::Error::other("the database's file was replaced").into()));
         }
+        self.commits.send_replace(Some(Commit { head, began: since, returned: since_boot() }));
         self.health.trust.observe(newest, head);
         self.opened = Some(opened);
         Ok(Committed { taken, before, head, revoked })

@@ -55,7 +55,7 @@ async fn a_right_that_is_missing_is_told_at_the_start() {
     let line = refused(&poor).await;
     assert!(line.contains("permission denied for table") && line.contains("the account lacks a right"), "{line}");
     // These are all that it needs.
-    let tables = "user_token_logs, revocations, subject_keyspaces";
+    let tables = "user_token_logs, revocations, subject_keyspaces, replicas";
     place.execute(&format!("GRANT INSERT, UPDATE, DELETE ON {tables} TO poor")).await;
     store::prepare(&Database::from_url(&poor).unwrap(), &settings(), NOW, false).await.unwrap();
 }

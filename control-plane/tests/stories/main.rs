@@ -1,6 +1,8 @@
 //! Stories over the real routers, the real writer and a real SQLite file, and some over the real binary.
 
 #[cfg(test)]
+mod barrier;
+#[cfg(test)]
 mod binary;
 #[cfg(test)]
 mod bounds;
@@ -10,6 +12,8 @@ mod check;
 mod closed;
 #[cfg(test)]
 mod failure;
+#[cfg(test)]
+mod feed;
 #[cfg(test)]
 mod lgt_all;
 #[cfg(test)]
@@ -42,3 +46,5 @@ mod slow;
 mod start;
 #[cfg(test)]
 mod tokens;
+#[cfg(test)]
+mod worker;

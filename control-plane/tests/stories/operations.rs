@@ -65,6 +65,7 @@ async fn the_description_names_exactly_what_there_is() {
         }
     }
     let offered = [
+        "get /internal/v1/gateways",
         "get /internal/v1/users/{id}/sessions",
         "get /livez",
         "get /metrics",
@@ -74,6 +75,7 @@ async fn the_description_names_exactly_what_there_is() {
         "post /api/v2/logout",
         "post /api/v2/logout-all-device",
         "post /internal/v1/check",
+        "post /internal/v1/feed",
         "post /internal/v1/tokens",
     ];
     assert_eq!(described, offered.map(str::to_owned).into());

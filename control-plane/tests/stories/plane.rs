@@ -21,6 +21,7 @@ use curfew_control_plane::seldom::Seldom;
 use curfew_control_plane::state::AppState;
 use curfew_control_plane::stop::{self, Stopper};
 use curfew_control_plane::store::{self, Database, Settings as StoreSettings, Store};
+use curfew_control_plane::strict::{self, Strict};
 use curfew_control_plane::verification::Verification;
 use curfew_core::wire::CheckRequest;
 use curfew_core::{Policy, UnverifiedToken, verify_natively};
@@ -54,6 +55,11 @@ impl Plane {
 
     /// Beside a Redis, which is not waited for.
     pub(crate) async fn start_beside(policy: Value, redis: Option<Settings>) -> Self {
+        Self::start_on_terms(policy, redis, strict::Settings::default()).await
+    }
+
+    /// With leases of another length than usual.
+    pub(crate) async fn start_on_terms(policy: Value, redis: Option<Settings>, strict: strict::Settings) -> Self {
         let directory = TempDir::new().unwrap();
         let database = Database::in_file(&directory.path().join("curfew.db"));
         store::migrate(&database).await.unwrap();
@@ -75,10 +81,13 @@ impl Plane {
         let (store, writer) = Store::open(&database, settings, clock.clone(), Arc::clone(&metrics), blacklist.clone());
         let (stopper, stop) = stop::channel();
         tokio::spawn(writer.run(stop.clone()));
+        let settling = stop.clone();
         let (keeping, kept) = (blacklist.clone(), store.clone());
         tokio::spawn(async move { blacklist::run(&keeping, &kept, stop).await });
+        let strict = Strict::new(store.clone(), Arc::clone(&metrics), strict).unwrap();
         let state = AppState {
             policy,
+            strict: Arc::new(strict),
             store,
             blacklist,
             clock,
@@ -93,6 +102,8 @@ impl Plane {
             read_failures: Seldom::default(),
             request_timeout: Duration::from_secs(10),
         };
+        let settled = Arc::clone(&state.strict);
+        tokio::spawn(async move { strict::run(&settled, settling).await });
         Self { state: Arc::new(state), now, directory, _stopper: stopper }
     }
 

@@ -16,6 +16,7 @@ mod placeholders;
 mod prolong;
 mod read;
 mod reads;
+mod replicas;
 mod row;
 mod rows;
 mod server;

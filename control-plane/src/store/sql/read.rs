@@ -78,12 +78,12 @@ pub(crate) async fn revocations_after(
 }
 
 /// The row's revocation; none where the join found none.
-fn logged(row: &Row) -> Result<Option<Logged>, Error> {
+pub(super) fn logged(row: &Row) -> Result<Option<Logged>, Error> {
     let Some(Entry { kind, key, cutoff }) = entry(row)? else { return Ok(None) };
     Ok(Some(Logged { seq: row.integer("place")?, kind, key, cutoff, expires_at: row.integer("expires_at")? }))
 }
 
-fn present<T>(rows: impl Iterator<Item = Result<Option<T>, Error>>) -> Result<Vec<T>, Error> {
+pub(super) fn present<T>(rows: impl Iterator<Item = Result<Option<T>, Error>>) -> Result<Vec<T>, Error> {
     rows.filter_map(Result::transpose).collect()
 }
 

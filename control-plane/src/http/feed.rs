@@ -1,0 +1,51 @@
+//! `POST /internal/v1/feed`: a worker's poll. `GET /internal/v1/gateways`: which workers poll.
+
+use std::net::{IpAddr, Ipv4Addr};
+use std::sync::Arc;
+
+use axum::Extension;
+use axum::extract::State;
+use axum::http::HeaderMap;
+use axum::http::header::USER_AGENT;
+use curfew_core::wire::{FeedAnswer, FeedRequest};
+
+use super::extract::Json;
+use super::{ApiError, Peer};
+use crate::state::AppState;
+use crate::strict::{Caller, GatewayList};
+
+/// How the filter begins to name itself.
+const FILTER: &str = "curfew-filter/";
+
+/// Bytes of a version that are worth showing.
+const LONGEST_VERSION: usize = 32;
+
+/// The answer comes as soon as there is news for the worker, or when the time is over that it wants to wait.
+pub(super) async fn feed(
+    State(state): State<Arc<AppState>>,
+    peer: Option<Extension<Peer>>,
+    headers: HeaderMap,
+    Json(request): Json<FeedRequest>,
+) -> Result<axum::Json<FeedAnswer>, ApiError> {
+    if !request.keyspaces.iter().all(|keyspace| state.policy.knows(*keyspace)) {
+        return Err(ApiError::KeyspaceUnknown);
+    }
+    if i64::try_from(request.applied).is_err() {
+        return Err(ApiError::Malformed("applied is no place in any log.".to_owned()));
+    }
+    let address = peer.map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |Extension(Peer(address))| address);
+    let caller = Caller { address, version: version(&headers) };
+    state.strict.poll(&request, caller).await.map(axum::Json).map_err(|_| ApiError::Read)
+}
+
+/// What the filter says of itself in `user-agent: curfew-filter/VERSION`.
+fn version(headers: &HeaderMap) -> Option<String> {
+    let version = headers.get(USER_AGENT)?.to_str().ok()?.strip_prefix(FILTER)?;
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b".-+".contains(&byte);
+    (version.len() <= LONGEST_VERSION && !version.is_empty() && version.bytes().all(plain)).then(|| version.to_owned())
+}
+
+/// The workers that have polled this control plane of late.
+pub(super) async fn gateways(State(state): State<Arc<AppState>>) -> axum::Json<GatewayList> {
+    axum::Json(state.strict.list())
+}

@@ -1,0 +1,84 @@
+//! What is counted of polls, leases, and logouts that wait for them.
+
+use std::time::Duration;
+
+use prometheus_client::encoding::EncodeLabelSet;
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
+use prometheus_client::registry::{Registry, Unit};
+
+/// Labels of a count by outcome.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct OutcomeLabels {
+    /// What became of it.
+    pub outcome: &'static str,
+}
+
+/// The counts; clones share them.
+#[derive(Debug, Clone)]
+pub struct Counters {
+    /// Answers to polls.
+    pub polls: Family<OutcomeLabels, Counter>,
+    /// Polls that are held back now.
+    pub held: Gauge,
+    /// Workers that have a lease from here.
+    pub workers: Gauge,
+    /// The longest time since a worker with a lease from here has polled, in milliseconds.
+    pub slowest: Gauge,
+    settled: Family<OutcomeLabels, Counter>,
+    propagation: Histogram,
+}
+
+impl Default for Counters {
+    fn default() -> Self {
+        Self {
+            polls: Family::default(),
+            held: Gauge::default(),
+            workers: Gauge::default(),
+            slowest: Gauge::default(),
+            settled: Family::default(),
+            // 0.5 ms to 8 s.
+            propagation: Histogram::new(exponential_buckets(0.000_5, 2.0, 15)),
+        }
+    }
+}
+
+impl Counters {
+    /// Adds them to a registry.
+    pub fn register(&self, registry: &mut Registry) {
+        registry.register("feed_requests", "Polls of proxies answered, by outcome", self.polls.clone());
+        registry.register("feed_held", "Polls that are held back until there is news", self.held.clone());
+        registry.register("workers", "Workers of proxies with a lease from this control plane", self.workers.clone());
+        registry.register(
+            "workers_slowest_poll_milliseconds",
+            "The longest time since a worker with a lease has polled",
+            self.slowest.clone(),
+        );
+        registry.register(
+            "logouts_settled",
+            "Commits that logouts waited for, by why they could be answered",
+            self.settled.clone(),
+        );
+        registry.register_with_unit(
+            "propagation",
+            "Time from a commit to the moment when no worker admits by an older state, where workers had leases",
+            Unit::Seconds,
+            self.propagation.clone(),
+        );
+    }
+
+    /// A poll was answered.
+    pub(super) fn polled(&self, outcome: &'static str) {
+        self.polls.get_or_create(&OutcomeLabels { outcome }).inc();
+    }
+
+    /// Logouts may be answered, so long after their commit.
+    pub(super) fn settled(&self, outcome: &'static str, after: Duration) {
+        self.settled.get_or_create(&OutcomeLabels { outcome }).inc();
+        if outcome != "nobody" {
+            self.propagation.observe(after.as_secs_f64());
+        }
+    }
+}

@@ -1,0 +1,217 @@
+//! `consistency: strict` at work: the [`Barrier`] between polls, the database and the other control planes.
+//!
+//! [`crate::barrier`] decides, and this hands it what happens. [`Strict`] is what handlers share; beside them run the tasks
+//! of [`run`]: one answers logouts that may be answered, one reads the rows of the others, one keeps the own row, one looks
+//! for what others commit. Nothing here keeps a lock while it waits for anything.
+//!
+//! A control plane that no strict worker polls has no row, and costs the others nothing: it registers with the first poll and
+//! takes its row away when there have been none for a while.
+
+mod counters;
+mod gateways;
+mod polls;
+mod presence;
+mod readings;
+mod rows;
+mod settling;
+mod watching;
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::{Notify, watch};
+
+use crate::barrier::{Barrier, Head, ReplicaId, Terms};
+use crate::clock::since_boot;
+use crate::metrics::Metrics;
+use crate::stop::Stop;
+use crate::store::{FeedHead, Store};
+
+pub use counters::Counters;
+pub use gateways::{Caller, GatewayList};
+pub use polls::PollFailure;
+pub use settling::Settling;
+
+use gateways::Gateways;
+use readings::Readings;
+use settling::Waiting;
+
+/// What may differ between installations and tests.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Settings {
+    /// The lengths of time. Two control planes with different ones would break the promise, so this is no setting of an
+    /// operator's.
+    pub terms: Terms,
+    /// Polls that may be held back at a time. Beyond that they are answered 503, and the worker asks.
+    pub most_held: usize,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        // As many as the internal listener has connections, four times over for HTTP/2.
+        Self { terms: Terms::default(), most_held: 16_384 }
+    }
+}
+
+/// What handlers and tasks share.
+pub struct Strict {
+    id: ReplicaId,
+    settings: Settings,
+    store: Store,
+    metrics: Arc<Metrics>,
+    state: Mutex<State>,
+    gateways: Mutex<Gateways>,
+    readings: Readings,
+    /// The newest head that is known of: a hint that there is news, and nothing that is granted from.
+    known: watch::Sender<Option<Known>>,
+    /// Whether the own row has been written.
+    registered: watch::Sender<bool>,
+    /// No leases are granted any more, and polls are not held back.
+    closing: watch::Sender<bool>,
+    held: AtomicUsize,
+    /// Something has happened by which a logout may be answered, or something be confirmed.
+    settle: Notify,
+    /// A logout waits for the rows of others.
+    read_rows: Notify,
+    /// The own row is to be written before it is due.
+    write_row: Notify,
+}
+
+/// A head, and a time from which on readings show it.
+#[derive(Debug, Clone, Copy)]
+struct Known {
+    head: Head,
+    since: Duration,
+}
+
+/// What decisions are made from.
+struct State {
+    barrier: Barrier,
+    waiting: Vec<Waiting>,
+    /// What somebody else has committed, as long as it is not confirmed.
+    foreign: Option<Head>,
+    /// More is confirmed than the own row says.
+    unconfirmed: bool,
+    /// The own row was taken away at this number, or an attempt was made. Nothing is granted from a reading that shows it, or
+    /// a lower one: the row may be gone by now.
+    retired: u64,
+    last_poll: Option<Duration>,
+}
+
+impl Strict {
+    /// Knows nothing and has granted nothing. The tasks must be [`run`] for anything to be granted or answered.
+    ///
+    /// # Errors
+    ///
+    /// There is no randomness for a name.
+    pub fn new(store: Store, metrics: Arc<Metrics>, settings: Settings) -> std::io::Result<Self> {
+        let mut id = [0; 16];
+        getrandom::fill(&mut id).map_err(std::io::Error::other)?;
+        let id = ReplicaId::from_bytes(id);
+        let state = State {
+            barrier: Barrier::new(id, settings.terms),
+            waiting: Vec::new(),
+            foreign: None,
+            unconfirmed: false,
+            retired: 0,
+            last_poll: None,
+        };
+        Ok(Self {
+            id,
+            settings,
+            store,
+            metrics,
+            state: Mutex::new(state),
+            gateways: Mutex::default(),
+            readings: Readings::default(),
+            known: watch::Sender::new(None),
+            registered: watch::Sender::new(false),
+            closing: watch::Sender::new(false),
+            held: AtomicUsize::new(0),
+            settle: Notify::new(),
+            read_rows: Notify::new(),
+            write_row: Notify::new(),
+        })
+    }
+
+    /// How long a logout waits at most after its commit.
+    pub fn longest_wait(&self) -> Duration {
+        self.settings.terms.lease_over()
+    }
+
+    /// How long a poll is held back at most.
+    pub fn longest_hold(&self) -> Duration {
+        self.settings.terms.hold
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        // A panic under the lock is a fault of this program's; the state is whole between any two calls of the barrier's.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Grants nothing from now on, and answers the polls that are held back.
+    pub fn close(&self) {
+        self.closing.send_replace(true);
+    }
+
+    fn is_closing(&self) -> bool {
+        *self.closing.borrow()
+    }
+
+    /// Polls that are held back.
+    pub fn held(&self) -> usize {
+        self.held.load(Ordering::Relaxed)
+    }
+
+    /// Takes note of a head that readings from `since` on show.
+    fn know(&self, head: Head, since: Duration) {
+        self.known.send_if_modified(|known| {
+            let news = !known.is_some_and(|known| known.head.covers(head));
+            if news {
+                *known = Some(Known { head, since });
+            }
+            news
+        });
+    }
+
+    /// Takes note of a head that a reading has shown which began at `began`.
+    fn learn(&self, head: Head, began: Duration) {
+        self.know(head, began);
+        let own = self.store.writer().commits().borrow().map(|commit| counted(commit.head));
+        let mut state = self.state();
+        if !own.is_some_and(|own| own.covers(head)) && !state.foreign.is_some_and(|known| known.covers(head)) {
+            state.foreign = Some(head);
+            drop(state);
+            self.settle.notify_one();
+        }
+    }
+}
+
+/// Runs the tasks until it is told to stop and the leases from here are over, and takes the own row away.
+pub async fn run(strict: &Strict, stop: Stop) {
+    let over = watch::Sender::new(false);
+    let until_over = || {
+        let mut over = over.subscribe();
+        async move { drop(over.wait_for(|over| *over).await) }
+    };
+    tokio::join!(
+        async {
+            presence::run(strict, stop).await;
+            over.send_replace(true);
+        },
+        settling::run(strict, until_over()),
+        rows::run(strict, until_over()),
+        watching::run(strict, until_over()),
+    );
+}
+
+/// The head as the barrier counts.
+fn counted(head: FeedHead) -> Head {
+    Head { epoch: head.epoch, seq: head.seq.unsigned_abs() }
+}
+
+/// Sleeps until a time of the local clock.
+async fn sleep_until(at: Duration) {
+    tokio::time::sleep(at.saturating_sub(since_boot())).await;
+}

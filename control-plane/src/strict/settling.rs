@@ -1,0 +1,144 @@
+//! Logouts that wait, and the task that tells them when they may be answered.
+
+use std::time::Duration;
+
+use tokio::sync::watch;
+
+use super::{Strict, counted, sleep_until};
+use crate::barrier::{Head, Safe, WaitId};
+use crate::clock::since_boot;
+use crate::store::{Commit, FeedHead};
+
+/// How soon it is looked again whether what somebody else committed can be confirmed, where only time can tell.
+const LOOK_AGAIN: Duration = Duration::from_millis(20);
+
+/// All logouts that wait for one head.
+pub(super) struct Waiting {
+    id: WaitId,
+    head: Head,
+    committed: Duration,
+    /// No worker had a lease from here.
+    nobody: bool,
+    done: watch::Sender<Option<Safe>>,
+}
+
+/// A logout that is committed and waits for its answer.
+pub struct Settling {
+    done: watch::Receiver<Option<Safe>>,
+}
+
+/// The task that settles has ended; whether the logout is in force everywhere is not known.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Unsettled;
+
+impl Settling {
+    /// Returns when no request is admitted any more with what was logged out.
+    ///
+    /// # Errors
+    ///
+    /// See [`Unsettled`].
+    pub async fn settled(&mut self) -> Result<(), Unsettled> {
+        self.done.wait_for(Option::is_some).await.map(drop).map_err(|_| Unsettled)
+    }
+
+    /// Whether it is so already.
+    pub fn is_settled(&self) -> bool {
+        self.done.borrow().is_some()
+    }
+}
+
+impl Strict {
+    /// What a command waits for that the writer has just answered: its own commit or a later one of this process, whose
+    /// head covers it. `None` where nothing was committed, which no command can have been answered from.
+    pub fn settle_last(&self) -> Option<Settling> {
+        let commit = *self.store.writer().commits().borrow();
+        commit.map(|commit| self.settle(commit))
+    }
+
+    /// Begins to wait for a commit. Those who wait for the same head wait together: it was the same commit.
+    pub fn settle(&self, commit: Commit) -> Settling {
+        self.wait(counted(commit.head), commit.began)
+    }
+
+    /// Begins to wait for a head that was committed at some time before, by whomever.
+    pub fn settle_head(&self, head: FeedHead) -> Settling {
+        // Nothing is learnt of a history from the moment when somebody asks for it.
+        self.wait(counted(head), Duration::ZERO)
+    }
+
+    fn wait(&self, head: Head, began: Duration) -> Settling {
+        let mut state = self.state();
+        if let Some(waiting) = state.waiting.iter().rev().find(|waiting| waiting.head == head) {
+            return Settling { done: waiting.done.subscribe() };
+        }
+        // After the commit's return: later than needed is never too early.
+        let now = since_boot();
+        let nobody = state.barrier.all_over(now);
+        let id = state.barrier.committed(head, began, now);
+        let (done, waits) = watch::channel(None);
+        state.waiting.push(Waiting { id, head, committed: now, nobody, done });
+        drop(state);
+        self.read_rows.notify_one();
+        self.settle.notify_one();
+        Settling { done: waits }
+    }
+
+    /// How many workers with a lease from here hold everything up to `head`, and how many have one.
+    pub fn applied(&self, head: FeedHead) -> (usize, usize) {
+        self.state().barrier.workers(counted(head), since_boot())
+    }
+
+    /// Answers those that may be answered, and confirms what can be confirmed; returns when to look again.
+    fn step(&self) -> Option<Duration> {
+        let now = since_boot();
+        let mut state = self.state();
+        for (id, safe) in state.barrier.take_safe(now) {
+            if let Some(place) = state.waiting.iter().position(|waiting| waiting.id == id) {
+                let waiting = state.waiting.swap_remove(place);
+                self.count(&waiting, safe, now);
+                waiting.done.send_replace(Some(safe));
+            }
+        }
+        let next = state.barrier.safe_at(now);
+        let Some(foreign) = state.foreign else { return next };
+        let confirmed = state.barrier.confirm(now).filter(|confirmed| confirmed.covers(foreign));
+        if confirmed.is_none() {
+            let again = now.saturating_add(LOOK_AGAIN);
+            return Some(next.map_or(again, |next| next.min(again)));
+        }
+        state.foreign = None;
+        state.unconfirmed = true;
+        drop(state);
+        self.write_row.notify_one();
+        next
+    }
+
+    fn count(&self, waiting: &Waiting, safe: Safe, now: Duration) {
+        let counters = &self.metrics.strict;
+        let outcome = match safe {
+            Safe::Acknowledged if waiting.nobody => "nobody",
+            Safe::Acknowledged => "acknowledged",
+            Safe::Outlasted => "outlasted",
+        };
+        counters.settled(outcome, now.saturating_sub(waiting.committed));
+    }
+}
+
+/// Looks whenever something has happened or time has come.
+pub(super) async fn run(strict: &Strict, over: impl Future<Output = ()>) {
+    let mut over = std::pin::pin!(over);
+    loop {
+        let next = strict.step();
+        let time = async {
+            match next {
+                Some(at) => sleep_until(at).await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            () = strict.settle.notified() => {}
+            () = time => {}
+            () = over.as_mut() => return,
+        }
+    }
+}
