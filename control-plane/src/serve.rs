@@ -95,11 +95,11 @@ pub async fn serve(mut config: Config) -> Result<(), ServeFailure> {
     let mut writer = tokio::spawn(writer.run(stop));
 
     let running = Running { limits: ConnectionLimits::of_process(), purge_interval: config.purge_interval };
-    let strict = Strict::new(store.clone(), Arc::clone(&metrics), strict::Settings::default())?;
+    let strict =
+        Strict::new(store.clone(), Arc::clone(&metrics), &config.internal_secret, strict::Settings::default())?;
     let strict = Arc::new(strict);
     let (stop_strict, stop) = stop::channel();
-    let settling = Arc::clone(&strict);
-    let mut settling = tokio::spawn(async move { strict::run(&settling, stop).await });
+    let mut settling = tokio::spawn(keep_leases(Arc::clone(&strict), blacklist.clone(), stop));
     let state = Arc::new(state(config, store, Arc::clone(&strict), blacklist, clock, metrics));
     let (stop_servers, stop) = stop::channel();
     let mut servers = tokio::spawn(run_servers(state, (public, internal), running, stop));
@@ -152,6 +152,16 @@ async fn prepare(config: &Config, settings: &Settings, now: i64) -> Result<(), S
 struct Running {
     limits: ConnectionLimits,
     purge_interval: Duration,
+}
+
+/// Leases, and what control planes tell each other of them.
+async fn keep_leases(strict: Arc<Strict>, blacklist: Blacklist, stop: Stop) {
+    let (stopper, told_to_stop) = stop::channel();
+    let keeping = async {
+        strict::run(&strict, stop).await;
+        stopper.stop();
+    };
+    tokio::join!(keeping, strict::gossip::run(&strict, &blacklist, told_to_stop));
 }
 
 /// Both listeners, and what goes on beside them for as long as they run.

@@ -113,19 +113,6 @@ impl AppState {
         self.request_timeout.saturating_add(self.strict.longest_wait())
     }
 
-    /// Returns when no request is admitted any more with what the command revoked that the writer has just answered.
-    ///
-    /// # Errors
-    ///
-    /// It is not known whether that is so.
-    pub async fn settled(&self) -> Result<(), ApiError> {
-        let unknown = ApiError::Write(Unavailable::Unconfirmed);
-        match self.strict.settle_last() {
-            Some(mut settling) => settling.settled().await.map_err(|_| unknown),
-            None => Err(unknown),
-        }
-    }
-
     /// The metrics' text, with what is only known at the moment of asking.
     ///
     /// # Errors

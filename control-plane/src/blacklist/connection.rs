@@ -8,7 +8,10 @@ use redis::aio::MultiplexedConnection;
 use redis::cluster::ClusterClientBuilder;
 use redis::cluster_async::ClusterConnection;
 use redis::sentinel::{SentinelClientBuilder, SentinelServerType};
-use redis::{AsyncConnectionConfig, Client, RedisError, RedisResult, TlsCertificates, TlsMode, Value, cmd};
+use redis::{
+    AsyncConnectionConfig, Client, ConnectionInfo, ErrorKind, RedisError, RedisResult, TlsCertificates, TlsMode, Value,
+    cmd,
+};
 
 use super::entry::Written;
 use super::target::Target;
@@ -23,15 +26,31 @@ pub(super) enum Connection {
 /// Connects anew. `attempt` counts the attempts, each of which begins with another Sentinel: one that does not answer
 /// would otherwise be asked first for ever.
 pub(super) async fn connect(target: &Target, authority: Option<&[u8]>, attempt: usize) -> RedisResult<Connection> {
-    let certificates = authority.map(|pem| TlsCertificates { client_tls: None, root_cert: Some(pem.to_vec()) });
     match target {
-        Target::One(info) => {
-            let client = match certificates {
-                Some(certificates) if target.is_encrypted() => Client::build_with_tls(info.clone(), certificates)?,
-                _ => Client::open(info.clone())?,
-            };
+        Target::Sentinel { .. } | Target::One(_) => {
+            let client = client(target, authority, attempt).await?;
             Ok(Connection::One(client.get_multiplexed_async_connection_with_config(&unlimited()).await?))
         }
+        Target::Cluster(nodes) => {
+            let mut builder = ClusterClientBuilder::new(nodes.clone()).retries(1);
+            if let Some(certificates) = certificates(target, authority) {
+                builder = builder.certs(certificates);
+            }
+            Ok(Connection::Cluster(builder.build()?.get_async_connection().await?))
+        }
+    }
+}
+
+fn certificates(target: &Target, authority: Option<&[u8]>) -> Option<TlsCertificates> {
+    let pem = authority.filter(|_| target.is_encrypted())?;
+    Some(TlsCertificates { client_tls: None, root_cert: Some(pem.to_vec()) })
+}
+
+/// The way to one server: the one there is, the primary that a Sentinel names, or one node of a Cluster.
+pub(super) async fn client(target: &Target, authority: Option<&[u8]>, attempt: usize) -> RedisResult<Client> {
+    let certificates = certificates(target, authority);
+    match target {
+        Target::One(info) => open(info, certificates),
         Target::Sentinel { sentinels, service, redis } => {
             let mut hosts: Vec<_> = sentinels.iter().map(|sentinel| sentinel.addr().clone()).collect();
             let first = attempt.checked_rem(hosts.len()).unwrap_or(0);
@@ -53,21 +72,24 @@ pub(super) async fn connect(target: &Target, authority: Option<&[u8]>, attempt: 
                         .set_client_to_sentinel_certificates(certificates);
                 }
             }
-            let mut client = builder.build()?;
-            Ok(Connection::One(client.get_async_connection_with_config(&unlimited()).await?))
+            builder.build()?.async_get_client().await
         }
-        Target::Cluster(nodes) => {
-            let mut builder = ClusterClientBuilder::new(nodes.clone()).retries(1);
-            if let Some(certificates) = certificates.filter(|_| target.is_encrypted()) {
-                builder = builder.certs(certificates);
-            }
-            Ok(Connection::Cluster(builder.build()?.get_async_connection().await?))
-        }
+        Target::Cluster(nodes) => match attempt.checked_rem(nodes.len()).and_then(|place| nodes.get(place)) {
+            Some(node) => open(node, certificates),
+            None => Err((ErrorKind::InvalidClientConfig, "no node is named").into()),
+        },
+    }
+}
+
+fn open(info: &ConnectionInfo, certificates: Option<TlsCertificates>) -> RedisResult<Client> {
+    match certificates {
+        Some(certificates) => Client::build_with_tls(info.clone(), certificates),
+        None => Client::open(info.clone()),
     }
 }
 
 /// The crate's own limits do not know what a question is worth.
-fn unlimited() -> AsyncConnectionConfig {
+pub(super) fn unlimited() -> AsyncConnectionConfig {
     AsyncConnectionConfig::new().set_connection_timeout(None).set_response_timeout(None)
 }
 

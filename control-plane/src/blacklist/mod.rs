@@ -10,6 +10,7 @@
 //! Not the crate's own reconnecting manager: it goes by errors of the connection, and a server that is frozen or cut
 //! off by a firewall makes none, so that every question would wait for its limit.
 
+mod channel;
 mod connection;
 mod counters;
 mod entry;
@@ -36,6 +37,7 @@ use crate::store::{Checked, FeedHead};
 use connection::Connection;
 use progress::Progress;
 
+pub use channel::{Channel, ChannelFailure, Speaker};
 pub use counters::Counters;
 pub use entry::EntryRules;
 pub use failure::Misconfigured;

@@ -4,6 +4,7 @@
 //! arguments are wrong, 1 that the command failed.
 
 mod calls;
+mod gateways;
 mod inspect;
 mod mint;
 mod token_text;
@@ -71,6 +72,9 @@ enum Command {
     /// List a user's sessions
     #[command(after_help = calls::SESSIONS_EXAMPLES)]
     Sessions(calls::SessionsArgs),
+    /// List the proxies' workers that follow the log
+    #[command(after_help = gateways::EXAMPLES)]
+    Gateways(gateways::GatewaysArgs),
 }
 
 #[derive(Subcommand)]
@@ -170,6 +174,7 @@ fn run(command: Command, environment: &Environment) -> Result<(), Failure> {
         Command::Token(TokenCommand::Mint(args)) => single_threaded()?.block_on(mint::mint(&args, environment)),
         Command::Token(TokenCommand::Inspect(args)) => inspect::inspect(&args, environment),
         Command::Logout(args) => single_threaded()?.block_on(calls::logout(&args, environment)),
+        Command::Gateways(args) => single_threaded()?.block_on(gateways::gateways(&args, environment)),
         Command::Sessions(args) => single_threaded()?.block_on(calls::sessions(&args, environment)),
     }
 }

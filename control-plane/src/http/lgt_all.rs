@@ -3,12 +3,15 @@
 use std::sync::Arc;
 
 use axum::extract::State;
+use axum::http::HeaderMap;
+use axum::response::{IntoResponse, Response};
 use curfew_core::{claim_text, is_identifier};
 use serde_json::{Map, Value};
 
 use super::ApiError;
 use super::extract::Json;
 use super::logout::Done;
+use super::settled::settled;
 use crate::state::AppState;
 use crate::store::command::{Cause, Subject};
 
@@ -21,14 +24,16 @@ const APP_KEY: [&str; 3] = ["app_key", "APP_KEY", "appKey"];
 /// tell who exists, and a cutoff that is recorded early does no harm.
 pub(super) async fn lgt_all(
     State(state): State<Arc<AppState>>,
+    headers: HeaderMap,
     Json(body): Json<Map<String, Value>>,
-) -> Result<axum::Json<Done>, ApiError> {
+) -> Result<Response, ApiError> {
     authenticate(&state, &body)?;
     let user = user_id(&body)?;
     let subjects = issuers(&state, &body)?.into_iter().map(|issuer| Subject { issuer, user: user.clone() }).collect();
     state.store.writer().revoke_user(subjects, Cause::LgtAll).await?;
-    state.settled().await?;
-    Ok(axum::Json(Done { message: "Successfully Logged Out From All Device." }))
+    let early = settled(&state, &headers).await?;
+    let done = Done { message: "Successfully Logged Out From All Device." };
+    Ok(early.unwrap_or_else(|| axum::Json(done).into_response()))
 }
 
 fn authenticate(state: &AppState, body: &Map<String, Value>) -> Result<(), ApiError> {

@@ -11,6 +11,7 @@ use serde::Serialize;
 
 use super::ApiError;
 use super::extract::Caller;
+use super::settled::settled;
 use crate::state::AppState;
 use crate::store::command::{LogoutOutcome, TokenRecord};
 
@@ -27,8 +28,8 @@ pub(super) async fn logout(
     Caller(token): Caller,
 ) -> Result<Response, ApiError> {
     let outcome = state.store.writer().logout(TokenRecord::from(&token)).await?;
-    state.settled().await?;
-    logged_out(outcome, &headers, "Successfully Logged Out.")
+    let early = settled(&state, &headers).await?;
+    logged_out(outcome, early, &headers, "Successfully Logged Out.")
 }
 
 /// `POST /api/v2/logout-all-device`: the token and every other one of its user are dead when this returns 200.
@@ -39,15 +40,20 @@ pub(super) async fn logout_all_device(
 ) -> Result<Response, ApiError> {
     let user = token.user.clone().ok_or(ApiError::UserIdMissing)?;
     let outcome = state.store.writer().logout_all(TokenRecord::from(&token), user).await?;
-    state.settled().await?;
-    logged_out(outcome, &headers, "Successfully Logged Out From All Device.")
+    let early = settled(&state, &headers).await?;
+    logged_out(outcome, early, &headers, "Successfully Logged Out From All Device.")
 }
 
-fn logged_out(outcome: LogoutOutcome, asked: &HeaderMap, message: &'static str) -> Result<Response, ApiError> {
+fn logged_out(
+    outcome: LogoutOutcome,
+    early: Option<Response>,
+    asked: &HeaderMap,
+    message: &'static str,
+) -> Result<Response, ApiError> {
     match outcome {
         LogoutOutcome::AlreadyRevoked => Err(ApiError::Denied(Denial::Revoked)),
         LogoutOutcome::LoggedOut => {
-            let mut response = Json(Done { message }).into_response();
+            let mut response = early.unwrap_or_else(|| Json(Done { message }).into_response());
             if is_browser(asked) {
                 response.headers_mut().insert(CLEAR_SITE_DATA, HeaderValue::from_static(r#""cookies", "storage""#));
             }

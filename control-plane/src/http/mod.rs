@@ -16,6 +16,7 @@ mod progress;
 mod ready;
 pub mod server;
 mod sessions;
+mod settled;
 mod tokens;
 
 use std::sync::Arc;
@@ -53,7 +54,8 @@ pub fn public_router(state: Arc<AppState>) -> Router {
     let proxies = Some(state.trusted_proxies);
     let routes = Router::new()
         .route("/api/v2/logout", watched(&state, "logout", proxies, logout))
-        .route("/api/v2/logout-all-device", watched(&state, "logout_all_device", proxies, logout_all));
+        .route("/api/v2/logout-all-device", watched(&state, "logout_all_device", proxies, logout_all))
+        .route("/api/v2/logout/status/{id}", bodiless(get(settled::status)));
     finish(with_fallbacks(routes), state)
 }
 

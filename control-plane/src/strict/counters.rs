@@ -27,6 +27,8 @@ pub struct Counters {
     pub workers: Gauge,
     /// The longest time since a worker with a lease from here has polled, in milliseconds.
     pub slowest: Gauge,
+    /// Messages of other control planes that could not be read.
+    pub unreadable: Counter,
     settled: Family<OutcomeLabels, Counter>,
     propagation: Histogram,
 }
@@ -38,6 +40,7 @@ impl Default for Counters {
             held: Gauge::default(),
             workers: Gauge::default(),
             slowest: Gauge::default(),
+            unreadable: Counter::default(),
             settled: Family::default(),
             // 0.5 ms to 8 s.
             propagation: Histogram::new(exponential_buckets(0.000_5, 2.0, 15)),
@@ -55,6 +58,11 @@ impl Counters {
             "workers_slowest_poll_milliseconds",
             "The longest time since a worker with a lease has polled",
             self.slowest.clone(),
+        );
+        registry.register(
+            "gossip_unreadable",
+            "Messages in Redis that are of no control plane with this internal secret",
+            self.unreadable.clone(),
         );
         registry.register(
             "logouts_settled",

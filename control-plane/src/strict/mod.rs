@@ -9,33 +9,38 @@
 
 mod counters;
 mod gateways;
+pub mod gossip;
 mod polls;
 mod presence;
 mod readings;
 mod rows;
 mod settling;
+mod tickets;
 mod watching;
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use tokio::sync::{Notify, watch};
+use tokio::sync::{Notify, mpsc, watch};
 
 use crate::barrier::{Barrier, Head, ReplicaId, Terms};
 use crate::clock::since_boot;
 use crate::metrics::Metrics;
+use crate::secret::Secret;
 use crate::stop::Stop;
 use crate::store::{FeedHead, Store};
 
 pub use counters::Counters;
-pub use gateways::{Caller, GatewayList};
+pub use gateways::{Caller, Gateway, GatewayList};
 pub use polls::PollFailure;
-pub use settling::Settling;
+pub use settling::{Settling, Unsettled};
 
 use gateways::Gateways;
+use gossip::{Code, Outbox, Told};
 use readings::Readings;
 use settling::Waiting;
+use tickets::Tickets;
 
 /// What may differ between installations and tests.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -76,6 +81,17 @@ pub struct Strict {
     read_rows: Notify,
     /// The own row is to be written before it is due.
     write_row: Notify,
+    /// Names places of the log for those who were answered early.
+    tickets: Tickets,
+    /// For messages to other control planes.
+    code: Code,
+    outbox: Outbox,
+    /// The other end, until the task has taken it.
+    told: Mutex<Option<mpsc::Receiver<Told>>>,
+    /// Whether messages arrive.
+    heard: watch::Sender<bool>,
+    /// What another one says of the head.
+    hinted: watch::Sender<Option<Head>>,
 }
 
 /// A head, and a time from which on readings show it.
@@ -91,6 +107,8 @@ struct State {
     waiting: Vec<Waiting>,
     /// What somebody else has committed, as long as it is not confirmed.
     foreign: Option<Head>,
+    /// What the others were told last.
+    told: Option<Head>,
     /// More is confirmed than the own row says.
     unconfirmed: bool,
     /// The own row was taken away at this number, or an attempt was made. Nothing is granted from a reading that shows it, or
@@ -99,13 +117,32 @@ struct State {
     last_poll: Option<Duration>,
 }
 
+impl State {
+    /// What is confirmed, if that is more than the others were told, and one of them may wait for it. While they go on
+    /// committing it is never all that they have committed.
+    fn confirms_more(&mut self, now: Duration) -> Option<Head> {
+        let foreign = self.foreign?;
+        let confirmed = self.barrier.confirm(now)?;
+        if confirmed.covers(foreign) {
+            self.foreign = None;
+        }
+        if self.told.is_some_and(|told| told.covers(confirmed)) {
+            return None;
+        }
+        self.told = Some(confirmed);
+        self.unconfirmed = true;
+        Some(confirmed)
+    }
+}
+
 impl Strict {
-    /// Knows nothing and has granted nothing. The tasks must be [`run`] for anything to be granted or answered.
+    /// Knows nothing and has granted nothing. The tasks must be [`run`] for anything to be granted or answered. `secret` is the
+    /// one that all control planes share.
     ///
     /// # Errors
     ///
     /// There is no randomness for a name.
-    pub fn new(store: Store, metrics: Arc<Metrics>, settings: Settings) -> std::io::Result<Self> {
+    pub fn new(store: Store, metrics: Arc<Metrics>, secret: &Secret, settings: Settings) -> std::io::Result<Self> {
         let mut id = [0; 16];
         getrandom::fill(&mut id).map_err(std::io::Error::other)?;
         let id = ReplicaId::from_bytes(id);
@@ -113,10 +150,12 @@ impl Strict {
             barrier: Barrier::new(id, settings.terms),
             waiting: Vec::new(),
             foreign: None,
+            told: None,
             unconfirmed: false,
             retired: 0,
             last_poll: None,
         };
+        let (outbox, told) = gossip::outbox();
         Ok(Self {
             id,
             settings,
@@ -132,6 +171,12 @@ impl Strict {
             settle: Notify::new(),
             read_rows: Notify::new(),
             write_row: Notify::new(),
+            tickets: Tickets::of(secret),
+            code: Code::of(secret),
+            outbox,
+            told: Mutex::new(Some(told)),
+            heard: watch::Sender::new(false),
+            hinted: watch::Sender::new(None),
         })
     }
 

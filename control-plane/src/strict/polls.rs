@@ -7,6 +7,7 @@ use curfew_core::wire::{FeedAnswer, FeedRequest, FeedRevocation};
 use tokio::time::timeout;
 
 use super::gateways::Caller;
+use super::gossip::Told;
 use super::readings::{Shown, Wanted};
 use super::{Strict, sleep_until};
 use crate::barrier::{Barrier, Grant, Head};
@@ -67,9 +68,11 @@ impl Strict {
     fn note(&self, request: &FeedRequest, caller: Caller, arrived: Duration) {
         let mut state = self.state();
         let known_before = state.last_poll.replace(arrived).is_some();
-        // News for other control planes is theirs to find in the row, or told to them by whoever passes messages on.
-        let _ = state.barrier.polled(request);
+        let news = state.barrier.polled(request);
         drop(state);
+        if let Some(ack) = news {
+            self.tell(Told::Ack(ack));
+        }
         self.settle.notify_one();
         if !known_before || !*self.registered.borrow() {
             self.write_row.notify_one();

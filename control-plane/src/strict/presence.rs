@@ -16,8 +16,9 @@ use crate::store::ReplicaRows;
 /// How long the row stays after the last poll.
 const KEPT_AFTER_POLL: Duration = Duration::from_secs(30);
 
-/// The pause between two writes of the row that confirm something.
+/// The pause between two writes of the row that confirm something, and where that is told more quickly by Redis.
 const BETWEEN_WRITES: Duration = Duration::from_millis(5);
+const BETWEEN_WRITES_WITH_REDIS: Duration = Duration::from_millis(100);
 
 /// Keeps the row until it is told to stop, and then until the leases from here are over.
 pub(super) async fn run(strict: &Strict, mut stop: Stop) {
@@ -29,7 +30,7 @@ pub(super) async fn run(strict: &Strict, mut stop: Stop) {
             return;
         }
         tokio::select! {
-            () = strict.write_row.notified() => tokio::time::sleep(BETWEEN_WRITES).await,
+            () = strict.write_row.notified() => tokio::time::sleep(keeper.between_writes()).await,
             () = sleep_until(next) => {}
             () = stop.requested(), if !stopped => {
                 stopped = true;
@@ -60,6 +61,11 @@ impl Keeper<'_> {
         }
         let pause = self.strict.settings.terms.row_life() / 12;
         since_boot().saturating_add(pause)
+    }
+
+    fn between_writes(&self) -> Duration {
+        // The first write is what polls wait for.
+        if self.last.is_some() && self.strict.is_heard() { BETWEEN_WRITES_WITH_REDIS } else { BETWEEN_WRITES }
     }
 
     /// Whether somebody polls, or leases from here are not over.

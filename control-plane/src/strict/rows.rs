@@ -14,6 +14,9 @@ use crate::store::ReplicaRows;
 /// How soon the rows are read again while a logout waits for what may be in them.
 const AGAIN: Duration = Duration::from_millis(5);
 
+/// The same where confirmations are told more quickly by Redis.
+const AGAIN_WITH_REDIS: Duration = Duration::from_millis(50);
+
 /// How soon they are read again where the database did not answer.
 const AFTER_FAILURE: Duration = Duration::from_millis(50);
 
@@ -42,7 +45,7 @@ impl Reader<'_> {
                 tokio::select! {
                     // One more logout waits: its rows are to be read after its commit.
                     () = self.strict.read_rows.notified() => {}
-                    () = sleep(AGAIN) => {}
+                    () = sleep(if self.strict.is_heard() { AGAIN_WITH_REDIS } else { AGAIN }) => {}
                 }
             }
             (true, false) => sleep(AFTER_FAILURE).await,

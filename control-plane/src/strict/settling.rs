@@ -4,10 +4,11 @@ use std::time::Duration;
 
 use tokio::sync::watch;
 
+use super::gossip::Told;
 use super::{Strict, counted, sleep_until};
 use crate::barrier::{Head, Safe, WaitId};
 use crate::clock::since_boot;
-use crate::store::{Commit, FeedHead};
+use crate::store::Commit;
 
 /// How soon it is looked again whether what somebody else committed can be confirmed, where only time can tell.
 const LOOK_AGAIN: Duration = Duration::from_millis(20);
@@ -24,6 +25,7 @@ pub(super) struct Waiting {
 
 /// A logout that is committed and waits for its answer.
 pub struct Settling {
+    head: Head,
     done: watch::Receiver<Option<Safe>>,
 }
 
@@ -55,21 +57,32 @@ impl Strict {
         commit.map(|commit| self.settle(commit))
     }
 
+    /// Names the place in the log that the settling waits for, for whoever asks later, here or at another control plane.
+    pub fn ticket(&self, settling: &Settling) -> String {
+        self.tickets.write(settling.head)
+    }
+
+    /// Takes up the waiting that a ticket names; nothing for a ticket that no control plane has written. It may be over
+    /// already, and then it is again as soon as the rows of the others were read.
+    pub fn redeem(&self, ticket: &str) -> Option<Settling> {
+        self.tickets.read(ticket).map(|head| self.settle_head(head))
+    }
+
     /// Begins to wait for a commit. Those who wait for the same head wait together: it was the same commit.
     pub fn settle(&self, commit: Commit) -> Settling {
         self.wait(counted(commit.head), commit.began)
     }
 
     /// Begins to wait for a head that was committed at some time before, by whomever.
-    pub fn settle_head(&self, head: FeedHead) -> Settling {
+    fn settle_head(&self, head: Head) -> Settling {
         // Nothing is learnt of a history from the moment when somebody asks for it.
-        self.wait(counted(head), Duration::ZERO)
+        self.wait(head, Duration::ZERO)
     }
 
     fn wait(&self, head: Head, began: Duration) -> Settling {
         let mut state = self.state();
         if let Some(waiting) = state.waiting.iter().rev().find(|waiting| waiting.head == head) {
-            return Settling { done: waiting.done.subscribe() };
+            return Settling { head, done: waiting.done.subscribe() };
         }
         // After the commit's return: later than needed is never too early.
         let now = since_boot();
@@ -80,12 +93,12 @@ impl Strict {
         drop(state);
         self.read_rows.notify_one();
         self.settle.notify_one();
-        Settling { done: waits }
+        Settling { head, done: waits }
     }
 
-    /// How many workers with a lease from here hold everything up to `head`, and how many have one.
-    pub fn applied(&self, head: FeedHead) -> (usize, usize) {
-        self.state().barrier.workers(counted(head), since_boot())
+    /// How many workers with a lease from here hold what the settling waits for, and how many have one.
+    pub fn applied(&self, settling: &Settling) -> (usize, usize) {
+        self.state().barrier.workers(settling.head, since_boot())
     }
 
     /// Answers those that may be answered, and confirms what can be confirmed; returns when to look again.
@@ -100,17 +113,15 @@ impl Strict {
             }
         }
         let next = state.barrier.safe_at(now);
-        let Some(foreign) = state.foreign else { return next };
-        let confirmed = state.barrier.confirm(now).filter(|confirmed| confirmed.covers(foreign));
-        if confirmed.is_none() {
-            let again = now.saturating_add(LOOK_AGAIN);
-            return Some(next.map_or(again, |next| next.min(again)));
-        }
-        state.foreign = None;
-        state.unconfirmed = true;
+        let again = now.saturating_add(LOOK_AGAIN);
+        let again = state.foreign.map(|_| next.map_or(again, |next| next.min(again)));
+        let confirmed = state.confirms_more(now);
         drop(state);
-        self.write_row.notify_one();
-        next
+        if let Some(confirmed) = confirmed {
+            self.tell(Told::Confirmed(confirmed));
+            self.write_row.notify_one();
+        }
+        again.or(next)
     }
 
     fn count(&self, waiting: &Waiting, safe: Safe, now: Duration) {

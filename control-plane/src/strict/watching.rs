@@ -2,8 +2,10 @@
 
 use std::time::Duration;
 
+use tokio::sync::watch;
 use tokio::time::sleep;
 
+use super::gossip::Told;
 use super::readings::Wanted;
 use super::{Strict, counted};
 use crate::barrier::Head;
@@ -12,6 +14,9 @@ use crate::clock::since_boot;
 /// How often the head is read while workers count on this control plane. The others' logouts wait for half of that, on
 /// average.
 const INTERVAL: Duration = Duration::from_millis(20);
+
+/// The same where they tell of their commits through Redis.
+const INTERVAL_WITH_REDIS: Duration = Duration::from_millis(250);
 
 /// Looks until it is over.
 pub(super) async fn run(strict: &Strict, over: impl Future<Output = ()>) {
@@ -28,6 +33,7 @@ async fn own(strict: &Strict) {
         let commit = *commits.borrow_and_update();
         if let Some(commit) = commit {
             strict.know(counted(commit.head), commit.returned);
+            strict.tell(Told::Head(counted(commit.head)));
         }
     }
     // The writer has ended; the others' logouts still count on what is told here.
@@ -36,17 +42,28 @@ async fn own(strict: &Strict) {
 
 /// Looks whether somebody else has committed, as long as this control plane has a row: else nobody waits for it.
 async fn others(strict: &Strict) {
-    let mut registered = strict.registered.subscribe();
+    let (mut registered, mut hinted) = (strict.registered.subscribe(), strict.hinted.subscribe());
     loop {
         let _ = registered.wait_for(|registered| *registered).await;
-        sleep(INTERVAL).await;
-        let head = strict.store.head().await.map(counted);
+        let head = next(strict, &mut hinted).await;
         let known = strict.known.borrow().map(|known| known.head);
-        if let Ok(head) = head
+        if let Some(head) = head
             && !known.is_some_and(|known| known.covers(head))
         {
             strict.fetch(head, known).await;
         }
+    }
+}
+
+/// The head that somebody tells of, or else the one that the database shows after a while.
+async fn next(strict: &Strict, hinted: &mut watch::Receiver<Option<Head>>) -> Option<Head> {
+    let pause = if strict.is_heard() { INTERVAL_WITH_REDIS } else { INTERVAL };
+    tokio::select! {
+        changed = hinted.changed() => {
+            changed.ok()?;
+            *hinted.borrow_and_update()
+        }
+        () = sleep(pause) => strict.store.head().await.ok().map(counted),
     }
 }
 

@@ -10,7 +10,7 @@ use serde_json::json;
 
 use crate::plane::Plane;
 use crate::tokens::{ISSUER, SECRET, token_of};
-use crate::worker::{Polling, Worker, send};
+use crate::worker::{Polling, Worker, send, taken};
 
 /// Short, so that the stories are.
 const LEASE: Duration = Duration::from_millis(1_000);
@@ -81,6 +81,26 @@ async fn a_worker_that_dies_delays_logouts_until_its_lease_is_over_and_no_longer
     assert!(!dead.admits(key), "answered while the worker still admitted it");
     let took = logout(&plane, "2").await;
     assert!(took < LEASE / 2, "{took:?}");
+}
+
+#[tokio::test]
+async fn a_control_plane_that_ends_answers_its_logouts_and_takes_its_row_away() {
+    let mut plane = Arc::into_inner(plane().await).unwrap();
+    let mut dead = Worker::new(1);
+    dead.start(&plane).await;
+    let token = token_of("alice", "1");
+    let key = plane.question(&token).token;
+    plane.state.strict.close();
+    let request = dead.request(&plane, 0);
+    assert_eq!(taken(&send(plane.internal(), &request).await).lease_ms, 0);
+    assert_eq!(plane.logout(&token).await.status, 200);
+    assert!(!dead.admits(key), "answered while the worker still admitted it");
+    let started = Instant::now();
+    while !plane.state.store.replicas().await.unwrap().is_empty() {
+        plane.stop();
+        assert!(started.elapsed() < Duration::from_secs(20));
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
 }
 
 #[tokio::test]

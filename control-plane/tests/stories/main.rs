@@ -11,6 +11,8 @@ mod check;
 #[cfg(test)]
 mod closed;
 #[cfg(test)]
+mod early;
+#[cfg(test)]
 mod failure;
 #[cfg(test)]
 mod feed;
@@ -28,6 +30,8 @@ mod malformed;
 mod operations;
 #[cfg(test)]
 mod plane;
+#[cfg(test)]
+mod planes;
 #[cfg(test)]
 mod purge;
 #[cfg(test)]

@@ -65,6 +65,7 @@ async fn the_description_names_exactly_what_there_is() {
         }
     }
     let offered = [
+        "get /api/v2/logout/status/{id}",
         "get /internal/v1/gateways",
         "get /internal/v1/users/{id}/sessions",
         "get /livez",

@@ -39,7 +39,8 @@ pub(crate) struct Plane {
     pub(crate) state: Arc<AppState>,
     now: Arc<AtomicI64>,
     directory: TempDir,
-    _stopper: Stopper,
+    keeper: tokio::task::AbortHandle,
+    stopper: Option<Stopper>,
 }
 
 impl Plane {
@@ -60,8 +61,21 @@ impl Plane {
 
     /// With leases of another length than usual.
     pub(crate) async fn start_on_terms(policy: Value, redis: Option<Settings>, strict: strict::Settings) -> Self {
+        Self::start_on(None, policy, redis, strict).await
+    }
+
+    /// On a database that others use, too, or on one of its own.
+    pub(crate) async fn start_on(
+        url: Option<&str>,
+        policy: Value,
+        redis: Option<Settings>,
+        strict: strict::Settings,
+    ) -> Self {
         let directory = TempDir::new().unwrap();
-        let database = Database::in_file(&directory.path().join("curfew.db"));
+        let database = match url {
+            Some(url) => Database::from_url(url).unwrap(),
+            None => Database::in_file(&directory.path().join("curfew.db")),
+        };
         store::migrate(&database).await.unwrap();
         let policy = Policy::from_document(&policy).unwrap();
         let settings = StoreSettings::of(&policy);
@@ -84,7 +98,7 @@ impl Plane {
         let settling = stop.clone();
         let (keeping, kept) = (blacklist.clone(), store.clone());
         tokio::spawn(async move { blacklist::run(&keeping, &kept, stop).await });
-        let strict = Strict::new(store.clone(), Arc::clone(&metrics), strict).unwrap();
+        let strict = Strict::new(store.clone(), Arc::clone(&metrics), &Secret::new(INTERNAL_SECRET), strict).unwrap();
         let state = AppState {
             policy,
             strict: Arc::new(strict),
@@ -102,13 +116,25 @@ impl Plane {
             read_failures: Seldom::default(),
             request_timeout: Duration::from_secs(10),
         };
-        let settled = Arc::clone(&state.strict);
-        tokio::spawn(async move { strict::run(&settled, settling).await });
-        Self { state: Arc::new(state), now, directory, _stopper: stopper }
+        let (settled, gossip) = (Arc::clone(&state.strict), state.blacklist.clone());
+        let keeper = tokio::spawn(async move {
+            tokio::join!(strict::run(&settled, settling.clone()), strict::gossip::run(&settled, &gossip, settling))
+        });
+        Self { state: Arc::new(state), now, directory, keeper: keeper.abort_handle(), stopper: Some(stopper) }
     }
 
     pub(crate) fn advance(&self, seconds: i64) {
         self.now.fetch_add(seconds, Ordering::SeqCst);
+    }
+
+    /// As a process that is told to end.
+    pub(crate) fn stop(&mut self) {
+        self.stopper = None;
+    }
+
+    /// As a process that is killed: its leases are out, and it says nothing more.
+    pub(crate) fn die(&self) {
+        self.keeper.abort();
     }
 
     pub(crate) fn public(&self) -> Router {

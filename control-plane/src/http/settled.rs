@@ -1,0 +1,122 @@
+//! How a logout that is committed is answered: when no proxy admits the token any more, or at once where the caller prefers
+//! that (RFC 7240, `respond-async`), with a place to ask how far it is.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Json;
+use axum::extract::State;
+use axum::http::header::{LOCATION, RETRY_AFTER};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
+use axum::response::{IntoResponse, Response};
+use serde::Serialize;
+use serde_json::json;
+use tokio::time::timeout;
+
+use super::ApiError;
+use super::extract::PathParameter;
+use crate::state::AppState;
+use crate::store::command::Unavailable;
+
+/// Where to ask; on the public listener.
+const STATUS: &str = "/api/v2/logout/status/";
+
+const PREFER: HeaderName = HeaderName::from_static("prefer");
+const PREFERENCE_APPLIED: HeaderName = HeaderName::from_static("preference-applied");
+
+/// How long who asks is made to wait for a logout that is about to be in force: another control plane may have to read the
+/// rows first.
+const SOON: Duration = Duration::from_millis(100);
+
+/// Returns when no request is admitted any more with what the command revoked that the writer has just answered; or with an
+/// answer, where the caller prefers one at once.
+///
+/// # Errors
+///
+/// It is not known whether proxies still admit it.
+pub(super) async fn settled(state: &AppState, asked: &HeaderMap) -> Result<Option<Response>, ApiError> {
+    let unknown = || ApiError::Write(Unavailable::Unconfirmed);
+    let mut settling = state.strict.settle_last().ok_or_else(unknown)?;
+    if prefers_async(asked) {
+        return Ok(Some(accepted(&state.strict.ticket(&settling))));
+    }
+    settling.settled().await.map_err(|_| unknown())?;
+    Ok(None)
+}
+
+/// Whether one of the preferences is `respond-async`; it has no value.
+fn prefers_async(headers: &HeaderMap) -> bool {
+    let values = headers.get_all(PREFER).iter().filter_map(|value| value.to_str().ok());
+    let mut preferences = values.flat_map(|value| value.split(','));
+    preferences.any(|preference| {
+        let name = preference.split(';').next().unwrap_or_default().trim();
+        name.eq_ignore_ascii_case("respond-async")
+    })
+}
+
+fn accepted(ticket: &str) -> Response {
+    let place = format!("{STATUS}{ticket}");
+    let body = Json(json!({"message": "Logout Accepted.", "status": place}));
+    let mut response = (StatusCode::ACCEPTED, body).into_response();
+    if let Ok(place) = HeaderValue::from_str(&place) {
+        response.headers_mut().insert(LOCATION, place);
+    }
+    response.headers_mut().insert(PREFERENCE_APPLIED, HeaderValue::from_static("respond-async"));
+    response
+}
+
+/// How far a logout is.
+#[derive(Serialize)]
+struct Progress {
+    /// No proxy admits the token any more.
+    complete: bool,
+    /// The workers with a lease from the control plane that answers.
+    workers: Workers,
+}
+
+#[derive(Serialize)]
+struct Workers {
+    applied: usize,
+    of: usize,
+}
+
+/// `GET /api/v2/logout/status/{id}`, at any control plane.
+pub(super) async fn status(
+    State(state): State<Arc<AppState>>,
+    PathParameter(ticket): PathParameter,
+) -> Result<Response, ApiError> {
+    let mut settling = state.strict.redeem(&ticket).ok_or(ApiError::NotFound)?;
+    // Late is no failure: the answer says so.
+    let _ = timeout(SOON, settling.settled()).await;
+    let (applied, of) = state.strict.applied(&settling);
+    let complete = settling.is_settled();
+    let mut response = Json(Progress { complete, workers: Workers { applied, of } }).into_response();
+    if !complete {
+        response.headers_mut().insert(RETRY_AFTER, HeaderValue::from_static("1"));
+    }
+    Ok(response)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_preference_is_found_among_others() {
+        for (values, expected) in [
+            (vec![], false),
+            (vec!["respond-async"], true),
+            (vec!["Respond-Async; x=1"], true),
+            (vec!["wait=10, respond-async"], true),
+            (vec!["handling=lenient", "respond-async , wait=1"], true),
+            (vec!["return=respond-async"], false),
+            (vec!["respond-asynchronously"], false),
+        ] {
+            let mut headers = HeaderMap::new();
+            for value in &values {
+                headers.append(PREFER, HeaderValue::from_static(value));
+            }
+            assert_eq!(prefers_async(&headers), expected, "{values:?}");
+        }
+    }
+}
