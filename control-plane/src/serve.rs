@@ -91,6 +91,7 @@ pub async fn serve(mut config: Config) -> Result<(), ServeFailure> {
     let blacklist = open_blacklist(config.redis.take(), head, &clock, &metrics).await?;
     let (store, writer) =
         Store::open(&config.database, settings, clock.clone(), Arc::clone(&metrics), blacklist.clone());
+    let store = store.with_patience(config.check_timeout);
     let (stop_writer, stop) = stop::channel();
     let mut writer = tokio::spawn(writer.run(stop));
 
@@ -228,6 +229,7 @@ fn state(
         trusted_proxies: config.limits.trusted_proxies,
         verification: Verification::of_machine(),
         read_failures: Seldom::default(),
+        check_timeout: config.check_timeout,
         request_timeout: config.request_timeout,
     }
 }
@@ -242,6 +244,7 @@ fn tell_settings(config: &Config, (public, internal): (SocketAddr, SocketAddr)) 
         clock_skew_seconds = config.policy.clock_skew(),
         max_token_ttl_seconds = config.policy.max_token_ttl(),
         purge_interval = ?config.purge_interval,
+        check_timeout = ?config.check_timeout,
         request_timeout = ?config.request_timeout,
         failed_logouts_per_minute = config.limits.per_source,
         failed_logouts_per_token = config.limits.per_token,

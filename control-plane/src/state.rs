@@ -47,6 +47,8 @@ pub struct AppState {
     pub verification: Verification,
     /// Failed reads, for the log.
     pub read_failures: Seldom,
+    /// How long a check may take, Redis and the database together.
+    pub check_timeout: Duration,
     /// How long a request's body may take to arrive, and how long its answer may take after that.
     pub request_timeout: Duration,
 }

@@ -8,7 +8,7 @@
 use std::time::Duration;
 
 use tokio::time::{Instant, sleep, timeout};
-use tracing::{info, warn};
+use tracing::{debug, info, warn};
 
 use super::refills::Refills;
 use super::{ASK_LIMIT, Blacklist, Live, PIPELINE, Shared};
@@ -46,6 +46,7 @@ pub async fn run(blacklist: &Blacklist, store: &Store, mut stop: Stop) {
         used_since: None,
         generation: None,
         marked: 0,
+        marked_over: None,
         memory_asked: None,
         refills: Refills::default(),
         read_failures: Seldom::default(),
@@ -70,6 +71,8 @@ struct Keeper<'a> {
     generation: Option<String>,
     /// What the marker says.
     marked: i64,
+    /// The connection over which the marker was read last.
+    marked_over: Option<Instant>,
     memory_asked: Option<Instant>,
     refills: Refills,
     read_failures: Seldom,
@@ -134,9 +137,13 @@ impl Keeper<'_> {
         let values = self.shared.within(live, ASK_LIMIT, live.connection.get(&[&name])).await?;
         let value = values.into_iter().flatten().next();
         match value.as_deref().map(read_marker) {
-            Some(Some((generation, _))) if self.generation.as_ref() == Some(&generation) => Some(()),
+            Some(Some((generation, through))) if self.generation.as_ref() == Some(&generation) => {
+                self.go_back(live, through);
+                Some(())
+            }
             Some(Some((generation, through))) => {
                 self.warn_of_another_history(through, head).await?;
+                self.marked_over = Some(live.since);
                 self.resume(generation, through);
                 Some(())
             }
@@ -145,6 +152,18 @@ impl Keeper<'_> {
             // Nobody else's marker is overwritten, but what is none is.
             None => self.begin_copy(live, &name, "NX").await,
             Some(None) => self.begin_copy(live, &name, "XX").await,
+        }
+    }
+
+    /// Goes on from an older marker than the one that was written. A replica that took over, or a Redis that came back from
+    /// its disk, lacks the latest entries, and with them the latest marker; what the marker stands behind was written
+    /// before it. Over a new connection nothing counts that is not marked, for that may be lost, too.
+    fn go_back(&mut self, live: &Live, through: i64) {
+        let is_new = self.marked_over.replace(live.since) != Some(live.since);
+        if through < self.marked || (is_new && through < self.shared.progress().through()) {
+            debug!(through, "copying again what Redis may have lost");
+            self.marked = through;
+            self.shared.progress().resume(through);
         }
     }
 
@@ -173,6 +192,7 @@ impl Keeper<'_> {
             info!("copying all revocations to Redis");
             self.shared.counters.refills.inc();
             self.refills.begin(Instant::now());
+            self.marked_over = Some(live.since);
             self.resume(generation, 0);
         }
         Some(())

@@ -58,6 +58,15 @@ pub struct OperationArgs {
     /// How often expired rows are removed
     #[arg(long, env = "CURFEW_PURGE_INTERVAL", value_name = "DURATION", default_value = "60s", hide_env_values = true)]
     pub purge_interval: String,
+    /// How long a check may take, Redis and the database together: less than the filter's control_plane.timeout
+    #[arg(
+        long,
+        env = "CURFEW_CHECK_TIMEOUT",
+        value_name = "DURATION",
+        default_value = "400ms",
+        hide_env_values = true
+    )]
+    pub check_timeout: String,
     /// How long a request's body may take to arrive
     #[arg(
         long,
@@ -121,6 +130,8 @@ pub struct Config {
     pub redis: Option<crate::blacklist::Settings>,
     /// How often expired rows are removed.
     pub purge_interval: Duration,
+    /// How long a check may take.
+    pub check_timeout: Duration,
     /// How long a request may take.
     pub request_timeout: Duration,
     /// Whether to start though logouts of all devices would reach nobody.
@@ -148,6 +159,7 @@ impl ServeArgs {
         let listen = self.listen.resolve(&mut mistakes);
         let log = self.log.resolve(&mut mistakes);
         let purge_interval = PURGE_INTERVAL.read(&self.operation.purge_interval, &mut mistakes);
+        let check_timeout = CHECK_TIMEOUT.read(&self.operation.check_timeout, &mut mistakes);
         let request_timeout = REQUEST_TIMEOUT.read(&self.operation.request_timeout, &mut mistakes);
         let limits = self.limits.resolve(&mut mistakes);
         let database = self.database.resolve(&self.data.data_dir, &mut mistakes);
@@ -172,11 +184,23 @@ impl ServeArgs {
         }
         let internal_secret = access.internal_secret(generated.as_ref());
         let app = access.app(generated.as_ref());
-        match (listen, log, purge_interval, request_timeout, limits, database, tokens, internal_secret, app) {
+        match (
+            listen,
+            log,
+            purge_interval,
+            check_timeout,
+            request_timeout,
+            limits,
+            database,
+            tokens,
+            internal_secret,
+            app,
+        ) {
             (
                 Some(listen),
                 Some(log),
                 Some(purge_interval),
+                Some(check_timeout),
                 Some(request_timeout),
                 Some(limits),
                 Some(database),
@@ -191,6 +215,7 @@ impl ServeArgs {
                 internal_secret,
                 app,
                 purge_interval,
+                check_timeout,
                 request_timeout,
                 accept_new_keyspace: self.operation.accept_new_keyspace,
                 limits,
@@ -226,6 +251,10 @@ struct Range {
 /// Much more often, the purge would do nothing but hold logouts up; less often, a start would find a mountain.
 const PURGE_INTERVAL: Range =
     Range { name: "CURFEW_PURGE_INTERVAL", least: Duration::from_secs(1), most: Duration::from_secs(24 * 3600) };
+
+/// Less than a check takes would fail every one; more, and no filter waits for it.
+const CHECK_TIMEOUT: Range =
+    Range { name: "CURFEW_CHECK_TIMEOUT", least: Duration::from_millis(50), most: Duration::from_secs(10) };
 
 /// Less than a commit takes would fail every logout; more, and slow clients could hold what they like.
 const REQUEST_TIMEOUT: Range =

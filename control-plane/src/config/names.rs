@@ -2,7 +2,7 @@
 //!
 //! The command line knows those that have a flag, and a test compares; secrets and what is refused have none.
 
-const SETTINGS: [&str; 39] = [
+const SETTINGS: [&str; 40] = [
     "APP_ID",
     "APP_KEY",
     "APP_KEY_FILE",
@@ -10,6 +10,7 @@ const SETTINGS: [&str; 39] = [
     "CURFEW_ALGORITHM",
     "CURFEW_ALLOW_MISSING_EXP",
     "CURFEW_AUDIENCES",
+    "CURFEW_CHECK_TIMEOUT",
     "CURFEW_CLOCK_SKEW",
     "CURFEW_DATA_DIR",
     "CURFEW_FAILED_LOGOUTS_PER_MINUTE",

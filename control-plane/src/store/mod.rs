@@ -71,8 +71,8 @@ pub struct Checked {
 #[error("the database could not be read")]
 pub struct ReadFailure(#[from] sqlx::Error);
 
-/// How long a read may take, the wait for a connection included: the filter gives up after 500 ms by default, and should
-/// hear a 503 before that.
+/// How long a read may take, the wait for a connection included, unless checks may take longer: the filter gives up after
+/// 500 ms by default, and should hear a 503 before that.
 const READ_TIMEOUT: Duration = Duration::from_millis(450);
 
 /// What does not work, as far as it is known.
@@ -90,6 +90,8 @@ pub struct Store {
     reads: Reads,
     writer: Writer,
     health: Arc<Health>,
+    /// How long a read may take.
+    patience: Duration,
 }
 
 impl Store {
@@ -117,7 +119,14 @@ impl Store {
             blacklist,
             health: Arc::clone(&health),
         };
-        (Self { reads: Reads::new(database, Arc::clone(&health.trust)), writer, health }, task)
+        let reads = Reads::new(database, Arc::clone(&health.trust));
+        (Self { reads, writer, health, patience: READ_TIMEOUT }, task)
+    }
+
+    /// The same store, where a check may take so long.
+    #[must_use]
+    pub fn with_patience(self, check: Duration) -> Self {
+        Self { patience: READ_TIMEOUT.max(check), ..self }
     }
 
     /// The way to change anything.
@@ -176,7 +185,7 @@ impl Store {
             )
             .into());
         }
-        let outcome = tokio::time::timeout(READ_TIMEOUT, asked).await;
+        let outcome = tokio::time::timeout(self.patience, asked).await;
         outcome.unwrap_or_else(|_| Err(std::io::Error::from(std::io::ErrorKind::TimedOut).into())).map_err(ReadFailure)
     }
 }

@@ -1,8 +1,8 @@
 //! The one task that writes: it takes all waiting commands into one transaction (group commit).
 //!
 //! Whatever goes wrong before the commit leaves nothing behind, and each caller is told that nothing happened, or the
-//! batch is carried out anew where somebody else was in the way. Where the commit itself fails nobody knows, and each
-//! caller is told that.
+//! batch is carried out anew where somebody else was in the way. A command that cannot be carried out fails alone: the
+//! others go on without it. Where the commit itself fails nobody knows, and each caller is told that.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -29,9 +29,13 @@ use crate::stop::Stop;
 /// How often a batch is begun, the first time included.
 const ATTEMPTS: u32 = 3;
 
-/// How long after its first begin a batch is begun anew: with what it may wait for a lock after that, its callers are
-/// still there.
-const BEGIN_AGAIN_WITHIN: Duration = Duration::from_secs(2);
+/// How long after its first begin a batch is begun anew: one that has waited for a lock in vain may do so once more, and
+/// its callers are still there.
+const BEGIN_AGAIN_WITHIN: Duration = Duration::from_millis(2_500);
+
+/// How long after its first begin a batch is begun anew without a command that failed: a little longer than the server
+/// lets any statement run.
+const GO_ON_WITHIN: Duration = Duration::from_millis(4_500);
 
 /// How long a batch takes in commands. Each costs some ways to the server and back, and on a slow network a full batch
 /// would take longer than its callers wait; the rest goes into the next one.
@@ -70,6 +74,8 @@ struct Committed {
 enum Failure {
     /// Nothing was committed.
     Before(Error),
+    /// Nor was anything here, because of the job of this number.
+    Job(usize, Error),
     /// The commit was asked for, and whether it took place is not known.
     Commit(Error),
 }
@@ -115,7 +121,22 @@ impl WriterTask {
     async fn write(&mut self) {
         let mut jobs = std::mem::take(&mut self.waiting);
         let started = Instant::now();
-        let ended = self.commit_at_last(&mut jobs, started).await;
+        loop {
+            match self.commit_at_last(&mut jobs, started).await {
+                Err(Failure::Job(number, error)) if jobs.len() > 1 && started.elapsed() < GO_ON_WITHIN => {
+                    self.metrics.writer_failures.inc();
+                    error!(%error, "a command cannot be carried out; nothing of it was, and the others go on without it");
+                    if let Some(job) = jobs.remove(number) {
+                        job.answer(Err(Unavailable::NotWritten));
+                    }
+                }
+                ended => return self.end(jobs, ended, started).await,
+            }
+        }
+    }
+
+    /// Tells the callers what became of their commands.
+    async fn end(&mut self, mut jobs: VecDeque<Job>, ended: Result<Committed, Failure>, started: Instant) {
         // What was not tried yet would fail in the same way, and its callers have waited as long.
         let taken = ended.as_ref().map_or(jobs.len(), |committed| committed.taken);
         self.waiting = jobs.split_off(taken.min(jobs.len()));
@@ -127,7 +148,7 @@ impl WriterTask {
                 self.blacklist.publish(before, head, &revoked).await;
                 jobs.into_iter().for_each(|job| job.answer(Ok(())));
             }
-            Err(Failure::Before(error)) => {
+            Err(Failure::Before(error) | Failure::Job(_, error)) => {
                 self.metrics.writer_failures.inc();
                 if sql::is_read_only(&error) {
                     // What is read there may lag behind.
@@ -149,8 +170,10 @@ impl WriterTask {
         let mut attempt = 1;
         loop {
             match self.commit(jobs).await {
-                Err(Failure::Before(error))
-                    if sql::may_pass(&error) && attempt < ATTEMPTS && started.elapsed() < BEGIN_AGAIN_WITHIN =>
+                Err(Failure::Before(error) | Failure::Job(_, error))
+                    if (sql::may_pass(&error) || sql::is_locked(&error))
+                        && attempt < ATTEMPTS
+                        && started.elapsed() < BEGIN_AGAIN_WITHIN =>
                 {
                     attempt += 1;
                     warn!(%error, "a batch is carried out anew");
@@ -160,7 +183,8 @@ impl WriterTask {
         }
     }
 
-    /// One attempt. The connection is put back by a commit alone: whatever else happens, it may be in a transaction.
+    /// One attempt. The connection is put back by a commit, or by a transaction that was surely rolled back: whatever else
+    /// happens, it may be in one.
     async fn commit(&mut self, jobs: &mut VecDeque<Job>) -> Result<Committed, Failure> {
         let mut opened = match self.opened.take().filter(Opened::leads_there) {
             Some(opened) => opened,
@@ -169,12 +193,27 @@ impl WriterTask {
                 Opened::writer(&self.database).await?
             }
         };
+        let ended = self.carry_out(&mut opened, jobs).await;
+        let is_sound = match &ended {
+            Ok(_) => true,
+            Err(Failure::Before(Error::Database(_)) | Failure::Job(_, Error::Database(_))) => opened.roll_back().await,
+            Err(_) => false,
+        };
+        if is_sound {
+            self.opened = Some(opened);
+        }
+        ended
+    }
+
+    async fn carry_out(&self, opened: &mut Opened, jobs: &mut VecDeque<Job>) -> Result<Committed, Failure> {
         let (began, since) = (Instant::now(), since_boot());
         let newest = self.health.trust.newest();
-        let mut batch = Batch::begin(&mut opened, self.clock.moment(), &self.settings, newest).await?;
+        let mut batch = Batch::begin(opened, self.clock.moment(), &self.settings, newest).await?;
         let mut taken = 0;
-        for job in jobs.iter_mut() {
-            job.carry_out(&mut batch).await?;
+        for (number, job) in jobs.iter_mut().enumerate() {
+            job.carry_out(&mut batch).await.map_err(|error| {
+                if sql::is_of_the_statement(&error) { Failure::Job(number, error) } else { Failure::Before(error) }
+            })?;
             taken += 1;
             if began.elapsed() >= BATCH_TIME {
                 break;
@@ -190,7 +229,6 @@ impl WriterTask {
         }
         self.commits.send_replace(Some(Commit { head, began: since, returned: since_boot() }));
         self.health.trust.observe(newest, head);
-        self.opened = Some(opened);
         Ok(Committed { taken, before, head, revoked })
     }
 }

@@ -114,6 +114,7 @@ impl Plane {
             trusted_proxies: 0,
             verification: Verification::of_machine(),
             read_failures: Seldom::default(),
+            check_timeout: Duration::from_millis(400),
             request_timeout: Duration::from_secs(10),
         };
         let (settled, gossip) = (Arc::clone(&state.strict), state.blacklist.clone());

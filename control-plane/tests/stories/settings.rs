@@ -32,6 +32,7 @@ fn refused(settings: &[(&str, &str)], lines: &[&str]) {
 fn one_mistake_is_one_line() {
     let address = r#"must be an IP address and a port, such as "0.0.0.0:8080" or "[::]:8080""#;
     let interval = r#"CURFEW_PURGE_INTERVAL: must be a duration from 1s to 1day, such as "5s""#;
+    let check = r#"CURFEW_CHECK_TIMEOUT: must be a duration from 50ms to 10s, such as "5s""#;
     let timeout = r#"CURFEW_REQUEST_TIMEOUT: must be a duration from 100ms to 1m, such as "5s""#;
     let ascii = "CURFEW_INTERNAL_SECRET: must be visible ASCII without spaces: it travels in a header";
     let failures = "must be a number from 0 to 1000000";
@@ -50,6 +51,8 @@ fn one_mistake_is_one_line() {
         ("CURFEW_PURGE_INTERVAL", "0s", interval.to_owned()),
         ("CURFEW_PURGE_INTERVAL", "999ms", interval.to_owned()),
         ("CURFEW_PURGE_INTERVAL", "25h", interval.to_owned()),
+        ("CURFEW_CHECK_TIMEOUT", "49ms", check.to_owned()),
+        ("CURFEW_CHECK_TIMEOUT", "11s", check.to_owned()),
         ("CURFEW_REQUEST_TIMEOUT", "soon", timeout.to_owned()),
         ("CURFEW_REQUEST_TIMEOUT", "99ms", timeout.to_owned()),
         ("CURFEW_REQUEST_TIMEOUT", "61s", timeout.to_owned()),

@@ -18,8 +18,8 @@ use super::history::{self, Witness};
 use super::read::{evidence, revocations_after};
 use super::value::values;
 use crate::clock::Moment;
-use crate::store::command::{Cause, LogoutOutcome, Purged, Registered, Registration, TokenRecord};
-use crate::store::evidence::{Evidence, Known};
+use crate::store::command::{Cause, LogoutOutcome, Purged, TokenRecord};
+use crate::store::evidence::Evidence;
 use crate::store::feed::Logged;
 use crate::store::retention::MARGIN_SECONDS;
 use crate::store::settings::Settings;
@@ -144,21 +144,6 @@ impl<'c> Batch<'c> {
         let until = self.settings.retention.subject_until(cutoff);
         self.subjects_live(issuer, until);
         self.put_revocation(Kind::Subject, &subject, cutoff, until, cause).await
-    }
-
-    /// Records tokens that were issued. A known token stays as it is: registering again never brings one back.
-    pub(crate) async fn register(&mut self, tokens: &[Registration]) -> Result<Registered, Error> {
-        let mut registered = Registered::default();
-        for registration in tokens {
-            let evidence = self.evidence(&registration.token).await?;
-            if evidence.known == Known::No {
-                self.insert_known_token(registration, &evidence).await?;
-                registered.new += 1;
-            } else {
-                registered.known += 1;
-            }
-        }
-        Ok(registered)
     }
 
     /// Removes some of what no proxy can need any more. Call again while a table gives [`PURGE_ROWS`].

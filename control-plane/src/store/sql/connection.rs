@@ -132,6 +132,61 @@ impl Link<'_> {
         })
     }
 
+    /// [`Self::execute`] for a statement that was put together; it is remembered by the connection where `again` says
+    /// that the same will be run once more.
+    pub(crate) async fn execute_made(
+        &mut self,
+        statement: String,
+        values: &[Value<'_>],
+        again: bool,
+    ) -> Result<u64, Error> {
+        let running = async {
+            Ok(match self {
+                Self::Sqlite(connection) => {
+                    let query = bound!(AssertSqlSafe(statement), values).persistent(again);
+                    query.execute(&mut **connection).await?.rows_affected()
+                }
+                Self::Postgres(connection) => {
+                    let query = bound!(AssertSqlSafe(statement), values).persistent(again);
+                    query.execute(&mut **connection).await?.rows_affected()
+                }
+                Self::MySql(connection) => {
+                    let (statement, values) = for_mysql(&statement, values);
+                    let query = bound!(AssertSqlSafe(statement), &values).persistent(again);
+                    query.execute(&mut **connection).await?.rows_affected()
+                }
+            })
+        };
+        within(ROUND_TRIP, running).await
+    }
+
+    /// [`Self::fetch`] for a statement that was put together.
+    pub(crate) async fn fetch_made(
+        &mut self,
+        statement: String,
+        values: &[Value<'_>],
+        again: bool,
+    ) -> Result<Vec<Row>, Error> {
+        let running = async {
+            Ok(match self {
+                Self::Sqlite(connection) => {
+                    let query = bound!(AssertSqlSafe(statement), values).persistent(again);
+                    query.fetch_all(&mut **connection).await?.into_iter().map(Row::Sqlite).collect()
+                }
+                Self::Postgres(connection) => {
+                    let query = bound!(AssertSqlSafe(statement), values).persistent(again);
+                    query.fetch_all(&mut **connection).await?.into_iter().map(Row::Postgres).collect()
+                }
+                Self::MySql(connection) => {
+                    let (statement, values) = for_mysql(&statement, values);
+                    let query = bound!(AssertSqlSafe(statement), &values).persistent(again);
+                    query.fetch_all(&mut **connection).await?.into_iter().map(Row::MySql).collect()
+                }
+            })
+        };
+        within(ROUND_TRIP, running).await
+    }
+
     /// Runs a statement and returns its rows.
     pub(crate) async fn fetch(&mut self, statement: &'static str, values: &[Value<'_>]) -> Result<Vec<Row>, Error> {
         within(ROUND_TRIP, self.fetched(statement, values)).await

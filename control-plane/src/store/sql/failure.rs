@@ -52,6 +52,12 @@ pub(crate) fn may_pass(error: &Error) -> bool {
 
 const READ_ONLY: &str = "name the primary";
 
+/// Whether an error is about the statement and what was put into it, and not about the connection or the whole server.
+pub(crate) fn is_of_the_statement(error: &Error) -> bool {
+    let about_the_values = matches!(error, Error::Encode(_) | Error::Decode(_) | Error::ColumnDecode { .. });
+    about_the_values || (matches!(error, Error::Database(_)) && !is_read_only(error) && !may_pass(error))
+}
+
 /// One line for an operator: what is wrong, and what to look at. It holds no password, for no error does.
 pub(crate) fn explained(error: &Error) -> String {
     let text = said(error);

@@ -18,6 +18,18 @@ pub(super) fn in_order(statement: &str) -> (String, Vec<usize>) {
     (text, order)
 }
 
+/// So many placeholders, such as `$1, $2, $3`.
+pub(super) fn list(count: usize) -> String {
+    (1..=count).map(|number| format!("${number}")).collect::<Vec<_>>().join(", ")
+}
+
+/// So many rows of so many placeholders, such as `($1, $2), ($3, $4)`.
+pub(super) fn tuples(columns: usize, rows: usize) -> String {
+    let row = |row: usize| (1..=columns).map(move |column| format!("${}", row.saturating_mul(columns) + column));
+    let rows = (0..rows).map(|number| format!("({})", row(number).collect::<Vec<_>>().join(", ")));
+    rows.collect::<Vec<_>>().join(", ")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -27,6 +39,12 @@ mod tests {
         let statement = "SELECT a FROM t WHERE b IN ($2, $1) AND ($10 IS NULL OR c = $2)";
         let expected = "SELECT a FROM t WHERE b IN (?, ?) AND (? IS NULL OR c = ?)";
         assert_eq!(in_order(statement), (expected.to_owned(), vec![1, 0, 9, 1]));
+    }
+
+    #[test]
+    fn values_of_many_rows_are_numbered_through() {
+        assert_eq!(list(3), "$1, $2, $3");
+        assert_eq!(tuples(2, 3), "($1, $2), ($3, $4), ($5, $6)");
     }
 
     #[test]

@@ -145,7 +145,7 @@ fn known(row: &Row) -> Result<Known, Error> {
 }
 
 /// The row's revocation; none where the join found none.
-fn entry(row: &Row) -> Result<Option<Entry>, Error> {
+pub(super) fn entry(row: &Row) -> Result<Option<Entry>, Error> {
     let Some(name) = row.optional_text("kind")? else {
         return Ok(None);
     };

@@ -3,13 +3,13 @@
 //! No statement here relies on a conflict to find out whether a row is there. The head is locked, so what has been read
 //! stays true; and MySQL would take any unique column that collides for the one that was meant.
 
-use curfew_core::{Coverage, Kind, RevocationKey};
+use curfew_core::{Kind, RevocationKey};
 use sqlx::Error;
 
 use super::batch::{Batch, PURGE_ROWS};
 use super::value::values;
-use crate::store::command::{Cause, Registration, TokenRecord};
-use crate::store::evidence::{Evidence, Known};
+use crate::store::command::{Cause, TokenRecord};
+use crate::store::evidence::Known;
 
 impl Batch<'_> {
     /// Blocks the token's row, which is made if there is none, and revokes the token.
@@ -109,36 +109,6 @@ impl Batch<'_> {
         self.seq = self.seq.saturating_add(1);
         let (reason, actor) = (cause.reason(), cause.actor());
         let values = values![self.seq, key, kind.as_str(), cutoff, until, reason, actor, self.moment.now];
-        self.link.execute(INSERT, values).await.map(drop)
-    }
-
-    /// Inserts a token, blocked where an entry already covers it, so that a list of sessions tells the truth.
-    pub(super) async fn insert_known_token(
-        &mut self,
-        registration: &Registration,
-        evidence: &Evidence,
-    ) -> Result<(), Error> {
-        const INSERT: &str = "\
-            INSERT INTO user_token_logs (token_id, issuer, user_id, session_id, issued_at, expires_at, is_block,
-                                         blocked_at, block_reason, user_agent, ip, created_at, updated_at)
-            VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $12)";
-        let token = &registration.token;
-        let dead = evidence.coverage(&token.keys, token.cutoff_time) == Coverage::Revoked;
-        let ip = registration.ip.map(|ip| ip.to_string());
-        let values = values![
-            &token.keys.token,
-            token.issuer.as_str(),
-            &token.user,
-            &token.session_id,
-            token.issued_at,
-            token.expires_at,
-            dead,
-            dead.then_some(self.moment.now),
-            dead.then_some("already_revoked"),
-            &registration.user_agent,
-            &ip,
-            self.moment.now,
-        ];
         self.link.execute(INSERT, values).await.map(drop)
     }
 

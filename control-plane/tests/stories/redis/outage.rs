@@ -43,6 +43,27 @@ async fn a_redis_that_was_killed_and_comes_back_empty_is_filled_again() {
 }
 
 #[tokio::test]
+async fn what_a_replica_that_took_over_lacks_is_copied_again() {
+    let redis = Redis::start().unwrap();
+    let plane = plane_beside(&redis.url()).await;
+    let tokens: Vec<String> = (0..3).map(|number| token_of("alice", &number.to_string())).collect();
+    for token in &tokens {
+        plane.logout(token).await;
+    }
+    let names = [plane.names(&tokens[1]).await[0].clone(), plane.names(&tokens[2]).await[0].clone()];
+    let marker = format!("curfew:{}:filled", plane.state.store.head().await.unwrap().epoch);
+    let marked = |through: &str| get(&redis, &marker).is_some_and(|value| value.ends_with(through));
+    plane.until("all three are marked", |_| marked(":3")).await;
+    // The replica had followed up to the first of them.
+    let older = get(&redis, &marker).unwrap().replace(":3", ":1");
+    redis.command(&["DEL", &names[0], &names[1]]).unwrap();
+    redis.command(&["SET", &marker, &older]).unwrap();
+    plane.until("both entries are back", |_| names.iter().all(|name| get(&redis, name).is_some())).await;
+    plane.until("all three are marked again", |_| marked(":3")).await;
+    assert_eq!(plane.state.metrics.redis.refills.get(), 1);
+}
+
+#[tokio::test]
 async fn everything_that_is_alive_is_copied_and_nothing_that_is_forgotten() {
     let redis = Redis::start().unwrap();
     let plane = plane_beside(&redis.url()).await;

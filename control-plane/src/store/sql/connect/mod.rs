@@ -27,6 +27,9 @@ const ACQUIRE_TIMEOUT: Duration = Duration::from_millis(400);
 const CONNECT_LIMIT: Duration = Duration::from_secs(3);
 const START_LIMIT: Duration = Duration::from_secs(15);
 
+/// How long a server may take to roll back.
+const ROLL_BACK_LIMIT: Duration = Duration::from_secs(1);
+
 /// What a session is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Purpose {
@@ -80,6 +83,11 @@ impl Opened {
         };
         let (witness, _) = Witness::find(database, &mut connection.link()).await?;
         Ok(Self { connection, witness, file })
+    }
+
+    /// Ends a transaction that was not committed; whether that is sure, and the connection good for another one.
+    pub(crate) async fn roll_back(&mut self) -> bool {
+        within(ROLL_BACK_LIMIT, self.connection.link().run("ROLLBACK")).await.is_ok()
     }
 
     /// Whether the connection still leads to what the settings name: a file that was replaced lives on for those who
