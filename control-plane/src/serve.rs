@@ -130,7 +130,10 @@ async fn prepare(config: &Config, settings: &Settings, now: i64) -> Result<(), S
     let accept = config.accept_new_keyspace;
     let prepared = store::prepare(&config.database, settings, now, accept).await?;
     if prepared.prolonged > 0 {
-        info!(entries = prepared.prolonged, "kept logouts of all devices for longer, as CURFEW_MAX_TOKEN_TTL now asks");
+        info!(
+            entries = prepared.prolonged,
+            "kept revocations for longer, as CURFEW_MAX_TOKEN_TTL and CURFEW_CLOCK_SKEW now ask"
+        );
     }
     for warning in &prepared.warnings {
         warn!("{warning}");

@@ -75,6 +75,9 @@ pub struct ReadFailure(#[from] sqlx::Error);
 /// 500 ms by default, and should hear a 503 before that.
 const READ_TIMEOUT: Duration = Duration::from_millis(450);
 
+/// What PostgreSQL is asked for each check, for those who want to see how it looks a token up.
+pub const CHECK_ON_POSTGRES: &str = sql::CHECK.postgres;
+
 /// What does not work, as far as it is known.
 #[derive(Debug, Default)]
 pub(crate) struct Health {

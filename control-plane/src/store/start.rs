@@ -4,7 +4,7 @@ use std::fmt;
 use std::time::{Duration, Instant};
 
 use super::keyspaces::UsedRule;
-use super::sql::{self, Batch, Opened};
+use super::sql::{self, Batch, Kept, Opened};
 use super::{Applied, Database, Epoch, FeedHead, MigrateFailure, Settings};
 use crate::clock::Moment;
 
@@ -91,7 +91,7 @@ impl fmt::Display for Orphaned {
 /// What a start has found and done.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Prepared {
-    /// How many logouts of all devices are kept for longer than they were made for.
+    /// How many revocations are kept for longer than they were made for.
     pub prolonged: u64,
     /// By which rules logouts were made that the present settings do not reach.
     pub orphaned: Vec<Orphaned>,
@@ -99,8 +99,8 @@ pub struct Prepared {
     pub warnings: Vec<String>,
 }
 
-/// Takes a migrated database over for these settings: sees that it may be written, takes over its history, keeps logouts
-/// of all devices for as long as a longer `max_token_ttl` asks (tokens pass now that an entry made until then would not
+/// Takes a migrated database over for these settings: sees that it may be written, takes over its history, keeps revocations
+/// for as long as a longer `max_token_ttl` or `clock_skew` asks (tokens pass now that an entry made until then would not
 /// outlive), and looks for logouts that the present settings do not reach. Those are forgotten as such if
 /// `accept_new_keyspace`.
 ///
@@ -115,9 +115,14 @@ pub async fn prepare(
 ) -> Result<Prepared, OpenFailure> {
     let mut opened = Opened::at_start(database).await?;
     let warnings = sql::server_warnings(&mut opened).await?;
-    let mut batch = Batch::begin(&mut opened, Moment { now, steady: None }, settings, None).await?;
+    let moment = Moment { now, steady: None };
+    let mut batch = Batch::begin(&mut opened, moment, settings, None).await?;
     batch.try_rights().await?;
-    let prolonged = batch.prolong_subjects().await?;
+    let is_kept = batch.written_down().await?.covers(Kept::asked(settings.retention));
+    batch.commit().await?;
+    let (prolonged, subjects_until) = if is_kept { (0, None) } else { prolong(&mut opened, settings, moment).await? };
+    let mut batch = Batch::begin(&mut opened, moment, settings, None).await?;
+    batch.write_down(subjects_until).await?;
     let orphaned = batch.orphaned_keyspaces().await?;
     if accept_new_keyspace {
         for used in &orphaned {
@@ -128,6 +133,20 @@ pub async fn prepare(
     batch.commit().await?;
     opened.connection.close().await?;
     Ok(Prepared { prolonged, orphaned: orphaned.into_iter().map(Orphaned).collect(), warnings })
+}
+
+/// Goes through all revocations in portions; returns how many are kept for longer, and when the last one of a user ends.
+async fn prolong(opened: &mut Opened, settings: &Settings, moment: Moment) -> Result<(u64, Option<i64>), OpenFailure> {
+    let (mut after, mut prolonged, mut subjects_until) = (0, 0_u64, None);
+    loop {
+        let mut batch = Batch::begin(opened, moment, settings, None).await?;
+        let portion = batch.prolong(after).await?;
+        batch.commit().await?;
+        let Some(portion) = portion else { return Ok((prolonged, subjects_until)) };
+        after = portion.last;
+        prolonged = prolonged.saturating_add(portion.prolonged);
+        subjects_until = subjects_until.max(portion.subjects_until);
+    }
 }
 
 /// The head of the log. For a start, after [`prepare`].

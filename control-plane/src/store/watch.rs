@@ -22,6 +22,8 @@ const LIMIT: Duration = Duration::from_secs(4);
 
 /// Looks until it is told to stop.
 pub async fn run(store: &Store, mut stop: Stop) {
+    // At once, too: the first reader finds a connection that is made, and the looks keep one.
+    look(store).await;
     loop {
         tokio::select! {
             () = tokio::time::sleep(INTERVAL) => {}

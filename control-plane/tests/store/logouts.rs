@@ -86,6 +86,32 @@ on_each_database! {
         assert_eq!((sessions[1].blocked_at, sessions[1].block_reason.as_deref()), (Some(NOW), Some("logout")));
     }
 
+    async fn a_token_that_is_registered_twice_at_once_is_one_token(place: &Place) {
+        let plane = place.open().await;
+        let twice = vec![registration(token("alice", 1)), registration(token("alice", 1)), registration(token("bob", 1))];
+        let registered = plane.store.writer().register(twice).await;
+        assert_eq!(registered, Ok(Registered { new: 2, known: 1 }));
+        assert_eq!(place.counts().await, (2, 0, 0));
+    }
+
+    async fn more_tokens_than_one_logout_revokes_one_by_one_are_dead_by_the_users_entry(place: &Place) {
+        let plane = place.open().await;
+        for thousand in 0..21 {
+            let tokens = (0..1000).map(|number| registration(token("alice", 1000 * thousand + number))).collect();
+            plane.store.writer().register(tokens).await.unwrap();
+        }
+        // One that the user's entry would leave to its row to decide about, and one that is dated ahead.
+        let (mut tie, mut ahead) = (token("alice", 100_000), token("alice", 100_001));
+        (tie.issued_at, tie.cutoff_time) = (Some(NOW), Some(NOW));
+        (ahead.issued_at, ahead.cutoff_time) = (Some(NOW + 3), Some(NOW + 3));
+        plane.store.writer().register(vec![registration(tie.clone()), registration(ahead.clone())]).await.unwrap();
+        plane.store.writer().logout_all(token("alice", 7), "alice".to_owned()).await.unwrap();
+        assert_eq!(place.number("SELECT count(*) FROM revocations WHERE kind = 'token'").await, 20_001);
+        for token in [tie, ahead].into_iter().chain((0..21_000).step_by(700).map(|number| token("alice", number))) {
+            assert_eq!(plane.verdict(&token).await, Revoked);
+        }
+    }
+
     async fn ten_thousand_tokens_end_in_one_transaction(place: &Place) {
         let plane = place.open().await;
         for thousand in 0..10 {

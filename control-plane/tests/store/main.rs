@@ -15,6 +15,8 @@ mod place;
 #[cfg(test)]
 mod plans;
 #[cfg(test)]
+mod prolonged;
+#[cfg(test)]
 mod replicas;
 #[cfg(test)]
 mod servers;

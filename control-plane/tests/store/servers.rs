@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use curfew_control_plane::store::command::{LogoutOutcome, Unavailable};
 use curfew_control_plane::store::{self, Database, watch};
-use curfew_core::wire::CheckVerdict::Revoked;
+use curfew_core::wire::CheckVerdict::{Active, Revoked};
 use curfew_testbed::ports::loopback;
 use curfew_testbed::servers::{Authority, Direction, Fault, Mariadb, Postgres};
 
@@ -56,7 +56,8 @@ async fn a_right_that_is_missing_is_told_at_the_start() {
     assert!(line.contains("permission denied for table") && line.contains("the account lacks a right"), "{line}");
     // These are all that it needs.
     let tables = "user_token_logs, revocations, subject_keyspaces, replicas";
-    place.execute(&format!("GRANT INSERT, UPDATE, DELETE ON {tables} TO poor")).await;
+    let rights = format!("GRANT INSERT, UPDATE, DELETE ON {tables} TO poor; GRANT UPDATE ON retention_kept TO poor");
+    place.execute(&rights).await;
     store::prepare(&Database::from_url(&poor).unwrap(), &settings(), NOW, false).await.unwrap();
 }
 
@@ -162,6 +163,85 @@ on_each_database! {
         assert_eq!(plane.store.writer().logout(token("alice", 1)).await, Ok(LogoutOutcome::LoggedOut));
         assert_eq!(place.counts().await, (1, 1, 1));
     }
+}
+
+on_each_database! {
+    async fn a_logout_that_met_a_lock_is_tried_again(place: &Place) {
+        let plane = place.open().await;
+        let mut other = place.connection().await;
+        let lock = match place.kind {
+            Kind::Sqlite => "BEGIN IMMEDIATE",
+            Kind::Postgres | Kind::Mariadb => "BEGIN; SELECT seq FROM feed_head FOR UPDATE",
+        };
+        sqlx::raw_sql(lock).execute(&mut other).await.unwrap();
+        let writer = plane.store.writer().clone();
+        let logout = tokio::spawn(async move { writer.logout(token("alice", 1)).await });
+        // Longer than the first attempt waits, and not as long as two of them.
+        tokio::time::sleep(Duration::from_millis(2_700)).await;
+        sqlx::raw_sql("ROLLBACK").execute(&mut other).await.unwrap();
+        assert_eq!(logout.await.unwrap(), Ok(LogoutOutcome::LoggedOut));
+        assert_eq!(place.counts().await, (1, 1, 1));
+    }
+}
+
+#[tokio::test]
+async fn a_command_that_cannot_be_carried_out_fails_alone() {
+    let place = Place::new(Kind::Postgres, "alone");
+    let plane = place.open().await;
+    let mut other = place.connection().await;
+    sqlx::raw_sql("BEGIN; SELECT seq FROM feed_head FOR UPDATE").execute(&mut other).await.unwrap();
+    // The first batch waits for the lock, and all that comes meanwhile is in the second.
+    let mut impossible = token("alice", 0);
+    impossible.user = Some("no such\0sign".to_owned());
+    let tokens = [token("bob", 0), token("bob", 1), impossible, token("bob", 2)];
+    let logouts: Vec<_> = tokens
+        .into_iter()
+        .map(|token| {
+            let writer = plane.store.writer().clone();
+            tokio::spawn(async move { writer.logout(token).await })
+        })
+        .collect();
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    sqlx::raw_sql("ROLLBACK").execute(&mut other).await.unwrap();
+    let mut outcomes = Vec::new();
+    for logout in logouts {
+        outcomes.push(logout.await.unwrap());
+    }
+    let done = Ok(LogoutOutcome::LoggedOut);
+    assert_eq!(outcomes, [done, done, Err(Unavailable::NotWritten), done]);
+    assert_eq!(place.counts().await, (3, 3, 3));
+    assert!(plane.store.is_writable());
+}
+
+#[tokio::test]
+async fn a_postgres_database_that_cannot_hold_any_name_is_refused() {
+    postgres().execute("DROP DATABASE IF EXISTS latin").unwrap();
+    postgres().execute("CREATE DATABASE latin ENCODING 'LATIN1' TEMPLATE template0").unwrap();
+    let line = refused(&postgres().url().replace("/postgres", "/latin")).await;
+    assert!(line.contains("the database's encoding is LATIN1: make it with ENCODING 'UTF8'"), "{line}");
+}
+
+/// A server so far away that a connection takes longer to be made than a read may take.
+async fn far_away(url: &str, port: u16) {
+    let fault = Fault::to(loopback(port)).unwrap();
+    let database =
+        Database::from_url(&url.replace(&format!(":{port}/"), &format!(":{}/", fault.address().port()))).unwrap();
+    store::migrate(&database).await.unwrap();
+    fault.delay(Direction::Answers, Duration::from_millis(80));
+    store::prepare(&database, &settings(), NOW, false).await.unwrap();
+    assert_eq!(store::head(&database).await.unwrap().seq, 0);
+    let plane = crate::place::open(&database);
+    assert_eq!(plane.verdict(&token("alice", 1)).await, Active);
+}
+
+#[tokio::test]
+async fn a_postgres_far_away_is_read_from() {
+    far_away(&postgres().fresh_database("far").unwrap(), postgres().port()).await;
+}
+
+#[tokio::test]
+async fn a_mariadb_far_away_is_read_from() {
+    far_away(&mariadb().fresh_database("far").unwrap(), mariadb().port()).await;
 }
 
 /// A server that is killed, started again and frozen.

@@ -225,7 +225,7 @@ async fn a_schema_from_the_future_is_left_alone() {
     let migrated = curfew(directory.path(), &["migrate"], &[]);
     assert_eq!(
         String::from_utf8(migrated.stdout).unwrap(),
-        "applied 0001 logout state\napplied 0002 history and keyspaces\napplied 0004 control planes\n"
+        "applied 0001 logout state\napplied 0002 history and keyspaces\napplied 0003 retention kept\napplied 0004 control planes\n"
     );
     let again = curfew(directory.path(), &["migrate"], &[]);
     assert_eq!(String::from_utf8(again.stdout).unwrap(), "nothing to apply\n");

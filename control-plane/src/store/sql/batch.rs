@@ -15,6 +15,7 @@ use tracing::warn;
 use super::connect::Opened;
 use super::connection::Link;
 use super::history::{self, Witness};
+use super::prolong::Kept;
 use super::read::{evidence, revocations_after};
 use super::value::values;
 use crate::clock::Moment;
@@ -41,6 +42,8 @@ pub(crate) struct Batch<'c> {
     /// Until when subject entries of this batch live, by issuer.
     pub(super) subjects_until: BTreeMap<String, i64>,
     witness: &'c Witness,
+    /// For how long entries are kept, once that was needed.
+    pub(super) kept: Option<Kept>,
 }
 
 impl<'c> Batch<'c> {
@@ -77,7 +80,16 @@ impl<'c> Batch<'c> {
         } else if updated != known {
             history::remember(&mut link, &updated).await?;
         }
-        Ok(Self { link, began_at: head, seq: head.seq, moment, settings, subjects_until: BTreeMap::new(), witness })
+        Ok(Self {
+            link,
+            began_at: head,
+            seq: head.seq,
+            moment,
+            settings,
+            subjects_until: BTreeMap::new(),
+            witness,
+            kept: None,
+        })
     }
 
     /// Names the history anew, as an operator asks who knows that it has changed; returns the old name.
@@ -139,9 +151,9 @@ impl<'c> Batch<'c> {
     }
 
     async fn revoke_subject(&mut self, issuer: &str, user: &str, cutoff: i64, cause: Cause) -> Result<(), Error> {
-        self.revoke_known_tokens(issuer, user, cause).await?;
+        self.revoke_known_tokens(issuer, user, cutoff, cause).await?;
         let subject = RevocationKey::subject(issuer, user);
-        let until = self.settings.retention.subject_until(cutoff);
+        let until = cutoff.saturating_add(self.kept().await?.subject_life);
         self.subjects_live(issuer, until);
         self.put_revocation(Kind::Subject, &subject, cutoff, until, cause).await
     }
@@ -184,7 +196,9 @@ impl<'c> Batch<'c> {
 
     /// Makes everything durable. Where it fails, it is not known whether anything was.
     pub(crate) async fn commit(mut self) -> Result<(), Error> {
-        self.link.run("COMMIT").await
+        // Nobody would know what became of a commit that MariaDB ends for taking too long.
+        let mysql = "/*M! SET STATEMENT max_statement_time = 0 FOR */ COMMIT";
+        self.link.run(self.link.choose("COMMIT", "COMMIT", mysql)).await
     }
 
     async fn evidence(&mut self, token: &TokenRecord) -> Result<Evidence, Error> {

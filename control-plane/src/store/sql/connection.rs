@@ -62,6 +62,15 @@ impl Connection {
 }
 
 impl Pool {
+    /// Whether whoever comes now has to have a connection made.
+    pub(super) fn must_connect(&self) -> bool {
+        match self {
+            Self::Sqlite(pool) => pool.num_idle() == 0 && pool.size() < pool.options().get_max_connections(),
+            Self::Postgres(pool) => pool.num_idle() == 0 && pool.size() < pool.options().get_max_connections(),
+            Self::MySql(pool) => pool.num_idle() == 0 && pool.size() < pool.options().get_max_connections(),
+        }
+    }
+
     pub(crate) async fn acquire(&self) -> Result<Pooled, Error> {
         Ok(match self {
             Self::Sqlite(pool) => Pooled::Sqlite(pool.acquire().await?),
@@ -213,6 +222,20 @@ impl Link<'_> {
     /// Runs a statement that returns at least one row, and returns the first.
     pub(crate) async fn fetch_one(&mut self, statement: &'static str, values: &[Value<'_>]) -> Result<Row, Error> {
         self.fetch(statement, values).await?.into_iter().next().ok_or(Error::RowNotFound)
+    }
+
+    /// Runs a statement without values that this connection will not be asked again, in one way to the server and back,
+    /// and returns its first row.
+    pub(crate) async fn ask_once(&mut self, statement: &'static str) -> Result<Row, Error> {
+        let statement = sqlx::raw_sql(statement);
+        let asking = async {
+            Ok(match self {
+                Self::Sqlite(connection) => Row::Sqlite(statement.fetch_one(&mut **connection).await?),
+                Self::Postgres(connection) => Row::Postgres(statement.fetch_one(&mut **connection).await?),
+                Self::MySql(connection) => Row::MySql(statement.fetch_one(&mut **connection).await?),
+            })
+        };
+        within(ROUND_TRIP, asking).await
     }
 
     /// Runs statements without values, which a server need not remember: those that begin and end transactions and

@@ -40,7 +40,7 @@ macro_rules! mysql_server {
          /*M! CONCAT(@@hostname, ':', @@port, ':', @@server_id, ':', @@datadir) */ /*!80000 @@server_uuid */ AS server"
     };
 }
-pub(super) use mysql_server;
+pub(in crate::store::sql) use mysql_server;
 
 macro_rules! head {
     ($sayings:expr) => {
@@ -105,7 +105,7 @@ impl Witness {
     /// Reads the head, and locks it until the end of the transaction if that is asked for.
     pub(crate) async fn history(&self, link: &mut Link<'_>, lock: bool) -> Result<History, Error> {
         let [read, locked] = self.statements();
-        let row = link.fetch_one(if lock { locked } else { read }, values![]).await?;
+        let row = if lock { link.fetch_one(locked, values![]).await? } else { link.ask_once(read).await? };
         let file = match self {
             Self::File(path) => Some(of_file(path)?),
             _ => None,

@@ -31,6 +31,8 @@ pub(crate) use failure::{explained, is_locked, is_of_the_statement, is_read_only
 pub(crate) use history::Witness;
 pub use migrate::{Applied, MigrateFailure};
 pub(crate) use migrate::{is_done_by_another, migrate};
+pub(crate) use prolong::Kept;
+pub(crate) use read::CHECK;
 pub(crate) use reads::Reads;
 pub(crate) use server::server_warnings;
 pub(crate) use value::Value;

@@ -4,6 +4,7 @@
 use std::sync::{Arc, Mutex, PoisonError};
 
 use sqlx::Error;
+use tokio::sync::Semaphore;
 
 use super::connect;
 use super::connection::Pool;
@@ -21,12 +22,17 @@ use crate::store::trust::Trust;
 /// How often a statement is run whose connection turns out to be lost: all that lie in the pool may be.
 const ATTEMPTS: u32 = 10;
 
+/// How many connections are made at a time for readers who may not wait for them: as many as a pool has.
+const CONNECTING: usize = 8;
+
 /// The connections that read. Clones share them.
 #[derive(Clone)]
 pub(crate) struct Reads {
     database: Database,
     trust: Arc<Trust>,
     open: Arc<Mutex<Option<Open>>>,
+    /// For connections that are being made.
+    connecting: Arc<Semaphore>,
 }
 
 #[derive(Clone)]
@@ -39,7 +45,8 @@ struct Open {
 impl Reads {
     /// Connections are opened as they are needed.
     pub(crate) fn new(database: &Database, trust: Arc<Trust>) -> Self {
-        Self { database: database.clone(), trust, open: Arc::default() }
+        let connecting = Arc::new(Semaphore::new(CONNECTING));
+        Self { database: database.clone(), trust, open: Arc::default(), connecting }
     }
 
     pub(crate) fn database(&self) -> &Database {
@@ -100,8 +107,18 @@ impl Reads {
         Ok((rows?, open.file))
     }
 
+    /// A connection from the pool. One that has to be made first is made to the end, also when the reader has no patience
+    /// left: the next reader finds it, and a server that is far away would never be read from otherwise.
     async fn lent(&self, open: &Open) -> Result<Lent, Error> {
-        Ok(Lent::new(open.pool.acquire().await?))
+        let pool = open.pool.clone();
+        let place = if pool.must_connect() { Arc::clone(&self.connecting).try_acquire_owned().ok() } else { None };
+        let Some(place) = place else { return Ok(Lent::new(pool.acquire().await?)) };
+        let connecting = tokio::spawn(async move {
+            let lent = pool.acquire().await.map(Lent::new);
+            drop(place);
+            lent
+        });
+        connecting.await.map_err(|_| Error::WorkerCrashed)?
     }
 
     /// The pool of the present file; an error where there is none.

@@ -11,6 +11,10 @@ use super::value::values;
 use crate::store::command::{Cause, TokenRecord};
 use crate::store::evidence::Known;
 
+/// How many tokens of a user one logout of all devices revokes one by one, which takes a second or so. The user's own
+/// entry covers the others.
+const MOST_TOKENS: i64 = 20_000;
+
 impl Batch<'_> {
     /// Blocks the token's row, which is made if there is none, and revokes the token.
     pub(super) async fn revoke_token(&mut self, token: &TokenRecord, known: Known, cause: Cause) -> Result<(), Error> {
@@ -20,7 +24,7 @@ impl Batch<'_> {
             // It says when and by what it was first logged out.
             Known::Blocked => {}
         }
-        let until = self.settings.retention.token_until(token.expires_at);
+        let until = token.expires_at.saturating_add(self.kept().await?.token_rest);
         // A token with an entry of its own is revoked already, and nobody comes here with it.
         self.insert_revocation(Kind::Token, &token.keys.token, self.moment.now, until, cause).await
     }
@@ -50,22 +54,48 @@ impl Batch<'_> {
         self.link.execute(BLOCK, values![self.moment.now, cause.reason(), token]).await.map(drop)
     }
 
-    /// Blocks every row of a user that is not blocked yet, and revokes each of those tokens that is not revoked yet.
-    pub(super) async fn revoke_known_tokens(&mut self, issuer: &str, user: &str, cause: Cause) -> Result<(), Error> {
+    /// Blocks the rows of a user that are not blocked yet, and revokes each of those tokens that is not revoked yet: the
+    /// newest [`MOST_TOKENS`] of them, and in any case all that are not surely covered by a subject entry with this
+    /// cutoff. A token that was issued before it is dead by that entry, whatever its row says.
+    pub(super) async fn revoke_known_tokens(
+        &mut self,
+        issuer: &str,
+        user: &str,
+        cutoff: i64,
+        cause: Cause,
+    ) -> Result<(), Error> {
+        const UNCOVERED: &str = "\
+            SELECT is_block FROM user_token_logs
+             WHERE user_id = $1 AND issuer = $2 AND is_block = 0 AND (issued_at IS NULL OR issued_at >= $3) LIMIT 1";
+        loop {
+            let revoked = self.revoke_newest_tokens(issuer, user, cause).await?;
+            if revoked < MOST_TOKENS.unsigned_abs()
+                || self.link.fetch(UNCOVERED, values![user, issuer, cutoff]).await?.is_empty()
+            {
+                return Ok(());
+            }
+        }
+    }
+
+    async fn revoke_newest_tokens(&mut self, issuer: &str, user: &str, cause: Cause) -> Result<u64, Error> {
         const REVOKE: &str = "\
             INSERT INTO revocations (seq, \"key\", kind, cutoff, expires_at, reason, actor, created_at)
             SELECT $1 + row_number() OVER (ORDER BY token_id), token_id, 'token', $2, expires_at + $3, $4, $5, $2
-              FROM user_token_logs
-             WHERE user_id = $6 AND issuer = $7 AND is_block = 0
-               AND NOT EXISTS (SELECT 1 FROM revocations AS entry WHERE entry.\"key\" = token_id AND entry.kind = 'token')";
+              FROM (SELECT token_id, expires_at FROM user_token_logs
+                     WHERE user_id = $6 AND issuer = $7 AND is_block = 0
+                       AND NOT EXISTS (SELECT 1 FROM revocations AS entry
+                                        WHERE entry.\"key\" = token_id AND entry.kind = 'token')
+                     ORDER BY CASE WHEN issued_at IS NULL THEN 0 ELSE 1 END, issued_at DESC LIMIT $8) AS newest";
         const BLOCK: &str = "\
             UPDATE user_token_logs SET is_block = 1, blocked_at = $1, block_reason = $2, updated_at = $1
-             WHERE user_id = $3 AND issuer = $4 AND is_block = 0";
-        let rest = self.settings.retention.after_expiry();
-        let values = values![self.seq, self.moment.now, rest, cause.reason(), cause.actor(), user, issuer];
+             WHERE user_id = $3 AND issuer = $4 AND is_block = 0
+               AND EXISTS (SELECT 1 FROM revocations AS entry WHERE entry.\"key\" = token_id AND entry.kind = 'token')";
+        let rest = self.kept().await?.token_rest;
+        let values = values![self.seq, self.moment.now, rest, cause.reason(), cause.actor(), user, issuer, MOST_TOKENS];
         let revoked = self.link.execute(REVOKE, values).await?;
         self.seq = self.seq.saturating_add_unsigned(revoked);
-        self.link.execute(BLOCK, values![self.moment.now, cause.reason(), user, issuer]).await.map(drop)
+        self.link.execute(BLOCK, values![self.moment.now, cause.reason(), user, issuer]).await?;
+        Ok(revoked)
     }
 
     /// Appends to the log; only a subject's `cutoff` decides anything. An earlier entry of the same key gives way, but

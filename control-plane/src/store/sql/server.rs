@@ -94,7 +94,7 @@ fn numbers(version: &str) -> (u32, u32, u32) {
 impl Batch<'_> {
     /// Does to every table, though to no row, what will be done to it: a right that is missing is told at the start.
     pub(crate) async fn try_rights(&mut self) -> Result<(), Error> {
-        const STATEMENTS: [&str; 14] = [
+        const STATEMENTS: [&str; 15] = [
             "INSERT INTO user_token_logs SELECT * FROM user_token_logs WHERE 1 = 0",
             "UPDATE user_token_logs SET is_block = 1 WHERE 1 = 0",
             "DELETE FROM user_token_logs WHERE 1 = 0",
@@ -108,6 +108,7 @@ impl Batch<'_> {
             "INSERT INTO replicas SELECT * FROM replicas WHERE 1 = 0",
             "UPDATE replicas SET beat = 1 WHERE 1 = 0",
             "DELETE FROM replicas WHERE 1 = 0",
+            "UPDATE retention_kept SET subject_life = 0, token_rest = 0 WHERE 1 = 0",
             // To a row, so that a disk that is full is told, too.
             "UPDATE feed_head SET seq = seq WHERE id = 1",
         ];

@@ -10,7 +10,7 @@ use super::connection::Link;
 /// One statement, as it is said to each kind of database. Made by [`trusted!`].
 pub(crate) struct Trusted {
     pub(super) sqlite: &'static str,
-    pub(super) postgres: &'static str,
+    pub(crate) postgres: &'static str,
     pub(super) mysql: &'static str,
 }
 

@@ -19,11 +19,8 @@ use crate::store::trust::Trust;
 /// two of these, so that a locked database is told as 503 and not as a time-out.
 const LOCK_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// How long a reader waits for a free connection before the database counts as unavailable: shorter than the filter's
-/// patience.
-const ACQUIRE_TIMEOUT: Duration = Duration::from_millis(400);
-
-/// How long a connection may take to be made: name, TLS, log-in and session. A start waits longer.
+/// How long a connection may take to be made: name, TLS, log-in and session, some ten ways to the server and back. A
+/// reader does not wait for that long, but the next one finds it made ([`super::reads`]). A start waits longer.
 const CONNECT_LIMIT: Duration = Duration::from_secs(3);
 const START_LIMIT: Duration = Duration::from_secs(15);
 

@@ -5,11 +5,12 @@ use std::time::Duration;
 
 use sqlx::mysql::{MySqlConnectOptions, MySqlConnection, MySqlPool};
 use sqlx::pool::{PoolConnectionMetadata, PoolOptions};
-use sqlx::{ConnectOptions, Connection, Error};
+use sqlx::{ConnectOptions, Connection, Error, Row};
 
-use super::{ACQUIRE_TIMEOUT, Purpose, known_history};
+use super::{CONNECT_LIMIT, Purpose, known_history};
 use crate::store::database::Database;
 use crate::store::sql::connection::Link;
+use crate::store::sql::history::mysql_server;
 use crate::store::trust::{Distrust, Trust};
 
 /// Statements of a fraction of a millisecond, mostly spent on the way there and back.
@@ -18,9 +19,10 @@ const READ_CONNECTIONS: u32 = 8;
 /// How long a connection may lie before it is asked whether it still works: no question on the busy ones.
 const TRUSTED_FOR: Duration = Duration::from_secs(1);
 
-/// sqlx adds modes of its own to the session, which the modes here would undo.
+/// sqlx adds settings of its own to the session, which takes a way to the server and back; modes here would undo its modes.
 fn prepared(options: &MySqlConnectOptions) -> MySqlConnectOptions {
-    options.clone().pipes_as_concat(false).no_engine_substitution(false).timezone(None).disable_statement_logging()
+    let options = options.clone().pipes_as_concat(false).no_engine_substitution(false).timezone(None);
+    options.set_names(false).disable_statement_logging()
 }
 
 /// What holds for every session, whatever the server has for a default.
@@ -32,31 +34,38 @@ fn prepared(options: &MySqlConnectOptions) -> MySqlConnectOptions {
 /// that. With REPEATABLE READ, the default, all would see the moment of the first one, and locks on gaps would make
 /// control planes wait for each other. A check is one statement, which is one snapshot as new as its begin; without
 /// `autocommit` it would open a transaction and see that moment for ever.
-const SESSION: &str = "\
-    SET SESSION sql_mode = 'ANSI_QUOTES,STRICT_ALL_TABLES,ERROR_FOR_DIVISION_BY_ZERO,NO_ENGINE_SUBSTITUTION', \
-        SESSION autocommit = 1; \
-    SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED";
+///
+/// All of it goes in one way to the server and back, together with the question what the server is. What only one of
+/// MySQL and MariaDB knows stands in the other's comments.
+macro_rules! session {
+    ($times:literal) => {
+        concat!(
+            "SET NAMES utf8mb4; SET SESSION \
+             sql_mode = 'ANSI_QUOTES,STRICT_ALL_TABLES,ERROR_FOR_DIVISION_BY_ZERO,NO_ENGINE_SUBSTITUTION', \
+             SESSION autocommit = 1; SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED; SET SESSION ",
+            $times,
+            "; SELECT ",
+            mysql_server!()
+        )
+    };
+}
 
 /// Times: see `LOCK_TIMEOUT` for the writer. A writer that stops in a transaction (a frozen machine) must not hold the
 /// head for ever, so the server ends a session that says nothing; the writer opens another one when it needs it. A
 /// read that takes longer than 300 ms is worth nothing: the filter has given up after 500.
-const fn times(purpose: Purpose, mariadb: bool) -> &'static str {
-    match (purpose, mariadb) {
-        (Purpose::Migrate, _) => "SET SESSION lock_wait_timeout = 5, SESSION innodb_lock_wait_timeout = 5",
-        (Purpose::Write, true) => {
-            "SET SESSION lock_wait_timeout = 2, SESSION innodb_lock_wait_timeout = 2, \
-             SESSION max_statement_time = 4, SESSION idle_transaction_timeout = 5, SESSION wait_timeout = 60"
-        }
-        (Purpose::Write, false) => {
-            "SET SESSION lock_wait_timeout = 2, SESSION innodb_lock_wait_timeout = 2, \
-             SESSION max_execution_time = 4000, SESSION wait_timeout = 10"
-        }
-        (Purpose::Read, true) => {
-            "SET SESSION lock_wait_timeout = 1, SESSION max_statement_time = 0.3; SET SESSION TRANSACTION READ ONLY"
-        }
-        (Purpose::Read, false) => {
-            "SET SESSION lock_wait_timeout = 1, SESSION max_execution_time = 300; SET SESSION TRANSACTION READ ONLY"
-        }
+const fn session(purpose: Purpose) -> &'static str {
+    match purpose {
+        Purpose::Migrate => session!("lock_wait_timeout = 5, SESSION innodb_lock_wait_timeout = 5"),
+        Purpose::Write => session!(
+            "lock_wait_timeout = 2, SESSION innodb_lock_wait_timeout = 2 \
+             /*M! , SESSION max_statement_time = 4, SESSION idle_transaction_timeout = 5, SESSION wait_timeout = 60 */ \
+             /*!80000 , SESSION max_execution_time = 4000, SESSION wait_timeout = 10 */"
+        ),
+        Purpose::Read => session!(
+            "lock_wait_timeout = 1 \
+             /*M! , SESSION max_statement_time = 0.3 */ /*!80000 , SESSION max_execution_time = 300 */; \
+             SET SESSION TRANSACTION READ ONLY"
+        ),
     }
 }
 
@@ -67,23 +76,16 @@ pub(super) async fn open(options: &MySqlConnectOptions, purpose: Purpose) -> Res
 }
 
 async fn prepare(connection: &mut MySqlConnection, purpose: Purpose) -> Result<(), Error> {
-    sqlx::raw_sql(SESSION).execute(&mut *connection).await?;
-    let (version, read_only): (String, i64) = sqlx::query_as(
-        "SELECT @@version, CASE WHEN CAST(@@global.read_only AS CHAR) IN ('0', 'OFF') THEN 0 ELSE 1 END",
-    )
-    .fetch_one(&mut *connection)
-    .await?;
-    if read_only != 0 {
-        return Err(Distrust::Follows.into());
-    }
-    sqlx::raw_sql(times(purpose, version.contains("MariaDB"))).execute(connection).await.map(drop)
+    let rows = sqlx::raw_sql(session(purpose)).fetch_all(connection).await?;
+    let follows: i64 = rows.last().ok_or(Error::RowNotFound)?.try_get_unchecked("follows")?;
+    if follows == 0 { Ok(()) } else { Err(Distrust::Follows.into()) }
 }
 
 pub(super) fn pool(options: &MySqlConnectOptions, database: &Database, trust: &Arc<Trust>) -> MySqlPool {
     let (database, trust) = (database.clone(), Arc::clone(trust));
     PoolOptions::new()
         .max_connections(READ_CONNECTIONS)
-        .acquire_timeout(ACQUIRE_TIMEOUT)
+        .acquire_timeout(CONNECT_LIMIT)
         .test_before_acquire(false)
         .after_connect(move |connection, _| {
             let (database, trust) = (database.clone(), Arc::clone(&trust));

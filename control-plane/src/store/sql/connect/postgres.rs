@@ -5,9 +5,9 @@ use std::time::Duration;
 
 use sqlx::pool::{PoolConnectionMetadata, PoolOptions};
 use sqlx::postgres::{PgConnectOptions, PgConnection, PgPool};
-use sqlx::{ConnectOptions, Connection, Error};
+use sqlx::{ConnectOptions, Connection, Error, Row};
 
-use super::{ACQUIRE_TIMEOUT, Purpose, known_history};
+use super::{CONNECT_LIMIT, Purpose, known_history};
 use crate::store::database::Database;
 use crate::store::sql::connection::Link;
 use crate::store::trust::{Distrust, Trust};
@@ -22,6 +22,17 @@ fn prepared(options: &PgConnectOptions) -> PgConnectOptions {
     options.clone().disable_statement_logging()
 }
 
+macro_rules! session {
+    ($settings:literal) => {
+        concat!(
+            "SET default_transaction_isolation = 'read committed'; ",
+            $settings,
+            "; SELECT CASE WHEN pg_is_in_recovery() THEN 'standby' ELSE 'primary' END AS role, \
+             current_setting('server_encoding') AS encoding"
+        )
+    };
+}
+
 /// What holds for a session, whatever the server, the role or the database has for a default.
 ///
 /// Isolation: the writer's first statement locks the head, and each later one must see what was committed before
@@ -31,23 +42,24 @@ fn prepared(options: &PgConnectOptions) -> PgConnectOptions {
 ///
 /// Times: see `LOCK_TIMEOUT` for the writer. A writer that stops in a transaction (a frozen machine) must not hold the
 /// head for ever. A read that takes longer than 300 ms is worth nothing: the filter has given up after 500.
+///
+/// All of it goes in one way to the server and back, together with the question what the server is.
 const fn session(purpose: Purpose) -> &'static str {
     match purpose {
-        Purpose::Migrate => {
-            "SET default_transaction_isolation = 'read committed'; SET default_transaction_read_only = off; \
-             SET lock_timeout = '5s'; SET statement_timeout = 0; SET idle_in_transaction_session_timeout = '60s'"
-        }
-        Purpose::Write => {
-            "SET default_transaction_isolation = 'read committed'; SET default_transaction_read_only = off; \
+        Purpose::Migrate => session!(
+            "SET default_transaction_read_only = off; SET lock_timeout = '5s'; SET statement_timeout = 0; \
+             SET idle_in_transaction_session_timeout = '60s'"
+        ),
+        Purpose::Write => session!(
+            "SET default_transaction_read_only = off; \
              SELECT set_config('synchronous_commit', 'on', false) \
               WHERE current_setting('synchronous_commit') IN ('off', 'local'); \
              SET lock_timeout = '2s'; SET statement_timeout = '4s'; SET idle_in_transaction_session_timeout = '5s'"
-        }
-        Purpose::Read => {
-            "SET default_transaction_isolation = 'read committed'; SET default_transaction_read_only = on; \
-             SET lock_timeout = '300ms'; SET statement_timeout = '300ms'; \
+        ),
+        Purpose::Read => session!(
+            "SET default_transaction_read_only = on; SET lock_timeout = '300ms'; SET statement_timeout = '300ms'; \
              SET idle_in_transaction_session_timeout = '5s'"
-        }
+        ),
     }
 }
 
@@ -58,16 +70,28 @@ pub(super) async fn open(options: &PgConnectOptions, purpose: Purpose) -> Result
 }
 
 async fn prepare(connection: &mut PgConnection, purpose: Purpose) -> Result<(), Error> {
-    sqlx::raw_sql(session(purpose)).execute(&mut *connection).await?;
-    let standby: bool = sqlx::query_scalar("SELECT pg_is_in_recovery()").fetch_one(connection).await?;
-    if standby { Err(Distrust::Follows.into()) } else { Ok(()) }
+    let rows = sqlx::raw_sql(session(purpose)).fetch_all(connection).await?;
+    let row = rows.last().ok_or(Error::RowNotFound)?;
+    if row.try_get::<String, _>("role")? != "primary" {
+        return Err(Distrust::Follows.into());
+    }
+    match row.try_get::<String, _>("encoding")?.as_str() {
+        "UTF8" => Ok(()),
+        // Names of users that it has no signs for would be refused one by one, at their logouts.
+        other => Err(Error::Configuration(
+            format!(
+                "the database's encoding is {other}: make it with ENCODING 'UTF8', which any name can be written in"
+            )
+            .into(),
+        )),
+    }
 }
 
 pub(super) fn pool(options: &PgConnectOptions, database: &Database, trust: &Arc<Trust>) -> PgPool {
     let (database, trust) = (database.clone(), Arc::clone(trust));
     PoolOptions::new()
         .max_connections(READ_CONNECTIONS)
-        .acquire_timeout(ACQUIRE_TIMEOUT)
+        .acquire_timeout(CONNECT_LIMIT)
         .test_before_acquire(false)
         .after_connect(move |connection, _| {
             let (database, trust) = (database.clone(), Arc::clone(&trust));

@@ -9,7 +9,7 @@ use sqlx::pool::PoolOptions;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection, SqliteJournalMode, SqlitePool, SqliteSynchronous};
 use sqlx::{ConnectOptions, Error};
 
-use super::{ACQUIRE_TIMEOUT, LOCK_TIMEOUT, known_history};
+use super::{CONNECT_LIMIT, LOCK_TIMEOUT, known_history};
 use crate::store::database::Database;
 use crate::store::sql::connection::Link;
 use crate::store::trust::Trust;
@@ -50,7 +50,7 @@ pub(super) fn pool(options: &SqliteConnectOptions, database: &Database, trust: &
     let (database, trust) = (database.clone(), Arc::clone(trust));
     PoolOptions::new()
         .max_connections(READ_CONNECTIONS)
-        .acquire_timeout(ACQUIRE_TIMEOUT)
+        .acquire_timeout(CONNECT_LIMIT)
         .after_connect(move |connection, _| {
             let (database, trust) = (database.clone(), Arc::clone(&trust));
             Box::pin(async move { known_history(&database, &trust, Link::Sqlite(connection)).await })
