@@ -160,6 +160,11 @@ impl Policy {
         ])
     }
 
+    /// The rules by which tokens of all issuers become keys, in the order of the configuration.
+    pub fn keyspaces(&self) -> impl Iterator<Item = Keyspace> {
+        self.issuers().map(|issuer| self.keyspace(issuer))
+    }
+
     /// How users of each issuer namespace get their keys.
     pub fn subject_rules(&self) -> impl Iterator<Item = SubjectRule> {
         self.issuers().map(|issuer| SubjectRule {
@@ -171,7 +176,7 @@ impl Policy {
 
     /// Whether one of the issuers has this keyspace.
     pub fn knows(&self, keyspace: Keyspace) -> bool {
-        self.issuers().any(|issuer| self.keyspace(issuer) == keyspace)
+        self.keyspaces().any(|known| known == keyspace)
     }
 
     /// How far clocks may differ, in seconds.

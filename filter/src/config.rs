@@ -17,6 +17,11 @@ const MAX_TIMEOUT: Duration = Duration::from_secs(60);
 const DEFAULT_MAX_STALENESS: Duration = Duration::from_secs(5);
 const MAX_MAX_STALENESS: Duration = Duration::from_secs(3600);
 
+/// Over a million and a half of revocations in force at once.
+const DEFAULT_REPLICA_BYTES: u64 = 64 << 20;
+const MIN_REPLICA_BYTES: u64 = 64 << 10;
+const MAX_REPLICA_BYTES: u64 = 512 << 20;
+
 const DEFAULT_CACHE_BYTES: u64 = 16 << 20;
 const MIN_CACHE_BYTES: u64 = 64 << 10;
 /// A VM may have 1 GiB in all; beyond that it is killed, and with it what it knows.
@@ -32,6 +37,21 @@ pub enum OnUnavailable {
     Deny,
     /// Let it pass; a logged-out token may then be admitted while the control plane is away.
     Allow,
+}
+
+/// How it is found out whether a token is revoked, with what is settled for that way alone.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Consistency {
+    /// No logout that was answered is missed: a copy of all revocations decides while a lease runs.
+    Strict {
+        /// What the copy in each VM may take.
+        replica_bytes: u64,
+    },
+    /// The control plane is asked about each token, and its answers are remembered.
+    Bounded {
+        /// How long an answer "active" is good, from the moment when its question was sent.
+        max_staleness: Duration,
+    },
 }
 
 /// Where and how the control plane is asked.
@@ -67,8 +87,8 @@ pub struct Config {
     pub identity_headers: Vec<IdentityHeader>,
     /// Whom to ask.
     pub control_plane: ControlPlane,
-    /// How long an answer "active" is good, from the moment when its question was sent.
-    pub max_staleness: Duration,
+    /// How revocations are found out.
+    pub consistency: Consistency,
     /// What happens without an answer.
     pub on_unavailable: OnUnavailable,
     /// The budget of the two caches of a VM together.
@@ -101,17 +121,16 @@ impl Config {
         let rules = Rules::read(fields);
         let identity_headers = IdentityHeader::read_all(fields);
         let control_plane = ControlPlane::read(fields);
-        check_consistency(fields);
         let config = Self {
             policy,
             sources,
             rules,
             identity_headers,
-            max_staleness: bounded(fields, "max_staleness", DEFAULT_MAX_STALENESS, Duration::ZERO, MAX_MAX_STALENESS),
+            consistency: Consistency::read(fields),
             on_unavailable: fields
                 .choice("on_unavailable", &[("deny", OnUnavailable::Deny), ("allow", OnUnavailable::Allow)])
                 .unwrap_or(OnUnavailable::Deny),
-            cache_bytes: read_cache_bytes(fields),
+            cache_bytes: bytes(fields, "cache_bytes", DEFAULT_CACHE_BYTES, MIN_CACHE_BYTES, MAX_CACHE_BYTES),
             report_only: fields.boolean("report_only").unwrap_or(false),
             control_plane: control_plane?,
         };
@@ -166,18 +185,27 @@ fn bounded(
     duration
 }
 
-fn read_cache_bytes(fields: &mut Fields<'_, '_>) -> u64 {
-    let bytes = fields.whole_number("cache_bytes").unwrap_or(DEFAULT_CACHE_BYTES);
-    if !(MIN_CACHE_BYTES..=MAX_CACHE_BYTES).contains(&bytes) {
-        fields.wrong("cache_bytes", format!("must be from {MIN_CACHE_BYTES} to {MAX_CACHE_BYTES}"));
+fn bytes(fields: &mut Fields<'_, '_>, name: &'static str, default: u64, least: u64, most: u64) -> u64 {
+    let bytes = fields.whole_number(name).unwrap_or(default);
+    if !(least..=most).contains(&bytes) {
+        fields.wrong(name, format!("must be from {least} to {most}"));
     }
     bytes
 }
 
-/// The only mode of this version; the field is there so that a configuration says which promise it was written for.
-fn check_consistency(fields: &mut Fields<'_, '_>) {
-    if fields.choice("consistency", &[("bounded", false), ("strict", true)]) == Some(true) {
-        fields.wrong("consistency", r#""strict" is not available in this version; use "bounded""#);
+impl Consistency {
+    /// A setting of the other mode is a mistake: who wrote it expects something that does not happen.
+    fn read(fields: &mut Fields<'_, '_>) -> Self {
+        let strict = fields.choice("consistency", &[("strict", true), ("bounded", false)]).unwrap_or(false);
+        let max_staleness = bounded(fields, "max_staleness", DEFAULT_MAX_STALENESS, Duration::ZERO, MAX_MAX_STALENESS);
+        let replica_bytes = bytes(fields, "replica_bytes", DEFAULT_REPLICA_BYTES, MIN_REPLICA_BYTES, MAX_REPLICA_BYTES);
+        if strict && fields.has("max_staleness") {
+            fields.wrong("max_staleness", r#"means nothing with "consistency": "strict", which admits nothing stale"#);
+        }
+        if !strict && fields.has("replica_bytes") {
+            fields.wrong("replica_bytes", r#"means nothing with "consistency": "bounded", which keeps no replica"#);
+        }
+        if strict { Self::Strict { replica_bytes } } else { Self::Bounded { max_staleness } }
     }
 }
 
@@ -218,7 +246,7 @@ mod tests {
     fn the_smallest_configuration_has_the_documented_defaults() {
         let config = Config::parse(smallest().to_string().as_bytes()).unwrap();
         assert_eq!(config.sources, [Source::Header("authorization".into())]);
-        assert_eq!(config.max_staleness, Duration::from_secs(5));
+        assert_eq!(config.consistency, Consistency::Bounded { max_staleness: Duration::from_secs(5) });
         assert_eq!(config.on_unavailable, OnUnavailable::Deny);
         assert_eq!(config.cache_bytes, 16 << 20);
         assert!(!config.report_only);
@@ -237,7 +265,7 @@ mod tests {
         let changes = json!({
             "control_plane": {"secret": "short", "timeout": "0ms", "clusters": 1, "authority": "a\r\nb"},
             "max_staleness": "2h", "on_unavailable": "maybe", "cache_bytes": 1, "report_only": 1,
-            "consistency": "strict", "sources": [{"header": "X Y"}, {}, {"cookie": "a b"}, {"query": "a&b"}], "identity_headers": {"authorization": "sub"},
+            "consistency": "perfect", "sources": [{"header": "X Y"}, {}, {"cookie": "a b"}, {"query": "a&b"}], "identity_headers": {"authorization": "sub"},
             "rules": [{"prefix": "public", "action": "skip"}], "clock_skew": 5,
         });
         assert_eq!(
@@ -255,12 +283,37 @@ mod tests {
                 "control_plane.authority: must be printable ASCII without spaces, for it travels in a header",
                 "control_plane.timeout: must be from 1ms to 60s",
                 "control_plane.clusters: is not a known field here (known: authority, cluster, secret, timeout)",
-                r#"consistency: "strict" is not available in this version; use "bounded""#,
+                "consistency: must be one of: strict, bounded",
                 "max_staleness: must be from 0ns to 3600s",
                 "on_unavailable: must be one of: deny, allow",
                 "cache_bytes: must be from 65536 to 268435456",
                 "report_only: must be true or false",
             ]
+        );
+    }
+
+    #[test]
+    fn a_setting_of_the_other_mode_is_a_mistake() {
+        let strict = |changes: Value| {
+            let mut changes = changes;
+            changes["consistency"] = json!("strict");
+            changes
+        };
+        let mut document = smallest();
+        document["consistency"] = json!("strict");
+        let config = Config::parse(document.to_string().as_bytes()).unwrap();
+        assert_eq!(config.consistency, Consistency::Strict { replica_bytes: 64 << 20 });
+        assert_eq!(
+            mistakes_with(strict(json!({"max_staleness": "1s"}))),
+            [r#"max_staleness: means nothing with "consistency": "strict", which admits nothing stale"#]
+        );
+        assert_eq!(
+            mistakes_with(json!({"replica_bytes": 1 << 20, "consistency": "bounded"})),
+            [r#"replica_bytes: means nothing with "consistency": "bounded", which keeps no replica"#]
+        );
+        assert_eq!(
+            mistakes_with(strict(json!({"replica_bytes": 1}))),
+            ["replica_bytes: must be from 65536 to 536870912"]
         );
     }
 

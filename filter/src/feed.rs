@@ -79,6 +79,27 @@ pub struct Poll {
     pub timeout: Duration,
 }
 
+/// What a callout that ended has brought the feed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Polled {
+    /// Nothing: it was not the feed's own.
+    Nothing,
+    /// No answer.
+    NoAnswer,
+    /// An answer that does not continue what is held: the replica was thrown away.
+    Discontinued,
+    /// Everything up to a moment, but no right to decide by it.
+    NoLease,
+    /// A page that others follow.
+    Page,
+    /// Everything up to a moment, and a lease.
+    Lease,
+    /// Revocations that did not fit.
+    Overflow,
+    /// The end of a poll that said goodbye.
+    Left,
+}
+
 /// The replica, how far it reaches, until when it may be used, and the poll that keeps it so.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Feed {
@@ -92,6 +113,7 @@ pub struct Feed {
     polling: Polling,
     last_request: Duration,
     failures: u32,
+    retired: bool,
 }
 
 /// The replica holds everything that was committed up to here.
@@ -133,6 +155,7 @@ impl Feed {
             polling: Polling::Resting { until: Duration::ZERO },
             last_request: Duration::ZERO,
             failures: 0,
+            retired: false,
         }
     }
 
@@ -157,6 +180,7 @@ impl Feed {
         self.last_request = now.monotonic;
         if let Polling::Resting { until } = self.polling
             && until <= now.monotonic
+            && !self.retired
         {
             if self.replica.overflowed() {
                 self.start_again();
@@ -176,9 +200,7 @@ impl Feed {
 
     /// The poll to send now, if one is due. Report [`Self::sent`] or [`Self::not_sent`].
     pub fn poll(&mut self, now: Now, chance: Chance) -> Option<Poll> {
-        if let Polling::UnderWay { sent, timeout, .. } = self.polling
-            && lost_at(sent, timeout) <= now.monotonic
-        {
+        if self.is_lost(now) {
             self.failed(now, chance);
         }
         let Polling::Due { at } = self.polling else { return None };
@@ -190,11 +212,35 @@ impl Feed {
             self.rest(Duration::ZERO);
             return None;
         }
-        Some(self.send(now, chance, leaving))
+        let worker = *self.worker.get_or_insert(chance.worker);
+        Some(self.send(now, worker, leaving))
     }
 
-    fn send(&mut self, now: Now, chance: Chance, leaving: bool) -> Poll {
-        let worker = *self.worker.get_or_insert(chance.worker);
+    /// Whether the end of the poll under way should have been reported long ago: [`Self::poll`] gives it up.
+    pub fn is_lost(&self, now: Now) -> bool {
+        matches!(self.polling, Polling::UnderWay { sent, timeout, .. } if lost_at(sent, timeout) <= now.monotonic)
+    }
+
+    /// Gives up the lease and the id for good: another feed takes this one's place. What the replica calls revoked stays so.
+    /// The poll to send now tells the control plane, so that no logout waits for a lease that is not used; the answer to
+    /// one that was under way is nobody's. `None` if there is nothing to tell.
+    pub fn retire(&mut self, now: Now) -> Option<Poll> {
+        self.retired = true;
+        if let Some(worker) = self.worker {
+            return Some(self.send(now, worker, true));
+        }
+        if !matches!(self.polling, Polling::UnderWay { .. }) {
+            self.rest(Duration::ZERO);
+        }
+        None
+    }
+
+    /// Whether nothing is under way and nothing will be before a request comes.
+    pub fn is_resting(&self) -> bool {
+        matches!(self.polling, Polling::Resting { .. })
+    }
+
+    fn send(&mut self, now: Now, worker: WorkerId, leaving: bool) -> Poll {
         let hold = if leaving { Duration::ZERO } else { self.hold(now) };
         if leaving {
             // Given up before anybody is told so.
@@ -239,17 +285,24 @@ impl Feed {
 
     /// A callout has ended, with an answer or none that could be read. Any other than the poll's own changes nothing. Call
     /// [`Self::poll`] after it.
-    pub fn answered(&mut self, ended: CallId, answer: Option<&FeedAnswer>, now: Now, chance: Chance) {
+    pub fn answered(&mut self, ended: CallId, answer: Option<&FeedAnswer>, now: Now, chance: Chance) -> Polled {
+        let Polling::UnderWay { sent, leaving, .. } = self.polling else { return Polled::Nothing };
         if !self.asked(ended) {
-            return;
+            return Polled::Nothing;
         }
-        let Polling::UnderWay { sent, leaving, .. } = self.polling else { return };
         match answer {
-            _ if leaving => self.left(now),
-            None => self.failed(now, chance),
+            _ if leaving => {
+                self.left(now);
+                Polled::Left
+            }
+            None => {
+                self.failed(now, chance);
+                Polled::NoAnswer
+            }
             Some(answer) if !self.continues(answer) => {
                 self.start_again();
                 self.failed(now, chance);
+                Polled::Discontinued
             }
             Some(answer) => self.take(answer, sent, now, chance),
         }
@@ -266,18 +319,18 @@ impl Feed {
         follows && (advances || (answer.from == answer.to && !answer.more && answer.revocations.is_empty()))
     }
 
-    fn take(&mut self, answer: &FeedAnswer, sent: Now, now: Now, chance: Chance) {
+    fn take(&mut self, answer: &FeedAnswer, sent: Now, now: Now, chance: Chance) -> Polled {
         self.replica.apply(&answer.revocations, now.unix);
         self.position = Some(Position { epoch: answer.epoch, applied: answer.to });
         if self.replica.overflowed() {
             self.lease = None;
             self.rest(now.monotonic.saturating_add(OVERFLOW_PAUSE));
-            return;
+            return Polled::Overflow;
         }
         let lease = Lease::of(answer, sent, now).filter(|_| !answer.more);
         if lease.is_none() && !answer.more {
             self.failed(now, chance);
-            return;
+            return Polled::NoLease;
         }
         self.failures = 0;
         // Each of the two is a right of its own, and the replica has only grown since the older was earned.
@@ -285,6 +338,7 @@ impl Feed {
         let news = answer.from < answer.to;
         let next = if news { now.monotonic } else { sent.monotonic.saturating_add(MIN_INTERVAL).max(now.monotonic) };
         self.polling = Polling::Due { at: next };
+        if answer.more { Polled::Page } else { Polled::Lease }
     }
 
     /// Throws the replica away, and every right to it.

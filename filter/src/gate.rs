@@ -3,6 +3,8 @@
 //! It returns a [`Step`] and touches nothing outside. A decision is a [`Permit`], earned for one of the few [`Reason`]s, or
 //! a [`Refusal`]; whatever else happens ends in a refusal.
 
+mod following;
+
 use std::collections::{HashSet, VecDeque};
 use std::rc::Rc;
 use std::time::Duration;
@@ -10,17 +12,19 @@ use std::time::Duration;
 use curfew_core::wire::{CheckRequest, CheckVerdict};
 use curfew_core::{Denial, SignatureCheck, TokenError};
 
-use crate::checks::{CallId, Checks, Found, QuestionId, Settled, StreamId};
+use crate::checks::{CallId, Found, QuestionId, Settled, StreamId};
 use crate::config::{Config, OnUnavailable};
 use crate::identity;
-use crate::metrics::Metric;
+use crate::knowledge::Knowledge;
+use crate::metrics::{Gauges, Metric};
 use crate::names::alike;
-use crate::outage::{Failure, Notice, Outage};
+use crate::outage::{Failure, Notice, Outage, Wanted};
 use crate::permit::{Edits, Permit, Reason};
 use crate::proofs::{Facts, Proofs};
 use crate::request::Request;
 use crate::rules::{Action, REDIRECTING_HEADERS};
 use crate::sources::extract;
+use crate::strict::Answer;
 
 /// The two clocks, read once for each event.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -96,29 +100,36 @@ pub const RELEASED_AT_ONCE: usize = 32;
 pub struct Gate {
     config: Config,
     proofs: Proofs,
-    checks: Checks,
+    knowledge: Knowledge,
     counted: Vec<Metric>,
     grpc_waiting: HashSet<StreamId>,
     /// Streams that may go, in the order of their arrival.
     ready: VecDeque<(StreamId, Option<CheckVerdict>)>,
     outage: Outage,
+    feed_outage: Outage,
+    /// Whether a lease was there when it was last looked for.
+    leased: bool,
+    gauges: Option<Gauges>,
+    shown: Option<Gauges>,
     notices: Vec<Notice>,
 }
 
 impl Gate {
-    /// A gate that knows nothing yet.
-    pub fn new(config: Config) -> Self {
-        // A proof is some ten times the size of an answer, and there is one of each per token.
-        let answers = config.cache_bytes / 8;
-        let proofs = config.cache_bytes.saturating_sub(answers);
+    /// A gate that knows nothing yet. `seed` is random; see [`crate::replica::Replica::new`].
+    pub fn new(config: Config, seed: [u64; 2]) -> Self {
+        let (knowledge, proofs) = Knowledge::new(&config, seed);
         Self {
             proofs: Proofs::new(proofs),
-            checks: Checks::new(answers, config.max_staleness, config.control_plane.timeout),
+            knowledge,
             config,
             counted: Vec::new(),
             grpc_waiting: HashSet::new(),
             ready: VecDeque::new(),
-            outage: Outage::default(),
+            outage: Outage::of(Wanted::Verdicts),
+            feed_outage: Outage::of(Wanted::Leases),
+            leased: false,
+            gauges: None,
+            shown: None,
             notices: Vec::new(),
         }
     }
@@ -194,8 +205,13 @@ impl Gate {
     /// Decides about a request whose token is proven and in time.
     fn check(&mut self, stream: StreamId, request: &Request<'_>, facts: &Rc<Facts>, now: Now) -> Step {
         let edits = self.edits(request, Some(facts));
-        let question = match self.checks.look(facts, stream, now) {
-            Found::Known(verdict) => return self.decide(Some(verdict), request.is_grpc(), edits).into(),
+        let found = self.knowledge.look(facts, stream, now);
+        self.note_lease(now);
+        let question = match found {
+            Found::Known(verdict) => {
+                self.count_replica();
+                return self.decide(Some(verdict), request.is_grpc(), edits).into();
+            }
             Found::Joined => {
                 self.count(Metric::CheckShared);
                 None
@@ -215,34 +231,33 @@ impl Gate {
     /// The host took a question.
     pub fn sent(&mut self, question: QuestionId, call: CallId) {
         self.count(Metric::CheckSent);
-        self.checks.sent(question, call);
+        self.knowledge.sent(question, call);
     }
 
     /// The host did not take a question. Those who wait for it are released by [`Self::release_more`], or one of them
     /// by [`Self::release_only`].
     pub fn not_sent(&mut self, question: QuestionId, now: Now) {
         self.failed(Failure::NotSent, now);
-        let settled = self.checks.not_sent(question);
+        let settled = self.knowledge.not_sent(question, now);
         self.hold(&settled);
     }
 
     /// The host would not change the headers of a stream that was to wait: it is refused, and its question never asked.
-    pub fn withdraw(&mut self, stream: StreamId, question: Option<QuestionId>) {
+    pub fn withdraw(&mut self, stream: StreamId, question: Option<QuestionId>, now: Now) {
         if let Some(question) = question {
-            self.checks.not_sent(question);
+            self.knowledge.not_sent(question, now);
         }
         self.forget(stream);
         self.count(Metric::UnavailableDenied);
     }
 
     /// A callout has ended, with the control plane's verdict or without any.
-    pub fn answered(&mut self, call: CallId, answer: Result<CheckVerdict, Failure>, now: Now) -> Released {
+    pub fn answered(&mut self, call: CallId, answer: Result<Answer, Failure>, now: Now) -> Released {
         match answer {
             Ok(_) => self.notices.extend(self.outage.ended(None, now.monotonic)),
             Err(failure) => self.failed(failure, now),
         }
-        let verdict = answer.ok();
-        let settled = self.checks.answered(call, verdict, now);
+        let settled = self.knowledge.answered(call, answer.ok(), now);
         self.hold(&settled);
         let question = settled.ask_again.map(|(id, facts)| Question { id, request: facts.check.clone() });
         Released { streams: self.release_more(), question }
@@ -251,7 +266,7 @@ impl Gate {
     /// Gives up questions whose end the host should have reported long ago. Those who wait for one are released by
     /// [`Self::release_more`].
     pub fn give_up_lost(&mut self, now: Now) {
-        for settled in self.checks.give_up_lost(now) {
+        for settled in self.knowledge.give_up_lost(now) {
             self.failed(Failure::Lost, now);
             self.hold(&settled);
         }
@@ -259,7 +274,7 @@ impl Gate {
 
     /// How often to call [`Self::give_up_lost`]; never while nothing is under way.
     pub fn gives_up_every(&self) -> Option<Duration> {
-        self.checks.asking().then_some(self.config.control_plane.timeout)
+        self.knowledge.asking().then_some(self.config.control_plane.timeout)
     }
 
     /// Releases the next ones that may go, [`RELEASED_AT_ONCE`] at most. Each is named once, ever.
@@ -291,14 +306,14 @@ impl Gate {
         trailers.headers().map(|(name, _)| name).filter(unwelcome).collect()
     }
 
-    /// Whether this callout is one of this gate's.
+    /// Whether a question is under way as this callout.
     pub fn asked(&self, call: CallId) -> bool {
-        self.checks.asked(call)
+        self.knowledge.asked(call)
     }
 
     /// How many streams wait.
     pub fn waiting(&self) -> usize {
-        self.checks.waiting().saturating_add(self.ready.len())
+        self.knowledge.waiting().saturating_add(self.ready.len())
     }
 
     /// The stream is gone.
@@ -307,7 +322,7 @@ impl Gate {
         if let Some(place) = self.ready.iter().position(|(ready, _)| *ready == stream) {
             self.ready.remove(place);
         }
-        self.checks.forget(stream);
+        self.knowledge.forget(stream);
     }
 
     fn failed(&mut self, failure: Failure, now: Now) {

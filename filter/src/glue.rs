@@ -5,20 +5,23 @@
 use std::cell::RefCell;
 use std::collections::HashMap;
 use std::rc::Rc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use curfew_core::Denial;
+use curfew_core::wire::FeedAnswer;
 use proxy_wasm::traits::{Context, HttpContext, RootContext};
 use proxy_wasm::types::{Action, ContextType, LogLevel};
 
 use crate::checks::StreamId;
-use crate::config::Config;
+use crate::config::{Config, Consistency, OnUnavailable};
+use crate::feed::{Chance, Poll};
 use crate::gate::{Decision, Gate, Question, Refusal, Step};
 use crate::header_map::pairs;
 use crate::host::{self, Counters, DOORBELL};
-use crate::outage::Notice;
+use crate::outage::{Failure, Notice};
 use crate::permit::Edits;
 use crate::request::Request;
+use crate::strict::Answer;
 
 proxy_wasm::main! {{
     // The host has the operator's level and filters by it.
@@ -30,12 +33,15 @@ proxy_wasm::main! {{
 struct Root {
     id: u32,
     /// The last one serves new streams; without any, streams are refused. Older ones, of configurations that were
-    /// replaced, stay while requests wait in them.
+    /// replaced, stay while requests wait in them, or the control plane is told that their leases are given up.
     plugins: Vec<Rc<Plugin>>,
     counters: Option<Rc<Counters>>,
     /// The period of the ticks that were asked for, in milliseconds; 0 for none.
     ticks: u32,
 }
+
+/// The feed is not woken more often than this. Nothing depends on its being punctual.
+const SHORTEST_WAKE: Duration = Duration::from_millis(10);
 
 struct Plugin {
     root: u32,
@@ -74,14 +80,11 @@ impl Context for Root {
     fn on_http_call_response(&mut self, call: u32, headers: usize, body_size: usize, _trailers: usize) {
         #[cfg(feature = "trap")]
         crate::trap::reach(crate::trap::Place::Answer);
-        let Some(plugin) = self.plugins.iter().find(|plugin| plugin.gate.borrow().asked(call)) else { return };
-        let answer = host::verdict(headers, body_size);
-        let released = plugin.gate.borrow_mut().answered(call, answer, host::now(plugin.start));
-        plugin.release(&released.streams);
-        if let Some(question) = &released.question {
-            plugin.send(question);
+        if let Some(plugin) = self.plugins.iter().find(|plugin| plugin.gate.borrow().asked(call)) {
+            plugin.answered(call, host::verdict(headers, body_size));
+        } else if let Some(plugin) = self.plugins.iter().find(|plugin| plugin.gate.borrow().polled(call)) {
+            plugin.poll_answered(call, host::page(headers, body_size));
         }
-        plugin.report();
         self.tick_sooner();
     }
 }
@@ -89,12 +92,7 @@ impl Context for Root {
 impl RootContext for Root {
     fn on_configure(&mut self, size: usize) -> bool {
         match Config::parse(&host::configuration(size)) {
-            Ok(config) => {
-                self.plugins.retain(|plugin| Rc::strong_count(plugin) > 1 || plugin.gate.borrow().waiting() > 0);
-                let plugin = self.plugin(config);
-                self.plugins.push(Rc::new(plugin));
-                true
-            }
+            Ok(config) => self.serve(config),
             Err(mistakes) => {
                 for mistake in mistakes.iter() {
                     log::error!("configuration refused: {mistake}");
@@ -109,6 +107,7 @@ impl RootContext for Root {
         crate::trap::reach(crate::trap::Place::Tick);
         for plugin in &self.plugins {
             plugin.gate.borrow_mut().give_up_lost(host::now(plugin.start));
+            plugin.poll();
             plugin.report();
         }
         // One plugin for each tick: the bound on what a callback releases is for all of them together.
@@ -117,6 +116,7 @@ impl RootContext for Root {
             plugin.release(&streams);
             plugin.report();
         }
+        self.drop_idle();
         self.tick_every(self.wanted_ticks());
     }
 
@@ -128,6 +128,7 @@ impl RootContext for Root {
             if let Some(question) = plugin.outbox.take() {
                 plugin.send(&question);
             }
+            plugin.poll();
         }
         self.tick_sooner();
     }
@@ -142,12 +143,13 @@ impl RootContext for Root {
 }
 
 impl Root {
-    /// As often as the host can while requests are held back; seldom while questions are under way.
+    /// As often as the host can while requests are held back; seldom while questions are under way; and when the feed is to
+    /// be woken.
     fn wanted_ticks(&self) -> u32 {
         if self.plugins.iter().any(|plugin| plugin.gate.borrow().holds_back()) {
             return 1;
         }
-        let periods = self.plugins.iter().filter_map(|plugin| plugin.gate.borrow().gives_up_every());
+        let periods = self.plugins.iter().filter_map(|plugin| plugin.wakes_in());
         periods.min().map_or(0, |period| u32::try_from(period.as_millis()).unwrap_or(u32::MAX).max(1))
     }
 
@@ -166,20 +168,45 @@ impl Root {
         }
     }
 
-    fn plugin(&mut self, config: Config) -> Plugin {
+    /// Serves new streams by this configuration; the plugin that did so far gives its lease up.
+    fn serve(&mut self, config: Config) -> bool {
+        let Some(plugin) = self.plugin(config) else {
+            log::error!("configuration refused: the host has no random bytes");
+            return false;
+        };
+        for plugin in &self.plugins {
+            plugin.retire();
+        }
+        self.plugins.push(Rc::new(plugin));
+        self.drop_idle();
+        self.tick_sooner();
+        true
+    }
+
+    /// Forgets the plugins of replaced configurations that have nothing left to do.
+    fn drop_idle(&mut self) {
+        let last = self.plugins.last().cloned();
+        let serves = |plugin: &Rc<Plugin>| last.as_ref().is_some_and(|last| Rc::ptr_eq(last, plugin));
+        self.plugins.retain(|plugin| serves(plugin) || plugin.is_needed());
+    }
+
+    fn plugin(&mut self, config: Config) -> Option<Plugin> {
         if config.report_only {
             log::warn!("report_only is on: nothing is refused");
         }
+        if matches!(config.consistency, Consistency::Strict { .. }) && config.on_unavailable == OnUnavailable::Allow {
+            log::warn!("on_unavailable is allow: while the control plane is away, logged-out tokens may be admitted");
+        }
         let counters = self.counters.get_or_insert_with(|| Rc::new(Counters::define()));
-        Plugin {
+        Some(Plugin {
             root: self.id,
             start: Instant::now(),
-            gate: RefCell::new(Gate::new(config)),
+            gate: RefCell::new(Gate::new(config, host::seed()?)),
             counters: Rc::clone(counters),
             host_helps: RefCell::new(true),
             outbox: RefCell::default(),
             held: RefCell::default(),
-        }
+        })
     }
 }
 
@@ -199,6 +226,71 @@ impl Plugin {
             self.counters.count(by);
             verified
         })
+    }
+
+    /// A question has ended, in the root's callback.
+    fn answered(&self, call: u32, answer: Result<Answer, Failure>) {
+        let released = self.gate.borrow_mut().answered(call, answer, host::now(self.start));
+        self.release(&released.streams);
+        if let Some(question) = &released.question {
+            self.send(question);
+        }
+        self.poll();
+        self.report();
+    }
+
+    /// A poll has ended, in the root's callback.
+    fn poll_answered(&self, call: u32, page: Result<FeedAnswer, Failure>) {
+        // Without randomness it is lost, and given up in time.
+        if let Some(chance) = host::chance() {
+            let page = page.as_ref().map_err(|failure| *failure);
+            self.gate.borrow_mut().poll_answered(call, page, host::now(self.start), chance);
+        }
+        self.poll();
+        self.report();
+    }
+
+    /// Sends the poll that is due, from the root's callback.
+    fn poll(&self) {
+        let mut gate = self.gate.borrow_mut();
+        let now = host::now(self.start);
+        if gate.polls_at().is_none_or(|at| now.monotonic < at) {
+            return;
+        }
+        let Some(chance) = host::chance() else { return };
+        if let Some(poll) = gate.poll(now, chance) {
+            self.send_poll(&mut gate, &poll, chance);
+        }
+    }
+
+    fn send_poll(&self, gate: &mut Gate, poll: &Poll, chance: Chance) {
+        match host::poll(&gate.config().control_plane, poll) {
+            Some(call) => gate.poll_sent(call),
+            None => gate.poll_not_sent(host::now(self.start), chance),
+        }
+    }
+
+    /// Gives the lease up and says so: another plugin serves new streams.
+    fn retire(&self) {
+        let mut gate = self.gate.borrow_mut();
+        let poll = gate.retire(host::now(self.start));
+        if let (Some(poll), Some(chance)) = (poll, host::chance()) {
+            self.send_poll(&mut gate, &poll, chance);
+        }
+    }
+
+    /// Whether a plugin that serves no new streams has something left to do.
+    fn is_needed(self: &Rc<Self>) -> bool {
+        let gate = self.gate.borrow();
+        Rc::strong_count(self) > 1 || gate.waiting() > 0 || gate.polls()
+    }
+
+    /// How soon a tick is needed.
+    fn wakes_in(&self) -> Option<Duration> {
+        let gate = self.gate.borrow();
+        let now = host::now(self.start).monotonic;
+        let feed = gate.polls_at().map(|at| at.saturating_sub(now).max(SHORTEST_WAKE));
+        gate.gives_up_every().into_iter().chain(feed).min()
     }
 
     /// Sends a question, from the root's callback.
@@ -255,7 +347,7 @@ impl Plugin {
         match self.held.borrow_mut().insert(stream, Held::Refused) {
             Some(Held::Refused) => return Action::Pause,
             // The host may not bring these trailers again when the answer is there.
-            Some(Held::Waiting) => self.gate.borrow_mut().withdraw(stream, None),
+            Some(Held::Waiting) => self.gate.borrow_mut().withdraw(stream, None, host::now(self.start)),
             None => {}
         }
         let action = carry_out(unreadable());
@@ -267,6 +359,7 @@ impl Plugin {
     fn report(&self) {
         let mut gate = self.gate.borrow_mut();
         gate.take_counted().into_iter().for_each(|metric| self.counters.count(metric));
+        gate.take_gauges().into_iter().for_each(|gauges| self.counters.show(gauges));
         gate.take_notices().into_iter().for_each(tell);
     }
 }
@@ -320,7 +413,8 @@ impl Stream {
     /// this stream at once. Also says whether it does wait.
     fn wait(&self, plugin: &Plugin, edits: &Edits, question: Option<Question>) -> (Action, bool) {
         if !host::edit(edits) {
-            plugin.gate.borrow_mut().withdraw(self.id, question.map(|question| question.id));
+            let question = question.map(|question| question.id);
+            plugin.gate.borrow_mut().withdraw(self.id, question, host::now(plugin.start));
             return (carry_out(unreadable()), false);
         }
         if question.is_some() {
@@ -336,8 +430,13 @@ impl Stream {
 
 fn tell(notice: Notice) {
     match notice {
-        Notice::Began(failure) => log::warn!("the control plane gives no verdicts: {failure}"),
-        Notice::Ended { failed } => log::info!("the control plane gives verdicts again; {failed} checks had failed"),
+        Notice::Began(wanted, failure) => log::warn!("the control plane gives no {wanted}: {failure}"),
+        Notice::Ended { wanted, failed } => {
+            log::info!("the control plane gives {wanted} again; {failed} calls had failed");
+        }
+        Notice::Overflow => {
+            log::warn!("the revocations do not fit in replica_bytes: the control plane is asked about each token");
+        }
     }
 }
 

@@ -7,16 +7,18 @@
 
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use curfew_core::wire::{CHECK_PATH, CheckAnswer, CheckRequest, CheckVerdict};
-use curfew_core::{Problem, RETRY_AFTER_SECONDS, SignatureCheck, verify_natively};
+use curfew_core::wire::{CHECK_PATH, CheckAnswer, CheckRequest, FEED_PATH, FeedAnswer};
+use curfew_core::{Problem, RETRY_AFTER_SECONDS, SignatureCheck, WorkerId, verify_natively};
 
 use crate::config::ControlPlane;
+use crate::feed::{Chance, Poll};
 use crate::gate::{Now, Refusal};
 use crate::header_map::encode;
 use crate::host_signature;
-use crate::metrics::{Metric, NAMES};
+use crate::metrics::{GAUGE_NAMES, Gauges, Metric, NAMES};
 use crate::outage::Failure;
 use crate::permit::Edits;
+use crate::strict::Answer;
 
 const OK: u32 = 0;
 const NOT_FOUND: u32 = 1;
@@ -27,10 +29,18 @@ const BUFFER_CALLOUT_RESPONSE_BODY: u32 = 4;
 const BUFFER_PLUGIN_CONFIGURATION: u32 = 7;
 const STREAM_REQUEST: u32 = 0;
 const METRIC_COUNTER: u32 = 0;
+const METRIC_GAUGE: u32 = 1;
 const NO_GRPC_STATUS: i32 = -1;
 
 /// The largest answer that is looked at; a verdict has some hundred bytes.
 const MAX_ANSWER_BYTES: usize = 4096;
+
+/// The largest page of the feed that is looked at; a full one has less than half of it. A page is copied into the VM, whose
+/// memory never shrinks.
+const MAX_PAGE_BYTES: usize = 512 << 10;
+
+/// How the control plane's operator tells the filter from other callers.
+const USER_AGENT: &str = concat!("curfew-filter/", env!("CARGO_PKG_VERSION"));
 
 /// The queue whose readiness means "the root has something to send". No shared queue is ever registered.
 pub(crate) const DOORBELL: u32 = u32::MAX;
@@ -85,6 +95,7 @@ mod abi {
         ) -> u32;
         pub(super) fn proxy_define_metric(kind: u32, name: *const u8, name_size: usize, id: *mut u32) -> u32;
         pub(super) fn proxy_increment_metric(id: u32, offset: i64) -> u32;
+        pub(super) fn proxy_record_metric(id: u32, value: u64) -> u32;
     }
 
     unsafe extern "C" {
@@ -109,6 +120,24 @@ mod abi {
 pub(crate) fn now(start: Instant) -> Now {
     let unix = SystemTime::now().duration_since(UNIX_EPOCH).map_or(Duration::ZERO, |since| since);
     Now { monotonic: start.elapsed(), unix: i64::try_from(unix.as_secs()).unwrap_or(i64::MAX) }
+}
+
+/// Random bytes; `None` if the host has none.
+fn random<const BYTES: usize>() -> Option<[u8; BYTES]> {
+    let mut bytes = [0; BYTES];
+    getrandom::fill(&mut bytes).ok()?;
+    Some(bytes)
+}
+
+/// What a replica is seeded with.
+pub(crate) fn seed() -> Option<[u64; 2]> {
+    Some([u64::from_le_bytes(random()?), u64::from_le_bytes(random()?)])
+}
+
+/// Randomness for one event of the feed, drawn from the host each time: a state that was drawn before could come to be in
+/// two VMs, and with it the id of a worker.
+pub(crate) fn chance() -> Option<Chance> {
+    Some(Chance { worker: WorkerId::from_bytes(random()?), jitter: u32::from_le_bytes(random()?) })
 }
 
 /// The request's headers in the host's own encoding, to be read with [`crate::header_map::pairs`].
@@ -229,34 +258,52 @@ pub(crate) fn ring(root: u32, stream: u32) {
 
 /// Sends a question. The root context must be the one whose callback runs. `None` if the host does not take it.
 pub(crate) fn ask(control_plane: &ControlPlane, question: &CheckRequest) -> Option<u32> {
-    let body = serde_json::to_vec(question).ok()?;
+    post(control_plane, CHECK_PATH, &serde_json::to_vec(question).ok()?, control_plane.timeout)
+}
+
+/// Sends a poll, likewise.
+pub(crate) fn poll(control_plane: &ControlPlane, poll: &Poll) -> Option<u32> {
+    post(control_plane, FEED_PATH, &serde_json::to_vec(&poll.request).ok()?, poll.timeout)
+}
+
+fn post(control_plane: &ControlPlane, path: &str, body: &[u8], timeout: Duration) -> Option<u32> {
     let headers = vec![
         (":method", "POST"),
-        (":path", CHECK_PATH),
+        (":path", path),
         (":authority", control_plane.authority.as_str()),
         ("authorization", control_plane.authorization.as_str()),
         ("content-type", "application/json"),
+        ("user-agent", USER_AGENT),
     ];
     let cluster = control_plane.cluster.as_str();
     #[expect(
         clippy::disallowed_methods,
         reason = "only the SDK can route the answer; hosts give the three statuses that it knows"
     )]
-    let call = proxy_wasm::hostcalls::dispatch_http_call(cluster, headers, Some(&body), vec![], control_plane.timeout);
+    let call = proxy_wasm::hostcalls::dispatch_http_call(cluster, headers, Some(body), vec![], timeout);
     call.ok()
 }
 
-/// The verdict in a callout's answer: a 200 of a reasonable size with our body, and nothing else. A reset has no headers,
-/// and asking for them would then fail; a timeout arrives as a 504.
-pub(crate) fn verdict(headers: usize, body_size: usize) -> Result<CheckVerdict, Failure> {
+/// The verdict in a question's answer.
+pub(crate) fn verdict(headers: usize, body_size: usize) -> Result<Answer, Failure> {
+    let body = answer(headers, body_size, MAX_ANSWER_BYTES)?;
+    let answer = body.and_then(|body| serde_json::from_slice::<CheckAnswer>(&body).ok());
+    answer.map(Answer::from).ok_or(Failure::NoVerdict)
+}
+
+/// The page in a poll's answer.
+pub(crate) fn page(headers: usize, body_size: usize) -> Result<FeedAnswer, Failure> {
+    let body = answer(headers, body_size, MAX_PAGE_BYTES)?;
+    body.and_then(|body| serde_json::from_slice(&body).ok()).ok_or(Failure::NoPage)
+}
+
+/// The body of a callout's answer: of a 200, and nothing else. A reset has no headers, and asking for them would then fail;
+/// a timeout arrives as a 504. `None` if it is larger than `most` bytes, or cannot be had.
+fn answer(headers: usize, body_size: usize, most: usize) -> Result<Option<Vec<u8>>, Failure> {
     let status = (headers > 0).then(callout_status).flatten().ok_or(Failure::NoResponse)?;
     match status {
-        200 if body_size <= MAX_ANSWER_BYTES => {
-            let body = buffer(BUFFER_CALLOUT_RESPONSE_BODY, body_size);
-            let answer = body.and_then(|body| serde_json::from_slice::<CheckAnswer>(&body).ok());
-            answer.map(|answer| answer.verdict).ok_or(Failure::NoVerdict)
-        }
-        200 => Err(Failure::NoVerdict),
+        200 if body_size <= most => Ok(buffer(BUFFER_CALLOUT_RESPONSE_BODY, body_size)),
+        200 => Ok(None),
         status => Err(Failure::Status(status)),
     }
 }
@@ -309,26 +356,45 @@ fn call_verify_signature(message: &[u8]) -> Result<Vec<u8>, u32> {
     })
 }
 
-/// The counters as the host knows them. A counter that the host would not define counts nothing.
-#[derive(Debug, Default)]
-pub(crate) struct Counters([Option<u32>; NAMES.len()]);
+/// The counters and gauges as the host knows them. One that the host would not define shows nothing.
+#[derive(Debug)]
+pub(crate) struct Counters {
+    counters: [Option<u32>; NAMES.len()],
+    gauges: [Option<u32>; GAUGE_NAMES.len()],
+}
+
+#[expect(unsafe_code, reason = "raw host call")]
+fn define(kind: u32, name: &str) -> Option<u32> {
+    let mut id = 0;
+    // SAFETY: the name is valid for its size, and the pointer for a write, during the call.
+    let status = unsafe { abi::proxy_define_metric(kind, name.as_ptr(), name.len(), &mut id) };
+    (status == OK).then_some(id)
+}
 
 impl Counters {
-    /// Defines all counters; once for each root context, because the host allocates anew each time.
-    #[expect(unsafe_code, reason = "raw host call")]
+    /// Defines all of them; once for each root context, because the host allocates anew each time.
     pub(crate) fn define() -> Self {
-        Self(NAMES.map(|(_, name)| {
-            let mut id = 0;
-            // SAFETY: the name is valid for its size, and the pointer for a write, during the call.
-            let status = unsafe { abi::proxy_define_metric(METRIC_COUNTER, name.as_ptr(), name.len(), &mut id) };
-            (status == OK).then_some(id)
-        }))
+        Self {
+            counters: NAMES.map(|(_, name)| define(METRIC_COUNTER, name)),
+            gauges: GAUGE_NAMES.map(|name| define(METRIC_GAUGE, name)),
+        }
+    }
+
+    /// Shows what the replica holds.
+    #[expect(unsafe_code, reason = "raw host call")]
+    pub(crate) fn show(&self, gauges: Gauges) {
+        for (id, value) in self.gauges.iter().zip(gauges.values()) {
+            if let Some(id) = id {
+                // SAFETY: no pointers.
+                unsafe { abi::proxy_record_metric(*id, value) };
+            }
+        }
     }
 
     /// Adds one.
     #[expect(unsafe_code, reason = "raw host call")]
     pub(crate) fn count(&self, metric: Metric) {
-        if let Some(Some(id)) = self.0.get(metric.index()) {
+        if let Some(Some(id)) = self.counters.get(metric.index()) {
             // SAFETY: no pointers.
             unsafe { abi::proxy_increment_metric(*id, 1) };
         }

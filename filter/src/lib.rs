@@ -12,6 +12,7 @@ pub mod gate;
 pub mod header_map;
 pub mod host_signature;
 pub mod identity;
+mod knowledge;
 pub mod metrics;
 mod names;
 pub mod outage;

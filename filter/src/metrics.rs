@@ -40,10 +40,24 @@ pub enum Metric {
     HostSignature,
     /// A signature was checked in the VM.
     NativeSignature,
+    /// The replica decided about a request: nobody was asked.
+    ReplicaDecided,
+    /// A worker came to hold a lease.
+    LeaseGained,
+    /// A worker's lease was over, or given up.
+    LeaseLost,
+    /// A poll was sent to the control plane.
+    PollSent,
+    /// A poll that brought neither news nor a lease.
+    PollFailed,
+    /// The replica was thrown away, because the log was not the one it was a copy of.
+    ReplicaRestarted,
+    /// The revocations did not fit into the replica.
+    ReplicaOverflow,
 }
 
 /// Every counter with its name, in the order of the enum.
-pub const NAMES: [(Metric, &str); 17] = [
+pub const NAMES: [(Metric, &str); 24] = [
     (Metric::Admitted, "curfew_requests_admitted"),
     (Metric::Skipped, "curfew_requests_skipped"),
     (Metric::Anonymous, "curfew_requests_anonymous"),
@@ -61,7 +75,36 @@ pub const NAMES: [(Metric, &str); 17] = [
     (Metric::CheckFailed, "curfew_checks_failed"),
     (Metric::HostSignature, "curfew_signatures_host"),
     (Metric::NativeSignature, "curfew_signatures_native"),
+    (Metric::ReplicaDecided, "curfew_replica_decided"),
+    (Metric::LeaseGained, "curfew_leases_gained"),
+    (Metric::LeaseLost, "curfew_leases_lost"),
+    (Metric::PollSent, "curfew_polls_sent"),
+    (Metric::PollFailed, "curfew_polls_failed"),
+    (Metric::ReplicaRestarted, "curfew_replica_restarts"),
+    (Metric::ReplicaOverflow, "curfew_replica_overflows"),
 ];
+
+/// The names of the gauges, in the order of [`Gauges::values`]. All workers of an Envoy write the same ones: each shows
+/// what was written last, which is the same for all once they have caught up.
+pub const GAUGE_NAMES: [&str; 3] = ["curfew_replica_seq", "curfew_replica_entries", "curfew_replica_bytes"];
+
+/// What a replica holds.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Gauges {
+    /// How far the log is copied.
+    pub seq: u64,
+    /// Revocations held; some may have expired.
+    pub entries: u64,
+    /// What they take, all in.
+    pub bytes: u64,
+}
+
+impl Gauges {
+    /// In the order of [`GAUGE_NAMES`].
+    pub const fn values(self) -> [u64; GAUGE_NAMES.len()] {
+        [self.seq, self.entries, self.bytes]
+    }
+}
 
 impl Metric {
     /// The place of this counter in [`NAMES`].

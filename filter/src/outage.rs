@@ -1,4 +1,4 @@
-//! Says once that the control plane gives no answers, and once that it does again.
+//! Says once that the control plane gives no verdicts, or no leases, and once that it does again.
 //!
 //! Whoever sends requests decides how often a check fails; a line for each would let them write the log.
 
@@ -8,7 +8,25 @@ use std::time::Duration;
 /// The least time between two lines, for a control plane that comes and goes.
 const INTERVAL: Duration = Duration::from_secs(10);
 
-/// Why a check got no verdict, for the operator.
+/// What the control plane is asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Wanted {
+    /// Whether a token is revoked.
+    Verdicts,
+    /// The right to decide by the replica.
+    Leases,
+}
+
+impl fmt::Display for Wanted {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(match self {
+            Self::Verdicts => "verdicts",
+            Self::Leases => "leases",
+        })
+    }
+}
+
+/// Why a question or a poll got no answer that could be used, for the operator.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Failure {
     /// The host did not take the call: no such cluster, or nobody healthy in it.
@@ -23,6 +41,12 @@ pub enum Failure {
     Status(u16),
     /// A 200 without a verdict in it.
     NoVerdict,
+    /// A 200 without a page of the feed in it.
+    NoPage,
+    /// A page that does not continue what is held.
+    Discontinued,
+    /// A page, and no lease.
+    NoLease,
 }
 
 impl fmt::Display for Failure {
@@ -40,13 +64,19 @@ impl fmt::Display for Failure {
             Self::Status(504) => formatter.write_str("504: no answer within control_plane.timeout"),
             Self::Status(status) => write!(formatter, "{status}"),
             Self::NoVerdict => formatter.write_str("200, but not with a verdict: is this the control plane?"),
+            Self::NoPage => formatter.write_str("200, but not with a page of the feed: is this the control plane?"),
+            Self::Discontinued => {
+                formatter.write_str("its log is not the one that was read so far, which is loaded anew")
+            }
+            Self::NoLease => formatter.write_str("it grants none at the moment"),
         }
     }
 }
 
 /// What is known of the control plane's health.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Outage {
+    wanted: Wanted,
     failed: u64,
     told_at: Option<Duration>,
     /// What the operator believes is wrong.
@@ -56,21 +86,30 @@ pub struct Outage {
 /// Something to tell the operator.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Notice {
-    /// Checks have begun to fail, or have come to fail for something else: for this.
-    Began(Failure),
-    /// Checks are answered again.
+    /// Asking has begun to fail, or has come to fail for something else: for this.
+    Began(Wanted, Failure),
+    /// What was asked for is given again.
     Ended {
-        /// How many had failed.
+        /// What it is.
+        wanted: Wanted,
+        /// How many times it was asked for in vain.
         failed: u64,
     },
+    /// The revocations do not fit into the replica: each token is asked about.
+    Overflow,
 }
 
 impl Outage {
-    /// A check has ended, with a verdict or for want of one, at this monotonic time.
+    /// Nothing has failed yet.
+    pub fn of(wanted: Wanted) -> Self {
+        Self { wanted, failed: 0, told_at: None, told: None }
+    }
+
+    /// Asking has ended, with what was wanted or for want of it, at this monotonic time.
     pub fn ended(&mut self, failure: Option<Failure>, now: Duration) -> Option<Notice> {
         let Some(failure) = failure else {
             let failed = std::mem::take(&mut self.failed);
-            return self.told.take().map(|_| Notice::Ended { failed });
+            return self.told.take().map(|_| Notice::Ended { wanted: self.wanted, failed });
         };
         self.failed = self.failed.saturating_add(1);
         let quiet = self.told_at.is_none_or(|told_at| now.saturating_sub(told_at) >= INTERVAL);
@@ -79,7 +118,7 @@ impl Outage {
         }
         self.told = Some(failure);
         self.told_at = Some(now);
-        Some(Notice::Began(failure))
+        Some(Notice::Began(self.wanted, failure))
     }
 }
 
@@ -88,32 +127,37 @@ mod tests {
     use super::*;
 
     const DOWN: Option<Failure> = Some(Failure::NoResponse);
-    const BEGAN: Option<Notice> = Some(Notice::Began(Failure::NoResponse));
+    const BEGAN: Option<Notice> = Some(Notice::Began(Wanted::Leases, Failure::NoResponse));
+
+    fn outage() -> Outage {
+        Outage::of(Wanted::Leases)
+    }
 
     #[test]
     fn an_outage_is_told_when_it_begins_and_when_it_ends() {
-        let mut outage = Outage::default();
+        let mut outage = outage();
         let second = Duration::from_secs;
         assert_eq!(outage.ended(None, second(0)), None);
         assert_eq!(outage.ended(DOWN, second(1)), BEGAN);
         assert_eq!(outage.ended(DOWN, second(60)), None);
-        assert_eq!(outage.ended(None, second(61)), Some(Notice::Ended { failed: 2 }));
+        let ended = Notice::Ended { wanted: Wanted::Leases, failed: 2 };
+        assert_eq!(outage.ended(None, second(61)), Some(ended));
         assert_eq!(outage.ended(None, second(62)), None);
     }
 
     #[test]
     fn another_cause_is_told_too() {
-        let mut outage = Outage::default();
+        let mut outage = outage();
         let second = Duration::from_secs;
         assert_eq!(outage.ended(DOWN, second(1)), BEGAN);
         let secret = Failure::Status(401);
         assert_eq!(outage.ended(Some(secret), second(2)), None);
-        assert_eq!(outage.ended(Some(secret), second(11)), Some(Notice::Began(secret)));
+        assert_eq!(outage.ended(Some(secret), second(11)), Some(Notice::Began(Wanted::Leases, secret)));
     }
 
     #[test]
     fn one_that_comes_and_goes_is_told_once_per_interval() {
-        let mut outage = Outage::default();
+        let mut outage = outage();
         let told = (0..1000).filter(|tenth| {
             let now = Duration::from_millis(tenth * 100);
             outage.ended(DOWN, now) == BEGAN || outage.ended(None, now) == BEGAN

@@ -23,7 +23,7 @@
 use std::collections::BTreeSet;
 use std::ops::Deref;
 
-use curfew_core::wire::{CheckRequest, CheckVerdict};
+use curfew_core::wire::{CheckAnswer, CheckRequest, CheckVerdict};
 use curfew_core::{Coverage, Epoch, RevocationKey};
 
 use crate::checks::{Found, Settled};
@@ -43,6 +43,13 @@ pub struct Answer {
     pub verdict: CheckVerdict,
     /// How far the log reached when the store was read; `None` if the answer names no epoch that can be one.
     pub read_at: Option<Position>,
+}
+
+impl From<CheckAnswer> for Answer {
+    fn from(answer: CheckAnswer) -> Self {
+        let read_at = answer.epoch.parse().ok().map(|epoch| Position { epoch, applied: answer.seq });
+        Self { verdict: answer.verdict, read_at }
+    }
 }
 
 /// The feed, the questions under way, and the ties that are known. `F` shares the facts about a token.

@@ -3,16 +3,16 @@
 #![expect(clippy::unwrap_used, reason = "a helper that fails is a test that fails")]
 
 use curfew_filter::config::Config;
-use curfew_filter::metrics::NAMES;
+use curfew_filter::metrics::{GAUGE_NAMES, NAMES};
 
 fn readme() -> String {
     std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/../README.md")).unwrap()
 }
 
 #[test]
-fn every_counter_is_explained() {
+fn every_counter_and_gauge_is_explained() {
     let readme = readme();
-    for (_, name) in NAMES {
+    for name in NAMES.into_iter().map(|(_, name)| name).chain(GAUGE_NAMES) {
         assert!(readme.contains(&format!("`{name}`")), "{name} is not in the README");
     }
 }

@@ -15,9 +15,10 @@ use curfew_core::{Denial, verify_natively};
 use curfew_filter::config::Config;
 use curfew_filter::gate::{Decision, Gate, Now, Question, RELEASED_AT_ONCE, Released, Step};
 use curfew_filter::metrics::Metric;
-use curfew_filter::outage::{Failure, Notice};
+use curfew_filter::outage::{Failure, Notice, Wanted};
 use curfew_filter::permit::{Edits, Reason};
 use curfew_filter::request::Request;
+use curfew_filter::strict::Answer;
 use serde_json::{Value, json};
 
 const SECRET: &str = "0123456789abcdef0123456789abcdef";
@@ -42,7 +43,7 @@ impl Story {
             document[name] = value.clone();
         }
         let config = Config::parse(document.to_string().as_bytes()).unwrap();
-        Self { gate: Gate::new(config), signatures: 0, calls: 0 }
+        Self { gate: Gate::new(config, [1, 2]), signatures: 0, calls: 0 }
     }
 
     fn arrive(&mut self, stream: u32, milliseconds: u64, headers: &[(&str, &str)]) -> Step {
@@ -70,7 +71,8 @@ impl Story {
     }
 
     fn answer(&mut self, call: u32, milliseconds: u64, verdict: Option<CheckVerdict>) -> Released {
-        self.gate.answered(call, verdict.ok_or(Failure::Status(504)), at(milliseconds))
+        let answer = verdict.map(|verdict| Answer { verdict, read_at: None });
+        self.gate.answered(call, answer.ok_or(Failure::Status(504)), at(milliseconds))
     }
 
     fn counted(&mut self, metric: Metric) -> usize {
@@ -173,7 +175,7 @@ fn without_an_answer_the_request_is_refused_with_503() {
     assert_eq!(outcomes(&story.answer(call, 500, None).streams), [(1, "unavailable")]);
     let question = question(story.get(2, 600, &token()));
     story.gate.not_sent(question.id, at(600));
-    assert_eq!(story.gate.take_notices(), [Notice::Began(Failure::Status(504))], "told once");
+    assert_eq!(story.gate.take_notices(), [Notice::Began(Wanted::Verdicts, Failure::Status(504))], "told once");
     assert_eq!(outcome(&story.gate.release_only(2).unwrap()), "unavailable");
     assert!(!story.gate.holds_back());
     assert_eq!(story.counted(Metric::UnavailableDenied), 2);
@@ -303,7 +305,7 @@ fn what_is_refused_after_its_signature_was_checked_is_remembered_too() {
 fn a_stream_whose_headers_would_not_change_takes_its_question_back() {
     let mut story = Story::new(json!({"on_unavailable": "allow"}));
     let unsent = question(story.get(1, 0, &token()));
-    story.gate.withdraw(1, Some(unsent.id));
+    story.gate.withdraw(1, Some(unsent.id), at(0));
     assert_eq!(story.counted(Metric::UnavailableDenied), 1);
     assert_eq!((story.gate.waiting(), story.gate.take_notices()), (0, vec![]));
     assert!(matches!(story.get(2, 1, &token()), Step::Wait { question: Some(_), .. }), "nobody waits for it");

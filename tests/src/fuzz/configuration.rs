@@ -5,7 +5,7 @@
 
 use anyhow::{Result, ensure};
 use curfew_core::Mistakes;
-use curfew_filter::config::Config;
+use curfew_filter::config::{Config, Consistency};
 use curfew_filter::request::Request;
 use curfew_filter::rules::Action;
 use curfew_filter::sources::{Source, extract};
@@ -73,7 +73,14 @@ fn keeps_its_promises(config: &Config) -> Result<()> {
         "timeout {:?}",
         plane.timeout
     );
-    ensure!(config.max_staleness <= Duration::from_secs(3600), "max_staleness {:?}", config.max_staleness);
+    match config.consistency {
+        Consistency::Bounded { max_staleness } => {
+            ensure!(max_staleness <= Duration::from_secs(3600), "max_staleness {max_staleness:?}");
+        }
+        Consistency::Strict { replica_bytes } => {
+            ensure!((64 << 10..=512 << 20).contains(&replica_bytes), "replica_bytes {replica_bytes}");
+        }
+    }
     ensure!((1 << 16..=1 << 28).contains(&config.cache_bytes), "cache_bytes {}", config.cache_bytes);
     let secret = plane.authorization.strip_prefix("Bearer ").unwrap_or_default();
     ensure!(secret.len() >= 16 && visible(secret), "a secret that no header carries");

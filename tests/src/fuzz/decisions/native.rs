@@ -5,13 +5,14 @@ use std::time::Duration;
 
 use anyhow::{Result, anyhow};
 use curfew_core::verify_natively;
-use curfew_core::wire::{CheckAnswer, CheckRequest, CheckVerdict};
+use curfew_core::wire::{CheckAnswer, CheckRequest};
 use curfew_filter::config::Config;
 use curfew_filter::gate::{Decision, Gate, Now, Question, Refusal, Step};
 use curfew_filter::metrics::NAMES;
 use curfew_filter::outage::Failure;
 use curfew_filter::permit::Edits;
 use curfew_filter::request::Request;
+use curfew_filter::strict::Answer;
 use serde_json::Value;
 
 use crate::wasm_host::{HeaderMap, Outcome, START};
@@ -71,7 +72,7 @@ impl Native {
     pub(super) fn new(configuration: &[u8]) -> Result<Self> {
         let config = Config::parse(configuration).map_err(|mistakes| anyhow!("{mistakes}"))?;
         Ok(Self {
-            gate: Gate::new(config),
+            gate: Gate::new(config, [1, 2]),
             now: Now { monotonic: Duration::ZERO, unix: START },
             healthy: true,
             headers: BTreeMap::new(),
@@ -242,10 +243,10 @@ impl Native {
 }
 
 /// The verdict in an answer: a 200 of a reasonable size with our body.
-fn verdict(status: u16, body: &[u8]) -> Result<CheckVerdict, Failure> {
+fn verdict(status: u16, body: &[u8]) -> Result<Answer, Failure> {
     match status {
         200 if body.len() <= MAX_ANSWER_BYTES => {
-            serde_json::from_slice::<CheckAnswer>(body).map(|answer| answer.verdict).map_err(|_| Failure::NoVerdict)
+            serde_json::from_slice::<CheckAnswer>(body).map(Answer::from).map_err(|_| Failure::NoVerdict)
         }
         200 => Err(Failure::NoVerdict),
         status => Err(Failure::Status(status)),

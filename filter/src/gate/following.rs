@@ -1,0 +1,125 @@
+//! The gate's part in following the feed: it leads the host to [`Feed`] and notes what is worth telling. In
+//! `consistency: bounded` there is no feed, and nothing happens here.
+//!
+//! [`Feed`]: crate::feed::Feed
+
+use std::time::Duration;
+
+use curfew_core::wire::FeedAnswer;
+
+use super::{Gate, Now};
+use crate::checks::CallId;
+use crate::feed::{Chance, Poll, Polled};
+use crate::metrics::{Gauges, Metric};
+use crate::outage::{Failure, Notice};
+
+impl Gate {
+    /// When to call [`Self::poll`], on the monotonic clock; `None`: after the next request.
+    pub fn polls_at(&self) -> Option<Duration> {
+        self.knowledge.feed()?.wake_at()
+    }
+
+    /// The poll to send now, if one is due. Report [`Self::poll_sent`] or [`Self::poll_not_sent`].
+    pub fn poll(&mut self, now: Now, chance: Chance) -> Option<Poll> {
+        let feed = self.knowledge.feed_mut()?;
+        let lost = feed.is_lost(now);
+        let poll = feed.poll(now, chance);
+        if lost {
+            self.poll_failed(Failure::Lost, now);
+        }
+        self.note_lease(now);
+        poll
+    }
+
+    /// The host took the poll and will report under this name.
+    pub fn poll_sent(&mut self, call: CallId) {
+        self.count(Metric::PollSent);
+        if let Some(feed) = self.knowledge.feed_mut() {
+            feed.sent(call);
+        }
+    }
+
+    /// The host did not take the poll.
+    pub fn poll_not_sent(&mut self, now: Now, chance: Chance) {
+        if let Some(feed) = self.knowledge.feed_mut() {
+            feed.not_sent(now, chance);
+            self.poll_failed(Failure::NotSent, now);
+        }
+    }
+
+    /// Whether the poll is under way as this callout.
+    pub fn polled(&self, call: CallId) -> bool {
+        self.knowledge.feed().is_some_and(|feed| feed.asked(call))
+    }
+
+    /// The poll has ended, with a page or without any. Call [`Self::poll`] after it.
+    pub fn poll_answered(&mut self, call: CallId, page: Result<&FeedAnswer, Failure>, now: Now, chance: Chance) {
+        let Some(feed) = self.knowledge.feed_mut() else { return };
+        match (feed.answered(call, page.ok(), now, chance), page) {
+            (Polled::Lease, _) => self.notices.extend(self.feed_outage.ended(None, now.monotonic)),
+            (Polled::NoAnswer, Err(failure)) => self.poll_failed(failure, now),
+            (Polled::NoLease, _) => self.poll_failed(Failure::NoLease, now),
+            (Polled::Discontinued, _) => {
+                self.count(Metric::ReplicaRestarted);
+                self.poll_failed(Failure::Discontinued, now);
+            }
+            (Polled::Overflow, _) => {
+                self.count(Metric::ReplicaOverflow);
+                self.notices.push(Notice::Overflow);
+            }
+            (Polled::Page | Polled::Left | Polled::Nothing | Polled::NoAnswer, _) => {}
+        }
+        self.note_lease(now);
+        self.note_gauges();
+    }
+
+    /// Gives the lease up for good, because another gate serves from now on. The poll to send now says so; report it as any
+    /// other.
+    pub fn retire(&mut self, now: Now) -> Option<Poll> {
+        let poll = self.knowledge.feed_mut()?.retire(now);
+        self.note_lease(now);
+        poll
+    }
+
+    /// Whether a poll is under way, or will be without a request.
+    pub fn polls(&self) -> bool {
+        self.knowledge.feed().is_some_and(|feed| !feed.is_resting())
+    }
+
+    /// Takes what the replica holds, if that has changed since the last time.
+    pub fn take_gauges(&mut self) -> Option<Gauges> {
+        self.gauges.take()
+    }
+
+    fn poll_failed(&mut self, failure: Failure, now: Now) {
+        self.count(Metric::PollFailed);
+        self.notices.extend(self.feed_outage.ended(Some(failure), now.monotonic));
+    }
+
+    /// A lease ends without an event: it is missed when it is looked for.
+    pub(super) fn note_lease(&mut self, now: Now) {
+        let leased = self.knowledge.feed().is_some_and(|feed| feed.may_decide(now));
+        if leased != self.leased {
+            self.leased = leased;
+            self.count(if leased { Metric::LeaseGained } else { Metric::LeaseLost });
+        }
+    }
+
+    /// Counts a decision that nobody was asked for.
+    pub(super) fn count_replica(&mut self) {
+        if self.knowledge.feed().is_some() {
+            self.count(Metric::ReplicaDecided);
+        }
+    }
+
+    fn note_gauges(&mut self) {
+        let gauges = self.knowledge.feed().map(|feed| Gauges {
+            seq: feed.position().map_or(0, |position| position.applied),
+            entries: feed.replica().len() as u64,
+            bytes: feed.replica().bytes(),
+        });
+        if gauges != self.shown {
+            (self.gauges, self.shown) = (gauges, gauges);
+        }
+    }
+}
