@@ -150,7 +150,8 @@ impl Root {
             return 1;
         }
         let periods = self.plugins.iter().filter_map(|plugin| plugin.wakes_in());
-        periods.min().map_or(0, |period| u32::try_from(period.as_millis()).unwrap_or(u32::MAX).max(1))
+        // A tick that comes too early finds nothing to do.
+        periods.min().map_or(0, |period| u32::try_from(period.as_micros().div_ceil(1000)).unwrap_or(u32::MAX).max(1))
     }
 
     /// Asks for ticks if there are too few. Only a tick asks for fewer: questions come and go faster than they get lost.

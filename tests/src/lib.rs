@@ -17,6 +17,7 @@ pub mod http2;
 pub mod measure;
 pub mod ports;
 pub mod process;
+pub mod scripted;
 #[cfg(feature = "servers")]
 pub mod servers;
 pub mod settings;

@@ -34,6 +34,8 @@ pub struct Plan {
     pub workers: u32,
     /// Puts a [`Gate`] between the filter and the control plane.
     pub gated: bool,
+    /// What the filter asks instead of the control plane.
+    pub asks: Option<SocketAddr>,
     /// Runs the filter that traps where a request tells it to, instead of the shipped one.
     pub trapping: bool,
     issuers: Option<Value>,
@@ -66,6 +68,7 @@ impl Plan {
             ports: Ports::default(),
             workers: 2,
             gated: false,
+            asks: None,
             trapping: false,
             issuers: None,
         })
@@ -119,7 +122,8 @@ impl Plan {
         self.bootstrap.listen_on(loopback(self.ports.envoy))?;
         self.bootstrap.admin_on(loopback(self.ports.admin))?;
         self.bootstrap.point_cluster("curfew_public", curfew.public())?;
-        self.bootstrap.point_cluster("curfew", gate.map_or(curfew.internal(), Gate::address))?;
+        let asked = self.asks.unwrap_or(gate.map_or(curfew.internal(), Gate::address));
+        self.bootstrap.point_cluster("curfew", asked)?;
         self.bootstrap.point_cluster("upstream", upstream.address())
     }
 }

@@ -128,6 +128,16 @@ impl Host {
         Ok(self.enter(ROOT, &configure, (ROOT, u32::try_from(configuration)?))? != 0)
     }
 
+    /// Hands the filter another configuration, in the VM that it has. Says whether it accepts it.
+    ///
+    /// # Errors
+    /// When the filter traps or breaks a rule of the host.
+    pub fn reconfigure(&mut self, setup: &Setup) -> Result<bool> {
+        self.store.data_mut().configuration = setup.configuration.clone();
+        let configure = self.guest.on_configure.clone();
+        Ok(self.enter(ROOT, &configure, (ROOT, u32::try_from(setup.configuration.len())?))? != 0)
+    }
+
     /// Sends a request without a body. Header names arrive in lower case, as Envoy's codecs deliver them.
     ///
     /// # Errors

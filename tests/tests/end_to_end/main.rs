@@ -23,6 +23,8 @@ mod outages;
 #[cfg(test)]
 mod shared;
 #[cfg(test)]
+mod strict;
+#[cfg(test)]
 mod tokens;
 #[cfg(test)]
 mod traps;

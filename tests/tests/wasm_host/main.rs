@@ -13,13 +13,19 @@ mod endings;
 #[cfg(test)]
 mod faults;
 #[cfg(test)]
+mod feed;
+#[cfg(test)]
 mod floods;
 #[cfg(test)]
 mod hostile;
 #[cfg(test)]
+mod hostile_feed;
+#[cfg(test)]
 mod requests;
 #[cfg(test)]
 mod scheduler;
+#[cfg(test)]
+mod strict;
 #[cfg(test)]
 mod support;
 #[cfg(test)]

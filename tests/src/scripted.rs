@@ -1,0 +1,200 @@
+//! A control plane that follows a script, for the filter in a real Envoy: its log is what a story writes, it answers what the
+//! filter asks, and it can fall silent. It keeps the feed's contract; the real one is for stories about logouts.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, Result, ensure};
+use axum::extract::State;
+use axum::routing::post;
+use axum::{Json, Router};
+use curfew_core::wire::{
+    CHECK_PATH, CheckAnswer, CheckRequest, CheckVerdict, FEED_PATH, FeedAnswer, FeedRequest, FeedRevocation,
+};
+use curfew_core::{Epoch, Kind, WorkerId};
+use tokio::net::TcpListener;
+use tokio::sync::{Notify, oneshot};
+
+use crate::ports::loopback;
+
+const EPOCH: Epoch = Epoch::from_bytes([0x5c; 16]);
+const LEASE_MS: u64 = 2_000;
+const MAX_HOLD_MS: u64 = 600;
+
+/// Longer than any timeout of the filter's.
+const SILENCE: Duration = Duration::from_secs(3600);
+
+/// A scripted control plane on a thread of its own, stopped when dropped.
+#[derive(Debug)]
+pub struct Scripted {
+    address: SocketAddr,
+    shared: Arc<Shared>,
+    _stop: oneshot::Sender<()>,
+}
+
+#[derive(Debug, Default)]
+struct Shared {
+    script: Mutex<Script>,
+    news: Notify,
+}
+
+#[derive(Debug, Default)]
+struct Script {
+    log: Vec<FeedRevocation>,
+    /// What each worker holds.
+    workers: BTreeMap<WorkerId, u64>,
+    polls: u64,
+    checks: u64,
+    silent: bool,
+}
+
+impl Shared {
+    fn script(&self) -> MutexGuard<'_, Script> {
+        self.script.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Scripted {
+    /// Starts on a free port.
+    ///
+    /// # Errors
+    /// When no port can be bound.
+    pub fn start() -> Result<Self> {
+        let listener = std::net::TcpListener::bind(loopback(0))?;
+        listener.set_nonblocking(true)?;
+        let address = listener.local_addr()?;
+        let (stop, stopped) = oneshot::channel::<()>();
+        let shared = Arc::new(Shared::default());
+        let router = router(shared.clone());
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        thread::spawn(move || {
+            runtime.block_on(async move {
+                let serve = async { axum::serve(TcpListener::from_std(listener)?, router).await };
+                tokio::select! {
+                    result = serve => result,
+                    _ = stopped => Ok(()),
+                }
+            })
+        });
+        Ok(Self { address, shared, _stop: stop })
+    }
+
+    /// Where it listens.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// How many questions have been asked.
+    pub fn checks(&self) -> u64 {
+        self.shared.script().checks
+    }
+
+    /// How many polls have come.
+    pub fn polls(&self) -> u64 {
+        self.shared.script().polls
+    }
+
+    /// How many workers follow the feed.
+    pub fn workers(&self) -> usize {
+        self.shared.script().workers.len()
+    }
+
+    /// Answers nothing any more, or again.
+    pub fn set_silent(&self, silent: bool) {
+        self.shared.script().silent = silent;
+    }
+
+    /// Writes to the log, and waits until each worker holds it.
+    ///
+    /// # Errors
+    /// When one does not within ten seconds.
+    pub fn commit(&self, revocation: FeedRevocation) -> Result<()> {
+        let seq = {
+            let mut script = self.shared.script();
+            script.log.push(revocation);
+            script.log.len() as u64
+        };
+        self.shared.news.notify_waiters();
+        let begun = Instant::now();
+        while self.shared.script().workers.values().any(|held| *held < seq) {
+            ensure!(begun.elapsed() < Duration::from_secs(10), "a worker does not acknowledge");
+            thread::sleep(Duration::from_micros(200));
+        }
+        Ok(())
+    }
+}
+
+fn router(shared: Arc<Shared>) -> Router {
+    Router::new().route(CHECK_PATH, post(check)).route(FEED_PATH, post(feed)).with_state(shared)
+}
+
+async fn check(State(shared): State<Arc<Shared>>, Json(question): Json<CheckRequest>) -> Json<CheckAnswer> {
+    let (answer, silent) = {
+        let mut script = shared.script();
+        script.checks += 1;
+        let revoked = |entry: &FeedRevocation| entry.kind == Kind::Token && entry.key == question.token;
+        let revoked = script.log.iter().any(revoked);
+        let verdict = if revoked { CheckVerdict::Revoked } else { CheckVerdict::Active };
+        (CheckAnswer { epoch: EPOCH.to_string(), seq: script.log.len() as u64, verdict }, script.silent)
+    };
+    if silent {
+        tokio::time::sleep(SILENCE).await;
+    }
+    Json(answer)
+}
+
+async fn feed(State(shared): State<Arc<Shared>>, Json(poll): Json<FeedRequest>) -> Json<FeedAnswer> {
+    let arrived = Instant::now();
+    let hold = Duration::from_millis(poll.hold_ms.min(MAX_HOLD_MS));
+    loop {
+        // Before looking, so that nothing that is written afterwards is missed.
+        let news = shared.news.notified();
+        let (answer, silent) = shared.script().page(&poll, arrived);
+        if silent {
+            tokio::time::sleep(SILENCE).await;
+        }
+        let left = hold.saturating_sub(arrived.elapsed());
+        if answer.to > answer.from || left.is_zero() || poll.leaving {
+            return Json(answer);
+        }
+        let _ = tokio::time::timeout(left, news).await;
+    }
+}
+
+impl Script {
+    /// Notes what the worker holds, and reads what it lacks.
+    fn page(&mut self, poll: &FeedRequest, arrived: Instant) -> (FeedAnswer, bool) {
+        self.polls += 1;
+        let from = if poll.epoch == Some(EPOCH) { poll.applied } else { 0 };
+        if poll.leaving || self.silent {
+            self.workers.remove(&poll.worker);
+        } else {
+            self.workers.insert(poll.worker, from);
+        }
+        let skipped = usize::try_from(from).unwrap_or(usize::MAX);
+        let answer = FeedAnswer {
+            epoch: EPOCH,
+            from,
+            to: self.log.len() as u64,
+            more: false,
+            revocations: self.log.iter().skip(skipped).copied().collect(),
+            lease_ms: LEASE_MS,
+            fresh_ms: i64::try_from(arrived.elapsed().as_millis()).unwrap_or(0),
+        };
+        (answer, self.silent)
+    }
+}
+
+/// What a token of a configuration is revoked by.
+///
+/// # Errors
+/// When the configuration is none, or does not accept the token.
+pub fn logout(filter: &serde_json::Value, token: &str, now: i64) -> Result<FeedRevocation> {
+    let config = curfew_filter::config::Config::parse(filter.to_string().as_bytes())?;
+    let proven = config.policy.prove(token.as_bytes(), now, curfew_core::verify_natively);
+    let question = CheckRequest::about(&proven.context("a token to log out")?);
+    Ok(FeedRevocation { kind: Kind::Token, key: question.token, cutoff: now, expires_at: now + 7200 })
+}

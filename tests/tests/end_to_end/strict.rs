@@ -1,0 +1,3 @@
+//! `consistency: strict` in a real Envoy.
+
+mod scripted;
