@@ -25,6 +25,8 @@ mod requests;
 #[cfg(test)]
 mod scheduler;
 #[cfg(test)]
+mod scheduler_strict;
+#[cfg(test)]
 mod strict;
 #[cfg(test)]
 mod support;

@@ -25,7 +25,7 @@ const GIVEN_UP_AFTER: Duration = Duration::from_secs(1);
 const GROWTH: usize = 2 * 65_536;
 
 /// Calls that may fail without keeping the host from doing what it is told.
-const FAULTS: [HostCall; 7] = [
+pub(crate) const FAULTS: [HostCall; 7] = [
     HostCall::HeaderPairs,
     HostCall::HeaderValue,
     HostCall::HeaderChange,
@@ -36,18 +36,28 @@ const FAULTS: [HostCall; 7] = [
 ];
 
 /// xorshift64*.
-struct Dice(u64);
+pub(crate) struct Dice(u64);
 
 impl Dice {
-    fn roll(&mut self, sides: usize) -> usize {
+    pub(crate) fn of(seed: u64) -> Self {
+        Self(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1)
+    }
+
+    pub(crate) fn roll(&mut self, sides: usize) -> usize {
         self.0 ^= self.0 >> 12;
         self.0 ^= self.0 << 25;
         self.0 ^= self.0 >> 27;
         usize::try_from((self.0.wrapping_mul(0x2545_f491_4f6c_dd1d) >> 33) % sides as u64).unwrap()
     }
 
-    fn pick<T: Clone>(&mut self, from: &[T]) -> Option<T> {
+    pub(crate) fn pick<T: Clone>(&mut self, from: &[T]) -> Option<T> {
         (!from.is_empty()).then(|| from[self.roll(from.len())].clone())
+    }
+
+    /// Makes some host call fail from now on.
+    pub(crate) fn break_something(&mut self, host: &mut Host) {
+        let fault = [Fault::Error, Fault::Empty, Fault::Garbage][self.roll(3)];
+        host.set_fault(FAULTS[self.roll(FAULTS.len())], Some(fault));
     }
 }
 
@@ -90,7 +100,7 @@ impl World {
     fn new(seed: u64) -> Result<Self> {
         Ok(Self {
             host: host()?,
-            dice: Dice(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1),
+            dice: Dice::of(seed),
             now: Duration::ZERO,
             step: 0,
             tokens: Vec::new(),
@@ -192,9 +202,7 @@ impl World {
     }
 
     fn fault(&mut self) {
-        let fault = [Fault::Error, Fault::Empty, Fault::Garbage][self.dice.roll(3)];
-        let call = FAULTS[self.dice.roll(FAULTS.len())];
-        self.host.set_fault(call, Some(fault));
+        self.dice.break_something(&mut self.host);
     }
 
     fn heal(&mut self) {
@@ -261,7 +269,7 @@ fn vouched_for(living: &Living, token: &Token) -> Result<()> {
     Ok(())
 }
 
-fn number(name: &str) -> Option<u64> {
+pub(crate) fn number(name: &str) -> Option<u64> {
     std::env::var(name).ok()?.parse().ok()
 }
 
