@@ -196,14 +196,14 @@ fn bytes(fields: &mut Fields<'_, '_>, name: &'static str, default: u64, least: u
 impl Consistency {
     /// A setting of the other mode is a mistake: who wrote it expects something that does not happen.
     fn read(fields: &mut Fields<'_, '_>) -> Self {
-        let strict = fields.choice("consistency", &[("strict", true), ("bounded", false)]).unwrap_or(false);
+        let strict = fields.choice("consistency", &[("strict", true), ("bounded", false)]).unwrap_or(true);
         let max_staleness = bounded(fields, "max_staleness", DEFAULT_MAX_STALENESS, Duration::ZERO, MAX_MAX_STALENESS);
         let replica_bytes = bytes(fields, "replica_bytes", DEFAULT_REPLICA_BYTES, MIN_REPLICA_BYTES, MAX_REPLICA_BYTES);
         if strict && fields.has("max_staleness") {
-            fields.wrong("max_staleness", r#"means nothing with "consistency": "strict", which admits nothing stale"#);
+            fields.wrong("max_staleness", r#"belongs to "consistency": "bounded"; "strict" admits nothing stale"#);
         }
         if !strict && fields.has("replica_bytes") {
-            fields.wrong("replica_bytes", r#"means nothing with "consistency": "bounded", which keeps no replica"#);
+            fields.wrong("replica_bytes", r#"belongs to "consistency": "strict"; "bounded" keeps no replica"#);
         }
         if strict { Self::Strict { replica_bytes } } else { Self::Bounded { max_staleness } }
     }
@@ -246,7 +246,7 @@ mod tests {
     fn the_smallest_configuration_has_the_documented_defaults() {
         let config = Config::parse(smallest().to_string().as_bytes()).unwrap();
         assert_eq!(config.sources, [Source::Header("authorization".into())]);
-        assert_eq!(config.consistency, Consistency::Bounded { max_staleness: Duration::from_secs(5) });
+        assert_eq!(config.consistency, Consistency::Strict { replica_bytes: 64 << 20 });
         assert_eq!(config.on_unavailable, OnUnavailable::Deny);
         assert_eq!(config.cache_bytes, 16 << 20);
         assert!(!config.report_only);
@@ -264,7 +264,7 @@ mod tests {
     fn every_mistake_is_named() {
         let changes = json!({
             "control_plane": {"secret": "short", "timeout": "0ms", "clusters": 1, "authority": "a\r\nb"},
-            "max_staleness": "2h", "on_unavailable": "maybe", "cache_bytes": 1, "report_only": 1,
+            "replica_bytes": 1, "on_unavailable": "maybe", "cache_bytes": 1, "report_only": 1,
             "consistency": "perfect", "sources": [{"header": "X Y"}, {}, {"cookie": "a b"}, {"query": "a&b"}], "identity_headers": {"authorization": "sub"},
             "rules": [{"prefix": "public", "action": "skip"}], "clock_skew": 5,
         });
@@ -284,7 +284,7 @@ mod tests {
                 "control_plane.timeout: must be from 1ms to 60s",
                 "control_plane.clusters: is not a known field here (known: authority, cluster, secret, timeout)",
                 "consistency: must be one of: strict, bounded",
-                "max_staleness: must be from 0ns to 3600s",
+                "replica_bytes: must be from 65536 to 536870912",
                 "on_unavailable: must be one of: deny, allow",
                 "cache_bytes: must be from 65536 to 268435456",
                 "report_only: must be true or false",
@@ -294,26 +294,21 @@ mod tests {
 
     #[test]
     fn a_setting_of_the_other_mode_is_a_mistake() {
-        let strict = |changes: Value| {
-            let mut changes = changes;
-            changes["consistency"] = json!("strict");
-            changes
-        };
         let mut document = smallest();
-        document["consistency"] = json!("strict");
+        document["consistency"] = json!("bounded");
         let config = Config::parse(document.to_string().as_bytes()).unwrap();
-        assert_eq!(config.consistency, Consistency::Strict { replica_bytes: 64 << 20 });
+        assert_eq!(config.consistency, Consistency::Bounded { max_staleness: Duration::from_secs(5) });
         assert_eq!(
-            mistakes_with(strict(json!({"max_staleness": "1s"}))),
-            [r#"max_staleness: means nothing with "consistency": "strict", which admits nothing stale"#]
+            mistakes_with(json!({"max_staleness": "1s"})),
+            [r#"max_staleness: belongs to "consistency": "bounded"; "strict" admits nothing stale"#]
         );
         assert_eq!(
             mistakes_with(json!({"replica_bytes": 1 << 20, "consistency": "bounded"})),
-            [r#"replica_bytes: means nothing with "consistency": "bounded", which keeps no replica"#]
+            [r#"replica_bytes: belongs to "consistency": "strict"; "bounded" keeps no replica"#]
         );
         assert_eq!(
-            mistakes_with(strict(json!({"replica_bytes": 1}))),
-            ["replica_bytes: must be from 65536 to 536870912"]
+            mistakes_with(json!({"max_staleness": "2h", "consistency": "bounded"})),
+            ["max_staleness: must be from 0ns to 3600s"]
         );
     }
 

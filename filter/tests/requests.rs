@@ -38,6 +38,7 @@ impl Story {
             "rules": [{"prefix": "/public", "action": "skip"}, {"path": "/news", "action": "optional"}],
             "identity_headers": {"x-user-id": "sub", "x-role": "role"},
             "control_plane": {"cluster": "curfew", "secret": "0123456789abcdef"},
+            "consistency": "bounded",
         });
         for (name, value) in changes.as_object().unwrap() {
             document[name] = value.clone();

@@ -2,9 +2,10 @@
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::thread;
+use std::time::{Duration, Instant};
 
-use anyhow::Result;
+use anyhow::{Result, ensure};
 use serde_json::Value;
 use tempfile::TempDir;
 
@@ -13,13 +14,19 @@ use crate::control_plane::ControlPlane;
 use crate::envoy::Envoy;
 use crate::gate::Gate;
 use crate::http::{Answer, Request};
-use crate::ports::loopback;
+use crate::ports::{lasting, loopback};
 use crate::settings::Settings;
 use crate::upstream::Upstream;
 use crate::{wasm, workspace};
 
 /// When the directory of a run that was killed is no longer of use.
 const STALE: Duration = Duration::from_secs(24 * 3600);
+
+/// How long Envoy may take to read a file that has changed.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// Where Envoy reads its listeners from, if they can be updated.
+const LISTENERS: &str = "listeners.json";
 
 /// What may differ from the shipped demo.
 #[derive(Debug)]
@@ -36,6 +43,8 @@ pub struct Plan {
     pub gated: bool,
     /// What the filter asks instead of the control plane.
     pub asks: Option<SocketAddr>,
+    /// Lets [`Stack::update_filter`] change the filter's configuration while Envoy runs.
+    pub updatable: bool,
     /// Runs the filter that traps where a request tells it to, instead of the shipped one.
     pub trapping: bool,
     issuers: Option<Value>,
@@ -69,6 +78,7 @@ impl Plan {
             workers: 2,
             gated: false,
             asks: None,
+            updatable: false,
             trapping: false,
             issuers: None,
         })
@@ -83,6 +93,17 @@ impl Plan {
         change(&mut filter);
         self.bootstrap.set_filter(&filter)?;
         Ok(self)
+    }
+
+    /// Puts the filter into bounded mode.
+    ///
+    /// # Errors
+    /// When the shipped configuration is not where it should be.
+    pub fn bounded(self, max_staleness: &str) -> Result<Self> {
+        self.change_filter(|filter| {
+            filter["consistency"] = "bounded".into();
+            filter["max_staleness"] = max_staleness.into();
+        })
     }
 
     /// Gives the same issuers to the filter and to the control plane, instead of the demo's one.
@@ -101,6 +122,10 @@ impl Plan {
     /// # Errors
     /// When a part cannot be built, found or started; what had been started is stopped.
     pub fn start(mut self) -> Result<Stack> {
+        if self.updatable && self.ports.envoy == 0 {
+            // A listener that takes another's place needs its very address.
+            self.ports.envoy = lasting()?;
+        }
         let module = if self.trapping { wasm::build_trapping()? } else { wasm::build()? };
         let directory = tempfile::Builder::new().prefix("stack-").tempdir_in(runs()?)?;
         if let Some(issuers) = &self.issuers {
@@ -113,8 +138,12 @@ impl Plan {
         let control_plane = ControlPlane::start_on(&self.settings, directory.path(), listeners)?;
         let gate = if self.gated { Some(Gate::to(control_plane.internal())?) } else { None };
         self.wire(&module, &control_plane, gate.as_ref(), &upstream)?;
+        let again = (self.bootstrap.clone(), self.workers);
+        if self.updatable {
+            self.bootstrap.read_listeners_from(&directory.path().join(LISTENERS))?;
+        }
         let envoy = Envoy::start(&self.bootstrap, directory.path(), self.workers)?;
-        Ok(Stack { envoy, control_plane, gate, upstream, settings: self.settings, directory })
+        Ok(Stack { envoy, control_plane, gate, upstream, settings: self.settings, again, directory })
     }
 
     fn wire(&mut self, module: &Path, curfew: &ControlPlane, gate: Option<&Gate>, upstream: &Upstream) -> Result<()> {
@@ -154,6 +183,8 @@ pub struct Stack {
     pub upstream: Upstream,
     /// The control plane's settings, which name the secrets.
     pub settings: Settings,
+    /// What another Envoy is started with.
+    again: (Bootstrap, u32),
     directory: TempDir,
 }
 
@@ -164,6 +195,40 @@ impl Stack {
     /// When there is no answer.
     pub fn send(&self, request: &Request) -> Result<Answer> {
         request.send(self.envoy.address())
+    }
+
+    /// Has Envoy replace its listener by one whose filter is configured otherwise.
+    ///
+    /// # Errors
+    /// When the plan did not ask for it, or Envoy does not take the listener.
+    pub fn update_filter(&self, change: impl FnOnce(&mut Value)) -> Result<()> {
+        let mut bootstrap = self.again.0.clone();
+        let mut filter = bootstrap.filter()?;
+        change(&mut filter);
+        bootstrap.set_filter(&filter)?;
+        // The port that clients know.
+        bootstrap.listen_on(self.envoy.address())?;
+        let before = self.envoy.metric("envoy_listener_manager_lds_update_success")?;
+        bootstrap.write_listeners(&self.directory.path().join(LISTENERS))?;
+        let begun = Instant::now();
+        while self.envoy.metric("envoy_listener_manager_lds_update_success")? == before {
+            ensure!(begun.elapsed() < PATIENCE, "Envoy does not take the listener:\n{}", self.envoy.output());
+            thread::sleep(Duration::from_millis(20));
+        }
+        Ok(())
+    }
+
+    /// Starts one more Envoy of the same configuration, on free ports.
+    ///
+    /// # Errors
+    /// When it does not start.
+    pub fn another_envoy(&self) -> Result<Envoy> {
+        let (mut bootstrap, workers) = self.again.clone();
+        bootstrap.listen_on(loopback(0))?;
+        bootstrap.admin_on(loopback(0))?;
+        let directory = tempfile::Builder::new().prefix("envoy-").tempdir_in(self.directory.path())?;
+        // Removed with the stack's own.
+        Envoy::start(&bootstrap, &directory.keep(), workers)
     }
 
     /// Where clients connect.

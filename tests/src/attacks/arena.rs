@@ -44,6 +44,7 @@ impl Arena {
     pub fn start() -> Result<Self> {
         let keys = Keys::generate()?;
         let mut plan = Plan::shipped()?.with_issuers(keys.issuers()?)?.change_filter(|filter| {
+            filter["consistency"] = json!("bounded");
             filter["max_staleness"] = json!("1s");
             filter["sources"] =
                 json!([{"header": "authorization"}, {"cookie": "access_token"}, {"query": "access_token"}]);

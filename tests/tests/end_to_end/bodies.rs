@@ -19,7 +19,8 @@ const SIZE: usize = 10 << 20;
 const A_MOMENT: Duration = Duration::from_millis(500);
 
 fn start() -> Result<(Stack, Signer)> {
-    let mut plan = Plan::shipped()?.change_filter(|filter| filter["control_plane"]["timeout"] = json!("20s"))?;
+    let mut plan =
+        Plan::shipped()?.bounded("2s")?.change_filter(|filter| filter["control_plane"]["timeout"] = json!("20s"))?;
     plan.gated = true;
     let signer = Signer::from_secret(plan.settings.required("JWT_SECRET")?);
     Ok((plan.start()?, signer))

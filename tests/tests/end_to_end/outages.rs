@@ -6,14 +6,13 @@ use anyhow::{Result, ensure};
 use curfew_testbed::http::Request;
 use curfew_testbed::stack::{Plan, Stack};
 use curfew_testbed::tokens::{Signer, claims};
-use serde_json::json;
 
 use crate::shared::{PATIENCE, dies_within_the_bound, told};
 
 const BOUND: Duration = Duration::from_secs(1);
 
 fn start() -> Result<(Stack, Signer)> {
-    let plan = Plan::shipped()?.change_filter(|filter| filter["max_staleness"] = json!("1s"))?;
+    let plan = Plan::shipped()?.bounded("1s")?;
     let signer = Signer::from_secret(plan.settings.required("JWT_SECRET")?);
     Ok((plan.start()?, signer))
 }

@@ -46,8 +46,7 @@ fn start() -> Result<Shared> {
         {"issuer": ISSUER, "secret": secret, "algorithm": "HS256"},
         {"issuer": KEYED_ISSUER, "jwks": jwks(keyed.values())},
     ]);
-    let plan = plan.with_issuers(issuers)?.change_filter(|filter| {
-        filter["max_staleness"] = json!("1s");
+    let plan = plan.bounded("1s")?.with_issuers(issuers)?.change_filter(|filter| {
         if let Some(rules) = filter["rules"].as_array_mut() {
             rules.push(json!({"prefix": "/public/", "action": "optional"}));
         }

@@ -30,7 +30,7 @@ const SHORTEST_BACK_OFF: Duration = Duration::from_secs(1);
 const A_MOMENT: Duration = Duration::from_millis(500);
 
 fn plan() -> Result<(Plan, Signer)> {
-    let mut plan = Plan::shipped()?;
+    let mut plan = Plan::shipped()?.bounded("2s")?;
     plan.trapping = true;
     let signer = Signer::from_secret(plan.settings.required("JWT_SECRET")?);
     Ok((plan, signer))

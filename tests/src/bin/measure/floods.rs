@@ -57,7 +57,7 @@ pub(crate) fn measure(seconds: u64, flood: usize) -> Result<Value> {
 }
 
 fn start(keys: &Keys) -> Result<Stack> {
-    let plan = Plan::shipped()?.with_issuers(keys.issuers())?;
+    let plan = Plan::shipped()?.bounded("2s")?.with_issuers(keys.issuers())?;
     let mut plan = plan.change_filter(|filter| filter["cache_bytes"] = caches::CACHE_BYTES.into())?;
     plan.workers = 1;
     plan.bootstrap.load_filter_from(&wasm::build()?)?;

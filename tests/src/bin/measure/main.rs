@@ -43,10 +43,10 @@ enum What {
     },
     /// Fuzzes the targets of `tests/fuzz/`.
     Fuzz(fuzz::Arguments),
-    /// Latency of logouts through the whole stack, and time until the first refusal after each.
+    /// Latency of logouts with two Envoys, at three paces, and whether any request after a logout's 200 is admitted.
     Logout {
-        /// How many logouts.
-        #[arg(long, default_value_t = 50)]
+        /// How many logouts at each pace.
+        #[arg(long, default_value_t = 60)]
         rounds: usize,
     },
 }

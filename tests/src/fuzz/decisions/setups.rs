@@ -78,6 +78,7 @@ fn configurations(fixed: &Fixed) -> [Value; 4] {
         ],
         "identity_headers": {"x-user-id": "sub", "x-name": "name"},
         "control_plane": {"cluster": "curfew", "secret": "0123456789abcdef0123456789abcdef", "timeout": "250ms"},
+        "consistency": "bounded",
     });
     let own = issuers.first().and_then(|issuer| issuer.get("jwks")).cloned();
     [

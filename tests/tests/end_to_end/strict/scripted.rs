@@ -5,10 +5,11 @@ use std::time::{Duration, Instant};
 use anyhow::{Result, ensure};
 use curfew_testbed::http::Request;
 use curfew_testbed::scripted::{Scripted, logout};
-use curfew_testbed::stack::{Plan, Stack};
+use curfew_testbed::stack::Stack;
 use curfew_testbed::tokens::{Signer, claims, now};
-use serde_json::{Value, json};
+use serde_json::Value;
 
+use super::{metric, plan, undisturbed};
 use crate::shared::{PATIENCE, told};
 
 /// Enough requests on connections of their own to meet both workers.
@@ -24,7 +25,7 @@ struct Scene {
 impl Scene {
     fn start() -> Result<Self> {
         let plane = Scripted::start()?;
-        let mut plan = Plan::shipped()?.change_filter(strictly)?;
+        let mut plan = plan()?;
         plan.asks = Some(plane.address());
         let signer = Signer::from_secret(plan.settings.required("JWT_SECRET")?);
         let filter = plan.bootstrap.filter()?;
@@ -58,29 +59,27 @@ impl Scene {
     }
 }
 
-fn strictly(filter: &mut Value) {
-    filter["consistency"] = json!("strict");
-    if let Some(filter) = filter.as_object_mut() {
-        filter.remove("max_staleness");
-    }
-}
-
 #[test]
 fn workers_decide_by_their_replicas_and_by_nothing_else() {
     let scene = Scene::start().unwrap();
-    let checks = scene.plane.checks();
-    for _ in 0..20 {
-        let token = scene.token();
-        assert_eq!(scene.told(&token).0, 200);
-        scene.plane.commit(logout(&scene.filter, &token, now()).unwrap()).unwrap();
-        for _ in 0..MANY / 2 {
-            assert_eq!(scene.told(&token), (401, "token_revoked".into()));
+    let mut rounds = 0;
+    let asked = undisturbed(&scene.stack, || {
+        scene.everybody_follows().unwrap();
+        let checks = scene.plane.checks();
+        for _ in 0..20 {
+            let token = scene.token();
+            assert_eq!(scene.told(&token).0, 200);
+            scene.plane.commit(logout(&scene.filter, &token, now()).unwrap()).unwrap();
+            for _ in 0..MANY / 2 {
+                assert_eq!(scene.told(&token), (401, "token_revoked".into()));
+            }
         }
-    }
-    assert_eq!(scene.plane.checks(), checks, "nobody asked");
-    let decided = scene.stack.envoy.metric("curfew_replica_decided").unwrap().unwrap_or(0);
-    assert!(decided >= 20 * 21, "{decided}");
-    assert_eq!(scene.stack.envoy.metric("curfew_replica_seq").unwrap(), Some(20));
+        rounds += 20;
+        scene.plane.checks() - checks
+    });
+    assert_eq!(asked, 0, "questions");
+    assert!(metric(&scene.stack, "curfew_replica_decided") >= 20 * 21);
+    assert_eq!(metric(&scene.stack, "curfew_replica_seq"), rounds);
 }
 
 #[test]
