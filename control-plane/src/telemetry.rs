@@ -12,6 +12,9 @@ pub(crate) fn init(settings: &LogSettings) {
     let terminal = stderr().is_terminal();
     let lines = tracing_subscriber::fmt()
         .with_env_filter(EnvFilter::new(&settings.filter))
+        // A log that cannot be written (its disk is full) would be told on standard error, which panics where that cannot
+        // be written either, and the panic's own line would end the process.
+        .log_internal_errors(false)
         .with_ansi(terminal && std::env::var_os("NO_COLOR").is_none())
         .with_writer(stderr);
     let json = match settings.format {

@@ -15,6 +15,7 @@ const ADMIN: &str = "/admin/address/socket_address";
 const LISTENER: &str = "/static_resources/listeners/0/address/socket_address";
 const LISTENERS: &str = "/static_resources/listeners";
 const CLUSTERS: &str = "/static_resources/clusters";
+const ENDPOINTS: &str = "/load_assignment/endpoints/0/lb_endpoints";
 const ENDPOINT: &str = "/load_assignment/endpoints/0/lb_endpoints/0/endpoint/address/socket_address";
 const CONNECTION_MANAGER: &str = "/static_resources/listeners/0/filter_chains/0/filters/0/typed_config";
 const PLUGIN: &str = "/http_filters/0/typed_config/config";
@@ -55,13 +56,34 @@ impl Bootstrap {
     /// # Errors
     /// When there is not exactly one cluster of that name.
     pub fn point_cluster(&mut self, name: &str, address: SocketAddr) -> Result<()> {
+        let cluster = self.cluster(name)?;
+        self.readdress(&format!("{cluster}{ENDPOINT}"), address)
+    }
+
+    /// Gives a cluster an endpoint for each of several addresses, as a name that resolves to all of them would.
+    ///
+    /// # Errors
+    /// As [`Bootstrap::point_cluster`].
+    pub fn spread_cluster(&mut self, name: &str, addresses: &[SocketAddr]) -> Result<()> {
+        let cluster = self.cluster(name)?;
+        let endpoints = addresses.iter().map(|address| {
+            self.readdress(&format!("{cluster}{ENDPOINT}"), *address)?;
+            self.at(&format!("{cluster}{ENDPOINTS}/0")).cloned()
+        });
+        let endpoints = endpoints.collect::<Result<Vec<Value>>>()?;
+        *self.at_mut(&format!("{cluster}{ENDPOINTS}"))? = endpoints.into();
+        Ok(())
+    }
+
+    /// Where the cluster of this name is.
+    fn cluster(&self, name: &str) -> Result<String> {
         let clusters = self.at(CLUSTERS)?.as_array().context("clusters is no list")?;
         let named = |cluster: &Value| cluster.get("name").and_then(Value::as_str) == Some(name);
         let positions: Vec<usize> = (0..).zip(clusters).filter(|(_, c)| named(c)).map(|(i, _)| i).collect();
         let [position] = positions.as_slice() else {
             bail!("envoy.yaml has {} clusters named {name}", positions.len());
         };
-        self.readdress(&format!("{CLUSTERS}/{position}{ENDPOINT}"), address)
+        Ok(format!("{CLUSTERS}/{position}"))
     }
 
     /// Sets the file that the filter's code is loaded from.
@@ -202,6 +224,18 @@ mod tests {
         }
         bootstrap.load_filter_from(Path::new("/x.wasm")).unwrap();
         assert_eq!(bootstrap.at(ADMIN).unwrap(), &json!({"address": "127.0.0.1", "port_value": 2}));
+    }
+
+    #[test]
+    fn a_cluster_is_spread_over_several_addresses() {
+        let mut bootstrap = Bootstrap::shipped().unwrap();
+        bootstrap.spread_cluster("curfew", &[loopback(3), loopback(4)]).unwrap();
+        let endpoints = bootstrap.at(&format!("{}{ENDPOINTS}", bootstrap.cluster("curfew").unwrap())).unwrap();
+        let ports =
+            endpoints.as_array().unwrap().iter().map(|endpoint| {
+                endpoint.pointer("/endpoint/address/socket_address/port_value").and_then(Value::as_u64)
+            });
+        assert_eq!(ports.collect::<Vec<_>>(), [Some(3), Some(4)]);
     }
 
     #[test]

@@ -17,6 +17,9 @@ use crate::workspace;
 
 const START_LIMIT: Duration = Duration::from_secs(60);
 
+/// Longer than the control plane lets requests finish.
+const STOP_LIMIT: Duration = Duration::from_secs(30);
+
 /// Builds the `curfew` program and returns where it is.
 ///
 /// # Errors
@@ -64,17 +67,29 @@ impl ControlPlane {
     ///
     /// # Errors
     /// As [`ControlPlane::start`].
-    pub fn start_on(settings: &Settings, directory: &Path, [public, internal]: [SocketAddr; 2]) -> Result<Self> {
-        let program = build()?;
+    pub fn start_on(settings: &Settings, directory: &Path, listeners: [SocketAddr; 2]) -> Result<Self> {
+        Self::start_program(&build()?, settings, directory, listeners)
+    }
+
+    /// The same with another program, such as a script that ends in `curfew`.
+    ///
+    /// # Errors
+    /// As [`ControlPlane::start`].
+    pub fn start_program(
+        program: &Path,
+        settings: &Settings,
+        directory: &Path,
+        [public, internal]: [SocketAddr; 2],
+    ) -> Result<Self> {
         let mut settings = settings.clone();
         settings.set("CURFEW_DATA_DIR", directory.join("data").to_string_lossy());
         settings.set("CURFEW_PUBLIC_LISTEN", public.to_string());
         settings.set("CURFEW_INTERNAL_LISTEN", internal.to_string());
-        let (process, [public, internal]) = launch(&program, &settings, directory)?;
+        let (process, [public, internal]) = launch(program, &settings, directory)?;
         // A restart has to come back where Envoy looks for it.
         settings.set("CURFEW_PUBLIC_LISTEN", public.to_string());
         settings.set("CURFEW_INTERNAL_LISTEN", internal.to_string());
-        let directory = directory.to_path_buf();
+        let (program, directory) = (program.to_path_buf(), directory.to_path_buf());
         Ok(Self { process, program, settings, directory, public, internal })
     }
 
@@ -95,6 +110,22 @@ impl ControlPlane {
     pub fn kill(&mut self) -> Result<()> {
         self.process.kill()?;
         Ok(())
+    }
+
+    /// SIGTERM, and waits for its end, as an orchestrator does.
+    ///
+    /// # Errors
+    /// When it does not end in time.
+    pub fn stop(&mut self) -> Result<()> {
+        self.process.stop(STOP_LIMIT)
+    }
+
+    /// From now on no file that it writes grows beyond so many bytes; `None` lifts that. The program must ignore SIGXFSZ.
+    ///
+    /// # Errors
+    /// When the system refuses.
+    pub fn limit_files(&self, bytes: Option<u64>) -> Result<()> {
+        self.process.limit_files(bytes)
     }
 
     /// Starts it again after [`ControlPlane::kill`], on the same data and the same ports.

@@ -9,6 +9,8 @@ pub mod bootstrap;
 pub mod control_plane;
 pub mod dependencies;
 pub mod envoy;
+#[cfg(feature = "servers")]
+pub mod failures;
 mod family;
 pub mod fuzz;
 pub mod gate;

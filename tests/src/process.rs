@@ -13,7 +13,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, anyhow, bail};
-use rustix::process::Signal;
+use rustix::process::{Pid, Resource, Rlimit, Signal, getrlimit, prlimit};
 
 use crate::family;
 
@@ -97,6 +97,35 @@ impl Process {
         let status = self.child.wait()?;
         family::wait_until_gone(&started);
         Ok(status)
+    }
+
+    /// SIGTERM to the child, and waits until it has ended by itself.
+    ///
+    /// # Errors
+    /// When it has not within `limit`, or ended with an error; the message carries the end of its output.
+    pub fn stop(&mut self, limit: Duration) -> Result<()> {
+        family::signal(&[self.child.id()], Signal::TERM);
+        let deadline = Instant::now() + limit;
+        loop {
+            match self.child.try_wait()? {
+                Some(status) if status.success() => return Ok(()),
+                Some(status) => bail!("{} ended with {status}\n{}", self.name, self.tail()),
+                None if Instant::now() > deadline => bail!("{} did not end within {limit:?}", self.name),
+                None => thread::sleep(ASK_EVERY),
+            }
+        }
+    }
+
+    /// Sets the size beyond which no file that the child writes may grow, in bytes; `None` lifts it (RLIMIT_FSIZE).
+    ///
+    /// # Errors
+    /// When the system refuses.
+    pub fn limit_files(&self, bytes: Option<u64>) -> Result<()> {
+        let pid = i32::try_from(self.child.id()).ok().and_then(Pid::from_raw);
+        // The hard limit stays, so that the soft one can be lifted again.
+        let hard = getrlimit(Resource::Fsize).maximum;
+        prlimit(pid, Resource::Fsize, Rlimit { current: bytes.or(hard), maximum: hard })?;
+        Ok(())
     }
 
     /// SIGSTOP to the child and all that it started: connections stay open and nobody answers. Returns what it started.

@@ -158,7 +158,7 @@ impl Plan {
 }
 
 /// Where the directories of runs are. A run that was killed leaves its own behind; the next day somebody removes it.
-fn runs() -> Result<PathBuf> {
+pub(crate) fn runs() -> Result<PathBuf> {
     let runs = workspace::generated("runs")?;
     for entry in std::fs::read_dir(&runs)?.flatten() {
         let age = entry.metadata().and_then(|metadata| metadata.modified()).map(|modified| modified.elapsed());

@@ -51,8 +51,17 @@ pub fn generated(name: &str) -> Result<PathBuf> {
 pub fn cargo() -> Command {
     let program = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let mut command = Command::new(program);
+    // What cargo tells the programs it runs, it must not hear from them: build scripts ask for these, and what they built
+    // would be built anew at each change between a cargo in a shell and one below a test.
+    for (name, _) in std::env::vars_os().filter(|(name, _)| told_by_cargo(&name.to_string_lossy())) {
+        command.env_remove(name);
+    }
     command.current_dir(root());
     command
+}
+
+fn told_by_cargo(name: &str) -> bool {
+    name.starts_with("CARGO_PKG_") || name.starts_with("CARGO_MANIFEST_")
 }
 
 /// A line of progress on standard error, for work that takes long enough to make a person wonder.

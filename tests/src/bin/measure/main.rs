@@ -1,6 +1,8 @@
 //! `cargo measure`: numbers about Curfew, each from one command, with a table for people and JSON for comparing.
 
 mod attacks;
+#[cfg(feature = "servers")]
+mod failures;
 mod floods;
 mod fuzz;
 mod logout;
@@ -41,6 +43,18 @@ enum What {
         #[arg(long, default_value_t = 30_000)]
         flood: usize,
     },
+    /// What clients see when a part fails, and that no logout is lost: every story of `tests/src/failures/`.
+    #[cfg(feature = "servers")]
+    Failures {
+        /// How often control planes are killed in the stories of random moments.
+        #[arg(long, default_value_t = 200)]
+        rounds: u32,
+        /// Also writes the table in the README.
+        #[arg(long)]
+        write: bool,
+        /// Only the stories with this in their names.
+        story: Option<String>,
+    },
     /// Fuzzes the targets of `tests/fuzz/`.
     Fuzz(fuzz::Arguments),
     /// Latency of logouts with two Envoys, at three paces, and whether any request after a logout's 200 is admitted.
@@ -56,6 +70,10 @@ fn main() -> Result<()> {
         None => Ok(Arguments::command().print_help()?),
         Some(What::Wasm) => save("wasm", &wasm::measure()?),
         Some(What::Attacks { write }) => save("attacks", &attacks::measure(write)?),
+        #[cfg(feature = "servers")]
+        Some(What::Failures { rounds, write, story }) => {
+            save("failures", &failures::measure(rounds, write, story.as_deref())?)
+        }
         Some(What::Floods { seconds, flood }) => save("floods", &floods::measure(seconds, flood)?),
         Some(What::Fuzz(arguments)) => save("fuzz", &fuzz::measure(&arguments)?),
         Some(What::Logout { rounds }) => save("logout", &logout::measure(rounds)?),
