@@ -69,8 +69,8 @@ impl Conditions {
         promise: Promise::BOUNDED,
         patience: None,
         rounds: 200,
-        fault: Duration::from_secs(8),
-        calm: Duration::from_secs(4),
+        fault: Duration::from_secs(5),
+        calm: Duration::from_secs(3),
     };
 }
 
