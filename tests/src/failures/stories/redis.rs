@@ -62,7 +62,12 @@ fn flushed(world: &mut World, conditions: Conditions) -> Result<()> {
     Ok(())
 }
 
+/// What others keep there fills it twice over, so that entries of revocations have to go, however few there are.
 fn evicting(world: &mut World, conditions: Conditions) -> Result<()> {
+    let ballast = "x".repeat(10_000);
+    for number in 0..200 {
+        world.redis()?.command(&["SET", &format!("ballast:{number}"), &ballast])?;
+    }
     thread::sleep(conditions.fault);
     let info = world.redis()?.command(&["INFO", "stats"])?;
     let info: String = ::redis::from_redis_value(info)?;
