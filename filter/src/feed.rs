@@ -110,6 +110,8 @@ pub struct Feed {
     /// `None`: the next poll takes a new one.
     worker: Option<WorkerId>,
     lease: Option<Lease>,
+    /// Some page since the last lease was not the last of its snapshot.
+    paging: bool,
     polling: Polling,
     last_request: Duration,
     failures: u32,
@@ -152,6 +154,7 @@ impl Feed {
             position: None,
             worker: None,
             lease: None,
+            paging: false,
             polling: Polling::Resting { until: Duration::ZERO },
             last_request: Duration::ZERO,
             failures: 0,
@@ -327,12 +330,22 @@ impl Feed {
             self.rest(now.monotonic.saturating_add(OVERFLOW_PAUSE));
             return Polled::Overflow;
         }
-        let lease = Lease::of(answer, sent, now).filter(|_| !answer.more);
-        if lease.is_none() && !answer.more {
+        if answer.more {
+            // A row below `to` may have moved above it and come in a later page. Until that is here, saying "applied" would
+            // be too much for a worker that still decides.
+            self.lease = None;
+            self.paging = true;
+        }
+        // Such a row is in no page if the last one is from an older snapshot than one before, of another control plane, say.
+        // A reading that began after this poll arrived is newer than all that came before it.
+        let newest = !self.paging || answer.fresh_ms >= 0;
+        let lease = Lease::of(answer, sent, now).filter(|_| !answer.more && newest);
+        if lease.is_none() && !answer.more && newest {
             self.failed(now, chance);
             return Polled::NoLease;
         }
         self.failures = 0;
+        self.paging = self.paging && lease.is_none();
         // Each of the two is a right of its own, and the replica has only grown since the older was earned.
         self.lease = self.lease.into_iter().chain(lease).max_by_key(|lease| lease.until);
         let news = answer.from < answer.to;
@@ -347,6 +360,7 @@ impl Feed {
         self.position = None;
         self.worker = None;
         self.lease = None;
+        self.paging = false;
     }
 
     /// Pauses, each time twice as long, and by chance up to half as long as that. A lease runs on.
