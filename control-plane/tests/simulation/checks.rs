@@ -1,0 +1,87 @@
+//! What must hold, and what must happen, or the promise would be kept by doing nothing.
+
+use std::collections::BTreeMap;
+
+use curfew_control_plane::barrier::{Head, ReplicaId};
+use curfew_core::wire::FeedRequest;
+use curfew_core::{Epoch, WorkerId};
+
+/// The first thing that was wrong, and what is needed to see the next.
+#[derive(Default)]
+pub(crate) struct Checks {
+    pub(crate) violation: Option<String>,
+    pub(crate) reached: Reached,
+    said: BTreeMap<WorkerId, FeedRequest>,
+    confirmed: BTreeMap<(ReplicaId, Epoch), u64>,
+}
+
+/// How often something happened.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Reached {
+    pub(crate) events: u64,
+    pub(crate) admitted_by_replica: u64,
+    pub(crate) admitted_by_answer: u64,
+    pub(crate) refused: u64,
+    pub(crate) unavailable: u64,
+    pub(crate) acknowledged: u64,
+    pub(crate) outlasted: u64,
+    pub(crate) ties: u64,
+    pub(crate) restarts: u64,
+    pub(crate) failovers: u64,
+    pub(crate) overflows: u64,
+    pub(crate) departures: u64,
+}
+
+impl Reached {
+    fn numbers(&mut self) -> [&mut u64; 12] {
+        [
+            &mut self.events,
+            &mut self.admitted_by_replica,
+            &mut self.admitted_by_answer,
+            &mut self.refused,
+            &mut self.unavailable,
+            &mut self.acknowledged,
+            &mut self.outlasted,
+            &mut self.ties,
+            &mut self.restarts,
+            &mut self.failovers,
+            &mut self.overflows,
+            &mut self.departures,
+        ]
+    }
+
+    pub(crate) fn add(&mut self, mut other: Self) {
+        self.numbers().into_iter().zip(other.numbers()).for_each(|(sum, number)| *sum += *number);
+    }
+
+    /// Whether everything has happened at least once.
+    pub(crate) fn is_all(mut self) -> bool {
+        self.numbers().into_iter().all(|number| *number > 0)
+    }
+}
+
+impl Checks {
+    pub(crate) fn violated(&mut self, what: impl FnOnce() -> String) {
+        self.violation.get_or_insert_with(what);
+    }
+
+    pub(crate) fn hold(&mut self, holds: bool, what: impl FnOnce() -> String) {
+        if !holds {
+            self.violated(what);
+        }
+    }
+
+    /// Under one id a worker's `applied` never goes down, its epoch never changes, and nothing follows a farewell.
+    pub(crate) fn polled(&mut self, request: &FeedRequest) {
+        let Some(before) = self.said.insert(request.worker, request.clone()) else { return };
+        let same = before.epoch.is_none() || before.epoch == request.epoch;
+        let true_still = same && before.applied <= request.applied && !before.leaving;
+        self.hold(true_still, || format!("said of one id: {before:?}, then {request:?}"));
+    }
+
+    /// What a control plane has confirmed stays confirmed.
+    pub(crate) fn confirmed(&mut self, id: ReplicaId, head: Head) {
+        let before = self.confirmed.insert((id, head.epoch), head.seq).unwrap_or(0);
+        self.hold(before <= head.seq, || format!("{id:?} has confirmed {before} and then {head:?}"));
+    }
+}

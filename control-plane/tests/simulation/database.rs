@@ -1,0 +1,159 @@
+//! The database: one row for the head, the revocations, the registered tokens, the control planes' rows. What is done here
+//! is done in no time; how long a statement is on its way before and after, and whether it comes back, is the world's.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use curfew_control_plane::barrier::{Beat, Head, ReplicaId, ReplicaRow};
+use curfew_core::wire::{CheckRequest, CheckVerdict, FeedRevocation};
+use curfew_core::{Coverage, Epoch, Kind, RevocationKey, TokenKeys, covers};
+
+pub(crate) struct Database {
+    pub(crate) head: Head,
+    /// One row a key; a newer revocation takes the older one's place under a new seq.
+    revocations: BTreeMap<(u8, RevocationKey), (u64, FeedRevocation)>,
+    /// Tokens that were registered, and whether each was logged out.
+    registered: BTreeMap<RevocationKey, bool>,
+    replicas: BTreeMap<ReplicaId, ReplicaRow>,
+    /// Tokens that some committed revocation has covered, ever.
+    revoked: BTreeSet<RevocationKey>,
+    /// The last number that was taken before its commit; for mutants.
+    numbers: u64,
+}
+
+/// What one statement shows.
+#[derive(Debug, Clone)]
+pub(crate) struct Snapshot {
+    pub(crate) head: Head,
+    /// In the order of seq.
+    pub(crate) rows: Vec<(u64, FeedRevocation)>,
+    pub(crate) own_beat: Option<u64>,
+}
+
+impl Snapshot {
+    /// The rows after a seq, `page` at most, how far they reach, and whether there are more.
+    pub(crate) fn page(&self, from: u64, page: usize) -> (Vec<FeedRevocation>, u64, bool) {
+        let after = self.rows.iter().filter(|(seq, _)| *seq > from);
+        let rows: Vec<_> = after.clone().take(page).collect();
+        let more = after.count() > rows.len();
+        let to = if more { rows.last().map_or(from, |(seq, _)| *seq) } else { self.head.seq };
+        (rows.into_iter().map(|(_, row)| *row).collect(), to, more)
+    }
+}
+
+impl Database {
+    pub(crate) fn new(epoch: Epoch) -> Self {
+        Self {
+            head: Head { epoch, seq: 0 },
+            revocations: BTreeMap::new(),
+            registered: BTreeMap::new(),
+            replicas: BTreeMap::new(),
+            revoked: BTreeSet::new(),
+            numbers: 0,
+        }
+    }
+
+    pub(crate) fn snapshot(&self, asker: ReplicaId) -> Snapshot {
+        let mut rows: Vec<_> = self.revocations.values().copied().collect();
+        rows.sort_unstable_by_key(|(seq, _)| *seq);
+        Snapshot { head: self.head, rows, own_beat: self.replicas.get(&asker).map(|row| row.beat) }
+    }
+
+    /// Makes revocations visible, the first under `first` and the others after it; `None`: after the head.
+    pub(crate) fn commit(&mut self, revocations: &[FeedRevocation], first: Option<u64>) -> Head {
+        let first = first.unwrap_or(self.head.seq + 1);
+        for (seq, revocation) in (first..).zip(revocations) {
+            self.revocations.insert((number(revocation.kind), revocation.key), (seq, *revocation));
+            self.registered.entry(revocation.key).and_modify(|blocked| *blocked = true);
+            self.head.seq = self.head.seq.max(seq);
+        }
+        self.head
+    }
+
+    /// The first of so many numbers that nobody else gets; for mutants.
+    pub(crate) fn take_numbers(&mut self, count: usize) -> u64 {
+        let first = self.numbers.max(self.head.seq) + 1;
+        self.numbers = first + count as u64 - 1;
+        first
+    }
+
+    /// Takes back what should never have been seen.
+    pub(crate) fn roll_back(&mut self, revocations: &[FeedRevocation], first: u64) {
+        for (seq, revocation) in (first..).zip(revocations) {
+            let row = (number(revocation.kind), revocation.key);
+            if self.revocations.get(&row).is_some_and(|(stored, _)| *stored == seq) {
+                self.revocations.remove(&row);
+            }
+        }
+    }
+
+    pub(crate) fn register(&mut self, token: RevocationKey) {
+        self.registered.insert(token, false);
+    }
+
+    pub(crate) fn is_registered(&self, token: &RevocationKey) -> bool {
+        self.registered.contains_key(token)
+    }
+
+    /// As the control plane's own rule has it, with the tie of the cutoff's second.
+    pub(crate) fn verdict(&self, token: &CheckRequest) -> CheckVerdict {
+        let keys = TokenKeys { token: token.token, jti: token.jti, session: token.session, subject: token.subject };
+        let said = keys.iter().filter_map(|(kind, key)| {
+            let (_, row) = self.revocations.get(&(number(kind), key))?;
+            Some(covers(kind, row.cutoff, token.issued_at))
+        });
+        match said.max().unwrap_or(Coverage::Clear) {
+            Coverage::Clear => CheckVerdict::Active,
+            Coverage::SameSecond if self.registered.get(&token.token) == Some(&false) => CheckVerdict::Active,
+            Coverage::SameSecond | Coverage::Revoked => CheckVerdict::Revoked,
+        }
+    }
+
+    pub(crate) fn note_revoked(&mut self, token: RevocationKey) {
+        self.revoked.insert(token);
+    }
+
+    pub(crate) fn was_ever_revoked(&self, token: &CheckRequest) -> bool {
+        self.revoked.contains(&token.token) || self.verdict(token) == CheckVerdict::Revoked
+    }
+
+    /// Forgets what is kept until `now` at most.
+    pub(crate) fn purge(&mut self, kept_until: impl Fn(&FeedRevocation) -> i64, now: i64) {
+        self.revocations.retain(|_, (_, revocation)| kept_until(revocation) > now);
+    }
+
+    /// Another server takes over: the same revocations under another history.
+    pub(crate) fn fail_over(&mut self, epoch: Epoch) {
+        let mut rows: Vec<_> = self.revocations.values().copied().collect();
+        rows.sort_unstable_by_key(|(seq, _)| *seq);
+        let numbered = (1..).zip(rows);
+        self.revocations = numbered.map(|(seq, (_, row))| ((number(row.kind), row.key), (seq, row))).collect();
+        self.head = Head { epoch, seq: self.revocations.len() as u64 };
+    }
+
+    pub(crate) fn write_row(&mut self, id: ReplicaId, beat: Beat) {
+        let row = ReplicaRow { id, beat: beat.beat, confirmed: beat.confirmed };
+        let stored = self.replicas.entry(id).or_insert(row);
+        if stored.beat < row.beat {
+            *stored = row;
+        }
+    }
+
+    pub(crate) fn remove_row(&mut self, id: ReplicaId, beat: u64) {
+        if self.replicas.get(&id).is_some_and(|row| row.beat == beat) {
+            self.replicas.remove(&id);
+        }
+    }
+
+    pub(crate) fn rows(&self) -> Vec<ReplicaRow> {
+        self.replicas.values().copied().collect()
+    }
+}
+
+const fn number(kind: Kind) -> u8 {
+    match kind {
+        Kind::Token => 0,
+        Kind::Jti => 1,
+        Kind::Session => 2,
+        Kind::Subject => 3,
+    }
+}

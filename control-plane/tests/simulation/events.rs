@@ -1,0 +1,160 @@
+//! What can happen, and the queue in which it waits for its time.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use curfew_control_plane::barrier::{Ack, Beat, Head, ReplicaId, ReplicaRow};
+use curfew_core::wire::{FeedAnswer, FeedRequest, FeedRevocation};
+use curfew_filter::proofs::Facts;
+use curfew_filter::questions::CallId;
+use curfew_filter::strict::Answer;
+
+use std::time::Duration;
+
+use crate::clocks::Moment;
+use crate::database::Snapshot;
+
+/// A worker's callout. It ends once, whatever arrives for it.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Call {
+    pub(crate) worker: usize,
+    /// Which of those that ran in its place.
+    pub(crate) life: u64,
+    pub(crate) id: CallId,
+}
+
+#[derive(Debug, Clone)]
+pub(crate) enum Event {
+    RequestsGoOn { worker: usize },
+    Request { worker: usize, life: u64, token: usize, arrived: u64 },
+    WorkerWakes { worker: usize, life: u64 },
+    PollArrives { plane: usize, call: Call, request: FeedRequest },
+    PollEnds { call: Call, answer: Option<FeedAnswer> },
+    CheckArrives { plane: usize, call: Call, facts: Arc<Facts> },
+    CheckEnds { call: Call, answer: Option<Answer> },
+    PlaneTicks { plane: usize, life: u64 },
+    PlaneWakes { plane: usize, life: u64 },
+    Told { plane: usize, news: News },
+    LogoutsGoOn,
+    LogoutArrives { plane: usize, logout: usize },
+    Statement { plane: usize, life: u64, statement: Statement, answer_is_lost: bool },
+    Returned { plane: usize, life: u64, returned: Returned },
+    Purge,
+    FaultsGoOn,
+    PlaneStarts { plane: usize },
+    ProxyStarts { proxy: usize },
+    End,
+}
+
+/// What control planes tell each other.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum News {
+    Ack(Ack),
+    Confirmed(ReplicaId, Head),
+    /// Something was committed.
+    Bell,
+}
+
+/// What a control plane asks of the database.
+#[derive(Debug, Clone)]
+pub(crate) enum Statement {
+    Reading {
+        began: Duration,
+        flight: u64,
+    },
+    Rows {
+        began: Duration,
+    },
+    WriteRow {
+        id: ReplicaId,
+        beat: Beat,
+    },
+    RemoveRow {
+        id: ReplicaId,
+        beat: u64,
+    },
+    Check {
+        call: Call,
+        facts: Arc<Facts>,
+    },
+    Commit {
+        logout: usize,
+        began: Duration,
+    },
+    /// For mutants that do something before the commit, or read twice.
+    SecondHalf(Box<Half>),
+}
+
+/// What was done first.
+#[derive(Debug, Clone)]
+pub(crate) enum Half {
+    Commit { logout: usize, began: Duration, first: u64, rows: Vec<ReplicaRow>, revocations: Vec<FeedRevocation> },
+    Reading { began: Duration, flight: u64, snapshot: Snapshot },
+}
+
+/// What comes back.
+#[derive(Debug, Clone)]
+pub(crate) enum Returned {
+    Reading {
+        began: Duration,
+        flight: u64,
+        snapshot: Snapshot,
+    },
+    ReadingFailed {
+        flight: u64,
+    },
+    Rows {
+        began: Duration,
+        rows: Vec<ReplicaRow>,
+    },
+    RowsFailed,
+    Check {
+        call: Call,
+        answer: Option<Answer>,
+    },
+    Committed {
+        logout: usize,
+        began: Duration,
+        head: Head,
+        rows: Option<Vec<ReplicaRow>>,
+    },
+    /// Whether it was committed nobody knows.
+    CommitFailed {
+        logout: usize,
+    },
+}
+
+/// Events in the order of their time, and of one time in the order in which they were put here.
+#[derive(Default)]
+pub(crate) struct Queue {
+    events: BTreeMap<(Moment, u64), Event>,
+    next: u64,
+}
+
+impl Queue {
+    pub(crate) fn push(&mut self, at: Moment, event: Event) {
+        self.next += 1;
+        self.events.insert((at, self.next), event);
+    }
+
+    pub(crate) fn pop(&mut self) -> Option<(Moment, Event)> {
+        self.events.pop_first().map(|((at, _), event)| (at, event))
+    }
+}
+
+impl Statement {
+    /// What comes back if it fails, where anybody waits for that.
+    pub(crate) fn failed(&self) -> Option<Returned> {
+        match self {
+            Self::Reading { flight, .. } => Some(Returned::ReadingFailed { flight: *flight }),
+            Self::Rows { .. } => Some(Returned::RowsFailed),
+            Self::Check { call, .. } => Some(Returned::Check { call: *call, answer: None }),
+            Self::Commit { logout, .. } => Some(Returned::CommitFailed { logout: *logout }),
+            Self::WriteRow { .. } | Self::RemoveRow { .. } => None,
+            Self::SecondHalf(half) => Some(match half.as_ref() {
+                Half::Commit { logout, .. } => Returned::CommitFailed { logout: *logout },
+                Half::Reading { flight, .. } => Returned::ReadingFailed { flight: *flight },
+            }),
+        }
+    }
+}

@@ -1,0 +1,122 @@
+//! The promise of strict mode, in worlds of several proxies and control planes whose time passes.
+//!
+//! > Once a logout call has returned 200, no request that reaches any proxy afterwards is admitted with that token.
+//!
+//! What runs here is the filter's `Strict` and the control plane's `Barrier` themselves. Around them (in `world`) is all else:
+//! a network that delays, loses and doubles, a database whose commits come back late or not at all, messages between control
+//! planes, processes that pause, stop and start again, clocks that run at different speeds. A seed decides everything. The
+//! `model` beside this goes through every order of a few events; this goes through few orders of a great many.
+//!
+//! Checked at every step, and in `world::requests` and `world::logouts`: the promise; that nobody is refused who has not been
+//! logged out; that what is said of a worker's id stays true. When the faults have ended: that every worker decides by
+//! itself again, and that every logout returns, by acknowledgements and soon.
+//!
+//! A failure names its seed. `CURFEW_SIMULATION_SEED=7 cargo test --workspace --test simulation keeps -- --nocapture` plays it
+//! again and tells every event; `CURFEW_SIMULATION_SEEDS=100000` tries that many.
+
+mod checks;
+mod clocks;
+mod database;
+mod dice;
+mod events;
+mod mutant;
+mod network;
+mod scene;
+mod world;
+
+use std::time::Instant;
+
+use checks::Reached;
+use mutant::Mutant;
+use world::World;
+
+/// Worlds in a usual run.
+const SEEDS: u64 = 1000;
+
+/// So many broken worlds are enough to see what they have in common.
+const FAILURES: usize = 10;
+
+fn number(name: &str) -> Option<u64> {
+    std::env::var(name).ok()?.parse().ok()
+}
+
+fn run(seed: u64, mutant: Option<Mutant>, trace: bool) -> (Option<String>, Reached) {
+    let mut world = World::new(seed, mutant, trace);
+    world.run();
+    (world.checks.violation, world.checks.reached)
+}
+
+#[test]
+fn keeps_the_promise_in_every_world() {
+    let one = number("CURFEW_SIMULATION_SEED");
+    let seeds = one.map_or(1..=number("CURFEW_SIMULATION_SEEDS").unwrap_or(SEEDS), |seed| seed..=seed);
+    let (started, mut reached, mut broken) = (Instant::now(), Reached::default(), Vec::new());
+    for seed in seeds.clone() {
+        let (violation, of_seed) = run(seed, None, one.is_some());
+        reached.add(of_seed);
+        broken.extend(violation.map(|what| format!("CURFEW_SIMULATION_SEED={seed}: {what}")));
+        if broken.len() >= FAILURES {
+            break;
+        }
+    }
+    assert!(broken.is_empty(), "{broken:#?}");
+    println!("seeds {seeds:?} in {:.1?}: {reached:?}", started.elapsed());
+    assert!(one.is_some() || reached.is_all(), "too little has happened");
+}
+
+#[test]
+fn a_seed_decides_everything() {
+    let numbers = |seed| format!("{:?}", run(seed, None, false));
+    assert_eq!(numbers(3), numbers(3));
+    assert_ne!(numbers(3), numbers(4));
+}
+
+/// Looks for a world in which a mistake shows.
+fn finds(mutant: Mutant) {
+    let started = Instant::now();
+    let shows = |seed: &u64| run(*seed, Some(mutant), false).0;
+    let found = (1..=SEEDS).find_map(|seed| shows(&seed).map(|what| (seed, what)));
+    println!("{mutant:?}: {found:?}, {:.1?}", started.elapsed());
+    assert!(found.is_some(), "{mutant:?} was not found in {SEEDS} worlds");
+}
+
+/// A test for each mistake.
+macro_rules! a_mistake_is_found {
+    ($($name:ident: $mutant:ident,)*) => { $(
+        #[test]
+        fn $name() {
+            crate::finds(crate::Mutant::$mutant);
+        }
+    )* };
+}
+
+mod a_mistake_is_found {
+    a_mistake_is_found! {
+        a_lease_counted_from_the_answer: AnchorAtReply,
+        an_old_reading_taken_for_a_new_one: FreshIgnored,
+        a_new_reading_on_a_slow_clock: FreshNotShrunk,
+        a_deadline_without_drift: DeadlineWithoutDrift,
+        ids_used_again: IdsUsedAgain,
+        a_revocation_shown_before_its_commit: PublishBeforeCommit,
+        a_database_sequence: DatabaseSequence,
+        head_and_rows_from_two_snapshots: HeadAndRowsFromTwoSnapshots,
+        other_control_planes_ignored: OthersIgnored,
+        silent_control_planes_taken_for_dead: SilentOnesIgnored,
+        a_lease_before_the_row: GrantBeforeRow,
+        rows_read_before_the_commit: RowsReadBeforeCommit,
+        sent_taken_for_applied: AckBeforeApply,
+        a_lease_for_an_unfinished_page: LeaseForUnfinishedPages,
+        a_lease_kept_between_pages: LeaseKeptBetweenPages,
+        a_lease_from_a_reading_under_way: GrantedFromReadingUnderWay,
+        an_epoch_ignored_by_the_worker: EpochIgnored,
+        seqs_of_two_epochs_compared: SeqsOfTwoEpochsCompared,
+        a_worker_that_leaves_and_stays: LeftWithoutLeaving,
+        a_revocation_purged_too_early: RetentionTooShort,
+        an_answer_for_those_who_came_later: AnswerServesLaterOnes,
+        an_answer_used_without_another_look: NoLookAfterAnswer,
+        a_tie_kept_from_an_old_answer: TieKeptFromOldAnswer,
+        a_clock_read_before_the_request: ClockReadBefore,
+        others_who_are_told_nothing: NobodyTellsTheOthers,
+        idle_workers_that_stay: IdleOnesStay,
+    }
+}

@@ -1,0 +1,79 @@
+//! Messages and statements: how long they take, and whether they arrive.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use crate::clocks::Moment;
+use crate::dice::Dice;
+use crate::scene::Network;
+
+/// Two ends between which messages go.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Route {
+    ToWorkers { proxy: usize, plane: usize },
+    ToOthers { plane: usize },
+    ToDatabase { plane: usize },
+}
+
+/// Which ways are cut, and until when; and until when messages may be lost at all.
+pub(crate) struct Weather {
+    network: Network,
+    cut: BTreeMap<Route, Moment>,
+    healed: Moment,
+}
+
+/// What becomes of a statement.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Fate {
+    Fine,
+    /// It never reached the database.
+    NotDone,
+    /// It was carried out, and its answer is lost.
+    AnswerLost,
+}
+
+impl Weather {
+    pub(crate) fn new(network: Network, healed: Moment) -> Self {
+        Self { network, cut: BTreeMap::new(), healed }
+    }
+
+    pub(crate) fn cut(&mut self, route: Route, until: Moment) {
+        self.cut.insert(route, until);
+    }
+
+    fn is_cut(&self, route: Route, now: Moment) -> bool {
+        self.cut.get(&route).is_some_and(|until| now < *until)
+    }
+
+    /// How long each copy of a message is on its way.
+    pub(crate) fn deliveries(&self, route: Route, now: Moment, dice: &mut Dice) -> Vec<Duration> {
+        let (network, stormy) = (self.network, now < self.healed);
+        if self.is_cut(route, now) || (stormy && dice.per_mille(network.lost)) {
+            return Vec::new();
+        }
+        let copies = if stormy && dice.per_mille(network.doubled) { 2 } else { 1 };
+        (0..copies).map(|_| self.delay(network.latency, network.delayed, stormy, dice)).collect()
+    }
+
+    /// How long a statement is on its way to the database, or from it.
+    pub(crate) fn statement(&self, now: Moment, dice: &mut Dice) -> Duration {
+        self.delay(self.network.statement, self.network.slow, now < self.healed, dice)
+    }
+
+    pub(crate) fn fate(&self, plane: usize, now: Moment, dice: &mut Dice) -> Fate {
+        let stormy = now < self.healed;
+        match () {
+            () if self.is_cut(Route::ToDatabase { plane }, now) => Fate::NotDone,
+            () if !stormy || !dice.per_mille(self.network.failed) => Fate::Fine,
+            () => dice.pick(Fate::NotDone, &[Fate::AnswerLost]),
+        }
+    }
+
+    fn delay(&self, usual: Duration, delayed: u64, stormy: bool, dice: &mut Dice) -> Duration {
+        if stormy && dice.per_mille(delayed) {
+            dice.between(usual, self.network.longest)
+        } else {
+            dice.between(usual / 2, usual * 2)
+        }
+    }
+}

@@ -1,0 +1,202 @@
+//! How large a world is, how its clocks run and what may go wrong in it, all drawn from the seed. Each seed has some
+//! kinds of faults and not others: what one fault would hide, another seed shows.
+
+use std::time::Duration;
+
+use curfew_control_plane::barrier::Terms;
+
+use crate::clocks::Clocks;
+use crate::dice::Dice;
+use crate::mutant::Mutant;
+
+pub(crate) const fn ms(milliseconds: u64) -> Duration {
+    Duration::from_millis(milliseconds)
+}
+
+const fn us(microseconds: u64) -> Duration {
+    Duration::from_micros(microseconds)
+}
+
+/// By how much a proxy's wall clock may be wrong, to either side; tokens pass for as long after their time.
+pub(crate) const SKEW_SECONDS: i64 = 1;
+
+#[derive(Debug, Clone)]
+pub(crate) struct Scene {
+    pub(crate) mutant: Option<Mutant>,
+    pub(crate) terms: Terms,
+    pub(crate) planes: Vec<Clocks>,
+    /// Each proxy's clocks, and how many workers it has.
+    pub(crate) proxies: Vec<(Clocks, usize)>,
+    pub(crate) network: Network,
+    pub(crate) gossip: Gossip,
+    pub(crate) faults: Faults,
+    /// Revocations a page.
+    pub(crate) page: usize,
+    /// The replica's, in bytes.
+    pub(crate) budget: u64,
+    /// The filter's timeout of a call that is not held back.
+    pub(crate) timeout: Duration,
+    /// For how long a reading serves polls that have nothing to wait for.
+    pub(crate) shared_for: Duration,
+    /// Logouts and logins are so far apart on average, and requests at a worker.
+    pub(crate) logout_every: Duration,
+    pub(crate) request_every: Duration,
+    /// How many seconds a token lives.
+    pub(crate) token_seconds: i64,
+    /// Of a thousand logouts, those of all devices.
+    pub(crate) all_devices: u64,
+    /// From when on nothing goes wrong any more, from when on nothing is left of it, and the end.
+    pub(crate) healed: Duration,
+    pub(crate) calm: Duration,
+    pub(crate) end: Duration,
+}
+
+/// What a message is in for while something may go wrong.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Network {
+    pub(crate) latency: Duration,
+    pub(crate) statement: Duration,
+    /// Of a thousand messages.
+    pub(crate) lost: u64,
+    pub(crate) doubled: u64,
+    pub(crate) delayed: u64,
+    /// Of a thousand statements.
+    pub(crate) failed: u64,
+    pub(crate) slow: u64,
+    pub(crate) longest: Duration,
+}
+
+/// What carries messages between control planes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Gossip {
+    None,
+    /// As unreliable as the network is.
+    Some,
+}
+
+/// The kinds of faults that a world has.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Faults {
+    pub(crate) every: Duration,
+    pub(crate) longest: Duration,
+    pub(crate) plane_restarts: bool,
+    pub(crate) plane_freezes: bool,
+    pub(crate) proxy_restarts: bool,
+    pub(crate) proxy_freezes: bool,
+    pub(crate) cuts: bool,
+    pub(crate) outages: bool,
+    pub(crate) failovers: bool,
+    pub(crate) wall_steps: bool,
+    pub(crate) listener_updates: bool,
+    /// Hosts that now and then never say that a call has ended.
+    pub(crate) forgotten_calls: bool,
+    /// Whether workers are left without requests for a while.
+    pub(crate) idleness: bool,
+}
+
+impl Scene {
+    pub(crate) fn draw(dice: &mut Dice, mutant: Option<Mutant>) -> Self {
+        let lease = ms(dice.pick(1000, &[600, 800, 1500]));
+        let hold = dice.pick(lease / 3, &[lease / 5]);
+        let terms = Terms { lease, hold, drift_ppm: dice.pick(1000, &[0, 50_000, 200_000]) };
+        let (planes, proxies) = draw_machines(dice, terms);
+        let faults = Faults::draw(dice);
+        // IDLE_AFTER is ten seconds.
+        let healed = if faults.idleness || faults.listener_updates { ms(13_000) } else { ms(5000) };
+        // Rows of those who ended must be seen to stand still; feeds pause up to two seconds after failures.
+        let timeout = ms(dice.pick(500, &[300, 1500]));
+        let lost = if faults.forgotten_calls { (timeout + terms.hold) * 5 } else { Duration::ZERO };
+        let calm = healed + (terms.silence() * 3 / 2).max(lost) + terms.lease_over() + ms(3500);
+        Self {
+            mutant,
+            terms,
+            planes,
+            proxies,
+            network: Network::draw(dice),
+            gossip: dice.pick(Gossip::Some, &[Gossip::Some, Gossip::None]),
+            faults,
+            page: dice.pick(1000, &[1, 2, 5]),
+            budget: if dice.per_mille(60) { 700 } else { 256 << 10 },
+            timeout,
+            shared_for: ms(dice.pick(25, &[0, 200, 1000])),
+            logout_every: ms(dice.pick(120, &[50, 400])),
+            request_every: ms(dice.pick(60, &[30, 150])),
+            token_seconds: dice.pick(3600, &[3600, 3600, 3]),
+            all_devices: dice.pick(100, &[0, 500]),
+            healed,
+            calm,
+            end: calm + terms.lease_over() + ms(1500),
+        }
+    }
+
+    pub(crate) fn is(&self, mutant: Mutant) -> bool {
+        self.mutant == Some(mutant)
+    }
+
+    /// Whether every replica has room for everything.
+    pub(crate) fn has_room(&self) -> bool {
+        self.budget > 10_000
+    }
+}
+
+fn draw_machines(dice: &mut Dice, terms: Terms) -> (Vec<Clocks>, Vec<(Clocks, usize)>) {
+    let (slow, fast) = (1_000_000 - terms.drift_ppm, 1_000_000 + terms.drift_ppm);
+    // Workers, then control planes: to the limit where it hurts most, as often as not.
+    let rates = dice.pick(Some((slow, fast)), &[Some((fast, slow)), None]);
+    let any = |dice: &mut Dice| slow + u32::try_from(dice.below(2 * terms.drift_ppm as usize + 1)).unwrap_or(0);
+    let started = |dice: &mut Dice| dice.between(ms(20_000), ms(3_600_000));
+    let planes = 1 + dice.below(3);
+    let planes = (0..planes).map(|_| {
+        let rate = rates.map_or_else(|| any(dice), |(_, plane)| plane);
+        Clocks::new(started(dice), rate, Clocks::TRUE_WALL)
+    });
+    let planes = planes.collect();
+    let proxies = 1 + dice.below(3);
+    let proxies = (0..proxies).map(|_| {
+        let rate = rates.map_or_else(|| any(dice), |(worker, _)| worker);
+        let wall = draw_wall(dice);
+        (Clocks::new(started(dice), rate, wall), 1 + dice.below(2))
+    });
+    (planes, proxies.collect())
+}
+
+/// A wall clock that is wrong by the skew at most.
+pub(crate) fn draw_wall(dice: &mut Dice) -> Duration {
+    let skew = Duration::from_secs(SKEW_SECONDS.unsigned_abs());
+    dice.between(Clocks::TRUE_WALL - skew, Clocks::TRUE_WALL + skew)
+}
+
+impl Network {
+    fn draw(dice: &mut Dice) -> Self {
+        Self {
+            latency: us(dice.pick(500, &[100, 2000])),
+            statement: us(dice.pick(1000, &[200, 4000])),
+            lost: dice.pick(0, &[10, 100]),
+            doubled: dice.pick(0, &[20, 200]),
+            delayed: dice.pick(0, &[30, 200]),
+            failed: dice.pick(0, &[10, 50]),
+            slow: dice.pick(0, &[30, 200]),
+            longest: ms(dice.pick(100, &[400, 2500])),
+        }
+    }
+}
+
+impl Faults {
+    fn draw(dice: &mut Dice) -> Self {
+        Self {
+            every: ms(dice.pick(200, &[500, 1500])),
+            longest: ms(dice.pick(400, &[1500, 3000])),
+            plane_restarts: dice.per_mille(400),
+            plane_freezes: dice.per_mille(400),
+            proxy_restarts: dice.per_mille(400),
+            proxy_freezes: dice.per_mille(400),
+            cuts: dice.per_mille(500),
+            outages: dice.per_mille(200),
+            failovers: dice.per_mille(250),
+            wall_steps: dice.per_mille(100),
+            listener_updates: dice.per_mille(80),
+            forgotten_calls: dice.per_mille(100),
+            idleness: dice.per_mille(80),
+        }
+    }
+}

@@ -1,0 +1,205 @@
+//! Everything there is in one run, and what comes of each event.
+//!
+//! Workers run the filter's `Strict`, control planes run the `Barrier`; what is written here and below is what stands between
+//! them and around them: the host's callouts, a network, a database, processes that stop, pause and start, and clocks.
+//! One queue of events in the order of true time drives it all.
+
+mod faults;
+mod logouts;
+mod planes;
+mod readings;
+mod requests;
+mod workers;
+
+use std::time::Duration;
+
+use curfew_core::Epoch;
+
+use crate::checks::Checks;
+use crate::clocks::{Clocks, Moment};
+use crate::database::Database;
+use crate::dice::Dice;
+use crate::events::{Event, Queue, Statement};
+use crate::mutant::Mutant;
+use crate::network::{Route, Weather};
+use crate::scene::{Scene, ms};
+use logouts::Logout;
+use planes::Plane;
+use requests::Token;
+use workers::Worker;
+
+pub(crate) struct World {
+    scene: Scene,
+    dice: Dice,
+    now: Moment,
+    /// Events so far: tells what came after what at one moment.
+    step: u64,
+    queue: Queue,
+    weather: Weather,
+    database: Database,
+    proxies: Vec<Proxy>,
+    workers: Vec<Worker>,
+    planes: Vec<Plane>,
+    tokens: Vec<Token>,
+    logouts: Vec<Logout>,
+    pub(crate) checks: Checks,
+    trace: bool,
+}
+
+struct Proxy {
+    clocks: Clocks,
+    frozen_until: Moment,
+    runs: bool,
+}
+
+impl World {
+    pub(crate) fn new(seed: u64, mutant: Option<Mutant>, trace: bool) -> Self {
+        let mut dice = Dice::new(seed);
+        let scene = Scene::draw(&mut dice, mutant);
+        let mut world = Self {
+            weather: Weather::new(scene.network, scene.healed),
+            database: Database::new(Epoch::from_bytes(dice.sixteen())),
+            now: Moment::ZERO,
+            step: 0,
+            queue: Queue::default(),
+            proxies: Vec::new(),
+            workers: Vec::new(),
+            planes: Vec::new(),
+            tokens: Vec::new(),
+            logouts: Vec::new(),
+            checks: Checks::default(),
+            trace,
+            dice,
+            scene,
+        };
+        world.trace(|world| format!("{:#?}", world.scene));
+        world.begin();
+        world
+    }
+
+    fn begin(&mut self) {
+        for (proxy, (clocks, workers)) in self.scene.proxies.clone().into_iter().enumerate() {
+            self.proxies.push(Proxy { clocks, frozen_until: Moment::ZERO, runs: true });
+            (0..workers).for_each(|_| self.add_worker(proxy));
+        }
+        for (plane, clocks) in self.scene.planes.clone().into_iter().enumerate() {
+            let id = self.dice.sixteen();
+            self.planes.push(Plane::new(&self.scene, clocks, id, 0));
+            self.queue.push(self.now, Event::PlaneTicks { plane, life: 0 });
+        }
+        (0..8).for_each(|_| self.log_in());
+        for event in [Event::LogoutsGoOn, Event::FaultsGoOn, Event::Purge] {
+            self.queue.push(ms(50), event);
+        }
+        self.queue.push(self.scene.end, Event::End);
+    }
+
+    fn trace(&self, what: impl FnOnce(&Self) -> String) {
+        if self.trace {
+            println!("{:>12.6} {}", self.now.as_secs_f64(), what(self));
+        }
+    }
+
+    /// Goes on to the end, or to the first thing that is wrong.
+    pub(crate) fn run(&mut self) {
+        while self.checks.violation.is_none()
+            && let Some((at, event)) = self.queue.pop()
+        {
+            self.now = at;
+            if let Some(thaws) = self.frozen_until(&event).filter(|thaws| at < *thaws) {
+                // Everything that came meanwhile is found afterwards, in its order.
+                self.queue.push(thaws, event);
+                continue;
+            }
+            self.step += 1;
+            self.trace(|_| format!("{event:?}"));
+            if matches!(event, Event::End) {
+                self.all_logouts_have_returned();
+                break;
+            }
+            self.happens(event);
+        }
+        self.checks.reached.events = self.step;
+    }
+
+    fn frozen_until(&self, event: &Event) -> Option<Moment> {
+        match event {
+            Event::Request { worker, .. } | Event::WorkerWakes { worker, .. } => self.worker_frozen_until(*worker),
+            Event::PollEnds { call, .. } | Event::CheckEnds { call, .. } => self.worker_frozen_until(call.worker),
+            Event::PollArrives { plane, .. }
+            | Event::CheckArrives { plane, .. }
+            | Event::PlaneTicks { plane, .. }
+            | Event::PlaneWakes { plane, .. }
+            | Event::Told { plane, .. }
+            | Event::LogoutArrives { plane, .. }
+            | Event::Returned { plane, .. } => self.planes.get(*plane).map(|plane| plane.frozen_until),
+            _ => None,
+        }
+    }
+
+    fn worker_frozen_until(&self, worker: usize) -> Option<Moment> {
+        let proxy = self.workers.get(worker)?.proxy;
+        self.proxies.get(proxy).map(|proxy| proxy.frozen_until)
+    }
+
+    fn happens(&mut self, event: Event) {
+        match event {
+            Event::RequestsGoOn { worker } => self.requests_go_on(worker),
+            Event::Request { worker, life, token, arrived } => self.request(worker, life, token, arrived),
+            Event::WorkerWakes { worker, life } => self.worker_wakes(worker, life),
+            Event::PollArrives { plane, call, request } => self.poll_arrives(plane, call, request),
+            Event::PollEnds { call, answer } => self.poll_ends(call, answer),
+            Event::CheckArrives { plane, call, facts } => self.check_arrives(plane, call, facts),
+            Event::CheckEnds { call, answer } => self.check_ends(call, answer),
+            Event::PlaneTicks { plane, life } => self.plane_ticks(plane, life),
+            Event::PlaneWakes { plane, life } => self.plane_wakes(plane, life),
+            Event::Told { plane, news } => self.told(plane, news),
+            Event::LogoutsGoOn => self.logouts_go_on(),
+            Event::LogoutArrives { plane, logout } => self.logout_arrives(plane, logout),
+            Event::Statement { plane, life, statement, answer_is_lost } => {
+                self.carry_out(plane, life, statement, answer_is_lost);
+            }
+            Event::Returned { plane, life, returned } => self.returned(plane, life, returned),
+            Event::Purge => self.purge(),
+            Event::FaultsGoOn => self.faults_go_on(),
+            Event::PlaneStarts { plane } => self.plane_starts(plane),
+            Event::ProxyStarts { proxy } => self.proxy_starts(proxy),
+            Event::End => {}
+        }
+    }
+
+    /// Whether faults may still happen.
+    fn is_stormy(&self) -> bool {
+        self.now < self.scene.healed
+    }
+
+    /// Whether nothing is left of the last fault.
+    fn is_calm(&self) -> bool {
+        self.now >= self.scene.calm
+    }
+
+    /// Sends a message, which may arrive never or twice.
+    fn send(&mut self, route: Route, event: &Event) {
+        for delay in self.weather.deliveries(route, self.now, &mut self.dice) {
+            self.queue.push(self.now + delay, event.clone());
+        }
+    }
+
+    /// Some time around this.
+    fn about(&mut self, length: Duration) -> Duration {
+        self.dice.between(length / 4, length * 7 / 4)
+    }
+
+    fn ask_database(&mut self, plane: usize, life: u64, statement: Statement) {
+        use crate::network::Fate;
+        let at = self.now + self.weather.statement(self.now, &mut self.dice);
+        let event = match self.weather.fate(plane, self.now, &mut self.dice) {
+            Fate::NotDone => match statement.failed() {
+                Some(returned) => Event::Returned { plane, life, returned },
+                None => return,
+            },
+            fate => Event::Statement { plane, life, statement, answer_is_lost: fate == Fate::AnswerLost },
+        };
+        self.queue.push(at, event);
+    }
+}

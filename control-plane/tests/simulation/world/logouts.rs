@@ -1,0 +1,339 @@
+//! Logouts, from the call to the answer, and what the database does for them and for everybody else.
+
+use std::time::Duration;
+
+use curfew_control_plane::barrier::{Head, ReplicaRow, Safe, WaitId};
+use curfew_core::Kind;
+use curfew_core::wire::{CheckVerdict, FeedRevocation};
+use curfew_filter::feed::Position;
+use curfew_filter::strict::Answer;
+
+use super::World;
+use crate::clocks::{Moment, unix};
+use crate::events::{Event, Half, News, Returned, Statement};
+use crate::mutant::Mutant;
+use crate::scene::{Gossip, SKEW_SECONDS, ms};
+
+/// How long a revocation is kept after its token passes nowhere any more, in seconds.
+const MARGIN_SECONDS: i64 = 4;
+
+pub(super) struct Logout {
+    token: usize,
+    /// Of all of the user's devices.
+    all: bool,
+    /// The tokens that are dead when it is answered.
+    covers: Vec<usize>,
+    called: Moment,
+    /// When the commit had returned, and to whom.
+    committed: Option<(Moment, usize, u64)>,
+    ended: bool,
+}
+
+impl World {
+    pub(super) fn logouts_go_on(&mut self) {
+        let pause = if self.is_stormy() { self.about(self.scene.logout_every) } else { ms(150) };
+        self.queue.push(self.now + pause, Event::LogoutsGoOn);
+        if self.dice.per_mille(600) {
+            self.log_in();
+        }
+        if let Some(token) = self.draw_victim() {
+            let all = self.dice.per_mille(self.scene.all_devices);
+            // Who logs out everywhere often logs in again in the same second.
+            if all && self.dice.per_mille(500) {
+                (0..3).for_each(|_| self.log_in());
+            }
+            self.log_out(token, all);
+            if all && self.dice.per_mille(500) {
+                (0..3).for_each(|_| self.log_in());
+            }
+        }
+    }
+
+    /// The newest first: about those there are questions under way.
+    fn draw_victim(&mut self) -> Option<usize> {
+        let now = unix(self.now);
+        let alive = |(_, token): &(usize, &super::Token)| !token.asked && !token.spared && token.is_in_time(now);
+        let alive: Vec<_> = self.tokens.iter().enumerate().rev().filter(alive).map(|(index, _)| index).collect();
+        let among = alive.len().min(6);
+        alive.get(self.dice.below(among.max(1))).copied()
+    }
+
+    fn log_out(&mut self, token: usize, all: bool) {
+        if let Some(token) = self.tokens.get_mut(token) {
+            token.asked = true;
+        }
+        let logout = Logout { token, all, covers: Vec::new(), called: self.now, committed: None, ended: false };
+        self.logouts.push(logout);
+        let plane = self.dice.below(self.planes.len());
+        self.queue.push(self.now, Event::LogoutArrives { plane, logout: self.logouts.len() - 1 });
+    }
+
+    pub(super) fn logout_arrives(&mut self, index: usize, logout: usize) {
+        let Some(now) = self.plane_now(index) else { return };
+        match self.planes.get(index).filter(|plane| plane.runs) {
+            Some(plane) => self.ask_database(index, plane.life, Statement::Commit { logout, began: now }),
+            None => self.logout_failed(logout),
+        }
+    }
+
+    fn logout_failed(&mut self, logout: usize) {
+        let again = self.dice.per_mille(500);
+        let Some(logout) = self.logouts.get_mut(logout) else { return };
+        logout.ended = true;
+        let (token, all) = (logout.token, logout.all);
+        if again {
+            self.log_out(token, all);
+        }
+    }
+
+    /// What a logout makes of the rows there are, at its commit.
+    fn revocations(&self, logout: usize) -> Option<Vec<FeedRevocation>> {
+        let logout = self.logouts.get(logout)?;
+        let token = self.tokens.get(logout.token)?;
+        let kept = |expires_at: i64| expires_at + SKEW_SECONDS + MARGIN_SECONDS;
+        let named = |token: &super::Token| FeedRevocation {
+            kind: Kind::Token,
+            key: token.facts.check.token,
+            cutoff: unix(self.now),
+            expires_at: kept(token.facts.times.expires_at),
+        };
+        if !logout.all {
+            let alive = self.database.verdict(&token.facts.check) == CheckVerdict::Active;
+            return Some(alive.then(|| named(token)).into_iter().collect());
+        }
+        let alive = |other: &&super::Token| {
+            let check = &other.facts.check;
+            other.user == token.user
+                && self.database.is_registered(&check.token)
+                && self.database.verdict(check) == CheckVerdict::Active
+        };
+        let mut revocations: Vec<_> = self.tokens.iter().filter(alive).map(named).collect();
+        let (kind, cutoff) = (Kind::Subject, unix(self.now));
+        let expires_at = kept(cutoff + self.scene.token_seconds);
+        revocations.push(FeedRevocation { kind, key: token.user, cutoff, expires_at });
+        Some(revocations)
+    }
+
+    /// Something arrives at the database and is carried out.
+    pub(super) fn carry_out(&mut self, plane: usize, life: u64, statement: Statement, answer_is_lost: bool) {
+        let failed = statement.failed();
+        let done = match statement {
+            Statement::Reading { began, flight } => self.read_log(plane, life, began, flight),
+            Statement::Rows { began } => Some(Returned::Rows { began, rows: self.database.rows() }),
+            Statement::WriteRow { id, beat } => {
+                self.database.write_row(id, beat);
+                None
+            }
+            Statement::RemoveRow { id, beat } => {
+                self.database.remove_row(id, beat);
+                None
+            }
+            Statement::Check { call, facts } => {
+                let Head { epoch, seq } = self.database.head;
+                let read_at = Some(Position { epoch, applied: seq });
+                let answer = Answer { verdict: self.database.verdict(&facts.check), read_at };
+                Some(Returned::Check { call, answer: Some(answer) })
+            }
+            Statement::Commit { logout, began } => self.commit(plane, life, logout, began),
+            Statement::SecondHalf(half) => self.second_half(*half),
+        };
+        let returned = if answer_is_lost { done.and(failed) } else { done };
+        if let Some(returned) = returned {
+            let at = self.now + self.weather.statement(self.now, &mut self.dice);
+            self.queue.push(at, Event::Returned { plane, life, returned });
+        }
+    }
+
+    fn read_log(&mut self, plane: usize, life: u64, began: Duration, flight: u64) -> Option<Returned> {
+        let id = self.planes.get(plane)?.barrier.id();
+        let snapshot = self.database.snapshot(id);
+        if self.scene.is(Mutant::HeadAndRowsFromTwoSnapshots) {
+            self.later(plane, life, Half::Reading { began, flight, snapshot });
+            return None;
+        }
+        Some(Returned::Reading { began, flight, snapshot })
+    }
+
+    fn later(&mut self, plane: usize, life: u64, half: Half) {
+        let at = self.now + self.weather.statement(self.now, &mut self.dice);
+        let statement = Statement::SecondHalf(Box::new(half));
+        self.queue.push(at, Event::Statement { plane, life, statement, answer_is_lost: false });
+    }
+
+    fn commit(&mut self, plane: usize, life: u64, logout: usize, began: Duration) -> Option<Returned> {
+        let revocations = self.revocations(logout)?;
+        match self.scene.mutant {
+            Some(Mutant::PublishBeforeCommit | Mutant::DatabaseSequence | Mutant::RowsReadBeforeCommit) => {
+                let first = self.database.take_numbers(revocations.len());
+                let rows = self.database.rows();
+                if self.scene.is(Mutant::PublishBeforeCommit) {
+                    self.database.commit(&revocations, Some(first));
+                }
+                self.later(plane, life, Half::Commit { logout, began, first, rows, revocations });
+                None
+            }
+            _ => Some(self.committed(logout, began, &revocations, None, None)),
+        }
+    }
+
+    fn second_half(&mut self, half: Half) -> Option<Returned> {
+        match half {
+            Half::Reading { began, flight, mut snapshot } => {
+                let now = self.database.snapshot(curfew_control_plane::barrier::ReplicaId::from_bytes([0; 16]));
+                snapshot.rows = now.rows.into_iter().filter(|(seq, _)| *seq <= snapshot.head.seq).collect();
+                Some(Returned::Reading { began, flight, snapshot })
+            }
+            Half::Commit { logout, first, revocations, .. }
+                if self.scene.is(Mutant::PublishBeforeCommit) && self.dice.per_mille(300) =>
+            {
+                self.database.roll_back(&revocations, first);
+                Some(Returned::CommitFailed { logout })
+            }
+            Half::Commit { logout, began, first, rows, revocations } => {
+                let first = (!self.scene.is(Mutant::RowsReadBeforeCommit)).then_some(first);
+                let rows = self.scene.is(Mutant::RowsReadBeforeCommit).then_some(rows);
+                Some(self.committed(logout, began, &revocations, first, rows))
+            }
+        }
+    }
+
+    /// Makes a logout durable, and notes which tokens are dead from then on.
+    fn committed(
+        &mut self,
+        logout: usize,
+        began: Duration,
+        revocations: &[FeedRevocation],
+        first: Option<u64>,
+        rows: Option<Vec<ReplicaRow>>,
+    ) -> Returned {
+        let mut head = self.database.commit(revocations, first);
+        if let Some(first) = first {
+            head.seq = first + (revocations.len() as u64).saturating_sub(1);
+        }
+        let now = unix(self.now);
+        let dead = |token: &super::Token| {
+            token.is_in_time(now) && self.database.verdict(&token.facts.check) == CheckVerdict::Revoked
+        };
+        let of = self.logouts.get(logout).map_or((0, false), |logout| (logout.token, logout.all));
+        let user = self.tokens.get(of.0).map(|token| token.user);
+        let tokens = self.tokens.iter().enumerate();
+        let concerned = tokens.filter(|(index, token)| *index == of.0 || (of.1 && Some(token.user) == user));
+        let covers: Vec<_> = concerned.filter(|(_, token)| dead(token)).map(|(index, _)| index).collect();
+        for token in covers.iter().filter_map(|token| self.tokens.get(*token)) {
+            self.database.note_revoked(token.facts.check.token);
+        }
+        if let Some(logout) = self.logouts.get_mut(logout) {
+            logout.covers = covers;
+        }
+        Returned::Committed { logout, began, head, rows }
+    }
+
+    /// Something comes back from the database.
+    pub(super) fn returned(&mut self, index: usize, life: u64, returned: Returned) {
+        if self.plane(index, life).is_none() {
+            if let Returned::Committed { logout, .. } | Returned::CommitFailed { logout } = returned {
+                self.logout_failed(logout);
+            }
+            return;
+        }
+        match returned {
+            Returned::Reading { began, flight, snapshot } => self.reading_has_ended(index, flight, began, snapshot),
+            Returned::ReadingFailed { flight } => self.reading_failed(index, flight),
+            Returned::Rows { began, rows } => self.rows_are_read(index, rows, began),
+            Returned::RowsFailed => {}
+            Returned::Check { call, answer } => self.answer_worker(index, call, &Event::CheckEnds { call, answer }),
+            Returned::Committed { logout, began, head, rows } => {
+                self.commit_has_returned(index, logout, began, head, rows)
+            }
+            Returned::CommitFailed { logout } => self.logout_failed(logout),
+        }
+    }
+
+    fn commit_has_returned(
+        &mut self,
+        index: usize,
+        logout: usize,
+        began: Duration,
+        head: Head,
+        rows: Option<Vec<ReplicaRow>>,
+    ) {
+        let (Some(now), seen) = (self.plane_now(index), self.scene.seen_head(head)) else { return };
+        let Some(plane) = self.planes.get_mut(index) else { return };
+        let wait = plane.barrier.committed(seen, began, now);
+        plane.waits.insert(wait, logout);
+        plane.readings.learn(head, began);
+        if let Some(rows) = rows {
+            plane.barrier.rows(&rows, now, now);
+        }
+        let life = plane.life;
+        if let Some(logout) = self.logouts.get_mut(logout) {
+            logout.committed = Some((self.now, index, life));
+        }
+        if self.dice.per_mille(10)
+            && let Some(plane) = self.planes.get_mut(index)
+        {
+            // Its caller has gone.
+            plane.barrier.forget(wait);
+            plane.waits.remove(&wait);
+        }
+        self.tell_others(index, News::Bell);
+        self.read_rows(index);
+        self.after(index);
+    }
+
+    pub(super) fn logout_is_safe(&mut self, index: usize, wait: WaitId, safe: Safe) {
+        let Some(logout) = self.planes.get_mut(index).and_then(|plane| plane.waits.remove(&wait)) else { return };
+        let Some(logout) = self.logouts.get_mut(logout) else { return };
+        logout.ended = true;
+        let waited = logout.committed.map_or(Duration::ZERO, |(at, ..)| self.now - at);
+        let (covers, called) = (logout.covers.clone(), logout.called);
+        match safe {
+            Safe::Acknowledged => self.checks.reached.acknowledged += 1,
+            Safe::Outlasted => self.checks.reached.outlasted += 1,
+        }
+        for token in covers {
+            if let Some(token) = self.tokens.get_mut(token) {
+                token.answered.get_or_insert(self.step);
+            }
+        }
+        // Where control planes tell each other nothing, a worker that now polls another one than its lease is from
+        // acknowledges to that one too late, and a logout takes its time.
+        let (soon, by_time) = match self.scene.gossip {
+            Gossip::None if self.planes.len() > 1 => (self.longest_wait(), true),
+            // A worker that is many pages behind gets its lease when it has them all.
+            _ if self.scene.page < 1000 => (self.longest_wait(), true),
+            _ => (self.scene.terms.lease / 2, false),
+        };
+        let slow = self.scene.has_room()
+            && called >= self.scene.calm
+            && (waited > soon || (safe == Safe::Outlasted && !by_time));
+        self.checks.hold(!slow, || format!("a logout waited {waited:?} though nothing was wrong: {safe:?}"));
+        (0..self.workers.len()).for_each(|worker| self.probe(worker));
+    }
+
+    /// On true clocks, with the time that it takes to see that it is over.
+    fn longest_wait(&self) -> Duration {
+        self.scene.terms.lease_over() * 5 / 4 + ms(100)
+    }
+
+    /// At the end, nobody may still wait who has waited long enough.
+    pub(super) fn all_logouts_have_returned(&mut self) {
+        let most = self.longest_wait();
+        for logout in self.logouts.iter().filter(|logout| !logout.ended) {
+            let Some((at, plane, life)) = logout.committed else { continue };
+            let Some(plane) = self.planes.get(plane).filter(|plane| plane.life == life) else { continue };
+            let forgotten = !plane
+                .waits
+                .values()
+                .any(|waiting| self.logouts.get(*waiting).is_some_and(|other| std::ptr::eq(other, logout)));
+            let late = !forgotten && self.now > at + most;
+            self.checks.hold(!late, || format!("a logout committed at {at:?} has not returned"));
+        }
+    }
+
+    pub(super) fn purge(&mut self) {
+        self.queue.push(self.now + ms(500), Event::Purge);
+        let early = if self.scene.is(Mutant::RetentionTooShort) { SKEW_SECONDS + MARGIN_SECONDS } else { 0 };
+        self.database.purge(|revocation| revocation.expires_at - early, unix(self.now));
+    }
+}

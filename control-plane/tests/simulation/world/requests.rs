@@ -1,0 +1,208 @@
+//! Requests at the proxies, and the tokens that come with them.
+
+use std::sync::Arc;
+
+use curfew_core::wire::{CheckRequest, CheckVerdict};
+use curfew_core::{Coverage, Keyspace, RevocationKey, Times};
+use curfew_filter::checks::Found;
+use curfew_filter::proofs::Facts;
+use curfew_filter::questions::QuestionId;
+
+use super::World;
+use super::workers::Waiting;
+use crate::clocks::unix;
+use crate::events::{Call, Event};
+use crate::mutant::Mutant;
+use crate::network::Route;
+use crate::scene::{SKEW_SECONDS, ms};
+
+/// Few enough that each logs in and out often.
+const USERS: usize = 4;
+
+pub(super) struct Token {
+    pub(super) facts: Arc<Facts>,
+    pub(super) user: RevocationKey,
+    /// Nobody asks to log it out by its own name, so most of them live.
+    pub(super) spared: bool,
+    /// Somebody has asked to.
+    pub(super) asked: bool,
+    /// The step at which a logout of it was first answered.
+    pub(super) answered: Option<u64>,
+}
+
+impl Token {
+    /// Whether a clock that shows this lets it pass.
+    pub(super) fn is_in_time(&self, unix: i64) -> bool {
+        unix < self.facts.times.expires_at + SKEW_SECONDS
+    }
+}
+
+impl World {
+    pub(super) fn log_in(&mut self) {
+        let issued_at = unix(self.now);
+        let user = RevocationKey::from_bytes([u8::try_from(self.dice.below(USERS)).unwrap_or(0); 16]);
+        let token = RevocationKey::from_bytes(self.dice.sixteen());
+        let check = CheckRequest {
+            keyspace: Keyspace::from_bytes([0; 16]),
+            token,
+            jti: None,
+            session: None,
+            subject: Some(user),
+            issued_at: Some(issued_at),
+        };
+        let times = Times {
+            issued_at: Some(issued_at),
+            cutoff_time: Some(issued_at),
+            not_before: None,
+            expires_at: issued_at + self.scene.token_seconds,
+        };
+        if !self.dice.per_mille(300) {
+            self.database.register(token);
+        }
+        let facts = Arc::new(Facts { check, times, identity: Ok(Vec::new()) });
+        let spared = self.dice.per_mille(300);
+        self.tokens.push(Token { facts, user, spared, asked: false, answered: None });
+    }
+
+    pub(super) fn requests_go_on(&mut self, index: usize) {
+        let pause = self.about(self.scene.request_every);
+        self.queue.push(self.now + pause, Event::RequestsGoOn { worker: index });
+        let Some(worker) = self.workers.get(index) else { return };
+        let runs = self.proxies.get(worker.proxy).is_some_and(|proxy| proxy.runs);
+        if !runs || !worker.is_used || self.now < worker.idle_until {
+            return;
+        }
+        let life = worker.life;
+        for _ in 0..=self.dice.below(3) {
+            let token = self.draw_token();
+            let request = Event::Request { worker: index, life, token, arrived: self.step };
+            self.queue.push(self.now, request);
+        }
+    }
+
+    /// One of those that came last, as often as not: they are being logged out.
+    fn draw_token(&mut self) -> usize {
+        let all = self.tokens.len();
+        let recent = all.min(12);
+        if self.dice.per_mille(500) { all - recent + self.dice.below(recent) } else { self.dice.below(all) }
+    }
+
+    pub(super) fn request(&mut self, index: usize, life: u64, token: usize, arrived: u64) {
+        let (Some(now), Some(known)) = (self.worker_now(index), self.tokens.get(token)) else { return };
+        let facts = Arc::clone(&known.facts);
+        let Some(worker) = self.workers.get_mut(index).filter(|worker| worker.life == life) else { return };
+        if !known.is_in_time(now.unix) {
+            return;
+        }
+        worker.last_request = self.now;
+        worker.next_stream += 1;
+        let stream = worker.next_stream;
+        let decided_at = if self.scene.is(Mutant::ClockReadBefore) { worker.last_read } else { now };
+        worker.last_read = now;
+        let found = worker.strict.look(&facts, stream, decided_at);
+        let tied = worker.strict.feed().replica().coverage(&facts.check) == Some(Coverage::SameSecond);
+        worker.streams.insert(stream, Waiting { token, arrived });
+        if self.is_calm() && self.scene.has_room() && self.scene.page >= 1000 && !tied {
+            self.checks.hold(matches!(found, Found::Known(_)), || format!("worker {index} has no lease: {found:?}"));
+        }
+        match found {
+            Found::Known(verdict) => {
+                self.checks.reached.ties += u64::from(tied);
+                self.checks.reached.admitted_by_replica += u64::from(verdict == CheckVerdict::Active);
+                self.decided(index, &[stream], Some(verdict));
+            }
+            Found::Full => self.decided(index, &[stream], None),
+            Found::Joined => {}
+            Found::Ask(id) => self.ask(index, id, facts),
+        }
+        self.pump(index);
+    }
+
+    pub(super) fn ask(&mut self, index: usize, id: QuestionId, facts: Arc<Facts>) {
+        let (plane, now) = (self.dice.below(self.planes.len()), self.worker_now(index));
+        let refused = self.is_stormy() && self.dice.per_mille(5);
+        let (Some(worker), Some(now)) = (self.workers.get_mut(index), now) else { return };
+        if refused {
+            let settled = worker.strict.not_sent(id, now);
+            self.decided(index, &settled.streams, settled.verdict);
+            return;
+        }
+        let call = worker.call(index);
+        worker.strict.sent(id, call.id);
+        worker.checks.insert(call.id);
+        let proxy = worker.proxy;
+        self.times_out(call, self.scene.timeout, Event::CheckEnds { call, answer: None });
+        self.send(Route::ToWorkers { proxy, plane }, &Event::CheckArrives { plane, call, facts });
+    }
+
+    pub(super) fn check_ends(&mut self, call: Call, answer: Option<curfew_filter::strict::Answer>) {
+        let Some(now) = self.worker_now(call.worker) else { return };
+        let ended = |worker: &mut super::Worker| worker.life == call.life && worker.checks.remove(&call.id);
+        let Some(worker) = self.workers.get_mut(call.worker) else { return };
+        if !ended(worker) {
+            return;
+        }
+        let mut used = answer;
+        if self.scene.is(Mutant::TieKeptFromOldAnswer)
+            && let Some(read_at) = used.as_mut().and_then(|answer| answer.read_at.as_mut())
+        {
+            read_at.applied = u64::MAX;
+        }
+        let leased = worker.strict.feed().may_decide(now);
+        let mut settled = worker.strict.answered(call.id, used, now);
+        if self.scene.is(Mutant::NoLookAfterAnswer) && leased && answer.is_some() {
+            settled.verdict = answer.map(|answer| answer.verdict);
+        }
+        if let Some((id, facts)) = settled.ask_again {
+            if self.scene.is(Mutant::AnswerServesLaterOnes) {
+                settled.streams.extend(worker.strict.not_sent(id, now).streams);
+            } else {
+                self.ask(call.worker, id, facts);
+            }
+        }
+        let admitted = settled.verdict == Some(CheckVerdict::Active);
+        self.checks.reached.admitted_by_answer += u64::from(admitted && !settled.streams.is_empty());
+        self.decided(call.worker, &settled.streams, settled.verdict);
+        self.pump(call.worker);
+    }
+
+    /// Requests are let through or refused.
+    pub(super) fn decided(&mut self, index: usize, streams: &[u32], verdict: Option<CheckVerdict>) {
+        for stream in streams {
+            let waiting = self.workers.get_mut(index).and_then(|worker| worker.streams.remove(stream));
+            let Some(Waiting { token, arrived }) = waiting else { continue };
+            let Some(known) = self.tokens.get(token) else { continue };
+            let late = known.answered.is_some_and(|answered| answered <= arrived);
+            let revoked = || self.database.was_ever_revoked(&known.facts.check);
+            match verdict {
+                Some(CheckVerdict::Active) => {
+                    self.checks.hold(!late, || format!("worker {index} admits token {token} after its logout"));
+                }
+                Some(CheckVerdict::Revoked) => {
+                    self.checks.reached.refused += 1;
+                    self.checks.hold(revoked(), || format!("worker {index} refuses token {token}, never logged out"));
+                }
+                None => {
+                    self.checks.reached.unavailable += 1;
+                    let calm = self.now >= self.scene.calm + ms(500);
+                    self.checks.hold(!calm, || format!("worker {index} cannot decide about token {token}"));
+                }
+            }
+        }
+    }
+
+    /// Whether a request that came at this moment would be admitted although its token's logout was answered.
+    pub(super) fn probe(&mut self, index: usize) {
+        let Some(now) = self.worker_now(index) else { return };
+        let Some(worker) = self.workers.get(index).filter(|worker| worker.strict.feed().may_decide(now)) else {
+            return;
+        };
+        let mut strict = worker.strict.clone();
+        let dead = |token: &&Token| token.answered.is_some() && token.is_in_time(now.unix);
+        for token in self.tokens.iter().filter(dead) {
+            let admits = strict.look(&token.facts, u32::MAX, now) == Found::Known(CheckVerdict::Active);
+            self.checks
+                .hold(!admits, || format!("worker {index} would admit {:?} after its logout", token.facts.check));
+        }
+    }
+}

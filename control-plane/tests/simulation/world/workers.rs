@@ -1,0 +1,212 @@
+//! The workers: the filter's `Strict` in a host that makes its callouts and ends each once.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use curfew_core::WorkerId;
+use curfew_core::wire::FeedAnswer;
+use curfew_filter::feed::{Chance, FeedSettings, IDLE_AFTER, Poll};
+use curfew_filter::gate::Now;
+use curfew_filter::proofs::Facts;
+use curfew_filter::questions::{CallId, StreamId};
+use curfew_filter::strict::Strict;
+
+use super::World;
+use crate::clocks::Moment;
+use crate::dice::Dice;
+use crate::events::{Call, Event};
+use crate::mutant::Mutant;
+use crate::network::Route;
+use crate::scene::{Scene, ms};
+
+pub(super) struct Worker {
+    pub(super) proxy: usize,
+    pub(super) life: u64,
+    /// New requests go to it; those of a listener that was updated go to another.
+    pub(super) is_used: bool,
+    pub(super) idle_until: Moment,
+    pub(super) last_request: Moment,
+    /// When its clock was read last.
+    pub(super) last_read: Now,
+    pub(super) strict: Strict<Arc<Facts>>,
+    pub(super) checks: BTreeSet<CallId>,
+    pub(super) streams: BTreeMap<StreamId, Waiting>,
+    pub(super) next_stream: StreamId,
+    poll: Option<CallId>,
+    next_call: CallId,
+    wakes: Option<Moment>,
+    /// For the mutant that uses its id again.
+    only_id: WorkerId,
+}
+
+/// A request that waits.
+pub(super) struct Waiting {
+    pub(super) token: usize,
+    /// The step at which it came.
+    pub(super) arrived: u64,
+}
+
+impl Worker {
+    pub(super) fn new(scene: &Scene, dice: &mut Dice, proxy: usize, now: Now) -> Self {
+        let seed = [dice.next(), dice.next()];
+        let settings = FeedSettings { keyspaces: Vec::new(), budget: scene.budget, timeout: scene.timeout, seed };
+        Self {
+            proxy,
+            life: 0,
+            is_used: true,
+            idle_until: Moment::ZERO,
+            last_request: Moment::ZERO,
+            last_read: now,
+            strict: Strict::new(settings),
+            checks: BTreeSet::new(),
+            streams: BTreeMap::new(),
+            next_stream: 0,
+            poll: None,
+            next_call: 0,
+            wakes: None,
+            only_id: dice.worker_id(),
+        }
+    }
+
+    pub(super) fn call(&mut self, index: usize) -> Call {
+        self.next_call += 1;
+        Call { worker: index, life: self.life, id: self.next_call }
+    }
+}
+
+impl World {
+    pub(super) fn add_worker(&mut self, proxy: usize) {
+        let Some(clocks) = self.proxies.get(proxy).map(|proxy| proxy.clocks) else { return };
+        self.workers.push(Worker::new(&self.scene, &mut self.dice, proxy, clocks.now(self.now)));
+        self.queue.push(self.now, Event::RequestsGoOn { worker: self.workers.len() - 1 });
+    }
+
+    /// Another VM takes the place of one; what waited in that is refused.
+    pub(super) fn replace_worker(&mut self, index: usize) {
+        let Some(now) = self.worker_now(index) else { return };
+        let Some(proxy) = self.workers.get(index).map(|worker| worker.proxy) else { return };
+        let fresh = Worker::new(&self.scene, &mut self.dice, proxy, now);
+        let Some(worker) = self.workers.get_mut(index) else { return };
+        let (life, only_id) = (worker.life + 1, worker.only_id);
+        let (is_used, last_request) = (worker.is_used, self.now);
+        *worker = Worker { life, only_id, is_used, last_request, ..fresh };
+        self.checks.reached.restarts += 1;
+    }
+
+    pub(super) fn worker_now(&self, index: usize) -> Option<Now> {
+        let worker = self.workers.get(index)?;
+        self.proxies.get(worker.proxy).map(|proxy| proxy.clocks.now(self.now))
+    }
+
+    fn chance(&mut self, index: usize) -> Chance {
+        let (worker, jitter) = (self.dice.worker_id(), u32::try_from(self.dice.next() >> 32).unwrap_or(0));
+        let only = self.workers.get(index).map(|worker| worker.only_id);
+        let worker = only.filter(|_| self.scene.is(Mutant::IdsUsedAgain)).unwrap_or(worker);
+        Chance { worker, jitter }
+    }
+
+    /// Sends what is due, gives up what is lost, and has itself woken for the rest.
+    pub(super) fn pump(&mut self, index: usize) {
+        let (Some(now), chance) = (self.worker_now(index), self.chance(index)) else { return };
+        let idle_stays = self.scene.is(Mutant::IdleOnesStay);
+        let Some(worker) = self.workers.get_mut(index) else { return };
+        if idle_stays {
+            worker.strict.feed_mut().requested(now);
+        }
+        let poll = worker.strict.feed_mut().poll(now, chance);
+        let lost = worker.strict.give_up_lost(now);
+        if let Some(poll) = poll {
+            self.send_poll(index, poll);
+        }
+        for settled in lost {
+            self.decided(index, &settled.streams, settled.verdict);
+        }
+        self.wake_later(index);
+    }
+
+    fn send_poll(&mut self, index: usize, poll: Poll) {
+        self.checks.polled(&poll.request);
+        let refused = self.is_stormy() && self.dice.per_mille(5);
+        let (plane, now, chance) = (self.dice.below(self.planes.len()), self.worker_now(index), self.chance(index));
+        let (Some(worker), Some(now)) = (self.workers.get_mut(index), now) else { return };
+        // Half as long again for clocks.
+        let idle = self.now.saturating_sub(worker.last_request);
+        let stays = !poll.request.leaving && idle > IDLE_AFTER * 3 / 2 + ms(1000);
+        self.checks.hold(!stays, || format!("worker {index} polls on, without requests for {idle:?}"));
+        self.checks.reached.departures += u64::from(poll.request.leaving);
+        if refused {
+            worker.strict.feed_mut().not_sent(now, chance);
+            return;
+        }
+        let call = worker.call(index);
+        worker.strict.feed_mut().sent(call.id);
+        worker.poll = Some(call.id);
+        let proxy = worker.proxy;
+        self.times_out(call, poll.timeout, Event::PollEnds { call, answer: None });
+        self.send(Route::ToWorkers { proxy, plane }, &Event::PollArrives { plane, call, request: poll.request });
+    }
+
+    /// Has the host end a callout that nothing comes of. Now and then it forgets to.
+    pub(super) fn times_out(&mut self, call: Call, timeout: Duration, event: Event) {
+        let forgotten = self.scene.faults.forgotten_calls && self.is_stormy() && self.dice.per_mille(5);
+        let Some(proxy) = self.workers.get(call.worker).and_then(|worker| self.proxies.get(worker.proxy)) else {
+            return;
+        };
+        if !forgotten {
+            let at = proxy.clocks.when(proxy.clocks.monotonic(self.now) + timeout);
+            self.queue.push(at, event);
+        }
+    }
+
+    fn wake_later(&mut self, index: usize) {
+        let late = self.dice.between(Duration::ZERO, ms(4));
+        let Some(worker) = self.workers.get_mut(index) else { return };
+        let Some(proxy) = self.proxies.get(worker.proxy) else { return };
+        let Some(at) = worker.strict.feed().wake_at() else { return };
+        let at = proxy.clocks.when(at).max(self.now) + late;
+        if worker.wakes.is_none_or(|wakes| at < wakes) {
+            worker.wakes = Some(at);
+            self.queue.push(at, Event::WorkerWakes { worker: index, life: worker.life });
+        }
+    }
+
+    pub(super) fn worker_wakes(&mut self, index: usize, life: u64) {
+        let Some(worker) = self.workers.get_mut(index).filter(|worker| worker.life == life) else { return };
+        if worker.wakes.is_none_or(|wakes| wakes > self.now) {
+            return;
+        }
+        worker.wakes = None;
+        self.pump(index);
+    }
+
+    pub(super) fn poll_ends(&mut self, call: Call, answer: Option<FeedAnswer>) {
+        let (Some(now), chance) = (self.worker_now(call.worker), self.chance(call.worker)) else { return };
+        let Some(worker) = self.workers.get_mut(call.worker).filter(|worker| worker.life == call.life) else { return };
+        if worker.poll != Some(call.id) {
+            return;
+        }
+        worker.poll = None;
+        worker.last_read = now;
+        let mut answer = answer;
+        if let Some(answer) = &mut answer {
+            let position = worker.strict.feed().position();
+            match self.scene.mutant {
+                Some(Mutant::AnchorAtReply) => answer.fresh_ms = i64::MAX,
+                Some(Mutant::FreshIgnored) => answer.fresh_ms = 0,
+                Some(Mutant::EpochIgnored) => answer.epoch = position.map_or(answer.epoch, |position| position.epoch),
+                // The last page of several is the only one that says so.
+                Some(Mutant::LeaseKeptBetweenPages) if answer.lease_ms == 0 && position.is_some() => {
+                    answer.more = false
+                }
+                _ => {}
+            }
+        }
+        let overflowed = worker.strict.feed().replica().overflowed();
+        worker.strict.feed_mut().answered(call.id, answer.as_ref(), now, chance);
+        let overflows = !overflowed && worker.strict.feed().replica().overflowed();
+        self.checks.reached.overflows += u64::from(overflows);
+        self.probe(call.worker);
+        self.pump(call.worker);
+    }
+}
