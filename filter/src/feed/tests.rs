@@ -279,3 +279,20 @@ fn a_replica_that_does_not_fit_decides_nothing_and_is_tried_again_much_later() {
     assert!(feed.replica().is_empty());
     assert_eq!(feed.poll(at(600_040), chance(8)).unwrap().request.worker, WorkerId::from_bytes([8; 16]));
 }
+
+#[test]
+fn a_worker_that_lacks_pages_decides_nothing_by_itself_and_takes_no_lease_from_an_older_reading() {
+    let mut feed = with_lease();
+    assert!(feed.may_decide(at(900)));
+    poll(&mut feed, 2, at(900));
+    feed.answered(2, Some(&FeedAnswer { more: true, lease_ms: 0, ..page(5, 8) }), at(910), chance(0));
+    assert!(!feed.may_decide(at(910)), "a row below 8 may be in a page to come");
+    poll(&mut feed, 3, at(910));
+    feed.answered(3, Some(&FeedAnswer { fresh_ms: -1, ..page(8, 9) }), at(920), chance(0));
+    assert!(!feed.may_decide(at(920)), "that page may be older than the one before");
+    let due = feed.wake_at();
+    let request = poll(&mut feed, 4, due.map_or(at(920), |at| Now { monotonic: at, unix: 1_000_001 }));
+    assert_eq!((request.applied, request.hold_ms), (9, 0));
+    feed.answered(4, Some(&page(9, 9)), at(1100), chance(0));
+    assert!(feed.may_decide(at(1100)));
+}
