@@ -106,7 +106,6 @@ mod a_mistake_is_found {
         rows_read_before_the_commit: RowsReadBeforeCommit,
         sent_taken_for_applied: AckBeforeApply,
         a_lease_for_an_unfinished_page: LeaseForUnfinishedPages,
-        a_lease_kept_between_pages: LeaseKeptBetweenPages,
         a_lease_from_a_reading_under_way: GrantedFromReadingUnderWay,
         an_epoch_ignored_by_the_worker: EpochIgnored,
         seqs_of_two_epochs_compared: SeqsOfTwoEpochsCompared,

@@ -31,8 +31,6 @@ pub(crate) enum Mutant {
     AckBeforeApply,
     /// Every page brings a lease.
     LeaseForUnfinishedPages,
-    /// The lease runs on while a worker takes in several pages, and acknowledges each.
-    LeaseKeptBetweenPages,
     /// A reading that was under way while somebody was told "no lease is in the way" is granted from.
     GrantedFromReadingUnderWay,
     /// The worker does not notice a new epoch, nor does the control plane notice that a worker is of an old one.

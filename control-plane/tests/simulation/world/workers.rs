@@ -195,10 +195,6 @@ impl World {
                 Some(Mutant::AnchorAtReply) => answer.fresh_ms = i64::MAX,
                 Some(Mutant::FreshIgnored) => answer.fresh_ms = 0,
                 Some(Mutant::EpochIgnored) => answer.epoch = position.map_or(answer.epoch, |position| position.epoch),
-                // The last page of several is the only one that says so.
-                Some(Mutant::LeaseKeptBetweenPages) if answer.lease_ms == 0 && position.is_some() => {
-                    answer.more = false
-                }
                 _ => {}
             }
         }
