@@ -75,6 +75,22 @@ impl Bootstrap {
         Ok(())
     }
 
+    /// Takes the shipped listener out into a file that Envoy watches: writing another version there updates it.
+    ///
+    /// # Errors
+    /// When there is not exactly one listener.
+    pub fn take_listener(&mut self, file: &Path) -> Result<Value> {
+        let listeners = self.at_mut(LISTENERS)?.as_array_mut().context("listeners is no list")?;
+        let [listener] = listeners.as_slice() else { bail!("envoy.yaml has {} listeners", listeners.len()) };
+        let listener = listener.clone();
+        listeners.clear();
+        let source = json!({"path_config_source": {"path": file.to_string_lossy()}, "resource_api_version": "V3"});
+        let all = self.0.as_object_mut().context("the bootstrap is no object")?;
+        all.insert("dynamic_resources".to_owned(), json!({ "lds_config": source }));
+        all.insert("node".to_owned(), json!({"id": "test", "cluster": "test"}));
+        Ok(listener)
+    }
+
     /// Where the cluster of this name is.
     fn cluster(&self, name: &str) -> Result<String> {
         let clusters = self.at(CLUSTERS)?.as_array().context("clusters is no list")?;

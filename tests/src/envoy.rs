@@ -118,6 +118,25 @@ impl Envoy {
         self.process.id()
     }
 
+    /// SIGKILL.
+    ///
+    /// # Errors
+    /// When the process cannot be killed.
+    pub fn kill(&mut self) -> Result<()> {
+        self.process.kill()?;
+        Ok(())
+    }
+
+    /// SIGSTOP: connections stay open, new ones too, and nobody answers.
+    pub fn freeze(&self) {
+        self.process.freeze();
+    }
+
+    /// SIGCONT.
+    pub fn thaw(&self) {
+        self.process.thaw();
+    }
+
     /// What Envoy has logged so far.
     pub fn output(&self) -> String {
         self.process.output()

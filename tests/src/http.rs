@@ -77,6 +77,11 @@ impl Request {
     }
 
     fn to_bytes(&self) -> Vec<u8> {
+        self.clone().header("connection", "close").to_open_connection()
+    }
+
+    /// The bytes of this request for a connection that stays open.
+    pub fn to_open_connection(&self) -> Vec<u8> {
         let mut bytes = format!("{} {} HTTP/1.1\r\n", self.method, self.target).into_bytes();
         let named = |name: &str| self.headers.iter().any(|(known, _)| known.eq_ignore_ascii_case(name));
         if !named("host") {
@@ -91,7 +96,7 @@ impl Request {
         if !named("transfer-encoding") && !named("content-length") && !self.body.is_empty() {
             bytes.extend_from_slice(format!("content-length: {}\r\n", self.body.len()).as_bytes());
         }
-        bytes.extend_from_slice(b"connection: close\r\n\r\n");
+        bytes.extend_from_slice(b"\r\n");
         bytes.extend_from_slice(&self.body);
         bytes
     }

@@ -12,6 +12,8 @@ pub mod envoy;
 #[cfg(feature = "servers")]
 pub mod failures;
 mod family;
+#[cfg(feature = "servers")]
+pub mod faults;
 pub mod fuzz;
 pub mod gate;
 pub mod http;

@@ -1,5 +1,6 @@
 //! A network that fails: forwards TCP to a server, late, not at all, or with a reset.
 
+use std::hash::{BuildHasher as _, Hasher as _, RandomState};
 use std::io::{Read as _, Write as _};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
@@ -33,6 +34,8 @@ struct Way {
 struct State {
     requests: Way,
     answers: Way,
+    /// Of a hundred chunks, how many are lost on the way and sent again.
+    loss: u32,
     cut: bool,
     connections: Vec<TcpStream>,
 }
@@ -65,9 +68,10 @@ impl Shared {
     /// Until a chunk that came in at `arrived` may go out.
     fn wait_until_due(&self, direction: Direction, arrived: Instant) {
         let mut state = self.lock();
+        let again = retransmissions(state.loss);
         loop {
             let way = *state.way(direction);
-            let left = (arrived + way.delay).saturating_duration_since(Instant::now());
+            let left = (arrived + way.delay + again).saturating_duration_since(Instant::now());
             if state.cut || (!way.held && left.is_zero()) {
                 return;
             }
@@ -119,6 +123,12 @@ impl Fault {
         self.shared.change(|state| state.way(direction).held = true);
     }
 
+    /// Of a hundred chunks so many are lost, again and again, as TCP's user sees it: they come later, and so does all that
+    /// was sent after them.
+    pub fn lose(&self, percent: u32) {
+        self.shared.change(|state| state.loss = percent);
+    }
+
     /// Resets every connection, and each new one at once.
     pub fn cut(&self) {
         self.shared.change(|state| {
@@ -134,6 +144,18 @@ impl Fault {
             *state = State { connections, ..State::default() };
         });
     }
+}
+
+/// How much later a chunk arrives that may be lost several times: each time the sender waits twice as long, beginning
+/// with the shortest timeout of Linux.
+fn retransmissions(percent: u32) -> Duration {
+    let mut sum = Duration::ZERO;
+    let mut timeout = Duration::from_millis(200);
+    while sum < Duration::from_secs(3) && RandomState::new().build_hasher().finish() % 100 < u64::from(percent) {
+        sum += timeout;
+        timeout *= 2;
+    }
+    sum
 }
 
 fn accept(client: TcpStream, target: SocketAddr, shared: &Arc<Shared>) -> Result<()> {

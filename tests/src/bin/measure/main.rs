@@ -3,6 +3,8 @@
 mod attacks;
 #[cfg(feature = "servers")]
 mod failures;
+#[cfg(feature = "servers")]
+mod faults;
 mod floods;
 mod fuzz;
 mod logout;
@@ -55,6 +57,10 @@ enum What {
         /// Only the stories with this in their names.
         story: Option<String>,
     },
+    /// Plays faults in a mesh of two Envoys, two control planes, PostgreSQL and Redis, under load, and looks for requests that
+    /// were admitted after the logout of their token had returned.
+    #[cfg(feature = "servers")]
+    Faults(faults::Arguments),
     /// Fuzzes the targets of `tests/fuzz/`.
     Fuzz(fuzz::Arguments),
     /// Latency of logouts with two Envoys, at three paces, and whether any request after a logout's 200 is admitted.
@@ -75,6 +81,8 @@ fn main() -> Result<()> {
             save("failures", &failures::measure(rounds, write, story.as_deref())?)
         }
         Some(What::Floods { seconds, flood }) => save("floods", &floods::measure(seconds, flood)?),
+        #[cfg(feature = "servers")]
+        Some(What::Faults(arguments)) => save("faults", &faults::measure(&arguments)?),
         Some(What::Fuzz(arguments)) => save("fuzz", &fuzz::measure(&arguments)?),
         Some(What::Logout { rounds }) => save("logout", &logout::measure(rounds)?),
     }

@@ -1,0 +1,183 @@
+//! The faults. Each leaves the mesh as it found it.
+
+use std::time::Duration;
+
+use anyhow::Result;
+
+use super::mesh::{LEASE, Mesh};
+use super::run::Stage;
+use crate::servers::{Direction, Fault};
+
+/// Whether requests may be told 503.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Outage {
+    /// Never: the mesh has what it needs.
+    None,
+    /// While the fault lasts and until leases are earned again.
+    Declared,
+}
+
+/// A fault and what it may cost.
+#[derive(Debug, Clone, Copy)]
+pub struct Scene {
+    /// For the table and the command line.
+    pub name: &'static str,
+    /// Whether it is declared to be an outage.
+    pub outage: Outage,
+    /// Needs the filter that traps on command.
+    pub trapping: bool,
+    /// Also part of the shorter run.
+    pub short: bool,
+    /// Plays it.
+    pub fault: fn(&mut Mesh, &Stage<'_>) -> Result<()>,
+}
+
+const fn scene(name: &'static str, outage: Outage, fault: fn(&mut Mesh, &Stage<'_>) -> Result<()>) -> Scene {
+    Scene { name, outage, trapping: false, short: false, fault }
+}
+
+const fn short(mut scene: Scene) -> Scene {
+    scene.short = true;
+    scene
+}
+
+/// A fault of the network lasts so long.
+const CUT: Duration = Duration::from_millis(3 * 2_000);
+
+/// All scenes, in the order of the table.
+pub const ALL: &[Scene] = &[
+    short(scene("nothing", Outage::None, |_, stage| {
+        stage.wait(LEASE * 2);
+        Ok(())
+    })),
+    short(scene("an Envoy stopped for 0.5 L", Outage::Declared, |mesh, stage| stop(mesh, stage, LEASE / 2))),
+    short(scene("an Envoy stopped for 2 L", Outage::Declared, |mesh, stage| stop(mesh, stage, LEASE * 2))),
+    scene("an Envoy stopped for 10 L", Outage::Declared, |mesh, stage| stop(mesh, stage, LEASE * 10)),
+    scene("an Envoy killed and started", Outage::Declared, |mesh, stage| restart(mesh, stage, true, false)),
+    short(scene("a control plane killed and started", Outage::Declared, |mesh, stage| {
+        restart(mesh, stage, false, true)
+    })),
+    scene("both killed and started", Outage::Declared, |mesh, stage| restart(mesh, stage, true, true)),
+    scene("all control planes killed and started", Outage::Declared, all_planes),
+    short(scene("an Envoy cut off by resets", Outage::Declared, |mesh, stage| link(mesh, stage, Fault::cut))),
+    scene("an Envoy cut off, both ways", Outage::Declared, |mesh, stage| link(mesh, stage, hold_both)),
+    scene("an Envoy cut off, its questions", Outage::Declared, |mesh, stage| {
+        link(mesh, stage, |link| link.hold(Direction::Requests))
+    }),
+    scene("an Envoy cut off, its answers", Outage::Declared, |mesh, stage| {
+        link(mesh, stage, |link| link.hold(Direction::Answers))
+    }),
+    scene("30 % of packets lost, 20 ms", Outage::Declared, lossy),
+    scene("a control plane cut off PostgreSQL by resets", Outage::Declared, |mesh, stage| sql(mesh, stage, Fault::cut)),
+    scene("a control plane cut off PostgreSQL, both ways", Outage::Declared, |mesh, stage| sql(mesh, stage, hold_both)),
+    scene("a control plane cut off PostgreSQL, its answers", Outage::Declared, |mesh, stage| {
+        sql(mesh, stage, |link| link.hold(Direction::Answers))
+    }),
+    scene("PostgreSQL killed and started", Outage::Declared, |mesh, stage| {
+        mesh.postgres.server().kill()?;
+        stage.wait(LEASE);
+        mesh.postgres.server().restart()
+    }),
+    short(scene("Redis killed and started", Outage::None, |mesh, stage| {
+        mesh.redis.server().kill()?;
+        stage.wait(LEASE * 2);
+        mesh.redis.server().restart()?;
+        stage.wait(LEASE);
+        Ok(())
+    })),
+    scene("Redis flushed again and again", Outage::None, |mesh, stage| {
+        for _ in 0..20 {
+            mesh.redis.wipe()?;
+            stage.wait(LEASE / 8);
+        }
+        Ok(())
+    }),
+    scene("Redis cut off a control plane, its answers", Outage::None, |mesh, stage| {
+        let link = mesh.planes.first().map(|plane| &plane.redis);
+        fail(stage, link, |link| link.hold(Direction::Answers));
+        Ok(())
+    }),
+    scene("a listener update every 2 s", Outage::None, |mesh, stage| {
+        for _ in 0..6 {
+            mesh.proxies.iter_mut().try_for_each(super::mesh::Proxy::update_listener)?;
+            stage.wait(Duration::from_secs(2));
+        }
+        Ok(())
+    }),
+    Scene { trapping: true, ..scene("VMs that trap", Outage::Declared, trap) },
+];
+
+fn stop(mesh: &mut Mesh, stage: &Stage<'_>, time: Duration) -> Result<()> {
+    if let Some(proxy) = mesh.proxies.first() {
+        proxy.process.freeze();
+        stage.pile_up(mesh, 0, time, || proxy.process.thaw());
+    }
+    Ok(())
+}
+
+fn restart(mesh: &mut Mesh, stage: &Stage<'_>, envoy: bool, plane: bool) -> Result<()> {
+    for _ in 0..2 {
+        if let (true, Some(plane)) = (plane, mesh.planes.first_mut()) {
+            plane.process.kill()?;
+        }
+        if let (true, Some(proxy)) = (envoy, mesh.proxies.first_mut()) {
+            proxy.restart()?;
+        }
+        stage.wait(LEASE / 2);
+        if let (true, Some(plane)) = (plane, mesh.planes.first_mut()) {
+            plane.process.restart()?;
+        }
+        stage.wait(LEASE * 2);
+    }
+    Ok(())
+}
+
+fn all_planes(mesh: &mut Mesh, stage: &Stage<'_>) -> Result<()> {
+    mesh.planes.iter_mut().try_for_each(|plane| plane.process.kill())?;
+    stage.wait(LEASE * 2);
+    mesh.planes.iter_mut().try_for_each(|plane| plane.process.restart())
+}
+
+fn hold_both(link: &Fault) {
+    link.hold(Direction::Requests);
+    link.hold(Direction::Answers);
+}
+
+/// The first Envoy's links to all control planes.
+fn link(mesh: &mut Mesh, stage: &Stage<'_>, fault: impl Fn(&Fault)) -> Result<()> {
+    fail(stage, mesh.proxies.first().into_iter().flat_map(|proxy| &proxy.links), fault);
+    Ok(())
+}
+
+/// The first control plane's link to PostgreSQL.
+fn sql(mesh: &mut Mesh, stage: &Stage<'_>, fault: impl Fn(&Fault)) -> Result<()> {
+    fail(stage, mesh.planes.first().map(|plane| &plane.sql), fault);
+    Ok(())
+}
+
+fn fail<'a>(stage: &Stage<'_>, links: impl IntoIterator<Item = &'a Fault>, fault: impl Fn(&Fault)) {
+    let links: Vec<_> = links.into_iter().collect();
+    links.iter().for_each(|link| fault(link));
+    stage.wait(CUT);
+    links.iter().for_each(|link| link.mend());
+}
+
+fn lossy(mesh: &mut Mesh, stage: &Stage<'_>) -> Result<()> {
+    for link in mesh.links() {
+        for direction in [Direction::Requests, Direction::Answers] {
+            link.delay(direction, Duration::from_millis(20));
+        }
+        link.lose(30);
+    }
+    stage.wait(CUT * 2);
+    mesh.links().for_each(Fault::mend);
+    Ok(())
+}
+
+fn trap(mesh: &mut Mesh, stage: &Stage<'_>) -> Result<()> {
+    for _ in 0..10 {
+        stage.trap(mesh);
+        stage.wait(Duration::from_millis(700));
+    }
+    Ok(())
+}
