@@ -12,9 +12,10 @@ mod connection;
 mod dice;
 pub mod ledger;
 mod mesh;
+pub mod pace;
 mod population;
 mod run;
 pub mod scenes;
 
-pub use mesh::{LEASE, Mesh};
+pub use mesh::{LEASE, Mesh, Setup};
 pub use run::{Load, Outcome, play};

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::Duration;
 
-use anyhow::Result;
+use anyhow::{Context as _, Result, bail};
 
 use super::connection::Connection;
 use super::dice::Dice;
@@ -79,18 +79,27 @@ pub(super) fn use_tokens(shared: &Shared, entrance: SocketAddr) -> Ledger {
 
 /// Logs tokens out until told to stop, now at one control plane and now at the other; after each 200 looks at every Envoy
 /// whether the token is refused.
-pub(super) fn log_out(shared: &Shared, exits: &[SocketAddr], entrances: &[SocketAddr]) -> Result<Ledger> {
+pub(super) fn log_out(
+    shared: &Shared,
+    exits: &[SocketAddr],
+    entrances: &[SocketAddr],
+    wait_for_turn: impl Fn(),
+) -> Result<Ledger> {
     let (mut ledger, mut dice) = (Ledger::default(), Dice::new());
     let mut ways_out: Vec<_> = exits.iter().map(|address| Connection::to(*address, PATIENCE)).collect();
     let mut looks: Vec<_> = entrances.iter().map(|address| connections(*address, LOOK)).collect();
     let mut unfinished: Option<Arc<Token>> = None;
-    while shared.goes_on() {
+    loop {
+        wait_for_turn();
+        if !shared.goes_on() {
+            return Ok(ledger);
+        }
         let token = match unfinished.take() {
             Some(token) => token,
             None => shared.population.take(&mut dice)?,
         };
         let place = dice.below(ways_out.len());
-        let Some(way_out) = ways_out.get_mut(place) else { break };
+        let Some(way_out) = ways_out.get_mut(place) else { return Ok(ledger) };
         let (status, took) = log_one_out(shared, way_out, &token);
         ledger.enter_logout(status, took);
         match status {
@@ -109,9 +118,37 @@ pub(super) fn log_out(shared: &Shared, exits: &[SocketAddr], entrances: &[Socket
                 thread::sleep(Duration::from_millis(50));
             }
         }
-        thread::sleep(shared.pause);
     }
-    Ok(ledger)
+}
+
+/// Logs a token out at a control plane: how long it took, and when the 200 was there.
+///
+/// # Errors
+/// When it was not 200.
+pub(super) fn log_one_out_at(shared: &Shared, exit: SocketAddr, token: &Token) -> Result<(Duration, Duration)> {
+    let (status, took) = log_one_out(shared, &mut Connection::to(exit, PATIENCE), token);
+    let (_, returned) = token.logout();
+    returned.map(|returned| (took, returned)).with_context(|| format!("the logout came to {status:?}"))
+}
+
+/// Uses a token on one connection until it is refused: when the last request began that was admitted.
+///
+/// # Errors
+/// When there was an answer of another kind, or none.
+pub(super) fn use_until_refused(shared: &Shared, entrance: SocketAddr, token: &Token) -> Result<Duration> {
+    let mut connection = Connection::to(entrance, PATIENCE);
+    let mut last = Duration::ZERO;
+    loop {
+        let exchange = shared.request(&mut connection, token);
+        match exchange.status {
+            Some(200) => last = exchange.started,
+            Some(401) => return Ok(last),
+            other => bail!("a request came to {other:?}"),
+        }
+        if !shared.goes_on() && exchange.logout_begun.is_none() {
+            bail!("the logout was never begun");
+        }
+    }
 }
 
 fn log_one_out(shared: &Shared, way_out: &mut Connection, token: &Token) -> (Option<u16>, Duration) {

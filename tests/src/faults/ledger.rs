@@ -122,7 +122,7 @@ impl Ledger {
     /// Seconds with a 503 in them, in tenths.
     pub fn seconds_unavailable(&self) -> f64 {
         let slices: BTreeSet<_> = self.unavailable.iter().map(|at| at.as_millis() / SLICE.as_millis()).collect();
-        Duration::from_millis(100).as_secs_f64() * slices.iter().map(|_| 1.0).sum::<f64>()
+        SLICE.saturating_mul(u32::try_from(slices.len()).unwrap_or(u32::MAX)).as_secs_f64()
     }
 
     /// How many were told 503 outside the declared outage.

@@ -22,15 +22,42 @@ pub const LEASE: Duration = Duration::from_secs(2);
 
 const LISTENER_TYPE: &str = "type.googleapis.com/envoy.config.listener.v3.Listener";
 
+/// How the mesh is set up.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Setup {
+    /// Takes the filter that traps where a request tells it to.
+    pub trapping: bool,
+    /// `consistency: bounded`, which promises less: to show that the checker would find what it looks for.
+    pub bounded: bool,
+    /// One control plane on SQLite instead of two on PostgreSQL and Redis.
+    pub single: bool,
+}
+
 /// A control plane and its links to what it stores in.
 #[derive(Debug)]
 pub struct Plane {
     /// The process.
     pub process: ControlPlane,
-    /// Between it and PostgreSQL.
+    /// What is between it and its stores, if it has any of its own.
+    pub links: Option<StoreLinks>,
+}
+
+/// A control plane's links to what it shares with others.
+#[derive(Debug)]
+pub struct StoreLinks {
+    /// To PostgreSQL.
     pub sql: Fault,
-    /// Between it and Redis.
+    /// To Redis.
     pub redis: Fault,
+}
+
+/// What the control planes have in common.
+#[derive(Debug)]
+pub struct Stores {
+    /// The truth.
+    pub postgres: Postgres,
+    /// What makes it quick.
+    pub redis: Redis,
 }
 
 /// An Envoy and its links to the control planes.
@@ -75,37 +102,35 @@ impl Listener {
 pub struct Mesh {
     /// Two, of two workers each.
     pub proxies: Vec<Proxy>,
-    /// Two.
+    /// Two, or one on SQLite.
     pub planes: Vec<Plane>,
-    /// What they have in common.
-    pub redis: Redis,
-    /// What they have in common.
-    pub postgres: Postgres,
+    stores: Option<Stores>,
     upstream: Upstream,
     settings: Settings,
     _directory: TempDir,
 }
 
 impl Mesh {
-    /// Starts everything; `trapping` takes the filter that traps where a request tells it to.
+    /// Starts everything.
     ///
     /// # Errors
     /// When a part cannot be built, found or started.
-    pub fn start(trapping: bool) -> Result<Self> {
-        let module = if trapping { wasm::build_trapping()? } else { wasm::build()? };
+    pub fn start(setup: Setup) -> Result<Self> {
+        let module = if setup.trapping { wasm::build_trapping()? } else { wasm::build()? };
         let directory = tempfile::Builder::new().prefix("mesh-").tempdir_in(workspace::generated("runs")?)?;
-        let (postgres, redis) = (Postgres::start()?, Redis::start()?);
+        let shared = || Ok::<_, anyhow::Error>(Stores { postgres: Postgres::start()?, redis: Redis::start()? });
+        let stores = if setup.single { None } else { Some(shared()?) };
         let upstream = Upstream::start(loopback(0))?;
         let settings = Settings::demo()?;
-        let planes =
-            (0..2).map(|number| plane(&settings, &postgres, &redis, &subdirectory(&directory, "plane", number)?));
+        let planes = (0..if setup.single { 1 } else { 2 })
+            .map(|number| plane(&settings, stores.as_ref(), &subdirectory(&directory, "plane", number)?));
         let planes = planes.collect::<Result<Vec<_>>>()?;
         let proxies = (0..2).map(|number| {
             let directory = subdirectory(&directory, "envoy", number)?;
-            proxy(&module, &planes, upstream.address(), directory)
+            proxy(setup, &module, &planes, upstream.address(), directory)
         });
         let proxies = proxies.collect::<Result<Vec<_>>>()?;
-        Ok(Self { proxies, planes, redis, postgres, upstream, settings, _directory: directory })
+        Ok(Self { proxies, planes, stores, upstream, settings, _directory: directory })
     }
 
     /// What tokens are signed with.
@@ -124,6 +149,14 @@ impl Mesh {
     /// Where logouts go to.
     pub fn exits(&self) -> Vec<SocketAddr> {
         self.planes.iter().map(|plane| plane.process.public()).collect()
+    }
+
+    /// What the control planes have in common.
+    ///
+    /// # Errors
+    /// When there is but one, on SQLite.
+    pub fn stores(&mut self) -> Result<&mut Stores> {
+        self.stores.as_mut().context("the control plane has a store of its own")
     }
 
     /// How many requests have reached the protected service.
@@ -164,22 +197,24 @@ fn subdirectory(directory: &TempDir, name: &str, number: usize) -> Result<PathBu
     Ok(path)
 }
 
-fn plane(settings: &Settings, postgres: &Postgres, redis: &Redis, directory: &Path) -> Result<Plane> {
+fn plane(settings: &Settings, stores: Option<&Stores>, directory: &Path) -> Result<Plane> {
     let mut settings = settings.clone();
-    let (sql, to_redis) = (Fault::to(loopback(postgres.port()))?, Fault::to(loopback(redis.port()))?);
-    let through =
-        |url: String, from: u16, to: &Fault| url.replace(&format!("127.0.0.1:{from}"), &to.address().to_string());
-    settings.set("DATABASE_URL", through(postgres.url(), postgres.port(), &sql));
-    settings.set("REDIS_URL", through(redis.url(), redis.port(), &to_redis));
-    Ok(Plane { process: ControlPlane::start(&settings, directory)?, sql, redis: to_redis })
+    let links = stores.map(|stores| linked(&mut settings, stores)).transpose()?;
+    Ok(Plane { process: ControlPlane::start(&settings, directory)?, links })
 }
 
-fn proxy(module: &Path, planes: &[Plane], upstream: SocketAddr, directory: PathBuf) -> Result<Proxy> {
+fn linked(settings: &mut Settings, Stores { postgres, redis }: &Stores) -> Result<StoreLinks> {
+    let links = StoreLinks { sql: Fault::to(loopback(postgres.port()))?, redis: Fault::to(loopback(redis.port()))? };
+    let through =
+        |url: String, from: u16, to: &Fault| url.replace(&format!("127.0.0.1:{from}"), &to.address().to_string());
+    settings.set("DATABASE_URL", through(postgres.url(), postgres.port(), &links.sql));
+    settings.set("REDIS_URL", through(redis.url(), redis.port(), &links.redis));
+    Ok(links)
+}
+
+fn proxy(setup: Setup, module: &Path, planes: &[Plane], upstream: SocketAddr, directory: PathBuf) -> Result<Proxy> {
     let mut bootstrap = Bootstrap::shipped()?;
-    let mut filter = bootstrap.filter()?;
-    filter["consistency"] = json!("strict");
-    filter.as_object_mut().context("the filter's configuration is no object")?.remove("max_staleness");
-    bootstrap.set_filter(&filter)?;
+    bootstrap.set_filter(&configured(setup, bootstrap.filter()?)?)?;
     bootstrap.load_filter_from(module)?;
     // It comes back on the same port after a kill.
     bootstrap.listen_on(loopback(lasting()?))?;
@@ -194,4 +229,14 @@ fn proxy(module: &Path, planes: &[Plane], upstream: SocketAddr, directory: PathB
     listener.update()?;
     let process = Envoy::start(&bootstrap, &directory, 2)?;
     Ok(Proxy { process, links, bootstrap, listener, directory })
+}
+
+fn configured(setup: Setup, mut filter: Value) -> Result<Value> {
+    let settings = filter.as_object_mut().context("the filter's configuration is no object")?;
+    settings.insert("consistency".into(), json!(if setup.bounded { "bounded" } else { "strict" }));
+    settings.remove("max_staleness");
+    if setup.bounded {
+        settings.insert("max_staleness".into(), json!("2s"));
+    }
+    Ok(filter)
 }

@@ -98,7 +98,7 @@ pub fn play(mesh: &mut Mesh, scene: &Scene, load: Load) -> Result<Outcome> {
             scope.spawn(move || Ok(clients::use_tokens(shared, entrance)))
         };
         let users: Vec<_> = users.map(using).collect();
-        let leave = || scope.spawn(|| clients::log_out(&shared, &exits, &entrances));
+        let leave = || scope.spawn(|| clients::log_out(&shared, &exits, &entrances, || thread::sleep(load.pause)));
         let leavers: Vec<_> = (0..load.leavers).map(|_| leave()).collect();
         thread::sleep(load.calm);
         let from = shared.clock.now();

@@ -74,27 +74,29 @@ pub const ALL: &[Scene] = &[
         sql(mesh, stage, |link| link.hold(Direction::Answers))
     }),
     scene("PostgreSQL killed and started", Outage::Declared, |mesh, stage| {
-        mesh.postgres.server().kill()?;
+        let postgres = mesh.stores()?.postgres.server();
+        postgres.kill()?;
         stage.wait(LEASE);
-        mesh.postgres.server().restart()
+        postgres.restart()
     }),
     short(scene("Redis killed and started", Outage::None, |mesh, stage| {
-        mesh.redis.server().kill()?;
+        let redis = mesh.stores()?.redis.server();
+        redis.kill()?;
         stage.wait(LEASE * 2);
-        mesh.redis.server().restart()?;
+        redis.restart()?;
         stage.wait(LEASE);
         Ok(())
     })),
     scene("Redis flushed again and again", Outage::None, |mesh, stage| {
         for _ in 0..20 {
-            mesh.redis.wipe()?;
+            mesh.stores()?.redis.wipe()?;
             stage.wait(LEASE / 8);
         }
         Ok(())
     }),
     scene("Redis cut off a control plane, its answers", Outage::None, |mesh, stage| {
-        let link = mesh.planes.first().map(|plane| &plane.redis);
-        fail(stage, link, |link| link.hold(Direction::Answers));
+        let links = mesh.planes.first().and_then(|plane| plane.links.as_ref());
+        fail(stage, links.map(|links| &links.redis), |link| link.hold(Direction::Answers));
         Ok(())
     }),
     scene("a listener update every 2 s", Outage::None, |mesh, stage| {
@@ -151,7 +153,8 @@ fn link(mesh: &mut Mesh, stage: &Stage<'_>, fault: impl Fn(&Fault)) -> Result<()
 
 /// The first control plane's link to PostgreSQL.
 fn sql(mesh: &mut Mesh, stage: &Stage<'_>, fault: impl Fn(&Fault)) -> Result<()> {
-    fail(stage, mesh.planes.first().map(|plane| &plane.sql), fault);
+    let links = mesh.planes.first().and_then(|plane| plane.links.as_ref());
+    fail(stage, links.map(|links| &links.sql), fault);
     Ok(())
 }
 

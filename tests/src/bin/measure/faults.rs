@@ -3,7 +3,8 @@
 use anyhow::{Result, bail};
 use clap::Args;
 use curfew_testbed::faults::scenes::{ALL, Scene};
-use curfew_testbed::faults::{Load, Mesh, Outcome, play};
+use curfew_testbed::faults::{Load, Mesh, Outcome, Setup, play};
+use curfew_testbed::measure::description;
 use curfew_testbed::workspace;
 use serde_json::{Value, json};
 use std::time::Duration;
@@ -22,6 +23,9 @@ pub(crate) struct Arguments {
     /// Only the shorter run.
     #[arg(long)]
     short: bool,
+    /// Plays them with `consistency: bounded`, in which stale admits are found.
+    #[arg(long)]
+    bounded: bool,
 }
 
 const LOAD: Load =
@@ -38,7 +42,7 @@ pub(crate) fn measure(arguments: &Arguments) -> Result<Value> {
         );
     }
     println!(
-        "{:<48}{:>9}{:>10}{:>7}{:>7}{:>9}{:>8}{:>11}{:>11}",
+        "{:<48}{:>9}{:>10}{:>7}{:>7}{:>10}{:>8}{:>10}{:>13}",
         "fault", "logouts", "requests", "stale", "wrong", "s of 503", "failed", "p99, ms", "slowest, ms"
     );
     let mut outcomes = Vec::new();
@@ -49,7 +53,7 @@ pub(crate) fn measure(arguments: &Arguments) -> Result<Value> {
         if scenes.is_empty() {
             continue;
         }
-        let mut mesh = Mesh::start(trapping)?;
+        let mut mesh = Mesh::start(Setup { trapping, bounded: arguments.bounded, single: false })?;
         for scene in scenes {
             outcomes.push(shown(play(&mut mesh, scene, LOAD)?));
         }
@@ -67,8 +71,7 @@ pub(crate) fn measure(arguments: &Arguments) -> Result<Value> {
         sum(|outcome| outcome.ledger.requests)
     );
     let scenes: Vec<_> = outcomes.iter().map(row).collect();
-    let numbers =
-        json!({ "logouts": count(&outcomes), "stale_admits": stale, "wrong_refusals": wrong, "scenes": scenes });
+    let numbers = json!({ "machine": description(), "logouts": count(&outcomes), "stale_admits": stale, "wrong_refusals": wrong, "scenes": scenes });
     if stale + wrong + sum(|outcome| outcome.ledger.strange) > 0 {
         bail!("the promise was broken: {numbers:#}");
     }
@@ -82,7 +85,7 @@ fn count(outcomes: &[Outcome]) -> usize {
 fn shown(outcome: Outcome) -> Outcome {
     let (slowest, p99) = outcome.ledger.slowest_logouts();
     println!(
-        "{:<48}{:>9}{:>10}{:>7}{:>7}{:>9.1}{:>8}{:>11.1}{:>11.1}",
+        "{:<48}{:>9}{:>10}{:>7}{:>7}{:>10.1}{:>8}{:>10.1}{:>13.1}",
         outcome.name,
         outcome.ledger.logouts.len(),
         outcome.ledger.requests,

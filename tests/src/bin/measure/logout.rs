@@ -1,158 +1,86 @@
-//! Logouts through the whole stack, with two Envoys of two workers each: how long the call takes, and whether a request that
-//! is sent after its 200 is admitted anywhere. In strict mode none may be.
+//! How long a logout takes in a healthy mesh of two Envoys with two workers each, and what of that the workers cost.
 //!
-//! Requests after the 200 go to both Envoys on new connections, so all four workers are met; the first one leaves as soon as
-//! the answer is there.
+//! First without any worker that follows the feed, because no request has come yet: then a logout is its commit alone. Then
+//! one after the other while each token is in use at both Envoys without a pause, which tells when the last request was
+//! admitted; then at a pace, and as fast as the callers can, each with a look at both Envoys right after the 200.
 
-use std::net::SocketAddr;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Mutex, PoisonError};
-use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use anyhow::{Result, ensure};
-use curfew_testbed::envoy::{self, Envoy};
-use curfew_testbed::http::Request;
+use anyhow::{Result, bail};
+use clap::Args;
+use curfew_testbed::faults::pace::{Pace, last_admission, log_out_at};
+use curfew_testbed::faults::{Mesh, Setup};
 use curfew_testbed::measure::description;
-use curfew_testbed::stack::{Plan, Stack};
-use curfew_testbed::tokens::{Signer, claims};
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
-/// Logouts that are under way at a time, at most.
-const CLIENTS: usize = 16;
-
-/// Requests to each Envoy after each 200.
-const PROBES: usize = 4;
-
-struct Scene {
-    stack: Stack,
-    other: Envoy,
-    signer: Signer,
+/// How much is measured.
+#[derive(Debug, Args)]
+pub(crate) struct Arguments {
+    /// Logouts one after the other, a second apart.
+    #[arg(long, default_value_t = 30)]
+    rounds: usize,
+    /// How long logouts go on at each other pace.
+    #[arg(long, default_value_t = 10)]
+    seconds: u64,
 }
 
-/// What logouts at one pace came to.
-#[derive(Default)]
-struct Taken {
-    logouts: Vec<Duration>,
-    admitted: Vec<Duration>,
-    probes: usize,
+/// Measures with one control plane on SQLite and with two on PostgreSQL and Redis.
+pub(crate) fn measure(arguments: &Arguments) -> Result<Value> {
+    let mut all = Map::new();
+    all.insert("machine".to_owned(), json!(description()));
+    for (name, single) in [("one control plane, SQLite", true), ("two control planes, PostgreSQL and Redis", false)] {
+        println!("{name}\n{:<34}{:>9}{:>10}{:>10}{:>10}", "  logouts, milliseconds", "count", "p50", "p99", "max");
+        let mesh = Mesh::start(Setup { single, ..Setup::default() })?;
+        all.insert(name.to_owned(), in_mesh(&mesh, arguments)?);
+    }
+    Ok(Value::Object(all))
 }
 
-/// Measures this many logouts at each pace.
-pub(crate) fn measure(rounds: usize) -> Result<Value> {
-    let scene = Scene::start()?;
-    let before = description();
-    println!("{:<22}{:>9}{:>9}{:>9}{:>9}   admitted after the 200", "milliseconds", "p50", "p99", "max", "a second");
-    let paces = [("1 a second", Some(1)), ("100 a second", Some(100)), ("as fast as it goes", None)];
-    let rows: Result<Vec<Value>> = paces.iter().map(|(name, rate)| scene.row(name, *rate, rounds)).collect();
+fn in_mesh(mesh: &Mesh, arguments: &Arguments) -> Result<Value> {
+    let pace =
+        |per_second, callers, used| Pace { per_second, callers, time: Duration::from_secs(arguments.seconds), used };
+    let alone = at_pace(mesh, "no worker, 100 a second", pace(Some(100), 16, false))?;
+    let alone_fast = at_pace(mesh, "no worker, 16 callers", pace(None, 16, false))?;
+    let mut logouts = Vec::new();
+    let mut margins = Vec::new();
+    for _ in 0..arguments.rounds {
+        std::thread::sleep(Duration::from_secs(1));
+        let (logout, margin) = last_admission(mesh)?;
+        logouts.push(logout.as_secs_f64());
+        margins.push(margin);
+    }
+    let one = row("one a second, token in use", &mut logouts);
+    let last = row("  last admission began before 200", &mut margins);
+    if margins.iter().any(|margin| *margin <= 0.0) {
+        bail!("a request that began after the 200 was admitted: {margins:?}");
+    }
+    let paced = at_pace(mesh, "100 a second", pace(Some(100), 16, true))?;
+    let fast = at_pace(mesh, "16 callers, without a pause", pace(None, 16, true))?;
+    let within = margins.first().copied().unwrap_or_default() * 1e3;
+    println!("  the latest admitted request of all began {within:.2} ms before the 200 of its logout");
     Ok(json!({
-        "command": format!("cargo measure logout --rounds {rounds}"),
-        "mode": "strict", "envoys": 2, "workers_each": 2, "envoy": envoy::VERSION,
-        "machine_before": before, "machine_after": description(), "rows": rows?,
+        "no_worker_100_a_second": alone, "no_worker_16_callers": alone_fast, "one_a_second": one,
+        "last_admission_before_200": last, "100_a_second": paced, "16_callers": fast,
     }))
 }
 
-impl Scene {
-    fn start() -> Result<Self> {
-        let stack = Plan::shipped()?.start()?;
-        let other = stack.another_envoy()?;
-        let signer = Signer::from_secret(stack.settings.required("JWT_SECRET")?);
-        Ok(Self { stack, other, signer })
+fn at_pace(mesh: &Mesh, name: &str, pace: Pace) -> Result<Value> {
+    let ledger = log_out_at(mesh, pace)?;
+    if ledger.stale_admits + ledger.wrong_refusals > 0 || !ledger.unavailable.is_empty() {
+        bail!("{name}: {ledger:?}");
     }
+    let mut times: Vec<_> = ledger.logouts.iter().map(Duration::as_secs_f64).collect();
+    Ok(row(name, &mut times))
+}
 
-    fn envoys(&self) -> [SocketAddr; 2] {
-        [self.stack.address(), self.other.address()]
-    }
-
-    fn token(&self) -> Result<String> {
-        self.signer.sign(&claims("alice"))
-    }
-
-    /// Waits until all four workers decide by their copies.
-    fn warm_up(&self) -> Result<()> {
-        let begun = Instant::now();
-        loop {
-            let asked = self.asked()?;
-            for address in self.envoys().repeat(20) {
-                Request::get("/").bearer(&self.token()?).send(address)?;
-            }
-            if self.asked()? == asked {
-                return Ok(());
-            }
-            ensure!(begun.elapsed() < Duration::from_secs(60), "the workers still ask");
-        }
-    }
-
-    fn asked(&self) -> Result<u64> {
-        let of = |envoy: &Envoy| Ok::<_, anyhow::Error>(envoy.metric("curfew_checks_sent")?.unwrap_or(0));
-        Ok(of(&self.stack.envoy)? + of(&self.other)?)
-    }
-
-    fn row(&self, name: &str, rate: Option<u32>, rounds: usize) -> Result<Value> {
-        self.warm_up()?;
-        let begun = Instant::now();
-        let Taken { mut logouts, admitted, probes } = self.pace(rate, rounds)?;
-        let a_second = logouts.len() as f64 / begun.elapsed().as_secs_f64();
-        logouts.sort();
-        let at = |percent: usize| {
-            let position = (logouts.len() * percent).div_ceil(100).saturating_sub(1);
-            logouts.get(position).copied().unwrap_or_default().as_secs_f64() * 1e3
-        };
-        let (p50, p99, most) = (at(50), at(99), at(100));
-        let latest = admitted.iter().max().copied().unwrap_or_default().as_secs_f64() * 1e3;
-        println!("{name:<22}{p50:>9.2}{p99:>9.2}{most:>9.2}{a_second:>9.1}   {} of {probes}", admitted.len());
-        Ok(json!({
-            "pace": name, "logouts": logouts.len(), "a_second": a_second,
-            "logout_ms": {"p50": p50, "p99": p99, "max": most},
-            "requests_after": probes, "admitted_after": admitted.len(), "last_admitted_ms": latest,
-        }))
-    }
-
-    /// Begins a logout whenever its time has come, or as soon as a client is free.
-    fn pace(&self, rate: Option<u32>, rounds: usize) -> Result<Taken> {
-        let (next, taken, begun) = (AtomicUsize::new(0), Mutex::new(Taken::default()), Instant::now());
-        let client = || -> Result<()> {
-            loop {
-                let number = next.fetch_add(1, Ordering::Relaxed);
-                if number >= rounds {
-                    return Ok(());
-                }
-                if let (Some(rate), Ok(number)) = (rate, u32::try_from(number)) {
-                    let at = begun + Duration::from_secs(1) * number / rate;
-                    thread::sleep(at.saturating_duration_since(Instant::now()));
-                }
-                self.log_out(&taken)?;
-            }
-        };
-        thread::scope(|scope| {
-            let clients: Vec<_> = (0..CLIENTS).map(|_| scope.spawn(client)).collect();
-            clients
-                .into_iter()
-                .try_for_each(|client| client.join().unwrap_or_else(|_| Err(anyhow::anyhow!("a client panicked"))))
-        })?;
-        Ok(taken.into_inner().unwrap_or_else(PoisonError::into_inner))
-    }
-
-    fn log_out(&self, taken: &Mutex<Taken>) -> Result<()> {
-        let token = self.token()?;
-        for address in self.envoys() {
-            let answer = Request::get("/").bearer(&token).send(address)?;
-            ensure!(answer.status == 200, "a good token: {} {}", answer.status, answer.text());
-        }
-        let begun = Instant::now();
-        let answer = Request::post("/api/v2/logout").bearer(&token).send(self.stack.address())?;
-        let done = Instant::now();
-        ensure!(answer.status == 200, "logout: {} {}", answer.status, answer.text());
-        let mut admitted = Vec::new();
-        for address in self.envoys().repeat(PROBES) {
-            if Request::get("/").bearer(&token).send(address)?.status == 200 {
-                admitted.push(done.elapsed());
-            }
-        }
-        let mut taken = taken.lock().unwrap_or_else(PoisonError::into_inner);
-        taken.logouts.push(done - begun);
-        taken.probes += 2 * PROBES;
-        taken.admitted.extend(admitted);
-        Ok(())
-    }
+/// Prints and returns the figures of some times, given in seconds, as milliseconds.
+fn row(name: &str, times: &mut [f64]) -> Value {
+    times.sort_by(f64::total_cmp);
+    let at = |percent: usize| {
+        let position = (times.len() * percent).div_ceil(100).saturating_sub(1);
+        times.get(position).copied().unwrap_or_default() * 1e3
+    };
+    let (count, p50, p99, most) = (times.len(), at(50), at(99), at(100));
+    println!("{:<34}{count:>9}{p50:>10.2}{p99:>10.2}{most:>10.2}", format!("  {name}"));
+    json!({"count": count, "p50_ms": p50, "p99_ms": p99, "max_ms": most})
 }

@@ -7,6 +7,7 @@ mod failures;
 mod faults;
 mod floods;
 mod fuzz;
+#[cfg(feature = "servers")]
 mod logout;
 mod wasm;
 
@@ -63,12 +64,9 @@ enum What {
     Faults(faults::Arguments),
     /// Fuzzes the targets of `tests/fuzz/`.
     Fuzz(fuzz::Arguments),
-    /// Latency of logouts with two Envoys, at three paces, and whether any request after a logout's 200 is admitted.
-    Logout {
-        /// How many logouts at each pace.
-        #[arg(long, default_value_t = 60)]
-        rounds: usize,
-    },
+    #[cfg(feature = "servers")]
+    /// Latency of logouts in a healthy mesh, and when the last request with a token was admitted.
+    Logout(logout::Arguments),
 }
 
 fn main() -> Result<()> {
@@ -84,7 +82,8 @@ fn main() -> Result<()> {
         #[cfg(feature = "servers")]
         Some(What::Faults(arguments)) => save("faults", &faults::measure(&arguments)?),
         Some(What::Fuzz(arguments)) => save("fuzz", &fuzz::measure(&arguments)?),
-        Some(What::Logout { rounds }) => save("logout", &logout::measure(rounds)?),
+        #[cfg(feature = "servers")]
+        Some(What::Logout(arguments)) => save("logout", &logout::measure(&arguments)?),
     }
 }
 
