@@ -14,7 +14,7 @@ pub(crate) enum Knowledge {
     /// `consistency: bounded`.
     Bounded(Checks),
     /// `consistency: strict`.
-    Strict(Box<Strict<Rc<Facts>>>),
+    Strict(Strict<Rc<Facts>>),
 }
 
 impl Knowledge {
@@ -31,7 +31,7 @@ impl Knowledge {
             Consistency::Strict { replica_bytes } => {
                 let keyspaces = config.policy.keyspaces().collect();
                 let settings = FeedSettings { keyspaces, budget: replica_bytes, timeout, seed };
-                (Self::Strict(Box::new(Strict::new(settings))), config.cache_bytes)
+                (Self::Strict(Strict::new(settings)), config.cache_bytes)
             }
         }
     }

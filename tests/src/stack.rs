@@ -138,7 +138,7 @@ impl Plan {
         let control_plane = ControlPlane::start_on(&self.settings, directory.path(), listeners)?;
         let gate = if self.gated { Some(Gate::to(control_plane.internal())?) } else { None };
         self.wire(&module, &control_plane, gate.as_ref(), &upstream)?;
-        let again = (self.bootstrap.clone(), self.workers);
+        let again = self.bootstrap.clone();
         if self.updatable {
             self.bootstrap.read_listeners_from(&directory.path().join(LISTENERS))?;
         }
@@ -184,7 +184,7 @@ pub struct Stack {
     /// The control plane's settings, which name the secrets.
     pub settings: Settings,
     /// What another Envoy is started with.
-    again: (Bootstrap, u32),
+    again: Bootstrap,
     directory: TempDir,
 }
 
@@ -202,7 +202,7 @@ impl Stack {
     /// # Errors
     /// When the plan did not ask for it, or Envoy does not take the listener.
     pub fn update_filter(&self, change: impl FnOnce(&mut Value)) -> Result<()> {
-        let mut bootstrap = self.again.0.clone();
+        let mut bootstrap = self.again.clone();
         let mut filter = bootstrap.filter()?;
         change(&mut filter);
         bootstrap.set_filter(&filter)?;
@@ -216,19 +216,6 @@ impl Stack {
             thread::sleep(Duration::from_millis(20));
         }
         Ok(())
-    }
-
-    /// Starts one more Envoy of the same configuration, on free ports.
-    ///
-    /// # Errors
-    /// When it does not start.
-    pub fn another_envoy(&self) -> Result<Envoy> {
-        let (mut bootstrap, workers) = self.again.clone();
-        bootstrap.listen_on(loopback(0))?;
-        bootstrap.admin_on(loopback(0))?;
-        let directory = tempfile::Builder::new().prefix("envoy-").tempdir_in(self.directory.path())?;
-        // Removed with the stack's own.
-        Envoy::start(&bootstrap, &directory.keep(), workers)
     }
 
     /// Where clients connect.

@@ -10,9 +10,9 @@ use crate::scene::Network;
 /// Two ends between which messages go.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Route {
-    ToWorkers { proxy: usize, plane: usize },
-    ToOthers { plane: usize },
-    ToDatabase { plane: usize },
+    Workers { proxy: usize, plane: usize },
+    Others { plane: usize },
+    Database { plane: usize },
 }
 
 /// Which ways are cut, and until when; and until when messages may be lost at all.
@@ -63,7 +63,7 @@ impl Weather {
     pub(crate) fn fate(&self, plane: usize, now: Moment, dice: &mut Dice) -> Fate {
         let stormy = now < self.healed;
         match () {
-            () if self.is_cut(Route::ToDatabase { plane }, now) => Fate::NotDone,
+            () if self.is_cut(Route::Database { plane }, now) => Fate::NotDone,
             () if !stormy || !dice.per_mille(self.network.failed) => Fate::Fine,
             () => dice.pick(Fate::NotDone, &[Fate::AnswerLost]),
         }

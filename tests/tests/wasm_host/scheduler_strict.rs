@@ -97,9 +97,9 @@ impl World {
         match self.dice.roll(200) {
             0..60 => self.request()?,
             60..90 => self.read(),
-            90..130 => self.deliver()?,
-            130..140 => self.log_out(),
-            140..152 => self.die()?,
+            90..130 => (0..4).try_for_each(|_| self.deliver())?,
+            130..133 => self.log_out(),
+            133..152 => self.die()?,
             152..172 => self.host.tick()?,
             172..190 => self.pass(moment),
             190..193 => self.fault(),
@@ -160,10 +160,23 @@ impl World {
         Ok(Under::Poll { request, arrived: self.now, read: None })
     }
 
-    /// The control plane reads its store for a callout.
+    /// The youngest callouts: those that were given up are rarely heard of again.
+    fn youngest(&self) -> Vec<u32> {
+        let mut calls: Vec<u32> = self.host.callouts().iter().rev().map(|callout| callout.token).collect();
+        calls.truncate(10);
+        calls
+    }
+
+    /// The control plane reads its store for some callouts, now or once more.
     fn read(&mut self) {
-        let calls: Vec<u32> = self.host.callouts().iter().map(|callout| callout.token).collect();
-        let Some(call) = self.dice.pick(&calls) else { return };
+        for call in self.youngest() {
+            if self.dice.roll(2) == 0 {
+                self.read_for(call);
+            }
+        }
+    }
+
+    fn read_for(&mut self, call: u32) {
         let (now, head) = (self.now, self.log.len() as u64);
         match self.under_way.get_mut(&call) {
             Some(Under::Check { token, read }) => {
@@ -187,8 +200,7 @@ impl World {
 
     /// What was read comes to the filter, sooner or later, or something else does.
     fn deliver(&mut self) -> Result<()> {
-        let calls: Vec<u32> = self.host.callouts().iter().map(|callout| callout.token).collect();
-        let Some(call) = self.dice.pick(&calls) else { return Ok(()) };
+        let Some(call) = self.dice.pick(&self.youngest()) else { return Ok(()) };
         if self.dice.roll(8) == 0 {
             // Any end but the first three, which are verdicts.
             let ending = &ENDINGS[3 + self.dice.roll(ENDINGS.len() - 3)];

@@ -69,7 +69,7 @@ impl World {
             }
             Fault::Cut => self.cut(proxy, plane, until),
             Fault::Outage => {
-                (0..self.planes.len()).for_each(|plane| self.weather.cut(Route::ToDatabase { plane }, until))
+                (0..self.planes.len()).for_each(|plane| self.weather.cut(Route::Database { plane }, until))
             }
             Fault::Failover => self.fail_over(),
             Fault::WallStep => {
@@ -92,10 +92,10 @@ impl World {
     /// Cuts a proxy from one control plane or from all, or a control plane from the database or from the others.
     fn cut(&mut self, proxy: usize, plane: usize, until: Moment) {
         match self.dice.below(4) {
-            0 => self.weather.cut(Route::ToWorkers { proxy, plane }, until),
-            1 => (0..self.planes.len()).for_each(|plane| self.weather.cut(Route::ToWorkers { proxy, plane }, until)),
-            2 => self.weather.cut(Route::ToOthers { plane }, until),
-            _ => self.weather.cut(Route::ToDatabase { plane }, until),
+            0 => self.weather.cut(Route::Workers { proxy, plane }, until),
+            1 => (0..self.planes.len()).for_each(|plane| self.weather.cut(Route::Workers { proxy, plane }, until)),
+            2 => self.weather.cut(Route::Others { plane }, until),
+            _ => self.weather.cut(Route::Database { plane }, until),
         }
     }
 

@@ -189,7 +189,7 @@ impl World {
     /// Sends an answer back to where its question came from.
     pub(super) fn answer_worker(&mut self, plane: usize, call: Call, event: &Event) {
         if let Some(proxy) = self.workers.get(call.worker).map(|worker| worker.proxy) {
-            self.send(Route::ToWorkers { proxy, plane }, event);
+            self.send(Route::Workers { proxy, plane }, event);
         }
     }
 
@@ -205,7 +205,7 @@ impl World {
             return;
         }
         for plane in (0..self.planes.len()).filter(|plane| *plane != index) {
-            self.send(Route::ToOthers { plane: index }, &Event::Told { plane, news });
+            self.send(Route::Others { plane: index }, &Event::Told { plane, news });
         }
     }
 

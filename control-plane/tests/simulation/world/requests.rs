@@ -132,7 +132,7 @@ impl World {
         worker.checks.insert(call.id);
         let proxy = worker.proxy;
         self.times_out(call, self.scene.timeout, Event::CheckEnds { call, answer: None });
-        self.send(Route::ToWorkers { proxy, plane }, &Event::CheckArrives { plane, call, facts });
+        self.send(Route::Workers { proxy, plane }, &Event::CheckArrives { plane, call, facts });
     }
 
     pub(super) fn check_ends(&mut self, call: Call, answer: Option<curfew_filter::strict::Answer>) {

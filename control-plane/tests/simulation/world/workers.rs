@@ -144,7 +144,7 @@ impl World {
         worker.poll = Some(call.id);
         let proxy = worker.proxy;
         self.times_out(call, poll.timeout, Event::PollEnds { call, answer: None });
-        self.send(Route::ToWorkers { proxy, plane }, &Event::PollArrives { plane, call, request: poll.request });
+        self.send(Route::Workers { proxy, plane }, &Event::PollArrives { plane, call, request: poll.request });
     }
 
     /// Has the host end a callout that nothing comes of. Now and then it forgets to.
