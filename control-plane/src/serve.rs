@@ -95,9 +95,14 @@ pub async fn serve(mut config: Config) -> Result<(), ServeFailure> {
     let (stop_writer, stop) = stop::channel();
     let mut writer = tokio::spawn(writer.run(stop));
 
-    let running = Running { limits: ConnectionLimits::of_process(), purge_interval: config.purge_interval };
-    let strict =
-        Strict::new(store.clone(), Arc::clone(&metrics), &config.internal_secret, strict::Settings::default())?;
+    let limits = ConnectionLimits::of_process();
+    let running = Running { limits, purge_interval: config.purge_interval };
+    let strict = Strict::new(
+        store.clone(),
+        Arc::clone(&metrics),
+        &config.internal_secret,
+        strict::Settings::on_connections(limits.internal),
+    )?;
     let strict = Arc::new(strict);
     let (stop_strict, stop) = stop::channel();
     let mut settling = tokio::spawn(keep_leases(Arc::clone(&strict), blacklist.clone(), stop));

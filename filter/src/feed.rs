@@ -45,6 +45,10 @@ const MAX_PAUSE: Duration = Duration::from_secs(2);
 /// How long a worker whose replica did not fit asks before it tries again.
 const OVERFLOW_PAUSE: Duration = Duration::from_secs(600);
 
+/// How far the wall clock may go back before the replica is given up. What was left out of it as no longer needed was so
+/// by the latest time that was seen; the control plane keeps it for a minute longer than any token needs it.
+const CLOCK_SLACK_SECONDS: i64 = 30;
+
 /// A poll whose end was not reported for its timeout this many times over is taken for lost.
 const LOST_AFTER_TIMEOUTS: u32 = 4;
 
@@ -109,6 +113,8 @@ pub struct Feed {
     position: Option<Position>,
     /// `None`: the next poll takes a new one.
     worker: Option<WorkerId>,
+    /// The latest second of Unix time at which the replica was changed.
+    changed_at: Option<i64>,
     lease: Option<Lease>,
     /// Some page since the last lease was not the last of its snapshot.
     paging: bool,
@@ -153,6 +159,7 @@ impl Feed {
             settings,
             position: None,
             worker: None,
+            changed_at: None,
             lease: None,
             paging: false,
             polling: Polling::Resting { until: Duration::ZERO },
@@ -174,8 +181,15 @@ impl Feed {
 
     /// Whether the replica may say that a token is not revoked. `now` must have been read after the request came.
     pub fn may_decide(&self, now: Now) -> bool {
-        self.lease
-            .is_some_and(|lease| now.monotonic < lease.until && lease.unix.0 <= now.unix && now.unix <= lease.unix.1)
+        !self.was_ahead(now)
+            && self.lease.is_some_and(|lease| {
+                now.monotonic < lease.until && lease.unix.0 <= now.unix && now.unix <= lease.unix.1
+            })
+    }
+
+    /// Whether the wall clock was ahead when the replica was changed: it may lack what is in force.
+    fn was_ahead(&self, now: Now) -> bool {
+        self.changed_at.is_some_and(|latest| now.unix.saturating_add(CLOCK_SLACK_SECONDS) < latest)
     }
 
     /// A request has come that the replica is wanted for. Call [`Self::poll`] after it.
@@ -205,6 +219,9 @@ impl Feed {
     pub fn poll(&mut self, now: Now, chance: Chance) -> Option<Poll> {
         if self.is_lost(now) {
             self.failed(now, chance);
+        }
+        if self.was_ahead(now) && !matches!(self.polling, Polling::UnderWay { .. }) {
+            self.start_again();
         }
         let Polling::Due { at } = self.polling else { return None };
         if now.monotonic < at {
@@ -302,7 +319,7 @@ impl Feed {
                 self.failed(now, chance);
                 Polled::NoAnswer
             }
-            Some(answer) if !self.continues(answer) => {
+            Some(answer) if self.was_ahead(now) || !self.continues(answer) => {
                 self.start_again();
                 self.failed(now, chance);
                 Polled::Discontinued
@@ -324,6 +341,7 @@ impl Feed {
 
     fn take(&mut self, answer: &FeedAnswer, sent: Now, now: Now, chance: Chance) -> Polled {
         self.replica.apply(&answer.revocations, now.unix);
+        self.changed_at = self.changed_at.max(Some(now.unix));
         self.position = Some(Position { epoch: answer.epoch, applied: answer.to });
         if self.replica.overflowed() {
             self.lease = None;
@@ -351,7 +369,7 @@ impl Feed {
         let news = answer.from < answer.to;
         let next = if news { now.monotonic } else { sent.monotonic.saturating_add(MIN_INTERVAL).max(now.monotonic) };
         self.polling = Polling::Due { at: next };
-        if answer.more { Polled::Page } else { Polled::Lease }
+        if lease.is_some() { Polled::Lease } else { Polled::Page }
     }
 
     /// Throws the replica away, and every right to it.
@@ -359,6 +377,7 @@ impl Feed {
         self.replica = Replica::new(self.settings.budget, self.settings.seed);
         self.position = None;
         self.worker = None;
+        self.changed_at = None;
         self.lease = None;
         self.paging = false;
     }

@@ -33,6 +33,9 @@ pub(super) async fn feed(
     if i64::try_from(request.applied).is_err() {
         return Err(ApiError::Malformed("applied is no place in any log.".to_owned()));
     }
+    if request.epoch.is_none() && request.applied > 0 {
+        return Err(ApiError::Malformed("applied means nothing without an epoch.".to_owned()));
+    }
     let address = peer.map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |Extension(Peer(address))| address);
     let caller = Caller { address, version: version(&headers) };
     state.strict.poll(&request, caller).await.map(axum::Json).map_err(|_| ApiError::Read)

@@ -31,7 +31,7 @@ const ATTEMPTS: u32 = 3;
 
 /// How long after its first begin a batch is begun anew: one that has waited for a lock in vain may do so once more, and
 /// its callers are still there.
-const BEGIN_AGAIN_WITHIN: Duration = Duration::from_millis(2_500);
+const BEGIN_AGAIN_WITHIN: Duration = Duration::from_millis(1_500);
 
 /// How long after its first begin a batch is begun anew without a command that failed: a little longer than the server
 /// lets any statement run.

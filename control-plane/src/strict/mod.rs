@@ -52,10 +52,18 @@ pub struct Settings {
     pub most_held: usize,
 }
 
+impl Settings {
+    /// For a listener of so many connections. Over HTTP/1.1 a held poll keeps one to itself, and a quarter is left for the
+    /// questions of those that are told 503.
+    pub fn on_connections(internal: u32) -> Self {
+        let internal = usize::try_from(internal).unwrap_or(usize::MAX);
+        Self { terms: Terms::default(), most_held: internal - internal / 4 }
+    }
+}
+
 impl Default for Settings {
     fn default() -> Self {
-        // As many as the internal listener has connections, four times over for HTTP/2.
-        Self { terms: Terms::default(), most_held: 16_384 }
+        Self::on_connections(4_096)
     }
 }
 

@@ -95,7 +95,10 @@ impl Strict {
             let _ = timeout(REGISTERS_WITHIN, registered.wait_for(|registered| *registered)).await;
             self.held_back(request, arrived).await;
         }
-        let mut not_before = self.shows_news(request);
+        // Who wants not to wait has no lease. After pages it takes one only from a reading that began after the poll came;
+        // all that come before the next reading share it.
+        let hurries = request.hold_ms == 0 && !request.leaving;
+        let mut not_before = if hurries { arrived } else { self.shows_news(request) };
         for _ in 0..ATTEMPTS {
             let wanted = Wanted { after: request.applied, not_before };
             let shown = self.shown(wanted).await.ok_or(PollFailure::Unread)?;

@@ -164,6 +164,11 @@ async fn a_poll_that_is_not_understood_whole_is_refused() {
         let answer = ask_json(plane.internal(), with_secret(post(FEED_PATH)), &request.to_string()).await;
         assert_eq!(answer.problem(), (400, "request_malformed".to_owned()), "{name} {value}");
     }
+    let mut placeless = good.clone();
+    placeless.as_object_mut().unwrap().remove("epoch");
+    placeless["applied"] = json!(5);
+    let answer = ask_json(plane.internal(), with_secret(post(FEED_PATH)), &placeless.to_string()).await;
+    assert_eq!(answer.problem(), (400, "request_malformed".to_owned()));
     let answer = ask_json(plane.internal(), post(FEED_PATH), &good.to_string()).await;
     assert_eq!(answer.problem(), (401, "credentials_invalid".to_owned()));
 }

@@ -296,3 +296,39 @@ fn a_worker_that_lacks_pages_decides_nothing_by_itself_and_takes_no_lease_from_a
     feed.answered(4, Some(&page(9, 9)), at(1100), chance(0));
     assert!(feed.may_decide(at(1100)));
 }
+
+#[test]
+fn what_a_clock_that_was_ahead_left_out_is_loaded_anew() {
+    let mut feed = with_lease();
+    let ahead = Now { unix: 1_003_600, ..at(700) };
+    poll(&mut feed, 2, ahead);
+    feed.answered(2, Some(&page(5, 6)), ahead, chance(0));
+    assert!(feed.may_decide(ahead));
+    // The clock is set right.
+    assert!(!feed.may_decide(at(800)));
+    assert_eq!(poll(&mut feed, 3, at(800)).epoch, None);
+    assert_eq!(feed.position(), None);
+    feed.answered(3, Some(&page(0, 6)), at(900), chance(0));
+    assert!(feed.may_decide(at(900)));
+}
+
+#[test]
+fn a_page_that_comes_when_the_clock_has_been_set_back_is_not_added_to_what_is_too_little() {
+    let mut feed = with_lease();
+    let ahead = Now { unix: 1_003_600, ..at(700) };
+    poll(&mut feed, 2, ahead);
+    feed.answered(2, Some(&page(5, 6)), ahead, chance(0));
+    poll(&mut feed, 3, ahead);
+    assert_eq!(feed.answered(3, Some(&page(6, 7)), at(800), chance(0)), Polled::Discontinued);
+    assert_eq!(feed.position(), None);
+    assert!(!feed.may_decide(at(801)));
+}
+
+#[test]
+fn a_clock_that_is_set_back_a_little_costs_nothing() {
+    let mut feed = with_lease();
+    let ahead = Now { unix: 1_000_020, ..at(700) };
+    poll(&mut feed, 2, ahead);
+    feed.answered(2, Some(&page(5, 6)), ahead, chance(0));
+    assert_eq!(poll(&mut feed, 3, at(800)).applied, 6);
+}

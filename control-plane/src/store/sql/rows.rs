@@ -145,7 +145,7 @@ impl Batch<'_> {
     /// Deletes at most [`PURGE_ROWS`] rows about tokens that expired before `before`.
     pub(super) async fn delete_tokens(&mut self, before: i64) -> Result<u64, Error> {
         const BY_KEY: &str = "DELETE FROM user_token_logs WHERE token_id IN \
-            (SELECT token_id FROM user_token_logs WHERE expires_at < $1 LIMIT $2)";
+            (SELECT token_id FROM user_token_logs WHERE expires_at < $1 ORDER BY expires_at LIMIT $2)";
         const LIMITED: &str = "DELETE FROM user_token_logs WHERE expires_at < $1 ORDER BY expires_at LIMIT $2";
         self.delete(BY_KEY, LIMITED, before).await
     }
@@ -153,7 +153,7 @@ impl Batch<'_> {
     /// Deletes at most [`PURGE_ROWS`] revocations that may be forgotten since before `before`.
     pub(super) async fn delete_revocations(&mut self, before: i64) -> Result<u64, Error> {
         const BY_KEY: &str = "DELETE FROM revocations WHERE seq IN \
-            (SELECT seq FROM revocations WHERE expires_at < $1 LIMIT $2)";
+            (SELECT seq FROM revocations WHERE expires_at < $1 ORDER BY expires_at LIMIT $2)";
         const LIMITED: &str = "DELETE FROM revocations WHERE expires_at < $1 ORDER BY expires_at LIMIT $2";
         self.delete(BY_KEY, LIMITED, before).await
     }

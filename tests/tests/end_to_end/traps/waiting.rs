@@ -77,7 +77,9 @@ fn crowds<const N: usize>(stack: &Stack, signer: &Signer, places: [&'static str;
 fn all_end_at(bound: Duration, crowd: &Waited) {
     println!("{} waiting requests had ended after {:.2} s", crowd.answers.len(), crowd.took.as_secs_f64());
     assert!(crowd.answers.iter().all(is_envoys_refusal), "{:?}", crowd.answers);
-    assert!(crowd.took >= bound && crowd.took < bound + SLACK, "{:?} instead of {bound:?}", crowd.took);
+    // Envoy's timer and this clock are not the same.
+    let early = Duration::from_millis(50);
+    assert!(crowd.took + early >= bound && crowd.took < bound + SLACK, "{:?} instead of {bound:?}", crowd.took);
 }
 
 #[test]

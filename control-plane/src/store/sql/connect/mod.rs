@@ -15,9 +15,9 @@ use crate::store::database::{Database, Options};
 use crate::store::identity::Identity;
 use crate::store::trust::Trust;
 
-/// How long a statement that writes waits for a lock that somebody else holds. The writer's callers wait longer than
-/// two of these, so that a locked database is told as 503 and not as a time-out.
-const LOCK_TIMEOUT: Duration = Duration::from_secs(2);
+/// How long a statement that writes waits for a lock that somebody else holds. A batch may wait twice, and the writer's
+/// callers wait longer than two batches do, so that a locked database is told as 503 and not as a time-out.
+const LOCK_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// How long a connection may take to be made: name, TLS, log-in and session, some ten ways to the server and back. A
 /// reader does not wait for that long, but the next one finds it made ([`super::reads`]). A start waits longer.

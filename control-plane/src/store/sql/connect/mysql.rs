@@ -57,7 +57,7 @@ const fn session(purpose: Purpose) -> &'static str {
     match purpose {
         Purpose::Migrate => session!("lock_wait_timeout = 5, SESSION innodb_lock_wait_timeout = 5"),
         Purpose::Write => session!(
-            "lock_wait_timeout = 2, SESSION innodb_lock_wait_timeout = 2 \
+            "lock_wait_timeout = 1, SESSION innodb_lock_wait_timeout = 1 \
              /*M! , SESSION max_statement_time = 4, SESSION idle_transaction_timeout = 5, SESSION wait_timeout = 60 */ \
              /*!80000 , SESSION max_execution_time = 4000, SESSION wait_timeout = 10 */"
         ),

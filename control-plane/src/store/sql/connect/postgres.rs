@@ -54,7 +54,7 @@ const fn session(purpose: Purpose) -> &'static str {
             "SET default_transaction_read_only = off; \
              SELECT set_config('synchronous_commit', 'on', false) \
               WHERE current_setting('synchronous_commit') IN ('off', 'local'); \
-             SET lock_timeout = '2s'; SET statement_timeout = '4s'; SET idle_in_transaction_session_timeout = '5s'"
+             SET lock_timeout = '1s'; SET statement_timeout = '4s'; SET idle_in_transaction_session_timeout = '5s'"
         ),
         Purpose::Read => session!(
             "SET default_transaction_read_only = on; SET lock_timeout = '300ms'; SET statement_timeout = '300ms'; \
