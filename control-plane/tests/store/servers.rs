@@ -177,7 +177,7 @@ on_each_database! {
         let writer = plane.store.writer().clone();
         let logout = tokio::spawn(async move { writer.logout(token("alice", 1)).await });
         // Longer than the first attempt waits, and not as long as two of them.
-        tokio::time::sleep(Duration::from_millis(2_700)).await;
+        tokio::time::sleep(Duration::from_millis(1_400)).await;
         sqlx::raw_sql("ROLLBACK").execute(&mut other).await.unwrap();
         assert_eq!(logout.await.unwrap(), Ok(LogoutOutcome::LoggedOut));
         assert_eq!(place.counts().await, (1, 1, 1));
@@ -222,12 +222,12 @@ async fn a_postgres_database_that_cannot_hold_any_name_is_refused() {
 }
 
 /// A server so far away that a connection takes longer to be made than a read may take.
-async fn far_away(url: &str, port: u16) {
+async fn far_away(url: &str, port: u16, way: Duration) {
     let fault = Fault::to(loopback(port)).unwrap();
     let database =
         Database::from_url(&url.replace(&format!(":{port}/"), &format!(":{}/", fault.address().port()))).unwrap();
     store::migrate(&database).await.unwrap();
-    fault.delay(Direction::Answers, Duration::from_millis(80));
+    fault.delay(Direction::Answers, way);
     store::prepare(&database, &settings(), NOW, false).await.unwrap();
     assert_eq!(store::head(&database).await.unwrap().seq, 0);
     let plane = crate::place::open(&database);
@@ -236,12 +236,12 @@ async fn far_away(url: &str, port: u16) {
 
 #[tokio::test]
 async fn a_postgres_far_away_is_read_from() {
-    far_away(&postgres().fresh_database("far").unwrap(), postgres().port()).await;
+    far_away(&postgres().fresh_database("far").unwrap(), postgres().port(), Duration::from_millis(80)).await;
 }
 
 #[tokio::test]
 async fn a_mariadb_far_away_is_read_from() {
-    far_away(&mariadb().fresh_database("far").unwrap(), mariadb().port()).await;
+    far_away(&mariadb().fresh_database("far").unwrap(), mariadb().port(), Duration::from_millis(55)).await;
 }
 
 /// A server that is killed, started again and frozen.

@@ -136,6 +136,8 @@ fn initialise(mariadbd: &Path, place: &Place) -> Result<()> {
     let beside = mariadbd.with_file_name("mariadb-install-db");
     let script = if beside.is_file() { beside } else { PathBuf::from("mariadb-install-db") };
     let mut command = Command::new(script);
+    // Its temporary tables apart from those of others that are made at the same time.
+    command.env("TMPDIR", place.path());
     command.arg("--no-defaults").arg(format!("--datadir={}", place.path().join("data").display()));
     command.args(["--auth-root-authentication-method=normal", "--skip-test-db"]).args(as_root());
     let output = command.output().context("mariadb-install-db does not run")?;
