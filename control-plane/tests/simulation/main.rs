@@ -30,8 +30,11 @@ use checks::Reached;
 use mutant::Mutant;
 use world::World;
 
-/// Worlds in a usual run.
+/// Worlds in which each mistake has to be found.
 const SEEDS: u64 = 1000;
+
+/// Worlds in which the promise has to be kept.
+const WORLDS: u64 = 3000;
 
 /// So many broken worlds are enough to see what they have in common.
 const FAILURES: usize = 10;
@@ -49,7 +52,7 @@ fn run(seed: u64, mutant: Option<Mutant>, trace: bool) -> (Option<String>, Reach
 #[test]
 fn keeps_the_promise_in_every_world() {
     let one = number("CURFEW_SIMULATION_SEED");
-    let seeds = one.map_or(1..=number("CURFEW_SIMULATION_SEEDS").unwrap_or(SEEDS), |seed| seed..=seed);
+    let seeds = one.map_or(1..=number("CURFEW_SIMULATION_SEEDS").unwrap_or(WORLDS), |seed| seed..=seed);
     let (started, mut reached, mut broken) = (Instant::now(), Reached::default(), Vec::new());
     for seed in seeds.clone() {
         let (violation, of_seed) = run(seed, None, one.is_some());
