@@ -144,17 +144,19 @@ impl Leases {
         news
     }
 
-    /// Whether no lease from here that does not cover `head` is left. If so, none will be granted.
-    pub(super) fn clear_for(&mut self, head: Head, now: Duration) -> bool {
-        let clear = self.known.is_some_and(|known| known.head.covers(head)) && self.over_for(head, now).is_none();
-        if clear {
-            self.raise_floor(head.seq);
-        }
-        clear
+    /// Up to where no lease from here is in the way at this moment. Nothing may be told to anybody of it before
+    /// [`Self::promise`]: leases may yet be granted from readings that show less.
+    pub(super) fn clear(&self, now: Duration) -> Option<Head> {
+        let Head { epoch, seq } = self.known?.head;
+        let mut live = self.rows.values().filter(|row| row.until > now && !row.has_left());
+        let seq = live.try_fold(seq, |seq, row| (row.epoch == epoch).then_some(seq.min(row.covered)))?;
+        Some(Head { epoch, seq })
     }
 
-    fn raise_floor(&mut self, seq: u64) {
-        self.known = self.known.map(|known| Known { floor: known.floor.max(seq), ..known });
+    /// From now on no lease is granted that does not cover this, which is clear.
+    pub(super) fn promise(&mut self, head: Head) {
+        let known = self.known.filter(|known| known.head.epoch == head.epoch);
+        self.known = known.map(|known| Known { floor: known.floor.max(head.seq), ..known }).or(self.known);
     }
 
     /// When the last lease that does not cover `head` is over; `None` if it is.
@@ -165,11 +167,9 @@ impl Leases {
 
     /// Up to where no lease from here is in the way, now or later.
     pub(super) fn confirm(&mut self, now: Duration) -> Option<Head> {
-        let Head { epoch, seq } = self.known?.head;
-        let mut live = self.rows.values().filter(|row| row.until > now && !row.has_left());
-        let seq = live.try_fold(seq, |seq, row| (row.epoch == epoch).then_some(seq.min(row.covered)))?;
-        self.raise_floor(seq);
-        Some(Head { epoch, seq })
+        let clear = self.clear(now)?;
+        self.promise(clear);
+        Some(clear)
     }
 
     /// How many workers with a lease hold everything up to `head`, and how many have one at all.
@@ -206,6 +206,17 @@ mod tests {
 
     const fn worker(id: u8) -> WorkerId {
         WorkerId::from_bytes([id; 16])
+    }
+
+    impl Leases {
+        /// Whether no lease is in the way of `head`; if so, somebody is told.
+        fn clear_for(&mut self, head: Head, now: Duration) -> bool {
+            let clear = self.clear(now).is_some_and(|clear| clear.covers(head));
+            if clear {
+                self.promise(head);
+            }
+            clear
+        }
     }
 
     /// A lease lasts 1000 ms for us, and 1000 for the worker.

@@ -29,12 +29,14 @@
 //!    the row as it wrote it less than [`Terms::row_life`] ago. If it granted from a reading that lacks a revocation, the
 //!    row was there at that reading, so it is there when the rows are read after the commit: it was not removed, for that
 //!    takes [`Terms::silence`] without a change, at the end of which all its leases are over. Write then read, on
-//!    both sides.
+//!    both sides. A new epoch may begin on a copy that lacks rows; so whoever gives it its name puts a row there that
+//!    nobody raises, and the logouts in it wait for that one until the leases of the old epoch are over.
 //! 6. So a logout at seq `s` may be answered when no lease in the own table is in the way and every other control plane in
 //!    the rows has confirmed `s` or has been silent long enough; or when the time of 3 has passed.
 //!
 //! Epochs have no order. Seqs of two epochs are never compared; leases from an older epoch are in the way of every logout in
-//! the newer until they are over, and acknowledgements count in the epoch of the lease alone.
+//! the newer until they are over, and acknowledgements count in the epoch of the lease alone. Rows say something of the logouts of the epoch that they were
+//! read with: in a copy a row may be missing that was never removed.
 //!
 //! # What it relies on
 //!
@@ -69,6 +71,7 @@ mod waits;
 
 use std::time::Duration;
 
+use curfew_core::Epoch;
 use curfew_core::wire::FeedRequest;
 
 use leases::Leases;
@@ -77,7 +80,7 @@ use presence::Presence;
 use waits::Waits;
 
 pub use leases::{Ack, Head};
-pub use peers::ReplicaRow;
+pub use peers::{ReplicaRow, Replicas};
 pub use terms::Terms;
 pub use waits::{Safe, WaitId};
 
@@ -244,15 +247,22 @@ impl Barrier {
     pub fn committed(&mut self, head: Head, began: Duration, now: Duration) -> WaitId {
         // That a reading knows more than the commit is no objection to waiting for the commit.
         self.leases.learn(head, began, now);
+        self.asked(head, now)
+    }
+
+    /// Somebody asks at `now` for what was committed at some time before, by whomever. As [`Self::committed`], but nothing is
+    /// learnt of the log: it may have gone back since.
+    pub fn asked(&mut self, head: Head, now: Duration) -> WaitId {
         let deadline = now.saturating_add(self.terms.lease_over());
         self.waits.add(head, now, deadline)
     }
 
-    /// The rows of `replicas` have been read, all in one snapshot, in a statement that began at `began` and ended at `now`.
-    pub fn rows(&mut self, rows: &[ReplicaRow], began: Duration, now: Duration) {
+    /// The rows of `replicas` have been read, all in one snapshot with the log's epoch, in a statement that began at `began` and
+    /// ended at `now`.
+    pub fn rows(&mut self, epoch: Epoch, rows: &[ReplicaRow], began: Duration, now: Duration) {
         let others: Vec<_> = rows.iter().copied().filter(|row| row.id != self.id).collect();
         self.peers.read(&others, now);
-        self.waits.rows(&others, &self.peers, began);
+        self.waits.rows(epoch, &others, &self.peers, began);
     }
 
     /// Whether a logout waits for the rows or for others: read the rows again soon, for confirmations may be in them.

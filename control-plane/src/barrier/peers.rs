@@ -6,6 +6,8 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use curfew_core::Epoch;
+
 use super::ReplicaId;
 use super::leases::Head;
 use super::terms::Terms;
@@ -19,6 +21,15 @@ pub struct ReplicaRow {
     pub beat: u64,
     /// What the owner has confirmed.
     pub confirmed: Option<Head>,
+}
+
+/// All rows of `replicas`, from one snapshot.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Replicas {
+    /// The log's, in that snapshot.
+    pub epoch: Epoch,
+    /// In no order.
+    pub rows: Vec<ReplicaRow>,
 }
 
 /// What is known of the others.
@@ -86,8 +97,6 @@ impl Peers {
 
 #[cfg(test)]
 mod tests {
-    use curfew_core::Epoch;
-
     use super::*;
 
     const EPOCH: Epoch = Epoch::from_bytes([1; 16]);

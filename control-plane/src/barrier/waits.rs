@@ -3,6 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
+use curfew_core::Epoch;
+
 use super::ReplicaId;
 use super::leases::{Head, Leases};
 use super::peers::{Peers, ReplicaRow};
@@ -44,9 +46,11 @@ impl Waits {
     }
 
     /// All rows of others, from a reading that began at `began`. A control plane that registers after a commit grants only
-    /// from readings after that, so what the first reading after the commit shows is all; later ones only take away.
-    pub(super) fn rows(&mut self, rows: &[ReplicaRow], peers: &Peers, began: Duration) {
-        for wait in self.waits.values_mut().filter(|wait| began >= wait.committed) {
+    /// from readings after that, so what the first reading after the commit shows is all; later ones only take away. All that
+    /// holds within the epoch that they were read with: another one may have begun on a copy that lacks rows.
+    pub(super) fn rows(&mut self, epoch: Epoch, rows: &[ReplicaRow], peers: &Peers, began: Duration) {
+        let told_of = |wait: &&mut Wait| wait.head.epoch == epoch && began >= wait.committed;
+        for wait in self.waits.values_mut().filter(told_of) {
             let hinder = rows.iter().map(|row| row.id).filter(|id| peers.may_hinder(*id, wait.head, began));
             let hinder: BTreeSet<_> = hinder.collect();
             wait.others = Some(match wait.others.take() {
@@ -65,8 +69,12 @@ impl Waits {
 
     /// Takes out those that may be answered.
     pub(super) fn take_safe(&mut self, leases: &mut Leases, now: Duration) -> Vec<(WaitId, Safe)> {
+        // One look at the leases for all of them: both may be many.
+        let clear = leases.clear(now);
+        let mut promised = None;
         let mut safe = |wait: &Wait| {
-            let acknowledged = wait.nobody_else() && leases.clear_for(wait.head, now);
+            let acknowledged = wait.nobody_else() && clear.is_some_and(|clear| clear.covers(wait.head));
+            promised = promised.max(acknowledged.then_some(wait.head.seq));
             let outlasted = (now >= wait.deadline).then_some(Safe::Outlasted);
             acknowledged.then_some(Safe::Acknowledged).or(outlasted)
         };
@@ -74,16 +82,22 @@ impl Waits {
         done.iter().for_each(|(id, _)| {
             self.waits.remove(id);
         });
+        if let (Some(seq), Some(clear)) = (promised, clear) {
+            leases.promise(Head { seq, ..clear });
+        }
         done
     }
 
-    /// When the next one may be answered by the passing of time alone.
+    /// When the next one may be answered by the passing of time alone. Of those that only leases from here are in the way
+    /// of, the lowest of its history is the first: what does not cover that covers none of the others.
     pub(super) fn wake_at(&self, leases: &Leases, now: Duration) -> Option<Duration> {
-        let at = |wait: &Wait| {
-            let over = if wait.nobody_else() { leases.over_for(wait.head, now) } else { None };
-            over.map_or(wait.deadline, |over| over.min(wait.deadline))
-        };
-        self.waits.values().map(at).min()
+        let mut lowest = BTreeMap::new();
+        for wait in self.waits.values().filter(|wait| wait.nobody_else()) {
+            let seq = lowest.entry(wait.head.epoch).or_insert(wait.head.seq);
+            *seq = wait.head.seq.min(*seq);
+        }
+        let over = lowest.into_iter().filter_map(|(epoch, seq)| leases.over_for(Head { epoch, seq }, now));
+        self.waits.values().map(|wait| wait.deadline).chain(over).min()
     }
 
     /// Whether some wait for confirmations of others.

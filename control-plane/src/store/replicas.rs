@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use super::sql::Opened;
 use super::{Database, ReadFailure, Store};
-use crate::barrier::{Beat, ReplicaId, ReplicaRow};
+use crate::barrier::{Beat, ReplicaId, Replicas};
 
 /// How long a write may take, the opening of a connection included. A row lives three times as long.
 const WRITE_TIMEOUT: Duration = Duration::from_millis(600);
@@ -18,7 +18,7 @@ impl Store {
     /// # Errors
     ///
     /// The database could not be read.
-    pub async fn replicas(&self) -> Result<Vec<ReplicaRow>, ReadFailure> {
+    pub async fn replicas(&self) -> Result<Replicas, ReadFailure> {
         self.read(self.reads.replicas()).await
     }
 

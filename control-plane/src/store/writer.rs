@@ -22,6 +22,8 @@ const ANSWER_TIMEOUT: Duration = Duration::from_secs(6);
 /// A transaction of this process that was committed. The times are those of [`crate::clock::since_boot`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Commit {
+    /// How far the log reached before it. What lies between this and the commit before was committed by others.
+    pub before: FeedHead,
     /// How far the log reaches with it.
     pub head: FeedHead,
     /// When it began, before its first statement.

@@ -227,7 +227,7 @@ impl WriterTask {
             // It was committed to a file that was replaced meanwhile.
             return Err(Failure::Commit(std::io::Error::other("the database's file was replaced").into()));
         }
-        self.commits.send_replace(Some(Commit { head, began: since, returned: since_boot() }));
+        self.commits.send_replace(Some(Commit { before, head, began: since, returned: since_boot() }));
         self.health.trust.observe(newest, head);
         Ok(Committed { taken, before, head, revoked })
     }

@@ -115,6 +115,10 @@ struct State {
     waiting: Vec<Waiting>,
     /// What somebody else has committed, as long as it is not confirmed.
     foreign: Option<Head>,
+    /// Up to here it is known what others have committed: nothing that is not in `foreign`, or was confirmed.
+    surveyed: Option<Head>,
+    /// Everything up to here may be answered, if somebody should ask once more.
+    settled: Option<Head>,
     /// What the others were told last.
     told: Option<Head>,
     /// More is confirmed than the own row says.
@@ -126,6 +130,27 @@ struct State {
 }
 
 impl State {
+    /// The log reaches to `head`, and from `before` on it is of this process, if that is known. Whether somebody else has
+    /// committed something that was not known of.
+    fn survey(&mut self, head: Head, own_from: Option<Head>) -> bool {
+        let unknown = |to: Head| !self.surveyed.is_some_and(|known| known.covers(to));
+        let foreign = Some(own_from.unwrap_or(head)).filter(|to| to.seq > 0 && unknown(*to));
+        if unknown(head) {
+            self.surveyed = Some(head);
+        }
+        if foreign.is_some() {
+            self.foreign = foreign;
+        }
+        foreign.is_some()
+    }
+
+    /// Logouts up to here may be answered. Of two histories the one that was asked for last is remembered.
+    fn settles(&mut self, head: Head) {
+        if !self.settled.is_some_and(|settled| settled.covers(head)) {
+            self.settled = Some(head);
+        }
+    }
+
     /// What is confirmed, if that is more than the others were told, and one of them may wait for it. While they go on
     /// committing it is never all that they have committed.
     fn confirms_more(&mut self, now: Duration) -> Option<Head> {
@@ -158,6 +183,8 @@ impl Strict {
             barrier: Barrier::new(id, settings.terms),
             waiting: Vec::new(),
             foreign: None,
+            surveyed: None,
+            settled: None,
             told: None,
             unconfirmed: false,
             retired: 0,
@@ -231,11 +258,8 @@ impl Strict {
     /// Takes note of a head that a reading has shown which began at `began`.
     fn learn(&self, head: Head, began: Duration) {
         self.know(head, began);
-        let own = self.store.writer().commits().borrow().map(|commit| counted(commit.head));
-        let mut state = self.state();
-        if !own.is_some_and(|own| own.covers(head)) && !state.foreign.is_some_and(|known| known.covers(head)) {
-            state.foreign = Some(head);
-            drop(state);
+        let foreign = self.state().survey(head, None);
+        if foreign {
             self.settle.notify_one();
         }
     }
@@ -267,4 +291,54 @@ fn counted(head: FeedHead) -> Head {
 /// Sleeps until a time of the local clock.
 async fn sleep_until(at: Duration) {
     tokio::time::sleep(at.saturating_sub(since_boot())).await;
+}
+
+#[cfg(test)]
+mod tests {
+    use curfew_core::Epoch;
+
+    use super::*;
+
+    fn head(epoch: u8, seq: u64) -> Head {
+        Head { epoch: Epoch::from_bytes([epoch; 16]), seq }
+    }
+
+    fn state() -> State {
+        State {
+            barrier: Barrier::new(ReplicaId::from_bytes([1; 16]), Terms::default()),
+            waiting: Vec::new(),
+            foreign: None,
+            surveyed: None,
+            settled: None,
+            told: None,
+            unconfirmed: false,
+            retired: 0,
+            last_poll: None,
+        }
+    }
+
+    #[test]
+    fn what_others_committed_shows_between_two_own_commits() {
+        let mut state = state();
+        assert!(!state.survey(head(1, 1), Some(head(1, 0))), "the log was empty");
+        assert!(!state.survey(head(1, 3), Some(head(1, 1))));
+        assert!(state.survey(head(1, 5), Some(head(1, 4))), "4 is of somebody else");
+        assert_eq!(state.foreign, Some(head(1, 4)));
+        assert!(!state.survey(head(1, 5), None), "a reading that shows nothing new");
+        assert!(state.survey(head(1, 7), None));
+        assert!(!state.survey(head(1, 7), Some(head(1, 6))), "the reading came before the word of the own commit");
+        assert_eq!(state.foreign, Some(head(1, 7)));
+        assert!(state.survey(head(2, 3), Some(head(2, 2))), "of a new history nothing is known");
+        assert_eq!(state.foreign, Some(head(2, 2)));
+    }
+
+    #[test]
+    fn what_was_settled_stays_settled() {
+        let mut state = state();
+        state.settles(head(1, 7));
+        state.settles(head(1, 5));
+        assert_eq!(state.settled, Some(head(1, 7)));
+        state.settles(head(2, 1));
+        assert_eq!(state.settled, Some(head(2, 1)));
+    }
 }

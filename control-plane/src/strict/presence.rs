@@ -91,6 +91,8 @@ impl Keeper<'_> {
                 self.strict.registered.send_replace(true);
             }
             Err(error) => {
+                // What it was to confirm is still to be confirmed.
+                self.strict.state().unconfirmed = true;
                 if let Some(failures) = self.failures.line(Instant::now()) {
                     warn!(
                         ?error,

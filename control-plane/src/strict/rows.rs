@@ -7,6 +7,7 @@ use tokio::time::{Instant, sleep};
 use tracing::warn;
 
 use super::Strict;
+use crate::barrier::Replicas;
 use crate::clock::since_boot;
 use crate::seldom::Seldom;
 use crate::store::ReplicaRows;
@@ -61,7 +62,7 @@ impl Reader<'_> {
     /// Whether the database answered.
     async fn read(&mut self) -> bool {
         let began = since_boot();
-        let rows = match self.strict.store.replicas().await {
+        let Replicas { epoch, rows } = match self.strict.store.replicas().await {
             Ok(rows) => rows,
             Err(error) => {
                 if let Some(failures) = self.failures.line(Instant::now()) {
@@ -75,7 +76,7 @@ impl Reader<'_> {
         };
         let removable = {
             let mut state = self.strict.state();
-            state.barrier.rows(&rows, began, since_boot());
+            state.barrier.rows(epoch, &rows, began, since_boot());
             state.barrier.removable(began)
         };
         self.strict.settle.notify_one();

@@ -6,7 +6,7 @@ use tokio::sync::watch;
 
 use super::gossip::Told;
 use super::{Strict, counted, sleep_until};
-use crate::barrier::{Head, Safe, WaitId};
+use crate::barrier::{Barrier, Head, Safe, WaitId};
 use crate::clock::since_boot;
 use crate::store::Commit;
 
@@ -70,16 +70,19 @@ impl Strict {
 
     /// Begins to wait for a commit. Those who wait for the same head wait together: it was the same commit.
     pub fn settle(&self, commit: Commit) -> Settling {
-        self.wait(counted(commit.head), commit.began)
+        self.wait(counted(commit.head), |barrier, head, now| barrier.committed(head, commit.began, now))
     }
 
-    /// Begins to wait for a head that was committed at some time before, by whomever.
+    /// Begins to wait for a head that was committed at some time before, by whomever. Whatever was settled from here covers
+    /// what was committed before it, so who asks again is not kept waiting again.
     fn settle_head(&self, head: Head) -> Settling {
-        // Nothing is learnt of a history from the moment when somebody asks for it.
-        self.wait(head, Duration::ZERO)
+        if self.state().settled.is_some_and(|settled| settled.covers(head)) {
+            return Settling { head, done: watch::channel(Some(Safe::Acknowledged)).1 };
+        }
+        self.wait(head, Barrier::asked)
     }
 
-    fn wait(&self, head: Head, began: Duration) -> Settling {
+    fn wait(&self, head: Head, begin: impl FnOnce(&mut Barrier, Head, Duration) -> WaitId) -> Settling {
         let mut state = self.state();
         if let Some(waiting) = state.waiting.iter().rev().find(|waiting| waiting.head == head) {
             return Settling { head, done: waiting.done.subscribe() };
@@ -87,7 +90,7 @@ impl Strict {
         // After the commit's return: later than needed is never too early.
         let now = since_boot();
         let nobody = state.barrier.all_over(now);
-        let id = state.barrier.committed(head, began, now);
+        let id = begin(&mut state.barrier, head, now);
         let (done, waits) = watch::channel(None);
         state.waiting.push(Waiting { id, head, committed: now, nobody, done });
         drop(state);
@@ -108,6 +111,7 @@ impl Strict {
         for (id, safe) in state.barrier.take_safe(now) {
             if let Some(place) = state.waiting.iter().position(|waiting| waiting.id == id) {
                 let waiting = state.waiting.swap_remove(place);
+                state.settles(waiting.head);
                 self.count(&waiting, safe, now);
                 waiting.done.send_replace(Some(safe));
             }

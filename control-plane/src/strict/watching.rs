@@ -32,8 +32,13 @@ async fn own(strict: &Strict) {
     while commits.changed().await.is_ok() {
         let commit = *commits.borrow_and_update();
         if let Some(commit) = commit {
-            strict.know(counted(commit.head), commit.returned);
-            strict.tell(Told::Head(counted(commit.head)));
+            let (before, head) = (counted(commit.before), counted(commit.head));
+            strict.know(head, commit.returned);
+            strict.tell(Told::Head(head));
+            // What others committed just before would else never be seen by itself.
+            if strict.state().survey(head, Some(before)) {
+                strict.settle.notify_one();
+            }
         }
     }
     // The writer has ended; the others' logouts still count on what is told here.

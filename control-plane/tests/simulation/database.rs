@@ -121,8 +121,12 @@ impl Database {
         self.revocations.retain(|_, (_, revocation)| kept_until(revocation) > now);
     }
 
-    /// Another server takes over: the same revocations under another history.
-    pub(crate) fn fail_over(&mut self, epoch: Epoch) {
+    /// Another server takes over: the same revocations under another history. It may lack rows of control planes, and gets
+    /// one of nobody instead.
+    pub(crate) fn fail_over(&mut self, epoch: Epoch, lost: impl FnMut() -> bool, nobody: Option<ReplicaId>) {
+        let mut lost = lost;
+        self.replicas.retain(|_, _| !lost());
+        self.replicas.extend(nobody.map(|id| (id, ReplicaRow { id, beat: 0, confirmed: None })));
         let mut rows: Vec<_> = self.revocations.values().copied().collect();
         rows.sort_unstable_by_key(|(seq, _)| *seq);
         let numbered = (1..).zip(rows);

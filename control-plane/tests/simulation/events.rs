@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use curfew_control_plane::barrier::{Ack, Beat, Head, ReplicaId, ReplicaRow};
+use curfew_core::Epoch;
 use curfew_core::wire::{FeedAnswer, FeedRequest, FeedRevocation};
 use curfew_filter::proofs::Facts;
 use curfew_filter::questions::CallId;
@@ -105,6 +106,7 @@ pub(crate) enum Returned {
     },
     Rows {
         began: Duration,
+        epoch: Epoch,
         rows: Vec<ReplicaRow>,
     },
     RowsFailed,

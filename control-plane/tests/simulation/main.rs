@@ -112,6 +112,8 @@ mod a_mistake_is_found {
         a_lease_from_a_reading_under_way: GrantedFromReadingUnderWay,
         an_epoch_ignored_by_the_worker: EpochIgnored,
         seqs_of_two_epochs_compared: SeqsOfTwoEpochsCompared,
+        rows_that_a_copy_lacks_forgotten: LostRowsForgotten,
+        rows_of_another_epoch_counted: RowsOfAnyEpoch,
         a_worker_that_leaves_and_stays: LeftWithoutLeaving,
         a_revocation_purged_too_early: RetentionTooShort,
         an_answer_for_those_who_came_later: AnswerServesLaterOnes,

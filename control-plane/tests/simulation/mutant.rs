@@ -37,6 +37,10 @@ pub(crate) enum Mutant {
     EpochIgnored,
     /// A control plane compares seqs of two epochs: acknowledgements, leases and confirmations count in any.
     SeqsOfTwoEpochsCompared,
+    /// Whoever takes a copy over reckons with no rows but those in it.
+    LostRowsForgotten,
+    /// Rows are read for a logout in whatever epoch they are.
+    RowsOfAnyEpoch,
     /// A worker is taken to have left while it still decides.
     LeftWithoutLeaving,
     /// A revocation is purged when its token expires, whatever workers' clocks say.

@@ -15,7 +15,7 @@ on_each_database! {
         let mut rows = plane.store.replica_rows();
         let head = |seq| Some(Head { epoch, seq });
         let row = |beat, confirmed| vec![ReplicaRow { id: ONE, beat, confirmed }];
-        let read = async || answered(async || plane.store.replicas().await).await;
+        let read = async || answered(async || plane.store.replicas().await).await.rows;
         rows.write(ONE, Beat { beat: 1, confirmed: None }).await.unwrap();
         assert_eq!(read().await, row(1, None));
         rows.write(ONE, Beat { beat: 3, confirmed: head(7) }).await.unwrap();
@@ -35,7 +35,7 @@ on_each_database! {
         }
         rows.remove(ONE, 4).await.unwrap();
         rows.remove(OTHER, 5).await.unwrap();
-        let left = answered(async || plane.store.replicas().await).await;
+        let left = answered(async || plane.store.replicas().await).await.rows;
         assert_eq!(left, [ReplicaRow { id: ONE, beat: 5, confirmed: None }]);
     }
 

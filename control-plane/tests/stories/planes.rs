@@ -6,9 +6,11 @@ use std::time::{Duration, Instant};
 
 use curfew_control_plane::barrier::Terms;
 use curfew_control_plane::blacklist::{EntryRules, Settings, Target};
+use curfew_control_plane::store::{self, Database};
 use curfew_control_plane::strict;
 use curfew_testbed::servers::{Postgres, Redis};
 use serde_json::json;
+use sqlx::Connection;
 
 use crate::plane::Plane;
 use crate::tokens::{ISSUER, SECRET, token_of};
@@ -103,13 +105,32 @@ async fn one_that_dies_delays_logouts_until_its_leases_are_over() {
     assert!(started.elapsed() < 4 * LEASE, "{:?}", started.elapsed());
     // It is known to be silent before long, and its row goes.
     let until = Instant::now() + 20 * LEASE;
-    while !one.state.store.replicas().await.unwrap().is_empty() {
+    while !one.state.store.replicas().await.unwrap().rows.is_empty() {
         assert!(Instant::now() < until);
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
     let started = Instant::now();
     assert_eq!(one.logout(&token_of("alice", "2")).await.status, 200);
     assert!(started.elapsed() < LEASE / 2, "{:?}", started.elapsed());
+}
+
+/// A copy is taken over that lacks the row of a control plane which was killed together with its database.
+#[tokio::test(flavor = "multi_thread")]
+async fn leases_of_one_that_a_copy_does_not_know_are_waited_for() {
+    let url = postgres().fresh_database("copy").unwrap();
+    let [one, other] = [plane(&url, None).await, plane(&url, None).await];
+    let mut worker = Worker::new(1);
+    worker.start(&other).await;
+    let token = token_of("alice", "1");
+    let key = one.question(&token).token;
+    other.die();
+    store::bump_epoch(&Database::from_url(&url).unwrap()).await.unwrap();
+    let mut connection = sqlx::PgConnection::connect(&url).await.unwrap();
+    let lost = sqlx::query("DELETE FROM replicas WHERE beat > 0").execute(&mut connection).await.unwrap();
+    assert!(lost.rows_affected() > 0);
+    assert!(worker.admits(key));
+    assert_eq!(one.logout(&token).await.status, 200);
+    assert!(!worker.admits(key), "answered while the worker still admitted it");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -121,7 +142,7 @@ async fn bounded_installations_wait_for_nobody() {
         assert_eq!(planes[number % 2].logout(&token_of("alice", &number.to_string())).await.status, 200);
         times.push(started.elapsed());
     }
-    assert!(planes[0].state.store.replicas().await.unwrap().is_empty(), "nobody has registered");
+    assert!(planes[0].state.store.replicas().await.unwrap().rows.is_empty(), "nobody has registered");
     times.sort();
     assert!(times[5] < Duration::from_millis(500), "{times:?}");
 }

@@ -139,12 +139,22 @@ pub(super) fn of_file(path: &Path) -> Result<Identity, Error> {
 }
 
 /// Gives the history a new name; to be called while its head is locked.
+///
+/// A copy may lack rows of control planes that have granted leases from the history before, so one more is put there: of
+/// nobody, who never confirms and never raises its number. Logouts of the new history wait for it as for a control plane
+/// that has died, until the leases of the old one are over, and the first control plane to see that removes it.
 pub(super) async fn rename(link: &mut Link<'_>, identity: &Identity) -> Result<Epoch, Error> {
-    let mut epoch = [0; 16];
-    getrandom::fill(&mut epoch).map_err(|error| Error::Io(std::io::Error::other(error)))?;
+    let (epoch, nobody) = (sixteen()?, sixteen()?);
     const RENAME: &str = "UPDATE feed_head SET epoch = $1, identity = $2";
     link.execute(RENAME, values![&epoch, identity.to_string().as_str()]).await?;
+    link.execute("INSERT INTO replicas (id, beat) VALUES ($1, 0)", values![&nobody]).await?;
     Ok(Epoch::from_bytes(epoch))
+}
+
+fn sixteen() -> Result<[u8; 16], Error> {
+    let mut bytes = [0; 16];
+    getrandom::fill(&mut bytes).map_err(|error| Error::Io(std::io::Error::other(error)))?;
+    Ok(bytes)
 }
 
 /// Writes down what has been seen of the same place; to be called while its head is locked.

@@ -8,7 +8,7 @@ use super::reads::Reads;
 use super::row::Row;
 use super::trusted::{Trusted, trusted};
 use super::value::{Value, values};
-use crate::barrier::{Beat, Head, ReplicaId, ReplicaRow};
+use crate::barrier::{Beat, Head, ReplicaId, ReplicaRow, Replicas};
 use crate::store::Epoch;
 use crate::store::feed::LogPage;
 
@@ -42,9 +42,9 @@ impl Reads {
     }
 
     /// All rows.
-    pub(crate) async fn replicas(&self) -> Result<Vec<ReplicaRow>, Error> {
-        let (_, rows) = self.trusted(&REPLICAS, values![]).await?;
-        present(rows.iter().map(replica))
+    pub(crate) async fn replicas(&self) -> Result<Replicas, Error> {
+        let (head, rows) = self.trusted(&REPLICAS, values![]).await?;
+        Ok(Replicas { epoch: head.epoch, rows: present(rows.iter().map(replica))? })
     }
 }
 

@@ -1,11 +1,13 @@
 //! What goes wrong: processes that stop, pause and start, ways that are cut, databases that are lost.
 
+use curfew_control_plane::barrier::ReplicaId;
 use curfew_core::Epoch;
 
 use super::World;
 use super::planes::Plane;
 use crate::clocks::Moment;
 use crate::events::Event;
+use crate::mutant::Mutant;
 use crate::network::Route;
 use crate::scene::{draw_wall, ms};
 
@@ -101,7 +103,9 @@ impl World {
 
     fn fail_over(&mut self) {
         let epoch = Epoch::from_bytes(self.dice.sixteen());
-        self.database.fail_over(epoch);
+        let nobody = ReplicaId::from_bytes(self.dice.sixteen());
+        let nobody = (!self.scene.is(Mutant::LostRowsForgotten)).then_some(nobody);
+        self.database.fail_over(epoch, || self.dice.per_mille(500), nobody);
         self.checks.reached.failovers += 1;
     }
 

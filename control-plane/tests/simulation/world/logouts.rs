@@ -119,7 +119,10 @@ impl World {
         let failed = statement.failed();
         let done = match statement {
             Statement::Reading { began, flight } => self.read_log(plane, life, began, flight),
-            Statement::Rows { began } => Some(Returned::Rows { began, rows: self.database.rows() }),
+            Statement::Rows { began } => {
+                let epoch = self.database.head.epoch;
+                Some(Returned::Rows { began, epoch, rows: self.database.rows() })
+            }
             Statement::WriteRow { id, beat } => {
                 self.database.write_row(id, beat);
                 None
@@ -239,7 +242,7 @@ impl World {
         match returned {
             Returned::Reading { began, flight, snapshot } => self.reading_has_ended(index, flight, began, snapshot),
             Returned::ReadingFailed { flight } => self.reading_failed(index, flight),
-            Returned::Rows { began, rows } => self.rows_are_read(index, rows, began),
+            Returned::Rows { began, epoch, rows } => self.rows_are_read(index, epoch, rows, began),
             Returned::RowsFailed => {}
             Returned::Check { call, answer } => self.answer_worker(index, call, &Event::CheckEnds { call, answer }),
             Returned::Committed { logout, began, head, rows } => {
@@ -261,9 +264,10 @@ impl World {
         let Some(plane) = self.planes.get_mut(index) else { return };
         let wait = plane.barrier.committed(seen, began, now);
         plane.waits.insert(wait, logout);
+        plane.last_epoch = Some(seen.epoch);
         plane.readings.learn(head, began);
         if let Some(rows) = rows {
-            plane.barrier.rows(&rows, now, now);
+            plane.barrier.rows(seen.epoch, &rows, now, now);
         }
         let life = plane.life;
         if let Some(logout) = self.logouts.get_mut(logout) {
