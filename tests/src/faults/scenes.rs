@@ -67,6 +67,11 @@ pub const ALL: &[Scene] = &[
     scene("an Envoy cut off, its answers", Outage::Declared, |mesh, stage| {
         link(mesh, stage, |link| link.hold(Direction::Answers))
     }),
+    scene("a control plane vanishes from both Envoys", Outage::Declared, |mesh, stage| {
+        let links = mesh.proxies.iter().filter_map(|proxy| proxy.links.first());
+        fail(stage, links, hold_both);
+        Ok(())
+    }),
     scene("30 % of packets lost, 20 ms", Outage::Declared, lossy),
     scene("a control plane cut off PostgreSQL by resets", Outage::Declared, |mesh, stage| sql(mesh, stage, Fault::cut)),
     scene("a control plane cut off PostgreSQL, both ways", Outage::Declared, |mesh, stage| sql(mesh, stage, hold_both)),
