@@ -8,6 +8,7 @@
 mod bench;
 mod client;
 mod clock;
+mod histogram;
 mod listener;
 mod machine;
 mod statistics;
@@ -16,6 +17,7 @@ mod supply;
 pub use bench::{Bench, Cost, Expected, Variant};
 pub use client::{Client, Statuses};
 pub use clock::WorkerClock;
+pub use histogram::Histogram;
 pub use listener::{Guard, listener};
 pub use machine::{Cores, description, resident_bytes};
 pub use statistics::{Spread, spread};

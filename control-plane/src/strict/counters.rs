@@ -42,8 +42,8 @@ impl Default for Counters {
             slowest: Gauge::default(),
             unreadable: Counter::default(),
             settled: Family::default(),
-            // 0.5 ms to 8 s.
-            propagation: Histogram::new(exponential_buckets(0.000_5, 2.0, 15)),
+            // 0.5 ms to 5.6 s.
+            propagation: Histogram::new(exponential_buckets(0.000_5, 1.5, 24)),
         }
     }
 }

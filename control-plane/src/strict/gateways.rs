@@ -73,7 +73,11 @@ impl Gateways {
     /// A worker has polled at `now`.
     pub(super) fn polled(&mut self, request: &FeedRequest, caller: Caller, now: Duration) {
         if self.0.len() >= MOST_LISTED && !self.0.contains_key(&request.worker) {
-            return;
+            // Nobody may have asked for the list for long.
+            self.sweep(now);
+            if self.0.len() >= MOST_LISTED {
+                return;
+            }
         }
         let lease_until = self.0.get(&request.worker).map_or(Duration::ZERO, |seen| seen.lease_until);
         let (epoch, applied, left) = (request.epoch, request.applied, request.leaving);

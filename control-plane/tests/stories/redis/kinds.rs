@@ -1,11 +1,22 @@
 //! Every kind of Redis: with a password, with TLS, on a unix socket, Valkey, Sentinel, Cluster.
 
+use std::time::{Duration, Instant};
+
 use curfew_control_plane::blacklist::Settings;
 use curfew_testbed::servers::{Authority, Cluster, Redis, Sentinel};
 
 use super::{get, number, plane_beside, policy, settings};
 use crate::plane::Plane;
 use crate::tokens::{NOW, token_of};
+
+/// Control planes tell each other what they know, through Redis: one hears its own words.
+async fn until_it_hears_itself(plane: &Plane) {
+    let until = Instant::now() + Duration::from_secs(30);
+    while !plane.state.strict.hears_itself() {
+        assert!(Instant::now() < until, "control planes do not hear each other");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
 
 /// Logs out, and asks for it when only Redis can answer.
 async fn works_beside(settings: Settings) {
@@ -14,6 +25,7 @@ async fn works_beside(settings: Settings) {
     let token = token_of("alice", "1");
     plane.logout(&token).await;
     plane.until_up().await;
+    until_it_hears_itself(&plane).await;
     plane.lose_database().await;
     plane.redis_says_revoked(&token).await;
 }
@@ -26,7 +38,7 @@ async fn with_a_password_and_another_database() {
 
 #[tokio::test]
 async fn with_a_user_who_may_only_what_is_needed() {
-    let user = "user curfew on >secret ~curfew:* +get +mget +set +info +ping +select +hello +client";
+    let user = "user curfew on >secret ~curfew:* +get +mget +set +info +ping +select +hello +client &curfew:* +publish +subscribe";
     let redis = Redis::start_with(&[user], None).unwrap();
     works_beside(settings(&format!("redis://curfew:secret@127.0.0.1:{}", redis.port()))).await;
 }
@@ -61,6 +73,7 @@ async fn a_cluster_holds_the_entries_on_all_its_nodes() {
     plane.register(&registered).await;
     plane.logout_all(&tokens[0]).await;
     plane.until_up().await;
+    until_it_hears_itself(&plane).await;
     let sizes: Vec<i64> = cluster.nodes().iter().map(|node| number(node, &["DBSIZE"])).collect();
     assert!(sizes.iter().all(|size| *size > 20), "{sizes:?}");
     plane.lose_database().await;
@@ -80,6 +93,7 @@ async fn after_a_failover_the_new_primary_is_used_and_complete() {
     assert_eq!(plane.verdict(&before).await, "revoked");
     sentinel.wait_for_failover().unwrap();
     plane.until_up().await;
+    until_it_hears_itself(&plane).await;
     for token in [&before, &meanwhile] {
         assert_eq!(get(sentinel.second(), &plane.names(token).await[0]), Some(NOW.to_string()));
     }

@@ -2,7 +2,8 @@
 //!
 //! First without any worker that follows the feed, because no request has come yet: then a logout is its commit alone. Then
 //! one after the other while each token is in use at both Envoys without a pause, which tells when the last request was
-//! admitted; then at a pace, and as fast as the callers can, each with a look at both Envoys right after the 200.
+//! admitted; then at a pace, and as fast as the callers can, each with a look at both Envoys right after the 200. What the
+//! barrier takes of these, from a commit to the last worker's word, the control planes say themselves.
 
 use std::time::Duration;
 
@@ -10,7 +11,8 @@ use anyhow::{Result, bail};
 use clap::Args;
 use curfew_testbed::faults::pace::{Pace, last_admission, log_out_at};
 use curfew_testbed::faults::{Mesh, Setup};
-use curfew_testbed::measure::description;
+use curfew_testbed::http::Request;
+use curfew_testbed::measure::{Histogram, description};
 use serde_json::{Map, Value, json};
 
 /// How much is measured.
@@ -54,14 +56,36 @@ fn in_mesh(mesh: &Mesh, arguments: &Arguments) -> Result<Value> {
     if margins.iter().any(|margin| *margin <= 0.0) {
         bail!("a request that began after the 200 was admitted: {margins:?}");
     }
-    let paced = at_pace(mesh, "100 a second", pace(Some(100), 16, true))?;
-    let fast = at_pace(mesh, "16 callers, without a pause", pace(None, 16, true))?;
+    let (paced, paced_barrier) = with_barrier(mesh, "100 a second", pace(Some(100), 16, true))?;
+    let (fast, fast_barrier) = with_barrier(mesh, "16 callers, without a pause", pace(None, 16, true))?;
     let within = margins.first().copied().unwrap_or_default() * 1e3;
     println!("  the latest admitted request of all began {within:.2} ms before the 200 of its logout");
     Ok(json!({
         "no_worker_100_a_second": alone, "no_worker_16_callers": alone_fast, "one_a_second": one,
         "last_admission_before_200": last, "100_a_second": paced, "16_callers": fast,
+        "100_a_second_barrier": paced_barrier, "16_callers_barrier": fast_barrier,
     }))
+}
+
+/// And what of it was waiting for the workers, as the control planes count it.
+fn with_barrier(mesh: &Mesh, name: &str, pace: Pace) -> Result<(Value, Value)> {
+    let before = propagation(mesh)?;
+    let logouts = at_pace(mesh, name, pace)?;
+    let since = propagation(mesh)? - before;
+    let at = |part| since.quantile(part).unwrap_or_default() * 1e3;
+    let (commits, p50, p99) = (since.count(), at(0.5), at(0.99));
+    println!("{:<34}{commits:>9}{p50:>10.2}{p99:>10.2}", "    commit to the last worker");
+    Ok((logouts, json!({"commits": commits, "p50_ms": p50, "p99_ms": p99})))
+}
+
+/// From a commit to the moment when its callers may be answered, at all control planes.
+fn propagation(mesh: &Mesh) -> Result<Histogram> {
+    let mut all = Histogram::default();
+    for plane in &mesh.planes {
+        let page = plane.process.ask(Request::get("/metrics"))?.text();
+        all += Histogram::read(&page, "curfew_propagation_seconds");
+    }
+    Ok(all)
 }
 
 fn at_pace(mesh: &Mesh, name: &str, pace: Pace) -> Result<Value> {
