@@ -19,7 +19,7 @@ mod transport;
 use anyhow::Result;
 use curfew_core::{Denial, TokenError};
 
-pub use arena::{Arena, Standing};
+pub use arena::{Arena, Mode, Standing, configuration};
 pub use keys::{Forge, Keys};
 pub(crate) use keys::{OTHER_ISSUER, OTHER_SECRET};
 pub use page::{Comparison, FIRST_LINE, listed, rendered};

@@ -7,6 +7,7 @@ use anyhow::{Context as _, Result, ensure};
 use serde_json::{Value, json};
 
 use super::keys::{Forge, Keys};
+use crate::bootstrap::Bootstrap;
 use crate::http::{Answer, Request};
 use crate::ports::loopback;
 use crate::stack::{Plan, Stack};
@@ -28,6 +29,15 @@ pub struct Arena {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Standing(BTreeMap<String, u64>);
 
+/// Which promise the filter keeps. What it refuses must not depend on it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mode {
+    /// As it is shipped.
+    Strict,
+    /// Answers that may be a second old.
+    Bounded,
+}
+
 impl Standing {
     /// The counters whose name speaks of failures or reloads, and that are not zero.
     pub fn failures(&self) -> Vec<(&str, u64)> {
@@ -41,16 +51,14 @@ impl Arena {
     ///
     /// # Errors
     /// When a part cannot be built, found or started.
-    pub fn start() -> Result<Self> {
+    pub fn start(mode: Mode) -> Result<Self> {
         let keys = Keys::generate()?;
         let mut plan = Plan::shipped()?.with_issuers(keys.issuers()?)?.change_filter(|filter| {
-            filter["consistency"] = json!("bounded");
-            filter["max_staleness"] = json!("1s");
-            filter["sources"] =
-                json!([{"header": "authorization"}, {"cookie": "access_token"}, {"query": "access_token"}]);
-            if let Some(rules) = filter["rules"].as_array_mut() {
-                rules.push(json!({"prefix": "/public/", "action": "skip"}));
+            if mode == Mode::Bounded {
+                filter["consistency"] = json!("bounded");
+                filter["max_staleness"] = json!("1s");
             }
+            change(filter);
         })?;
         // Row after row is refused at the logout endpoint, and is to say why.
         plan.settings.set("CURFEW_FAILED_LOGOUTS_PER_MINUTE", "0");
@@ -107,6 +115,25 @@ impl Arena {
         let answer = self.stack.control_plane.ask(Request::get(&format!("/internal/v1/users/{user}/sessions")))?;
         let sessions = answer.json().get("sessions").and_then(Value::as_array).cloned();
         sessions.with_context(|| format!("{} {}", answer.status, answer.text()))
+    }
+}
+
+/// The filter's configuration as an arena has it, for a gate without Envoy.
+///
+/// # Errors
+/// When the shipped one cannot be read.
+pub fn configuration(keys: &Keys) -> Result<Value> {
+    let mut filter = Bootstrap::shipped()?.filter()?;
+    filter["issuers"] = keys.issuers()?;
+    change(&mut filter);
+    Ok(filter)
+}
+
+/// Credentials in three places, and a public path.
+fn change(filter: &mut Value) {
+    filter["sources"] = json!([{"header": "authorization"}, {"cookie": "access_token"}, {"query": "access_token"}]);
+    if let Some(rules) = filter["rules"].as_array_mut() {
+        rules.push(json!({"prefix": "/public/", "action": "skip"}));
     }
 }
 

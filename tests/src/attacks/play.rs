@@ -74,10 +74,12 @@ fn echoed<'a>(echo: &'a Value, name: &str) -> Vec<&'a str> {
     headers.filter(|pair| part(pair, 0).replace('_', "-") == name).map(|pair| part(pair, 1)).collect()
 }
 
-/// What was reached is public to every reader.
+/// What was reached is public to every reader: nothing in the path can be read as anything else.
 fn stays_public(echo: &Value) -> bool {
     let path = echo.get("path").and_then(Value::as_str).unwrap_or_default();
-    path.starts_with("/public/") && !path.contains("..")
+    let path = path.split_once('?').map_or(path, |(path, _)| path);
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"/-_".contains(&byte);
+    path.starts_with("/public/") && !path.contains("//") && path.bytes().all(plain)
 }
 
 /// Status, and the code or the sentence that came with it.

@@ -1,7 +1,14 @@
-//! The rows about one token, put to the core's policy: each breaks exactly the rule that it is about.
+//! The rows without Envoy: those about one token put to the core's policy, where each breaks exactly the rule that it is
+//! about, and all of them to the filter's gate.
+
+use std::time::Duration;
 
 use curfew_core::{Policy, verify_natively};
-use curfew_testbed::attacks::{Attack, Expected, Keys, rows};
+use curfew_filter::config::Config;
+use curfew_filter::gate::{Gate, Now, Step};
+use curfew_filter::request::Request as Headers;
+use curfew_testbed::attacks::{Attack, Expected, Keys, configuration, rows};
+use curfew_testbed::http::Request;
 use curfew_testbed::tokens::now;
 use serde_json::json;
 
@@ -25,4 +32,43 @@ fn every_token_breaks_the_rule_that_its_row_is_about() {
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
     assert!(judged > 250, "only {judged} rows are about tokens");
+}
+
+/// What Envoy makes of a request before a filter sees it, as far as it changes nothing.
+fn headers_of(request: &Request) -> Vec<(String, Vec<u8>)> {
+    let pseudo = [(":method", request.method.as_str()), (":path", &request.target), (":authority", "shop.example")];
+    let pseudo = pseudo.map(|(name, value)| (name.to_owned(), value.as_bytes().to_vec()));
+    let own = request.headers.iter().map(|(name, value)| (name.to_ascii_lowercase(), value.clone()));
+    pseudo.into_iter().chain(own).collect()
+}
+
+/// A path is judged here as it was sent: what Envoy would make canonical first is not, and needs a token.
+#[test]
+fn every_row_gets_from_the_gate_what_it_must() {
+    let keys = Keys::generate().unwrap();
+    let configuration = configuration(&keys).unwrap().to_string();
+    let (mut wrong, mut judged) = (Vec::new(), 0);
+    for row in rows() {
+        let request = row.request(&keys.forge("alice")).unwrap();
+        let mut gate = Gate::new(Config::parse(configuration.as_bytes()).unwrap(), [1, 2]);
+        let pairs = headers_of(&request);
+        let pairs: Vec<_> = pairs.iter().map(|(name, value)| (name.as_bytes(), value.as_slice())).collect();
+        let now = Now { monotonic: Duration::from_secs(1), unix: now() };
+        let step = gate.arrive(1, &Headers::new(&pairs), now, verify_natively);
+        let met = match (row.expected, &step) {
+            // Nothing but the revocations is left to be asked about.
+            (Expected::Admitted, step) => matches!(step, Step::Wait { question: Some(_), .. }),
+            (Expected::Open, step) => matches!(step, Step::Admit(_)),
+            (Expected::Breaks(error), Step::Refuse(refusal)) => refusal.denial.code() == error.denial().code(),
+            (Expected::Refused(denial), Step::Refuse(refusal)) => refusal.denial.code() == denial.code(),
+            (Expected::Closed | Expected::NotHttp, step) => matches!(step, Step::Refuse(_)),
+            _ => false,
+        };
+        judged += 1;
+        if !met {
+            wrong.push(format!("{}: {step:?} instead of {:?}", row.id, row.expected));
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+    assert_eq!(judged, rows().len());
 }

@@ -1,13 +1,20 @@
-//! The one arena of this binary, started by the first story that asks.
+//! The arenas of this binary, each started by the first story that asks.
 
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 
 use anyhow::Result;
-use curfew_testbed::attacks::Arena;
+use curfew_testbed::attacks::{Arena, Mode};
 
+/// As it is shipped.
 pub(crate) fn arena() -> &'static Arena {
-    static ARENA: OnceLock<Result<Arena>> = OnceLock::new();
-    match ARENA.get_or_init(Arena::start) {
+    arena_in(Mode::Strict)
+}
+
+pub(crate) fn arena_in(mode: Mode) -> &'static Arena {
+    static ARENAS: [OnceLock<Result<Arena>>; 2] = [OnceLock::new(), OnceLock::new()];
+    let [strict, bounded] = &ARENAS;
+    let arena = if mode == Mode::Strict { strict } else { bounded };
+    match arena.get_or_init(|| Arena::start(mode)) {
         Ok(arena) => arena,
         Err(error) => panic!("the arena does not start: {error:#}"),
     }

@@ -3,13 +3,13 @@
 //! Both see the very same bytes. Rows about paths are Curfew's alone, for `jwt_authn` has no such rules here.
 
 use anyhow::{Result, bail};
-use curfew_testbed::attacks::{Arena, Attack, Comparison, Row, rendered, rows};
+use curfew_testbed::attacks::{Arena, Attack, Comparison, Mode, Row, rendered, rows};
 use curfew_testbed::workspace;
 use serde_json::{Value, json};
 
 /// Measures, prints the table, and writes it into the repository where that is asked for.
 pub(crate) fn measure(write: bool) -> Result<Value> {
-    let arena = Arena::start()?;
+    let arena = Arena::start(Mode::Strict)?;
     let rows = rows();
     let comparisons = rows.iter().map(|row| compare(&arena, row)).collect::<Result<Vec<_>>>()?;
     let page = rendered(&comparisons);
