@@ -315,6 +315,26 @@ mod tests {
         assert!(key(small_order).unwrap_err().starts_with("is not a usable EdDSA key"));
     }
 
+    fn encoded(bytes: &[u8]) -> String {
+        use ct_codecs::{Base64UrlSafeNoPadding, Encoder};
+        Base64UrlSafeNoPadding::encode_to_string(bytes).unwrap()
+    }
+
+    #[test]
+    fn an_rsa_key_has_2048_bits_at_least_and_an_odd_modulus() {
+        let with_modulus = |first: u8, last: u8| {
+            let mut modulus = [0xa5; 256];
+            (modulus[0], modulus[255]) = (first, last);
+            key(json!({"kty": "RSA", "n": encoded(&modulus), "e": "AQAB"}))
+        };
+        assert!(with_modulus(0x80, 1).is_ok());
+        assert!(with_modulus(0x7f, 1).unwrap_err().starts_with("is not a usable RS256 key"), "2047 bits");
+        assert!(
+            with_modulus(0x80, 2).unwrap_err().starts_with("is not a usable RS256 key"),
+            "no product of two primes"
+        );
+    }
+
     #[test]
     fn debug_shows_no_key_material() {
         let key = VerificationKey::from_secret(Algorithm::HS256, &[b'x'; 32]).unwrap();

@@ -36,10 +36,12 @@ mod stories {
     #[test]
     fn no_fault_has_a_logged_out_token_admitted_or_another_refused() {
         let _one = ONE.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut mesh = Mesh::start(Setup::default()).unwrap();
-        for scene in ALL.iter().filter(|scene| scene.short) {
-            let Outcome { ledger, wrong_refusals, .. } = played(&mut mesh, scene);
-            assert_eq!((ledger.stale_admits, wrong_refusals, ledger.strange), (0, 0, 0), "{}", scene.name);
+        for trapping in [false, true] {
+            let mut mesh = Mesh::start(Setup { trapping, ..Setup::default() }).unwrap();
+            for scene in ALL.iter().filter(|scene| scene.short && scene.trapping == trapping) {
+                let Outcome { ledger, wrong_refusals, .. } = played(&mut mesh, scene);
+                assert_eq!((ledger.stale_admits, wrong_refusals, ledger.strange), (0, 0, 0), "{}", scene.name);
+            }
         }
     }
 

@@ -107,6 +107,10 @@ impl Leases {
         true
     }
 
+    pub(super) fn epoch(&self) -> Option<Epoch> {
+        self.known.map(|known| known.head.epoch)
+    }
+
     /// Records a lease from a reading that began at `began` and showed `head` and may be granted from; `false` if there is no
     /// room.
     pub(super) fn grant(&mut self, worker: WorkerId, head: Head, began: Duration, now: Duration) -> bool {

@@ -257,12 +257,14 @@ impl Barrier {
         self.waits.add(head, now, deadline)
     }
 
-    /// The rows of `replicas` have been read, all in one snapshot with the log's epoch, in a statement that began at `began` and
+    /// The rows of `replicas` have been read, all in one snapshot with the log's `head`, in a statement that began at `began` and
     /// ended at `now`.
-    pub fn rows(&mut self, epoch: Epoch, rows: &[ReplicaRow], began: Duration, now: Duration) {
+    pub fn rows(&mut self, head: Head, rows: &[ReplicaRow], began: Duration, now: Duration) {
+        // Where no worker polls, nothing else shows how far others have committed.
+        self.leases.learn(head, began, now);
         let others: Vec<_> = rows.iter().copied().filter(|row| row.id != self.id).collect();
         self.peers.read(&others, now);
-        self.waits.rows(epoch, &others, &self.peers, began);
+        self.waits.rows(head.epoch, &others, &self.peers, began);
     }
 
     /// Whether a logout waits for the rows or for others: read the rows again soon, for confirmations may be in them.
@@ -311,6 +313,11 @@ impl Barrier {
     /// When to call [`Self::take_safe`] next, if nothing else happens; `None` while no logout waits.
     pub fn safe_at(&self, now: Duration) -> Option<Duration> {
         self.waits.wake_at(&self.leases, now)
+    }
+
+    /// The history that the log is of, as far as is known.
+    pub fn epoch(&self) -> Option<Epoch> {
+        self.leases.epoch()
     }
 
     /// How many workers with a lease from here hold everything up to `head`, and how many have one at all.

@@ -6,8 +6,6 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use curfew_core::Epoch;
-
 use super::ReplicaId;
 use super::leases::Head;
 use super::terms::Terms;
@@ -27,7 +25,7 @@ pub struct ReplicaRow {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Replicas {
     /// The log's, in that snapshot.
-    pub epoch: Epoch,
+    pub head: Head,
     /// In no order.
     pub rows: Vec<ReplicaRow>,
 }
@@ -97,6 +95,8 @@ impl Peers {
 
 #[cfg(test)]
 mod tests {
+    use curfew_core::Epoch;
+
     use super::*;
 
     const EPOCH: Epoch = Epoch::from_bytes([1; 16]);

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use super::terms::Terms;
 
-/// Beats whose writing is remembered; the older ones have long expired.
-const REMEMBERED: usize = 8;
+/// Beats whose writing is remembered; the older ones have expired, though writes that fail are repeated often.
+const REMEMBERED: usize = 32;
 
 /// Writes of the own row, each with the next number.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -82,10 +82,10 @@ mod tests {
     #[test]
     fn old_beats_are_forgotten() {
         let mut presence = presence();
-        for beat in 1..=20 {
+        for beat in 1..=40 {
             assert_eq!(presence.begin(ms(beat * 300)), beat);
         }
-        assert!(!presence.vouches(Some(12), ms(3600)) && presence.vouches(Some(20), ms(6000)));
+        assert!(!presence.vouches(Some(8), ms(2400)) && presence.vouches(Some(40), ms(12_000)));
         assert_eq!(presence.beats.len(), REMEMBERED);
     }
 }

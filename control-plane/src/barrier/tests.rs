@@ -53,7 +53,7 @@ fn with_lease() -> Barrier {
 fn with_logout(rows: &[ReplicaRow]) -> (Barrier, WaitId) {
     let mut barrier = with_lease();
     let wait = barrier.committed(head(6), ms(90), ms(100));
-    barrier.rows(EPOCH, rows, ms(100), ms(110));
+    barrier.rows(head(5), rows, ms(100), ms(110));
     (barrier, wait)
 }
 
@@ -63,7 +63,7 @@ fn a_logout_that_nobody_can_hinder_is_answered_when_the_rows_have_been_read() {
     let wait = barrier.committed(head(1), ms(5), ms(10));
     assert_eq!(barrier.take_safe(ms(10)), []);
     assert!(barrier.wants_rows());
-    barrier.rows(EPOCH, &[ReplicaRow { id: OWN, beat: 1, confirmed: None }], ms(10), ms(12));
+    barrier.rows(head(5), &[ReplicaRow { id: OWN, beat: 1, confirmed: None }], ms(10), ms(12));
     assert_eq!(barrier.take_safe(ms(12)), [(wait, Safe::Acknowledged)]);
     assert_eq!(barrier.take_safe(ms(12)), [], "each is named once");
 }
@@ -92,7 +92,7 @@ fn without_the_rows_a_logout_waits_its_time() {
     let mut barrier = registered();
     let wait = barrier.committed(head(1), ms(5), ms(10));
     // Read before the commit returned: one that registered in between would be missing.
-    barrier.rows(EPOCH, &[], ms(9), ms(12));
+    barrier.rows(head(5), &[], ms(9), ms(12));
     assert_eq!(barrier.take_safe(ms(1009)), []);
     assert_eq!(barrier.take_safe(ms(1010)), [(wait, Safe::Outlasted)]);
 }
@@ -109,7 +109,7 @@ fn a_logout_waits_for_the_others_to_confirm_by_message_or_row() {
 
     let (mut barrier, wait) = with_logout(&[other(1, None)]);
     barrier.polled(&request(6));
-    barrier.rows(EPOCH, &[other(2, Some(6))], ms(200), ms(210));
+    barrier.rows(head(5), &[other(2, Some(6))], ms(200), ms(210));
     assert_eq!(barrier.take_safe(ms(210)), [(wait, Safe::Acknowledged)]);
 }
 
@@ -117,10 +117,10 @@ fn a_logout_waits_for_the_others_to_confirm_by_message_or_row() {
 fn one_that_was_there_at_the_commit_and_has_gone_hinders_no_more() {
     let (mut barrier, wait) = with_logout(&[other(1, None)]);
     barrier.polled(&request(6));
-    barrier.rows(EPOCH, &[], ms(300), ms(310));
+    barrier.rows(head(5), &[], ms(300), ms(310));
     // One that comes later grants from readings that show the revocation.
     barrier.rows(
-        EPOCH,
+        head(5),
         &[ReplicaRow { id: ReplicaId::from_bytes([9; 16]), beat: 1, confirmed: None }],
         ms(320),
         ms(330),
@@ -131,13 +131,13 @@ fn one_that_was_there_at_the_commit_and_has_gone_hinders_no_more() {
 #[test]
 fn one_that_ended_long_ago_costs_nothing_and_its_row_may_go() {
     let mut barrier = registered();
-    barrier.rows(EPOCH, &[other(1, None)], ms(0), ms(10));
+    barrier.rows(head(5), &[other(1, None)], ms(0), ms(10));
     let first = barrier.committed(head(1), ms(10), ms(20));
-    barrier.rows(EPOCH, &[other(1, None)], ms(20), ms(30));
+    barrier.rows(head(5), &[other(1, None)], ms(20), ms(30));
     assert_eq!(barrier.removable(ms(2009)), []);
     assert_eq!(barrier.take_safe(ms(1020)), [(first, Safe::Outlasted)]);
     let second = barrier.committed(head(2), ms(2000), ms(2010));
-    barrier.rows(EPOCH, &[other(1, None)], ms(2010), ms(2020));
+    barrier.rows(head(5), &[other(1, None)], ms(2010), ms(2020));
     assert_eq!(barrier.take_safe(ms(2020)), [(second, Safe::Acknowledged)]);
     assert_eq!(barrier.removable(ms(2020)), [(OTHER, 1)]);
 }
@@ -221,16 +221,16 @@ fn rows_that_another_history_lacks_were_not_taken_away() {
     let (mut barrier, wait) = with_logout(&[other(1, None)]);
     barrier.polled(&request(6));
     let copy = Epoch::from_bytes([2; 16]);
-    barrier.rows(copy, &[], ms(200), ms(210));
+    barrier.rows(Head { epoch: copy, seq: 1 }, &[], ms(200), ms(210));
     assert_eq!(barrier.take_safe(ms(220)), []);
     assert_eq!(barrier.take_safe(ms(1100)), [(wait, Safe::Outlasted)]);
     // Nor were those that were never seen.
     let mut barrier = with_lease();
     barrier.polled(&request(6));
     let wait = barrier.committed(head(6), ms(90), ms(100));
-    barrier.rows(copy, &[], ms(110), ms(120));
+    barrier.rows(Head { epoch: copy, seq: 1 }, &[], ms(110), ms(120));
     assert_eq!(barrier.take_safe(ms(130)), []);
-    barrier.rows(EPOCH, &[], ms(140), ms(150));
+    barrier.rows(head(6), &[], ms(140), ms(150));
     assert_eq!(barrier.take_safe(ms(160)), [(wait, Safe::Acknowledged)]);
 }
 
@@ -238,7 +238,7 @@ fn rows_that_another_history_lacks_were_not_taken_away() {
 fn who_asks_for_what_was_committed_teaches_nothing() {
     let mut barrier = with_lease();
     let wait = barrier.asked(head(9), ms(100));
-    barrier.rows(EPOCH, &[], ms(110), ms(120));
+    barrier.rows(head(5), &[], ms(110), ms(120));
     let grant = barrier.answer(&request(5), ms(130), &reading(130, 5, Some(1)), true, ms(140));
     assert_eq!(grant, Grant::Lease { lease_ms: 1000, fresh_ms: 0 }, "the log may have gone back to here");
     assert_eq!(barrier.take_safe(ms(150)), []);

@@ -56,9 +56,13 @@ fn line(gateway: &Gateway) -> String {
         Some(lag) => format!("{lag} behind"),
         None => "another history".to_owned(),
     };
-    let lease = if gateway.lease_ms > 0 { "lease" } else { "no lease" };
+    let lease = match gateway.lease_ms {
+        0 => "no lease".to_owned(),
+        left => format!("lease for {left} ms"),
+    };
     let version = gateway.version.as_deref().unwrap_or("-");
-    format!("{}  {}  {version}  {lag}  {lease}  polled {} ms ago", gateway.worker, gateway.address, gateway.polled_ms)
+    let Gateway { worker, address, applied, polled_ms, .. } = gateway;
+    format!("{worker}  {address}  {version}  at {applied}, {lag}  {lease}  polled {polled_ms} ms ago")
 }
 
 #[cfg(test)]
@@ -79,9 +83,9 @@ mod tests {
             polled_ms: 12,
         };
         let name = "01".repeat(16);
-        assert_eq!(line(&gateway), format!("{name}  192.0.2.7  0.1.0  up to date  lease  polled 12 ms ago"));
+        assert_eq!(line(&gateway), format!("{name}  192.0.2.7  0.1.0  at 5, up to date  lease for 1900 ms  polled 12 ms ago"));
         let behind = Gateway { lag: Some(2), lease_ms: 0, version: None, ..gateway.clone() };
-        assert_eq!(line(&behind), format!("{name}  192.0.2.7  -  2 behind  no lease  polled 12 ms ago"));
+        assert_eq!(line(&behind), format!("{name}  192.0.2.7  -  at 5, 2 behind  no lease  polled 12 ms ago"));
         assert!(line(&Gateway { lag: None, ..gateway }).contains("another history"));
     }
 }

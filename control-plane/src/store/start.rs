@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use super::keyspaces::UsedRule;
 use super::sql::{self, Batch, Kept, Opened};
+use super::trust::Seen;
 use super::{Applied, Database, Epoch, FeedHead, MigrateFailure, Settings};
 use crate::clock::Moment;
 
@@ -158,7 +159,7 @@ pub async fn head(database: &Database) -> Result<FeedHead, OpenFailure> {
     // Not from the pool, whose connections have to be made in the time of a read.
     let mut opened = Opened::at_start(database).await?;
     let history = opened.witness.history(&mut opened.connection.link(), false).await?;
-    history.judge(None).map_err(sqlx::Error::from)?;
+    history.judge(&Seen::default()).map_err(sqlx::Error::from)?;
     opened.connection.close().await?;
     Ok(history.head)
 }

@@ -10,8 +10,8 @@ use std::sync::{Mutex, PoisonError};
 use tokio::sync::Notify;
 use tracing::error;
 
-use super::FeedHead;
 use super::identity::Identity;
+use super::{Epoch, FeedHead};
 
 /// Why a database is not believed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -46,20 +46,43 @@ pub(crate) struct History {
 }
 
 impl History {
-    /// Whether this history may be read by somebody who had seen `newest` before he asked.
-    pub(crate) fn judge(&self, newest: Option<FeedHead>) -> Result<(), Distrust> {
+    /// Whether this history may be read by somebody who had `seen` that before he asked.
+    pub(crate) fn judge(&self, seen: &Seen) -> Result<(), Distrust> {
         if self.follows {
             return Err(Distrust::Follows);
         }
         if self.known.contradicts(&self.seen) {
             return Err(Distrust::Elsewhere);
         }
-        if self.went_back(newest) { Err(Distrust::WentBack) } else { Ok(()) }
+        if self.went_back(seen) { Err(Distrust::WentBack) } else { Ok(()) }
     }
 
-    /// Whether the log is shorter than `newest` under the same name. A head that was read later is never an older one.
-    pub(crate) fn went_back(&self, newest: Option<FeedHead>) -> bool {
-        newest.is_some_and(|newest| newest.epoch == self.head.epoch && newest.seq > self.head.seq)
+    /// Whether the log is shorter than what was seen under the same name, or of a name that another one has taken the place
+    /// of: a head that was read later is never an older one. An old primary that is spoken to again lacks what was
+    /// logged out at the new one.
+    pub(crate) fn went_back(&self, seen: &Seen) -> bool {
+        let shorter = |newest: FeedHead| newest.epoch == self.head.epoch && newest.seq > self.head.seq;
+        seen.newest.is_some_and(shorter) || seen.left.contains(&self.head.epoch)
+    }
+}
+
+/// What has been seen of the database, to judge what is seen later by.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Seen {
+    newest: Option<FeedHead>,
+    /// Epochs that others have taken the place of, the latest last.
+    left: Vec<Epoch>,
+}
+
+/// Epochs that are remembered to have ended.
+const MOST_LEFT: usize = 32;
+
+impl Seen {
+    fn leave(&mut self, epoch: Epoch) {
+        if self.left.len() >= MOST_LEFT {
+            self.left.remove(0);
+        }
+        self.left.push(epoch);
     }
 }
 
@@ -67,25 +90,31 @@ impl History {
 #[derive(Debug, Default)]
 pub(crate) struct Trust {
     fenced: AtomicBool,
-    /// The newest head that was read or committed.
-    newest: Mutex<Option<FeedHead>>,
+    /// What was read or committed.
+    seen: Mutex<Seen>,
     alarm: Notify,
 }
 
 impl Trust {
-    /// The newest head; to be asked for before a statement is sent, to judge its answer by.
-    pub(crate) fn newest(&self) -> Option<FeedHead> {
-        *self.newest.lock().unwrap_or_else(PoisonError::into_inner)
+    /// What has been seen; to be asked for before a statement is sent, to judge its answer by.
+    pub(crate) fn seen(&self) -> Seen {
+        self.seen.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// Takes note of a head that was believed by somebody who began with `before`.
-    pub(crate) fn observe(&self, before: Option<FeedHead>, head: FeedHead) {
-        let mut newest = self.newest.lock().unwrap_or_else(PoisonError::into_inner);
-        match *newest {
+    pub(crate) fn observe(&self, before: &Seen, head: FeedHead) {
+        let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+        match seen.newest {
             Some(newest) if newest.epoch == head.epoch && newest.seq >= head.seq => {}
             // The epoch has changed since: this is a late word of the one before.
-            Some(other) if other.epoch != head.epoch && before.is_none_or(|before| before.epoch != other.epoch) => {}
-            _ => *newest = Some(head),
+            Some(other)
+                if other.epoch != head.epoch && before.newest.is_none_or(|before| before.epoch != other.epoch) => {}
+            other => {
+                if let Some(ended) = other.filter(|other| other.epoch != head.epoch) {
+                    seen.leave(ended.epoch);
+                }
+                seen.newest = Some(head);
+            }
         }
     }
 
@@ -116,10 +145,13 @@ impl Trust {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::store::Epoch;
 
     fn head(epoch: u8, seq: i64) -> FeedHead {
         FeedHead { epoch: Epoch::from_bytes([epoch; 16]), seq }
+    }
+
+    fn seen(newest: FeedHead) -> Seen {
+        Seen { newest: Some(newest), left: Vec::new() }
     }
 
     fn history(follows: bool, known: &str, seen: &str) -> History {
@@ -129,29 +161,48 @@ mod tests {
     #[test]
     fn a_primary_with_the_history_that_is_known_is_believed() {
         let good = history(false, "server=a table=1", "server=a");
-        assert_eq!(good.judge(None), Ok(()));
-        assert_eq!(good.judge(Some(head(1, 5))), Ok(()));
-        assert_eq!(good.judge(Some(head(2, 9))), Ok(()));
+        assert_eq!(good.judge(&Seen::default()), Ok(()));
+        assert_eq!(good.judge(&seen(head(1, 5))), Ok(()));
+        assert_eq!(good.judge(&seen(head(2, 9))), Ok(()));
     }
 
     #[test]
     fn anything_else_is_not() {
-        assert_eq!(history(true, "", "").judge(None), Err(Distrust::Follows));
-        assert_eq!(history(false, "server=a", "server=b").judge(None), Err(Distrust::Elsewhere));
-        assert_eq!(history(false, "", "").judge(Some(head(1, 6))), Err(Distrust::WentBack));
+        assert_eq!(history(true, "", "").judge(&Seen::default()), Err(Distrust::Follows));
+        assert_eq!(history(false, "server=a", "server=b").judge(&Seen::default()), Err(Distrust::Elsewhere));
+        assert_eq!(history(false, "", "").judge(&seen(head(1, 6))), Err(Distrust::WentBack));
     }
 
     #[test]
     fn the_newest_head_never_goes_back_and_a_late_word_of_an_earlier_epoch_is_not_heard() {
         let trust = Trust::default();
-        trust.observe(None, head(1, 5));
-        trust.observe(None, head(1, 4));
-        assert_eq!(trust.newest(), Some(head(1, 5)));
-        trust.observe(Some(head(1, 5)), head(2, 1));
-        assert_eq!(trust.newest(), Some(head(2, 1)));
-        trust.observe(Some(head(1, 5)), head(1, 9));
-        trust.observe(None, head(1, 9));
-        assert_eq!(trust.newest(), Some(head(2, 1)));
+        trust.observe(&Seen::default(), head(1, 5));
+        trust.observe(&Seen::default(), head(1, 4));
+        assert_eq!(trust.seen().newest, Some(head(1, 5)));
+        trust.observe(&seen(head(1, 5)), head(2, 1));
+        assert_eq!(trust.seen().newest, Some(head(2, 1)));
+        trust.observe(&seen(head(1, 5)), head(1, 9));
+        trust.observe(&Seen::default(), head(1, 9));
+        assert_eq!(trust.seen().newest, Some(head(2, 1)));
+    }
+
+    #[test]
+    fn an_epoch_that_has_ended_is_believed_only_of_those_who_asked_before() {
+        let trust = Trust::default();
+        trust.observe(&Seen::default(), head(1, 5));
+        let before = trust.seen();
+        trust.observe(&before, head(2, 3));
+        let old = History { head: head(1, 9), ..history(false, "server=a", "server=a") };
+        assert_eq!(old.judge(&before), Ok(()));
+        assert_eq!(old.judge(&trust.seen()), Err(Distrust::WentBack));
+        // The last ones are remembered.
+        for epoch in 3..100 {
+            trust.observe(&trust.seen(), head(epoch, 1));
+        }
+        let old = |epoch| History { head: head(epoch, 1), ..history(false, "", "") };
+        assert_eq!(old(98).judge(&trust.seen()), Err(Distrust::WentBack));
+        assert_eq!(old(99).judge(&trust.seen()), Ok(()));
+        assert_eq!(trust.seen().left.len(), MOST_LEFT);
     }
 
     #[test]

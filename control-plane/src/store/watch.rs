@@ -67,7 +67,7 @@ async fn judged(store: &Store) -> Result<Result<(), Distrust>, Error> {
 /// Asked over a reader's connection, or over a new one: a pool whose connections are all refused because of what they
 /// lead to has none to ask over.
 async fn ask(store: &Store) -> Result<Result<(), Distrust>, Error> {
-    let (database, newest) = (store.reads.database(), store.health.trust.newest());
+    let (database, seen) = (store.reads.database(), store.health.trust.seen());
     let found = match store.reads.acquire().await {
         Ok(mut lent) => {
             let found = Witness::find(database, &mut lent.link()?).await;
@@ -77,9 +77,9 @@ async fn ask(store: &Store) -> Result<Result<(), Distrust>, Error> {
         Err(_) => Witness::find(database, &mut Opened::writer(database).await?.connection.link()).await,
     };
     let (_, history) = found?;
-    let judged = history.judge(newest);
+    let judged = history.judge(&seen);
     if judged.is_ok() {
-        store.health.trust.observe(newest, history.head);
+        store.health.trust.observe(&seen, history.head);
     }
     Ok(judged)
 }

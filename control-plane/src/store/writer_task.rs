@@ -207,8 +207,8 @@ impl WriterTask {
 
     async fn carry_out(&self, opened: &mut Opened, jobs: &mut VecDeque<Job>) -> Result<Committed, Failure> {
         let (began, since) = (Instant::now(), since_boot());
-        let newest = self.health.trust.newest();
-        let mut batch = Batch::begin(opened, self.clock.moment(), &self.settings, newest).await?;
+        let seen = self.health.trust.seen();
+        let mut batch = Batch::begin(opened, self.clock.moment(), &self.settings, Some(&seen)).await?;
         let mut taken = 0;
         for (number, job) in jobs.iter_mut().enumerate() {
             job.carry_out(&mut batch).await.map_err(|error| {
@@ -228,7 +228,7 @@ impl WriterTask {
             return Err(Failure::Commit(std::io::Error::other("the database's file was replaced").into()));
         }
         self.commits.send_replace(Some(Commit { before, head, began: since, returned: since_boot() }));
-        self.health.trust.observe(newest, head);
+        self.health.trust.observe(&seen, head);
         Ok(Committed { taken, before, head, revoked })
     }
 }

@@ -82,6 +82,11 @@ impl Counters {
         self.polls.get_or_create(&OutcomeLabels { outcome }).inc();
     }
 
+    /// Another history began while logouts waited, which may lack them.
+    pub(super) fn superseded(&self) {
+        self.settled.get_or_create(&OutcomeLabels { outcome: "superseded" }).inc();
+    }
+
     /// Logouts may be answered, so long after their commit.
     pub(super) fn settled(&self, outcome: &'static str, after: Duration) {
         self.settled.get_or_create(&OutcomeLabels { outcome }).inc();

@@ -62,7 +62,7 @@ impl Reader<'_> {
     /// Whether the database answered.
     async fn read(&mut self) -> bool {
         let began = since_boot();
-        let Replicas { epoch, rows } = match self.strict.store.replicas().await {
+        let Replicas { head, rows } = match self.strict.store.replicas().await {
             Ok(rows) => rows,
             Err(error) => {
                 if let Some(failures) = self.failures.line(Instant::now()) {
@@ -76,7 +76,7 @@ impl Reader<'_> {
         };
         let removable = {
             let mut state = self.strict.state();
-            state.barrier.rows(epoch, &rows, began, since_boot());
+            state.barrier.rows(head, &rows, began, since_boot());
             state.barrier.removable(began)
         };
         self.strict.settle.notify_one();

@@ -29,7 +29,8 @@ pub struct Settling {
     done: watch::Receiver<Option<Safe>>,
 }
 
-/// The task that settles has ended; whether the logout is in force everywhere is not known.
+/// The task that settles has ended, or the log is of another history now, which may lack the logout: whether it is in force
+/// is not known.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Unsettled;
 
@@ -111,6 +112,11 @@ impl Strict {
         for (id, safe) in state.barrier.take_safe(now) {
             if let Some(place) = state.waiting.iter().position(|waiting| waiting.id == id) {
                 let waiting = state.waiting.swap_remove(place);
+                if safe == Safe::Outlasted && state.barrier.epoch() != Some(waiting.head.epoch) {
+                    // Whatever took the place of that history may lack the commit: its callers are told that it is not known.
+                    self.metrics.strict.superseded();
+                    continue;
+                }
                 state.settles(waiting.head);
                 self.count(&waiting, safe, now);
                 waiting.done.send_replace(Some(safe));

@@ -4,7 +4,6 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use curfew_control_plane::barrier::{Ack, Beat, Head, ReplicaId, ReplicaRow};
-use curfew_core::Epoch;
 use curfew_core::wire::{FeedAnswer, FeedRequest, FeedRevocation};
 use curfew_filter::proofs::Facts;
 use curfew_filter::questions::CallId;
@@ -106,7 +105,7 @@ pub(crate) enum Returned {
     },
     Rows {
         began: Duration,
-        epoch: Epoch,
+        head: Head,
         rows: Vec<ReplicaRow>,
     },
     RowsFailed,

@@ -11,6 +11,7 @@ use crate::bootstrap::Bootstrap;
 use crate::http::{Answer, Request};
 use crate::ports::loopback;
 use crate::stack::{Plan, Stack};
+use crate::tokens::with;
 
 const JWT_AUTHN: &str = "jwt_authn";
 
@@ -124,9 +125,8 @@ impl Arena {
 /// When the shipped one cannot be read.
 pub fn configuration(keys: &Keys) -> Result<Value> {
     let mut filter = Bootstrap::shipped()?.filter()?;
-    filter["issuers"] = keys.issuers()?;
     change(&mut filter);
-    Ok(filter)
+    Ok(with(filter, json!({"issuers": keys.issuers()?})))
 }
 
 /// Credentials in three places, and a public path.

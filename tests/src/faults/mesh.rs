@@ -164,6 +164,14 @@ impl Mesh {
         self.upstream.requests_seen()
     }
 
+    /// What a counter of both Envoys has come to; one that was never raised counts nothing.
+    ///
+    /// # Errors
+    /// When an Envoy does not answer.
+    pub fn counted(&self, name: &str) -> Result<u64> {
+        self.proxies.iter().map(|proxy| Ok(proxy.process.metric(name)?.unwrap_or(0))).sum()
+    }
+
     /// All links between Envoys and control planes.
     pub fn links(&self) -> impl Iterator<Item = &Fault> {
         self.proxies.iter().flat_map(|proxy| &proxy.links)

@@ -45,6 +45,15 @@ pub struct Outcome {
     pub wrong_refusals: u64,
     /// Requests that reached the protected service.
     pub reached: u64,
+    /// How long a logout may have taken.
+    pub longest_logout: Option<Duration>,
+}
+
+impl Outcome {
+    /// Whether some logout took longer than the scene allows.
+    pub fn is_late(&self) -> bool {
+        self.longest_logout.is_some_and(|longest| self.ledger.slowest_logouts().0 > longest)
+    }
 }
 
 /// The stage of a scene: what the fault may use beside the mesh.
@@ -117,5 +126,6 @@ pub fn play(mesh: &mut Mesh, scene: &Scene, load: Load) -> Result<Outcome> {
     let declared = (scene.outage == Outage::Declared).then_some(window);
     let undeclared = u64::try_from(ledger.undeclared(declared))?;
     let wrong_refusals = ledger.wrong_refusals + undeclared;
-    Ok(Outcome { name: scene.name, wrong_refusals, reached: mesh.reached() - reached, ledger })
+    let (reached, longest_logout) = (mesh.reached() - reached, scene.longest_logout);
+    Ok(Outcome { name: scene.name, wrong_refusals, reached, longest_logout, ledger })
 }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use anyhow::Result;
+use anyhow::{Result, ensure};
 
 use super::mesh::{LEASE, Mesh};
 use super::run::Stage;
@@ -28,12 +28,19 @@ pub struct Scene {
     pub trapping: bool,
     /// Also part of the shorter run.
     pub short: bool,
+    /// How long a logout may take, where nothing but an Envoy is in its way: the length of a lease and a tenth.
+    pub longest_logout: Option<Duration>,
     /// Plays it.
     pub fault: fn(&mut Mesh, &Stage<'_>) -> Result<()>,
 }
 
 const fn scene(name: &'static str, outage: Outage, fault: fn(&mut Mesh, &Stage<'_>) -> Result<()>) -> Scene {
-    Scene { name, outage, trapping: false, short: false, fault }
+    Scene { name, outage, trapping: false, short: false, longest_logout: None, fault }
+}
+
+/// One in which an Envoy is dead, stopped or cut off.
+const fn envoy(name: &'static str, fault: fn(&mut Mesh, &Stage<'_>) -> Result<()>) -> Scene {
+    Scene { longest_logout: Some(Duration::from_millis(2_200)), ..scene(name, Outage::Declared, fault) }
 }
 
 const fn short(mut scene: Scene) -> Scene {
@@ -44,37 +51,40 @@ const fn short(mut scene: Scene) -> Scene {
 /// A fault of the network lasts so long.
 const CUT: Duration = Duration::from_millis(3 * 2_000);
 
+const EJECTIONS: &str = "envoy_cluster_outlier_detection_ejections_enforced_total";
+
 /// All scenes, in the order of the table.
 pub const ALL: &[Scene] = &[
     short(scene("nothing", Outage::None, |_, stage| {
         stage.wait(LEASE * 2);
         Ok(())
     })),
-    short(scene("an Envoy stopped for 0.5 L", Outage::Declared, |mesh, stage| stop(mesh, stage, LEASE / 2))),
-    short(scene("an Envoy stopped for 2 L", Outage::Declared, |mesh, stage| stop(mesh, stage, LEASE * 2))),
-    scene("an Envoy stopped for 10 L", Outage::Declared, |mesh, stage| stop(mesh, stage, LEASE * 10)),
-    scene("an Envoy killed and started", Outage::Declared, |mesh, stage| restart(mesh, stage, true, false)),
+    short(envoy("an Envoy stopped for 0.5 L", |mesh, stage| stop(mesh, stage, LEASE / 2))),
+    short(envoy("an Envoy stopped for 2 L", |mesh, stage| stop(mesh, stage, LEASE * 2))),
+    envoy("an Envoy stopped for 10 L", |mesh, stage| stop(mesh, stage, LEASE * 10)),
+    envoy("an Envoy killed and started", |mesh, stage| restart(mesh, stage, true, false)),
     short(scene("a control plane killed and started", Outage::Declared, |mesh, stage| {
         restart(mesh, stage, false, true)
     })),
     scene("both killed and started", Outage::Declared, |mesh, stage| restart(mesh, stage, true, true)),
     scene("all control planes killed and started", Outage::Declared, all_planes),
-    short(scene("an Envoy cut off by resets", Outage::Declared, |mesh, stage| link(mesh, stage, Fault::cut))),
-    scene("an Envoy cut off, both ways", Outage::Declared, |mesh, stage| link(mesh, stage, hold_both)),
-    scene("an Envoy cut off, its questions", Outage::Declared, |mesh, stage| {
-        link(mesh, stage, |link| link.hold(Direction::Requests))
-    }),
-    scene("an Envoy cut off, its answers", Outage::Declared, |mesh, stage| {
-        link(mesh, stage, |link| link.hold(Direction::Answers))
-    }),
+    short(envoy("an Envoy cut off by resets", |mesh, stage| link(mesh, stage, Fault::cut))),
+    envoy("an Envoy cut off, both ways", |mesh, stage| link(mesh, stage, hold_both)),
+    envoy("an Envoy cut off, its questions", |mesh, stage| link(mesh, stage, |link| link.hold(Direction::Requests))),
+    envoy("an Envoy cut off, its answers", |mesh, stage| link(mesh, stage, |link| link.hold(Direction::Answers))),
     scene("a control plane vanishes from both Envoys", Outage::Declared, |mesh, stage| {
+        let before = mesh.counted(EJECTIONS)?;
         let links = mesh.proxies.iter().filter_map(|proxy| proxy.links.first());
         fail(stage, links, hold_both);
+        ensure!(mesh.counted(EJECTIONS)? > before, "no Envoy has left it out");
         Ok(())
     }),
     scene("30 % of packets lost, 20 ms", Outage::Declared, lossy),
     scene("a control plane cut off PostgreSQL by resets", Outage::Declared, |mesh, stage| sql(mesh, stage, Fault::cut)),
     scene("a control plane cut off PostgreSQL, both ways", Outage::Declared, |mesh, stage| sql(mesh, stage, hold_both)),
+    scene("a control plane cut off PostgreSQL, its questions", Outage::Declared, |mesh, stage| {
+        sql(mesh, stage, |link| link.hold(Direction::Requests))
+    }),
     scene("a control plane cut off PostgreSQL, its answers", Outage::Declared, |mesh, stage| {
         sql(mesh, stage, |link| link.hold(Direction::Answers))
     }),
@@ -105,13 +115,16 @@ pub const ALL: &[Scene] = &[
         Ok(())
     }),
     scene("a listener update every 2 s", Outage::None, |mesh, stage| {
+        let before = mesh.counted("envoy_listener_manager_lds_update_success")?;
         for _ in 0..6 {
             mesh.proxies.iter_mut().try_for_each(super::mesh::Proxy::update_listener)?;
             stage.wait(Duration::from_secs(2));
         }
+        let updates = mesh.counted("envoy_listener_manager_lds_update_success")? - before;
+        ensure!(updates >= 10, "of 12 updates of listeners {updates} took place");
         Ok(())
     }),
-    Scene { trapping: true, ..scene("VMs that trap", Outage::Declared, trap) },
+    Scene { trapping: true, ..short(scene("VMs that trap", Outage::Declared, trap)) },
 ];
 
 fn stop(mesh: &mut Mesh, stage: &Stage<'_>, time: Duration) -> Result<()> {
@@ -183,9 +196,12 @@ fn lossy(mesh: &mut Mesh, stage: &Stage<'_>) -> Result<()> {
 }
 
 fn trap(mesh: &mut Mesh, stage: &Stage<'_>) -> Result<()> {
+    let before = mesh.counted("envoy_wasm_curfew_vm_reload_success")?;
     for _ in 0..10 {
         stage.trap(mesh);
         stage.wait(Duration::from_millis(700));
     }
+    let reloads = mesh.counted("envoy_wasm_curfew_vm_reload_success")? - before;
+    ensure!(reloads >= 2, "of 20 VMs that were to trap {reloads} were loaded anew");
     Ok(())
 }

@@ -24,7 +24,7 @@ use crate::store::evidence::Evidence;
 use crate::store::feed::Logged;
 use crate::store::retention::MARGIN_SECONDS;
 use crate::store::settings::Settings;
-use crate::store::trust::{Distrust, History};
+use crate::store::trust::{Distrust, History, Seen};
 use crate::store::{Epoch, FeedHead};
 
 /// How many rows of each table one step of the purge removes: some milliseconds for which logouts wait.
@@ -48,12 +48,12 @@ pub(crate) struct Batch<'c> {
 
 impl<'c> Batch<'c> {
     /// Begins a transaction that dates everything by this moment. Where the database is not the one in which the epoch was made,
-    /// or lies before `last`, the newest head that this process has seen, it begins with a new epoch.
+    /// or lies before what this process has seen of it, it begins with a new epoch.
     pub(crate) async fn begin(
         opened: &'c mut Opened,
         moment: Moment,
         settings: &'c Settings,
-        last: Option<FeedHead>,
+        seen_before: Option<&Seen>,
     ) -> Result<Self, Error> {
         let (mut link, witness) = (opened.connection.link(), &opened.witness);
         // SQLite: IMMEDIATE takes the write lock here. A deferred transaction that has read and then wants to write
@@ -64,7 +64,7 @@ impl<'c> Batch<'c> {
             // Some accounts may write there all the same, and what they write is lost with the next word of the primary.
             return Err(Distrust::Follows.into());
         }
-        let went_back = history.went_back(last);
+        let went_back = seen_before.is_some_and(|seen| history.went_back(seen));
         let History { mut head, known, seen, .. } = history;
         let updated = known.clone().updated_by(&seen);
         if went_back || known.contradicts(&seen) {

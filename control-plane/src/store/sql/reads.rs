@@ -64,15 +64,15 @@ impl Reads {
         statement: &Trusted,
         values: &[Value<'_>],
     ) -> Result<(FeedHead, Vec<Row>), Error> {
-        let newest = self.trust.newest();
+        let seen = self.trust.seen();
         let (rows, file) = self.fetch(statement, values).await?;
         let history = history(rows.first().ok_or(Error::RowNotFound)?, file)?;
-        if let Err(distrust) = history.judge(newest) {
+        if let Err(distrust) = history.judge(&seen) {
             self.discard();
             self.trust.fence(distrust);
             return Err(distrust.into());
         }
-        self.trust.observe(newest, history.head);
+        self.trust.observe(&seen, history.head);
         Ok((history.head, rows))
     }
 

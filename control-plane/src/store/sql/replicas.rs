@@ -44,7 +44,8 @@ impl Reads {
     /// All rows.
     pub(crate) async fn replicas(&self) -> Result<Replicas, Error> {
         let (head, rows) = self.trusted(&REPLICAS, values![]).await?;
-        Ok(Replicas { epoch: head.epoch, rows: present(rows.iter().map(replica))? })
+        let head = Head { epoch: head.epoch, seq: head.seq.unsigned_abs() };
+        Ok(Replicas { head, rows: present(rows.iter().map(replica))? })
     }
 }
 

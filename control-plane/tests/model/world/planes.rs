@@ -295,10 +295,10 @@ impl World {
         let Logout::Committed { head, began, rows } = std::mem::replace(&mut plane.logout, Logout::Waiting) else {
             return None;
         };
-        let epoch = scene.seen_epoch(head.epoch);
-        plane.barrier.committed(scene.seen_head(head), began, now);
+        let head = scene.seen_head(head);
+        plane.barrier.committed(head, began, now);
         if scene.is(Mutant::RowsReadBeforeCommit) {
-            plane.barrier.rows(epoch, &rows, now, now);
+            plane.barrier.rows(head, &rows, now, now);
         } else if !scene.slow_rows {
             self.rows_are_read(scene, index);
         }
@@ -307,7 +307,7 @@ impl World {
 
     pub(super) fn rows_are_read(&mut self, scene: &Scene, index: usize) -> Option<()> {
         let now = scene.plane_now(index, self.tick);
-        let (epoch, rows) = (scene.seen_epoch(self.store.head().epoch), self.store.rows());
+        let (head, rows) = (scene.seen_head(self.store.head()), self.store.rows());
         let plane = self.plane_mut(index)?;
         let shown: Vec<_> = match scene.mutant {
             Some(Mutant::OthersIgnored) => Vec::new(),
@@ -317,7 +317,7 @@ impl World {
             _ => rows.clone(),
         };
         let before = plane.clone();
-        plane.barrier.rows(epoch, &shown, now, now);
+        plane.barrier.rows(head, &shown, now, now);
         if scene.is(Mutant::SilentOnesIgnored) {
             plane.last_rows = rows;
         }

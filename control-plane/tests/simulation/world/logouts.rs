@@ -120,8 +120,8 @@ impl World {
         let done = match statement {
             Statement::Reading { began, flight } => self.read_log(plane, life, began, flight),
             Statement::Rows { began } => {
-                let epoch = self.database.head.epoch;
-                Some(Returned::Rows { began, epoch, rows: self.database.rows() })
+                let head = self.database.head;
+                Some(Returned::Rows { began, head, rows: self.database.rows() })
             }
             Statement::WriteRow { id, beat } => {
                 self.database.write_row(id, beat);
@@ -242,7 +242,7 @@ impl World {
         match returned {
             Returned::Reading { began, flight, snapshot } => self.reading_has_ended(index, flight, began, snapshot),
             Returned::ReadingFailed { flight } => self.reading_failed(index, flight),
-            Returned::Rows { began, epoch, rows } => self.rows_are_read(index, epoch, rows, began),
+            Returned::Rows { began, head, rows } => self.rows_are_read(index, head, rows, began),
             Returned::RowsFailed => {}
             Returned::Check { call, answer } => self.answer_worker(index, call, &Event::CheckEnds { call, answer }),
             Returned::Committed { logout, began, head, rows } => {
@@ -264,10 +264,10 @@ impl World {
         let Some(plane) = self.planes.get_mut(index) else { return };
         let wait = plane.barrier.committed(seen, began, now);
         plane.waits.insert(wait, logout);
-        plane.last_epoch = Some(seen.epoch);
+        plane.last_head = Some(seen);
         plane.readings.learn(head, began);
         if let Some(rows) = rows {
-            plane.barrier.rows(seen.epoch, &rows, now, now);
+            plane.barrier.rows(seen, &rows, now, now);
         }
         let life = plane.life;
         if let Some(logout) = self.logouts.get_mut(logout) {

@@ -38,7 +38,7 @@ pub(super) struct Plane {
     wakes: Option<Moment>,
     /// For mutants.
     pub(super) last_rows: Vec<ReplicaRow>,
-    pub(super) last_epoch: Option<Epoch>,
+    pub(super) last_head: Option<Head>,
     pub(super) pending_beat: Option<u64>,
 }
 
@@ -60,7 +60,7 @@ impl Plane {
             row_is_behind: false,
             wakes: None,
             last_rows: Vec::new(),
-            last_epoch: None,
+            last_head: None,
             pending_beat: None,
         }
     }
@@ -132,7 +132,7 @@ impl World {
         self.ask_database(index, life, Statement::Rows { began: now });
     }
 
-    pub(super) fn rows_are_read(&mut self, index: usize, epoch: Epoch, mut rows: Vec<ReplicaRow>, began: Duration) {
+    pub(super) fn rows_are_read(&mut self, index: usize, head: Head, mut rows: Vec<ReplicaRow>, began: Duration) {
         let (Some(now), mutant) = (self.plane_now(index), self.scene.mutant) else { return };
         let Some(plane) = self.planes.get_mut(index) else { return };
         let shown = rows.clone();
@@ -144,11 +144,11 @@ impl World {
         }
         rows.iter_mut().for_each(|row| row.confirmed = row.confirmed.map(|head| self.scene.seen_head(head)));
         let Some(plane) = self.planes.get_mut(index) else { return };
-        let epoch = match mutant {
-            Some(Mutant::RowsOfAnyEpoch) => plane.last_epoch.unwrap_or(epoch),
-            _ => self.scene.seen_epoch(epoch),
+        let head = match mutant {
+            Some(Mutant::RowsOfAnyEpoch) => plane.last_head.unwrap_or(head),
+            _ => self.scene.seen_head(head),
         };
-        plane.barrier.rows(epoch, &rows, began, now);
+        plane.barrier.rows(head, &rows, began, now);
         plane.last_rows = shown;
         plane.rows_awaited = false;
         let (life, removable) = (plane.life, plane.barrier.removable(began));

@@ -75,6 +75,10 @@ pub(crate) fn measure(arguments: &Arguments) -> Result<Value> {
     if stale + wrong + sum(|outcome| outcome.ledger.strange) > 0 {
         bail!("the promise was broken: {numbers:#}");
     }
+    let late: Vec<_> = outcomes.iter().filter(|outcome| outcome.is_late()).map(|outcome| outcome.name).collect();
+    if !late.is_empty() && !arguments.bounded {
+        bail!("a logout took longer than the length of a lease and a tenth: {late:?}");
+    }
     Ok(numbers)
 }
 

@@ -109,9 +109,9 @@ pub(super) fn pool(database: &Database, trust: &Arc<Trust>) -> Pool {
 /// Refuses to read a history that the writer has not taken over yet. Its numbers could be taken for others, and its
 /// latest revocations may be missing.
 async fn known_history(database: &Database, trust: &Trust, mut link: Link<'_>) -> Result<(), Error> {
-    let newest = trust.newest();
+    let seen = trust.seen();
     let (_, history) = Witness::find(database, &mut link).await?;
-    history.judge(newest).map_err(|distrust| {
+    history.judge(&seen).map_err(|distrust| {
         trust.fence(distrust);
         distrust.into()
     })
