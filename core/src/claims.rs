@@ -44,6 +44,22 @@ impl ProvenToken {
     }
 }
 
+/// What a token says of itself, read without any proof of it: see [`crate::Policy::read_unproven`]. No `Debug`: the claims are
+/// somebody's.
+#[derive(Clone)]
+pub struct UnprovenToken {
+    /// The keys under which it would be revoked.
+    pub keys: TokenKeys,
+    /// The issuer namespace of its keys.
+    pub issuer: String,
+    /// The user claim; an integer as its decimal text.
+    pub user: Option<String>,
+    /// The `sid` claim.
+    pub session_id: Option<String>,
+    /// When it would be valid.
+    pub times: Times,
+}
+
 /// The NumericDates of a token, in seconds of Unix time; fractions are floored.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Times {

@@ -23,7 +23,7 @@ mod subject_rule;
 mod token;
 pub mod wire;
 
-pub use claims::{ProvenToken, Times, claim_text, is_identifier};
+pub use claims::{ProvenToken, Times, UnprovenToken, claim_text, is_identifier};
 pub use credential::{CredentialError, from_authorization};
 pub use document::{Fields, Mistake, Mistakes, read_document};
 pub use error::TokenError;
