@@ -21,7 +21,8 @@ use crate::metrics::Metrics;
 use crate::seldom::Seldom;
 use crate::state::AppState;
 use crate::stop::{self, Stop};
-use crate::store::{self, FeedHead, OpenFailure, Settings, Store, purge, watch};
+use crate::store::purge::{self, Pace};
+use crate::store::{self, FeedHead, OpenFailure, Settings, Store, watch};
 use crate::strict::{self, Strict};
 use crate::verification::Verification;
 
@@ -80,7 +81,8 @@ pub async fn serve(mut config: Config) -> Result<(), ServeFailure> {
         info!(version = migration.version, "applied a migration: {}", migration.description);
     }
     let clock = Clock::system();
-    let settings = Settings::of(&config.policy);
+    let audit = i64::try_from(config.audit_retention.as_secs()).unwrap_or(i64::MAX);
+    let settings = Settings::of(&config.policy).keeping_rows(audit);
     prepare(&config, &settings, clock.now()).await?;
     let addresses = (public.local_addr()?, internal.local_addr()?);
     tell_settings(&config, addresses);
@@ -96,7 +98,7 @@ pub async fn serve(mut config: Config) -> Result<(), ServeFailure> {
     let mut writer = tokio::spawn(writer.run(stop));
 
     let limits = ConnectionLimits::of_process();
-    let running = Running { limits, purge_interval: config.purge_interval };
+    let running = Running { limits, purge: config.purge };
     let strict = Strict::new(
         store.clone(),
         Arc::clone(&metrics),
@@ -160,7 +162,7 @@ async fn prepare(config: &Config, settings: &Settings, now: i64) -> Result<(), S
 /// What the tasks need to know beside the state.
 struct Running {
     limits: ConnectionLimits,
-    purge_interval: Duration,
+    purge: Pace,
 }
 
 /// Leases, and what control planes tell each other of them.
@@ -177,13 +179,13 @@ async fn keep_leases(strict: Arc<Strict>, blacklist: Blacklist, stop: Stop) {
 async fn run_servers(
     state: Arc<AppState>,
     (public, internal): (TcpListener, TcpListener),
-    Running { limits, purge_interval }: Running,
+    Running { limits, purge }: Running,
     stop: Stop,
 ) {
     tokio::join!(
         server::serve(public, public_router(Arc::clone(&state)), limits.public, Streams::Public, stop.clone()),
         server::serve(internal, internal_router(Arc::clone(&state)), limits.internal, Streams::Internal, stop.clone()),
-        purge::run(state.store.writer(), &state.metrics, purge_interval, stop.clone()),
+        purge::run(state.store.writer(), &state.metrics, purge, stop.clone()),
         watch::run(&state.store, stop.clone()),
         state.failures.report(stop.clone()),
         blacklist::run(&state.blacklist, &state.store, stop),
@@ -251,8 +253,10 @@ fn tell_settings(config: &Config, (public, internal): (SocketAddr, SocketAddr)) 
         issuers = config.policy.issuers().count(),
         clock_skew_seconds = config.policy.clock_skew(),
         max_token_ttl_seconds = config.policy.max_token_ttl(),
-        purge_interval = ?config.purge_interval,
         check_timeout = ?config.check_timeout,
+        purge_interval = ?config.purge.interval,
+        purge_rate = config.purge.rows_per_second,
+        audit_retention = ?config.audit_retention,
         request_timeout = ?config.request_timeout,
         failed_logouts_per_minute = config.limits.per_source,
         failed_logouts_per_token = config.limits.per_token,

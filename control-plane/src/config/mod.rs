@@ -24,6 +24,7 @@ use clap::Args;
 use curfew_core::{Mistakes, Policy};
 
 use crate::secret::{AppCredentials, Secret};
+use crate::store::purge::Pace;
 use crate::store::{Database, Settings};
 
 pub use access::AccessArgs;
@@ -67,6 +68,12 @@ pub struct OperationArgs {
         hide_env_values = true
     )]
     pub check_timeout: String,
+    /// How many expired rows a second are removed at most
+    #[arg(long, env = "CURFEW_PURGE_RATE", value_name = "ROWS", default_value = "5000", hide_env_values = true)]
+    pub purge_rate: String,
+    /// How much longer than needed rows about tokens are kept, for audits
+    #[arg(long, env = "CURFEW_AUDIT_RETENTION", value_name = "DURATION", default_value = "0s", hide_env_values = true)]
+    pub audit_retention: String,
     /// How long a request's body may take to arrive
     #[arg(
         long,
@@ -128,10 +135,12 @@ pub struct Config {
     pub app: AppCredentials,
     /// Redis, if it is used.
     pub redis: Option<crate::blacklist::Settings>,
-    /// How often expired rows are removed.
-    pub purge_interval: Duration,
     /// How long a check may take.
     pub check_timeout: Duration,
+    /// When expired rows are removed, and how fast.
+    pub purge: Pace,
+    /// How much longer than needed rows about tokens are kept.
+    pub audit_retention: Duration,
     /// How long a request may take.
     pub request_timeout: Duration,
     /// Whether to start though logouts of all devices would reach nobody.
@@ -158,8 +167,9 @@ impl ServeArgs {
         let redis = self.redis.resolve(environment, &mut mistakes);
         let listen = self.listen.resolve(&mut mistakes);
         let log = self.log.resolve(&mut mistakes);
-        let purge_interval = PURGE_INTERVAL.read(&self.operation.purge_interval, &mut mistakes);
         let check_timeout = CHECK_TIMEOUT.read(&self.operation.check_timeout, &mut mistakes);
+        let purge = self.operation.pace(&mut mistakes);
+        let audit_retention = AUDIT_RETENTION.read(&self.operation.audit_retention, &mut mistakes);
         let request_timeout = REQUEST_TIMEOUT.read(&self.operation.request_timeout, &mut mistakes);
         let limits = self.limits.resolve(&mut mistakes);
         let database = self.database.resolve(&self.data.data_dir, &mut mistakes);
@@ -187,7 +197,7 @@ impl ServeArgs {
         match (
             listen,
             log,
-            purge_interval,
+            purge.zip(audit_retention),
             check_timeout,
             request_timeout,
             limits,
@@ -199,7 +209,7 @@ impl ServeArgs {
             (
                 Some(listen),
                 Some(log),
-                Some(purge_interval),
+                Some((purge, audit_retention)),
                 Some(check_timeout),
                 Some(request_timeout),
                 Some(limits),
@@ -214,8 +224,9 @@ impl ServeArgs {
                 policy: tokens.policy,
                 internal_secret,
                 app,
-                purge_interval,
                 check_timeout,
+                purge,
+                audit_retention,
                 request_timeout,
                 accept_new_keyspace: self.operation.accept_new_keyspace,
                 limits,
@@ -247,6 +258,25 @@ struct Range {
     least: Duration,
     most: Duration,
 }
+
+impl OperationArgs {
+    fn pace(&self, mistakes: &mut Mistakes) -> Option<Pace> {
+        let interval = PURGE_INTERVAL.read(&self.purge_interval, mistakes);
+        let rate = self.purge_rate.parse().ok().filter(|rate| PURGE_RATES.contains(rate));
+        if rate.is_none() {
+            let (least, most) = (PURGE_RATES.start(), PURGE_RATES.end());
+            mistakes.add("CURFEW_PURGE_RATE", format!("must be a number from {least} to {most}"));
+        }
+        Some(Pace { interval: interval?, rows_per_second: rate? })
+    }
+}
+
+/// Fewer, and a busy system would never be rid of its rows; more is no limit on any database that we measured.
+const PURGE_RATES: std::ops::RangeInclusive<u32> = 100..=1_000_000;
+
+/// Ten years are more than any audit asks for.
+const AUDIT_RETENTION: Range =
+    Range { name: "CURFEW_AUDIT_RETENTION", least: Duration::ZERO, most: Duration::from_secs(10 * 31_557_600) };
 
 /// Much more often, the purge would do nothing but hold logouts up; less often, a start would find a mountain.
 const PURGE_INTERVAL: Range =

@@ -2,7 +2,7 @@
 //!
 //! The command line knows those that have a flag, and a test compares; secrets and what is refused have none.
 
-const SETTINGS: [&str; 40] = [
+const SETTINGS: [&str; 42] = [
     "APP_ID",
     "APP_KEY",
     "APP_KEY_FILE",
@@ -10,6 +10,7 @@ const SETTINGS: [&str; 40] = [
     "CURFEW_ALGORITHM",
     "CURFEW_ALLOW_MISSING_EXP",
     "CURFEW_AUDIENCES",
+    "CURFEW_AUDIT_RETENTION",
     "CURFEW_CHECK_TIMEOUT",
     "CURFEW_CLOCK_SKEW",
     "CURFEW_DATA_DIR",
@@ -28,6 +29,7 @@ const SETTINGS: [&str; 40] = [
     "CURFEW_PUBLIC_LISTEN",
     "CURFEW_PUBLIC_URL",
     "CURFEW_PURGE_INTERVAL",
+    "CURFEW_PURGE_RATE",
     "CURFEW_REDIS_CA_FILE",
     "CURFEW_REDIS_PREFIX",
     "CURFEW_REQUEST_TIMEOUT",

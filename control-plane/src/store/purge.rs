@@ -1,6 +1,6 @@
 //! The background purge: what no proxy can need any more goes, in portions that let logouts through between them.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tracing::{info, warn};
 
@@ -10,14 +10,36 @@ use super::writer::Writer;
 use crate::metrics::Metrics;
 use crate::stop::Stop;
 
-/// Purges every `interval` until it is told to stop.
-pub async fn run(writer: &Writer, metrics: &Metrics, interval: Duration, mut stop: Stop) {
+/// When to purge, and how fast.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Pace {
+    /// How long to wait after everything is gone.
+    pub interval: Duration,
+    /// Rows of each table that are removed in a second, at most.
+    pub rows_per_second: u32,
+}
+
+impl Pace {
+    /// How long a step takes that is neither faster nor slower, the time of the step itself included.
+    fn of_step(self, step: Purged) -> Duration {
+        let rows = u32::try_from(step.tokens.max(step.revocations)).unwrap_or(u32::MAX);
+        Duration::from_secs(1).saturating_mul(rows) / self.rows_per_second.max(1)
+    }
+}
+
+/// Purges until it is told to stop.
+pub async fn run(writer: &Writer, metrics: &Metrics, pace: Pace, mut stop: Stop) {
     loop {
         tokio::select! {
-            () = tokio::time::sleep(interval) => {}
+            () = tokio::time::sleep(pace.interval) => {}
             () = stop.requested() => return,
         }
-        match everything(writer, metrics).await {
+        let ended = tokio::select! {
+            ended = at_pace(writer, metrics, Some(pace)) => ended,
+            // What has begun is carried out.
+            () = stop.requested() => return,
+        };
+        match ended {
             Ok(Purged { tokens: 0, revocations: 0 }) => {}
             Ok(Purged { tokens, revocations }) => info!(tokens, revocations, "purged expired rows"),
             Err(error) => warn!(%error, "the purge stopped; it goes on at the next interval"),
@@ -25,14 +47,19 @@ pub async fn run(writer: &Writer, metrics: &Metrics, interval: Duration, mut sto
     }
 }
 
-/// Purges until nothing expired is left, and returns what was removed.
+/// Purges until nothing expired is left, as fast as it goes, and returns what was removed.
 ///
 /// # Errors
 ///
 /// The database could not be written; what was removed before stays removed.
 pub async fn everything(writer: &Writer, metrics: &Metrics) -> Result<Purged, Unavailable> {
+    at_pace(writer, metrics, None).await
+}
+
+async fn at_pace(writer: &Writer, metrics: &Metrics, pace: Option<Pace>) -> Result<Purged, Unavailable> {
     let mut total = Purged::default();
     loop {
+        let began = Instant::now();
         let step = writer.purge().await?;
         metrics.purged(step);
         total.tokens += step.tokens;
@@ -40,5 +67,21 @@ pub async fn everything(writer: &Writer, metrics: &Metrics) -> Result<Purged, Un
         if step.tokens.max(step.revocations) < PURGE_ROWS.unsigned_abs() {
             return Ok(total);
         }
+        if let Some(pace) = pace {
+            tokio::time::sleep(pace.of_step(step).saturating_sub(began.elapsed())).await;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_step_takes_its_share_of_a_second() {
+        let pace = Pace { interval: Duration::from_secs(60), rows_per_second: 5000 };
+        assert_eq!(pace.of_step(Purged { tokens: 500, revocations: 20 }), Duration::from_millis(100));
+        assert_eq!(pace.of_step(Purged { tokens: 0, revocations: 250 }), Duration::from_millis(50));
+        assert_eq!(pace.of_step(Purged::default()), Duration::ZERO);
     }
 }

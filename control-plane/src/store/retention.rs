@@ -10,19 +10,26 @@ pub const LEASE_SECONDS: i64 = 2;
 /// a revocation dropped a second too early is a logged-out token that works.
 pub const MARGIN_SECONDS: i64 = 60;
 
-/// The two settings that decide how long something is kept, in seconds.
+/// The settings that decide how long something is kept, in seconds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Retention {
     /// How far a proxy's clock may be off: a token passes until `exp` and this.
     pub clock_skew: i64,
     /// The longest life a token may have; longer ones are refused everywhere.
     pub max_token_ttl: i64,
+    /// How much longer than needed rows about tokens are kept, for whoever looks into an incident. Revocations are not.
+    pub audit: i64,
 }
 
 impl Retention {
-    /// How long after a token's `exp` its revocation and its row are kept.
+    /// How long after a token's `exp` its revocation is kept.
     pub const fn after_expiry(self) -> i64 {
         self.clock_skew.saturating_add(LEASE_SECONDS).saturating_add(MARGIN_SECONDS)
+    }
+
+    /// How long after a token's `exp` its row is kept.
+    pub const fn rows_after_expiry(self) -> i64 {
+        self.after_expiry().saturating_add(self.audit)
     }
 
     /// When a revocation of the token with this `exp` may be forgotten.
@@ -41,11 +48,17 @@ impl Retention {
 mod tests {
     use super::*;
 
-    const RETENTION: Retention = Retention { clock_skew: 5, max_token_ttl: 3600 };
+    const RETENTION: Retention = Retention { clock_skew: 5, max_token_ttl: 3600, audit: 86_400 };
 
     #[test]
     fn a_token_entry_outlives_the_token_by_skew_lease_and_margin() {
         assert_eq!(RETENTION.token_until(1_000), 1_000 + 5 + 2 + 60);
+    }
+
+    #[test]
+    fn a_row_stays_for_the_audit_and_its_entry_does_not() {
+        assert_eq!(RETENTION.rows_after_expiry(), 5 + 2 + 60 + 86_400);
+        assert_eq!(RETENTION.after_expiry(), 5 + 2 + 60);
     }
 
     #[test]

@@ -171,8 +171,10 @@ pub async fn head(database: &Database) -> Result<FeedHead, OpenFailure> {
 ///
 /// See [`OpenFailure`].
 pub async fn bump_epoch(database: &Database) -> Result<(Epoch, Epoch), OpenFailure> {
-    let settings =
-        Settings { retention: super::retention::Retention { clock_skew: 0, max_token_ttl: 0 }, rules: vec![] };
+    let settings = Settings {
+        retention: super::retention::Retention { clock_skew: 0, max_token_ttl: 0, audit: 0 },
+        rules: vec![],
+    };
     let mut opened = Opened::at_start(database).await?;
     let mut batch = Batch::begin(&mut opened, Moment { now: 0, steady: None }, &settings, None).await?;
     let old = batch.bump_epoch().await?;

@@ -1,5 +1,7 @@
 //! What is no longer needed goes, in portions, and by no clock that has jumped ahead.
 
+use std::time::{Duration, Instant};
+
 use curfew_control_plane::clock::Clock;
 use curfew_control_plane::store::command::Purged;
 use curfew_control_plane::store::purge;
@@ -62,5 +64,44 @@ on_each_database! {
             let store = place.open_with(both);
             assert_eq!(store.store.writer().purge().await, Ok(Purged { tokens: 0, revocations: 0 }));
         }
+    }
+
+    async fn rows_stay_for_the_audit_and_revocations_go(place: &Place) {
+        drop(place.open().await);
+        let kept = place.open_keeping(86_400);
+        kept.store.writer().logout(token("alice", 1)).await.unwrap();
+        let rest = 5 + 2 + 60;
+        place.advance(3600 + rest + 1);
+        assert_eq!(kept.store.writer().purge().await, Ok(Purged { tokens: 0, revocations: 1 }));
+        place.advance(86_399);
+        assert_eq!(kept.store.writer().purge().await, Ok(Purged { tokens: 0, revocations: 0 }));
+        place.advance(1);
+        assert_eq!(kept.store.writer().purge().await, Ok(Purged { tokens: 1, revocations: 0 }));
+    }
+
+    async fn logouts_are_not_held_up_by_many_rows_that_go(place: &Place) {
+        let plane = place.open().await;
+        place.fill_with_expired(40_000).await;
+        let (writer, metrics) = (plane.store.writer().clone(), std::sync::Arc::clone(&plane.metrics));
+        let purging = tokio::spawn(async move { purge::everything(&writer, &metrics).await });
+        let mut longest = Duration::ZERO;
+        let mut meanwhile = 0;
+        for number in 0..2000 {
+            let mut token = token("bob", number);
+            token.expires_at = NOW + 100_000;
+            let asked = Instant::now();
+            plane.store.writer().logout(token).await.unwrap();
+            longest = longest.max(asked.elapsed());
+            meanwhile = number + 1;
+            if purging.is_finished() {
+                break;
+            }
+        }
+        let purged = purging.await.unwrap().unwrap();
+        eprintln!("{:?}: {meanwhile} logouts while 40,000 rows went, the longest {longest:?}", place.kind);
+        assert_eq!(purged.tokens, 40_000);
+        // Eighty portions: each logout waits for one of them and not for all. This machine may be busy with other tests.
+        assert!(meanwhile >= 20, "{meanwhile}");
+        assert!(longest < Duration::from_secs(5), "{longest:?}");
     }
 }

@@ -86,7 +86,30 @@ impl Place {
     }
 
     pub(crate) fn open_with(&self, clock: Clock) -> Plane {
-        open_with(&self.database(), clock)
+        open_with(&self.database(), clock, settings())
+    }
+
+    /// A store that keeps rows for so many seconds longer than they are needed.
+    pub(crate) fn open_keeping(&self, audit: i64) -> Plane {
+        open_with(&self.database(), self.clock(), settings().keeping_rows(audit))
+    }
+
+    /// Adds rows about tokens that have expired long ago.
+    pub(crate) async fn fill_with_expired(&self, rows: u32) {
+        let id = match self.kind {
+            Kind::Sqlite => "randomblob(16)",
+            Kind::Postgres => "uuid_send(gen_random_uuid())",
+            // Unlike any other, for its time counts on.
+            Kind::Mariadb => "UNHEX(REPLACE(UUID(), '-', ''))",
+        };
+        let columns = "token_id, issuer, expires_at, created_at, updated_at";
+        let depth = if self.kind == Kind::Mariadb { "SET SESSION max_recursive_iterations = 10000000;" } else { "" };
+        self.execute(&format!(
+            "{depth} INSERT INTO user_token_logs ({columns})
+             WITH RECURSIVE numbers (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM numbers WHERE n < {rows})
+             SELECT {id}, 'i', 1, 1, 1 FROM numbers"
+        ))
+        .await;
     }
 
     /// Somebody else's connection.
@@ -120,12 +143,12 @@ impl Place {
 
 /// A store on a database that is prepared, at the time when the stories begin.
 pub(crate) fn open(database: &Database) -> Plane {
-    open_with(database, Clock::new(|| NOW))
+    open_with(database, Clock::new(|| NOW), settings())
 }
 
-fn open_with(database: &Database, clock: Clock) -> Plane {
+fn open_with(database: &Database, clock: Clock, settings: Settings) -> Plane {
     let metrics = Arc::new(Metrics::new());
-    let (store, task) = Store::open(database, settings(), clock, Arc::clone(&metrics), Blacklist::none());
+    let (store, task) = Store::open(database, settings, clock, Arc::clone(&metrics), Blacklist::none());
     let (stopper, stop) = stop::channel();
     tokio::spawn(task.run(stop));
     Plane { store, metrics, _stopper: stopper }

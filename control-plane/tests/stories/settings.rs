@@ -53,6 +53,12 @@ fn one_mistake_is_one_line() {
         ("CURFEW_PURGE_INTERVAL", "25h", interval.to_owned()),
         ("CURFEW_CHECK_TIMEOUT", "49ms", check.to_owned()),
         ("CURFEW_CHECK_TIMEOUT", "11s", check.to_owned()),
+        ("CURFEW_PURGE_RATE", "99", "CURFEW_PURGE_RATE: must be a number from 100 to 1000000".to_owned()),
+        (
+            "CURFEW_AUDIT_RETENTION",
+            "forever",
+            r#"CURFEW_AUDIT_RETENTION: must be a duration from 0s to 10years, such as "5s""#.to_owned(),
+        ),
         ("CURFEW_REQUEST_TIMEOUT", "soon", timeout.to_owned()),
         ("CURFEW_REQUEST_TIMEOUT", "99ms", timeout.to_owned()),
         ("CURFEW_REQUEST_TIMEOUT", "61s", timeout.to_owned()),

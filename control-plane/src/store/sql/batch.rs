@@ -161,7 +161,7 @@ impl<'c> Batch<'c> {
     /// Removes some of what no proxy can need any more. Call again while a table gives [`PURGE_ROWS`].
     pub(crate) async fn purge(&mut self) -> Result<Purged, Error> {
         let now = self.surely_past().await?;
-        let expired = now.saturating_sub(self.settings.retention.after_expiry());
+        let expired = now.saturating_sub(self.settings.retention.rows_after_expiry());
         Ok(Purged { tokens: self.delete_tokens(expired).await?, revocations: self.delete_revocations(now).await? })
     }
 
