@@ -6,6 +6,7 @@
 mod calls;
 mod gateways;
 mod inspect;
+mod migrate;
 mod mint;
 mod token_text;
 
@@ -58,8 +59,9 @@ enum Command {
     /// Run the control plane: the logout endpoints and what the filter asks
     #[command(after_help = SERVE_NOTES)]
     Serve(Box<ServeArgs>),
-    /// Bring the database's schema up to date, as `serve` does at its start
-    Migrate(MigrateArgs),
+    /// Bring the database's schema up to date, as `serve` does at its start, or adopt another application's table
+    #[command(after_help = migrate::NOTES)]
+    Migrate(Box<migrate::Args>),
     /// The name of the log's history
     #[command(subcommand)]
     Epoch(EpochCommand),
@@ -169,7 +171,7 @@ fn run(command: Command, environment: &Environment) -> Result<(), Failure> {
             tokio::runtime::Runtime::new()?.block_on(serve::serve(config))?;
             Ok(())
         }
-        Command::Migrate(args) => single_threaded()?.block_on(migrate(&args)),
+        Command::Migrate(args) => single_threaded()?.block_on(migrate::migrate(&args, environment)),
         Command::Epoch(EpochCommand::Bump(args)) => single_threaded()?.block_on(bump_epoch(&args)),
         Command::Token(TokenCommand::Mint(args)) => single_threaded()?.block_on(mint::mint(&args, environment)),
         Command::Token(TokenCommand::Inspect(args)) => inspect::inspect(&args, environment),
@@ -181,18 +183,6 @@ fn run(command: Command, environment: &Environment) -> Result<(), Failure> {
 
 fn single_threaded() -> std::io::Result<tokio::runtime::Runtime> {
     tokio::runtime::Builder::new_current_thread().enable_all().build()
-}
-
-async fn migrate(args: &MigrateArgs) -> Result<(), Failure> {
-    let applied = store::migrate(&args.resolve()?).await?;
-    let mut stdout = std::io::stdout().lock();
-    for migration in &applied {
-        writeln!(stdout, "applied {:04} {}", migration.version, migration.description)?;
-    }
-    if applied.is_empty() {
-        writeln!(stdout, "nothing to apply")?;
-    }
-    Ok(())
 }
 
 async fn bump_epoch(args: &MigrateArgs) -> Result<(), Failure> {

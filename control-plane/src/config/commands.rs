@@ -62,11 +62,7 @@ impl PolicyArgs {
     ///
     /// What is wrong or missing.
     pub fn resolve(&self, environment: &Environment) -> Result<Tokens, Mistakes> {
-        let mut mistakes = Mistakes::default();
-        let keys = self.tokens.keys(environment, &mut mistakes);
-        let generated = existing(&self.data, keys.missing(), &mut mistakes);
-        let tokens = self.tokens.resolve(keys, generated.as_ref(), &mut mistakes);
-        tokens.filter(|_| mistakes.is_empty()).ok_or(mistakes)
+        tokens(&self.data, &self.tokens, environment)
     }
 
     /// The internal secret of that server.
@@ -86,7 +82,7 @@ fn internal_secret(data: &DataArgs, access: &AccessArgs, environment: &Environme
     access.internal_secret(generated.as_ref()).filter(|_| mistakes.is_empty()).ok_or(mistakes)
 }
 
-/// What `curfew migrate` needs of the configuration.
+/// What commands that work on the database alone need of the configuration.
 #[derive(Debug, Args)]
 pub struct MigrateArgs {
     #[command(flatten)]
@@ -102,10 +98,53 @@ impl MigrateArgs {
     ///
     /// What is wrong.
     pub fn resolve(&self) -> Result<Database, Mistakes> {
-        let mut mistakes = Mistakes::default();
-        let database = self.database.resolve(&self.data.data_dir, &mut mistakes);
-        database.filter(|_| mistakes.is_empty()).ok_or(mistakes)
+        database(&self.data, &self.database)
     }
+}
+
+/// What `curfew migrate` needs, and with `--adopt` also which tokens are accepted.
+#[derive(Debug, Args)]
+pub struct AdoptArgs {
+    #[command(flatten)]
+    data: DataArgs,
+    #[command(flatten)]
+    database: DatabaseArgs,
+    #[command(flatten)]
+    tokens: TokenArgs,
+}
+
+impl AdoptArgs {
+    /// The database.
+    ///
+    /// # Errors
+    ///
+    /// What is wrong.
+    pub fn database(&self) -> Result<Database, Mistakes> {
+        database(&self.data, &self.database)
+    }
+
+    /// The same tokens that a server with the same settings and data directory accepts.
+    ///
+    /// # Errors
+    ///
+    /// What is wrong or missing.
+    pub fn tokens(&self, environment: &Environment) -> Result<Tokens, Mistakes> {
+        tokens(&self.data, &self.tokens, environment)
+    }
+}
+
+fn database(data: &DataArgs, database: &DatabaseArgs) -> Result<Database, Mistakes> {
+    let mut mistakes = Mistakes::default();
+    let database = database.resolve(&data.data_dir, &mut mistakes);
+    database.filter(|_| mistakes.is_empty()).ok_or(mistakes)
+}
+
+fn tokens(data: &DataArgs, tokens: &TokenArgs, environment: &Environment) -> Result<Tokens, Mistakes> {
+    let mut mistakes = Mistakes::default();
+    let keys = tokens.keys(environment, &mut mistakes);
+    let generated = existing(data, keys.missing(), &mut mistakes);
+    let tokens = tokens.resolve(keys, generated.as_ref(), &mut mistakes);
+    tokens.filter(|_| mistakes.is_empty()).ok_or(mistakes)
 }
 
 /// The secrets that a server has made up, if `missing` names one that is needed.

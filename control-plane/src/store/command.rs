@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use curfew_core::{ProvenToken, TokenKeys};
+use curfew_core::{ProvenToken, TokenKeys, UnprovenToken};
 
 /// What is kept of a proven token: its keys and the claims that a list of sessions shows.
 #[derive(Clone, PartialEq, Eq)]
@@ -30,6 +30,21 @@ impl From<&ProvenToken> for TokenRecord {
             issuer: token.issuer.clone(),
             user: token.user.clone(),
             session_id: token.session_id.clone(),
+            issued_at: token.times.issued_at,
+            cutoff_time: token.times.cutoff_time,
+            expires_at: token.times.expires_at,
+        }
+    }
+}
+
+/// Of a token out of the operator's own records, which nobody has proven.
+impl From<UnprovenToken> for TokenRecord {
+    fn from(token: UnprovenToken) -> Self {
+        Self {
+            keys: token.keys,
+            issuer: token.issuer,
+            user: token.user,
+            session_id: token.session_id,
             issued_at: token.times.issued_at,
             cutoff_time: token.times.cutoff_time,
             expires_at: token.times.expires_at,
@@ -66,6 +81,8 @@ pub enum Cause {
     LogoutAllDevice,
     /// `POST /api/v2/lgt-all`, by an application.
     LgtAll,
+    /// `curfew migrate --adopt`: it was blocked in the table of another application.
+    Adopted,
 }
 
 impl Cause {
@@ -75,6 +92,7 @@ impl Cause {
             Self::Logout => "logout",
             Self::LogoutAllDevice => "logout_all_device",
             Self::LgtAll => "lgt_all",
+            Self::Adopted => "adopted",
         }
     }
 
@@ -83,6 +101,7 @@ impl Cause {
         match self {
             Self::Logout | Self::LogoutAllDevice => "user",
             Self::LgtAll => "app",
+            Self::Adopted => "operator",
         }
     }
 }

@@ -3,12 +3,14 @@
 use std::fmt;
 use std::path::Path;
 use std::str::FromStr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use sqlx::mysql::MySqlConnectOptions;
 use sqlx::postgres::PgConnectOptions;
 use sqlx::sqlite::SqliteConnectOptions;
 
-use super::sql::Each;
+use super::sql::{Each, Tables};
 
 /// Parameters that a PostgreSQL URL may have. The others would switch off what a logout relies on, or name a password
 /// where URLs are shown.
@@ -23,12 +25,26 @@ pub(super) type Options = Each<SqliteConnectOptions, PgConnectOptions, MySqlConn
 
 /// A database. What it shows of itself holds no password.
 #[derive(Clone)]
-pub struct Database(pub(super) Options);
+pub struct Database(pub(super) Options, Arc<AtomicBool>);
 
 impl Database {
     /// The embedded database in a file.
     pub fn in_file(path: &Path) -> Self {
-        Self(Options::Sqlite(SqliteConnectOptions::new().filename(path)))
+        Self::reached_by(Options::Sqlite(SqliteConnectOptions::new().filename(path)))
+    }
+
+    fn reached_by(options: Options) -> Self {
+        Self(options, Arc::default())
+    }
+
+    /// The names of the tables in it, as the latest migration found them; clones share what is known.
+    pub(super) fn tables(&self) -> Tables {
+        if self.1.load(Ordering::Relaxed) { Tables::Beside } else { Tables::Own }
+    }
+
+    /// Notes what a migration found.
+    pub(super) fn has_tables(&self, tables: Tables) {
+        self.1.store(tables == Tables::Beside, Ordering::Relaxed);
     }
 
     /// Reads a URL.
@@ -43,7 +59,7 @@ impl Database {
             Some("mysql" | "mariadb") => Options::MySql(mysql(url)?),
             _ => return Err("must be sqlite://PATH, postgres://... or mysql://...".to_owned()),
         };
-        Ok(Self(options))
+        Ok(Self::reached_by(options))
     }
 
     /// The file of an embedded database.

@@ -1,8 +1,10 @@
 //! What is stored, and the two ways to it: reads from a pool, writes through one task.
 //!
 //! [`retention`], `evidence`, `identity`, `trust` and `keyspaces` decide, `sql` speaks to the database, [`writer`] orders the
-//! writes, `watch` looks whether the database is still the same. HTTP and tokens' texts are unknown here.
+//! writes, `watch` looks whether the database is still the same, [`adopt`] takes over another application's table. HTTP is
+//! unknown here.
 
+pub mod adopt;
 pub mod command;
 mod database;
 mod evidence;

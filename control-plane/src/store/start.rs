@@ -68,8 +68,9 @@ pub async fn migrate(database: &Database) -> Result<Vec<Applied>, OpenFailure> {
 
 async fn migrate_once(database: &Database) -> Result<Vec<Applied>, OpenFailure> {
     let mut connection = sql::create(database).await?;
-    let applied = sql::migrate(&mut connection).await?;
+    let (tables, applied) = sql::migrate(&mut connection).await?;
     connection.close().await?;
+    database.has_tables(tables);
     Ok(applied)
 }
 

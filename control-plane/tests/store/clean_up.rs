@@ -9,6 +9,8 @@ use curfew_control_plane::store::purge;
 use crate::place::{Kind, NOW, Place, on_each_database, registration, token};
 
 on_each_database! {
+    also beside another table;
+
     async fn many_rows_go_in_portions(place: &Place) {
         let plane = place.open().await;
         let tokens = (0..1000).map(|number| registration(token("alice", number))).collect();

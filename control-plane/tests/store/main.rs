@@ -1,6 +1,8 @@
 //! One behavioural suite over the store, on each kind of database: written once, and each failure names the database.
 
 #[cfg(test)]
+mod adopted;
+#[cfg(test)]
 mod clean_up;
 #[cfg(test)]
 mod history;

@@ -44,6 +44,9 @@ pub(crate) fn mariadb() -> &'static Mariadb {
 pub(crate) struct Place {
     pub(crate) kind: Kind,
     pub(crate) url: String,
+    database: Database,
+    /// Beside the table of another application.
+    adopted: bool,
     directory: TempDir,
     now: Arc<AtomicI64>,
 }
@@ -58,11 +61,17 @@ impl Place {
             Kind::Postgres => postgres().fresh_database(&name).unwrap(),
             Kind::Mariadb => mariadb().fresh_database(&name).unwrap(),
         };
-        Self { kind, url, directory, now: Arc::new(AtomicI64::new(NOW)) }
+        let database = Database::from_url(&url).unwrap();
+        Self { kind, url, database, adopted: false, directory, now: Arc::new(AtomicI64::new(NOW)) }
+    }
+
+    /// One in which another application has had a table of the name first.
+    pub(crate) fn beside_another(kind: Kind, story: &str) -> Self {
+        Self { adopted: true, ..Self::new(kind, &format!("a_{story}")) }
     }
 
     pub(crate) fn database(&self) -> Database {
-        Database::from_url(&self.url).unwrap()
+        self.database.clone()
     }
 
     pub(crate) fn file(&self) -> std::path::PathBuf {
@@ -80,6 +89,10 @@ impl Place {
 
     /// A control plane's store, as `serve` makes it.
     pub(crate) async fn open(&self) -> Plane {
+        if self.adopted {
+            crate::adopted::make_old_table(self).await;
+            crate::adopted::adopt_all(self).await;
+        }
         store::migrate(&self.database()).await.unwrap();
         store::prepare(&self.database(), &settings(), NOW, false).await.unwrap();
         self.open_with(self.clock())
@@ -94,6 +107,11 @@ impl Place {
         open_with(&self.database(), self.clock(), settings().keeping_rows(audit))
     }
 
+    /// What a text is where Curfew's table has its own name, and where it stands beside another.
+    pub(crate) fn named(&self, own: &'static str, beside: &'static str) -> &'static str {
+        if self.adopted { beside } else { own }
+    }
+
     /// Adds rows about tokens that have expired long ago.
     pub(crate) async fn fill_with_expired(&self, rows: u32) {
         let id = match self.kind {
@@ -102,10 +120,11 @@ impl Place {
             // Unlike any other, for its time counts on.
             Kind::Mariadb => "UNHEX(REPLACE(UUID(), '-', ''))",
         };
+        let table = self.named("user_token_logs", "curfew_token_logs");
         let columns = "token_id, issuer, expires_at, created_at, updated_at";
         let depth = if self.kind == Kind::Mariadb { "SET SESSION max_recursive_iterations = 10000000;" } else { "" };
         self.execute(&format!(
-            "{depth} INSERT INTO user_token_logs ({columns})
+            "{depth} INSERT INTO {table} ({columns})
              WITH RECURSIVE numbers (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM numbers WHERE n < {rows})
              SELECT {id}, 'i', 1, 1, 1 FROM numbers"
         ))
@@ -133,8 +152,9 @@ impl Place {
 
     /// Rows of `user_token_logs` and of `revocations`, and the head's seq.
     pub(crate) async fn counts(&self) -> (i64, i64, i64) {
+        let own = "SELECT count(*) FROM user_token_logs";
         (
-            self.number("SELECT count(*) FROM user_token_logs").await,
+            self.number(self.named(own, "SELECT count(*) FROM curfew_token_logs")).await,
             self.number("SELECT count(*) FROM revocations").await,
             self.number("SELECT seq FROM feed_head").await,
         )
@@ -213,11 +233,35 @@ pub(crate) fn registration(token: TokenRecord) -> Registration {
 
 /// Stories that are told of each kind of database.
 macro_rules! on_each_database {
+    (also beside another table; $(async fn $story:ident($place:ident: &Place) $told:block)*) => {
+        crate::place::on_each_database! { $(async fn $story($place: &Place) $told)* }
+
+        mod beside_another_table {
+            $(mod $story {
+                use super::super::*;
+
+                #[tokio::test]
+                async fn on_sqlite() {
+                    super::super::$story::story(&Place::beside_another(Kind::Sqlite, stringify!($story))).await;
+                }
+
+                #[tokio::test]
+                async fn on_postgres() {
+                    super::super::$story::story(&Place::beside_another(Kind::Postgres, stringify!($story))).await;
+                }
+
+                #[tokio::test]
+                async fn on_mariadb() {
+                    super::super::$story::story(&Place::beside_another(Kind::Mariadb, stringify!($story))).await;
+                }
+            })*
+        }
+    };
     ($(async fn $story:ident($place:ident: &Place) $told:block)*) => {
         $(mod $story {
             use super::*;
 
-            async fn story($place: &Place) $told
+            pub(super) async fn story($place: &Place) $told
 
             #[tokio::test]
             async fn on_sqlite() {

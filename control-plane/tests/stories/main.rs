@@ -1,6 +1,8 @@
 //! Stories over the real routers, the real writer and a real SQLite file, and some over the real binary.
 
 #[cfg(test)]
+mod adopt;
+#[cfg(test)]
 mod barrier;
 #[cfg(test)]
 mod binary;

@@ -17,7 +17,9 @@ use super::connection::Link;
 use super::history::{self, Witness};
 use super::prolong::Kept;
 use super::read::{evidence, revocations_after};
-use super::value::values;
+use super::row::Row;
+use super::tables::Tables;
+use super::value::{Value, values};
 use crate::clock::Moment;
 use crate::store::command::{Cause, LogoutOutcome, Purged, TokenRecord};
 use crate::store::evidence::Evidence;
@@ -44,6 +46,7 @@ pub(crate) struct Batch<'c> {
     witness: &'c Witness,
     /// For how long entries are kept, once that was needed.
     pub(super) kept: Option<Kept>,
+    pub(super) tables: Tables,
 }
 
 impl<'c> Batch<'c> {
@@ -55,7 +58,7 @@ impl<'c> Batch<'c> {
         settings: &'c Settings,
         seen_before: Option<&Seen>,
     ) -> Result<Self, Error> {
-        let (mut link, witness) = (opened.connection.link(), &opened.witness);
+        let (mut link, witness, tables) = (opened.connection.link(), &opened.witness, opened.tables);
         // SQLite: IMMEDIATE takes the write lock here. A deferred transaction that has read and then wants to write
         // fails with SQLITE_BUSY at once, whatever the busy timeout.
         link.run(link.choose("BEGIN IMMEDIATE", "BEGIN", "START TRANSACTION")).await?;
@@ -89,6 +92,7 @@ impl<'c> Batch<'c> {
             subjects_until: BTreeMap::new(),
             witness,
             kept: None,
+            tables,
         })
     }
 
@@ -160,27 +164,9 @@ impl<'c> Batch<'c> {
 
     /// Removes some of what no proxy can need any more. Call again while a table gives [`PURGE_ROWS`].
     pub(crate) async fn purge(&mut self) -> Result<Purged, Error> {
-        let now = self.surely_past().await?;
+        let now = surely_past(&mut self.link, self.moment).await?;
         let expired = now.saturating_sub(self.settings.retention.rows_after_expiry());
         Ok(Purged { tokens: self.delete_tokens(expired).await?, revocations: self.delete_revocations(now).await? })
-    }
-
-    /// The earliest of all clocks: ours, ours as if nobody had set it since the start, and the database's. Where one of
-    /// them has jumped ahead, what it takes for long past may be alive.
-    async fn surely_past(&mut self) -> Result<i64, Error> {
-        const POSTGRES: &str = "SELECT CAST(floor(extract(epoch FROM clock_timestamp())) AS bigint) AS now";
-        const MYSQL: &str = "SELECT UNIX_TIMESTAMP() AS now";
-        let Moment { now, steady: Some(steady) } = self.moment else { return Ok(self.moment.now) };
-        let server = match self.link.choose(None, Some(POSTGRES), Some(MYSQL)) {
-            Some(statement) => self.link.fetch_one(statement, values![]).await?.integer("now")?,
-            // The same clock as ours.
-            None => now,
-        };
-        let earliest = now.min(steady).min(server);
-        if now.max(server).max(steady).saturating_sub(earliest) > MARGIN_SECONDS {
-            warn!(now, steady, server, "clocks differ: only what has expired by all of them is purged");
-        }
-        Ok(earliest)
     }
 
     /// Moves the head over this batch's revocations; the last statement before [`Self::commit`].
@@ -202,8 +188,56 @@ impl<'c> Batch<'c> {
     }
 
     async fn evidence(&mut self, token: &TokenRecord) -> Result<Evidence, Error> {
-        evidence(&mut self.link, &token.keys).await
+        evidence(&mut self.link, self.tables, &token.keys).await
     }
+
+    /// Runs a statement, with the names that the tables have here.
+    pub(super) async fn execute(&mut self, statement: &'static str, values: &[Value<'_>]) -> Result<u64, Error> {
+        self.link.execute(self.tables.of(statement), values).await
+    }
+
+    /// Runs a statement that reads, likewise.
+    pub(super) async fn fetch(&mut self, statement: &'static str, values: &[Value<'_>]) -> Result<Vec<Row>, Error> {
+        self.link.fetch(self.tables.of(statement), values).await
+    }
+
+    /// [`Self::execute`] for a statement that was put together, and is run `again` in the same form.
+    pub(super) async fn execute_made(
+        &mut self,
+        statement: &str,
+        values: &[Value<'_>],
+        again: bool,
+    ) -> Result<u64, Error> {
+        self.link.execute_made(self.tables.name_in(statement), values, again).await
+    }
+
+    /// [`Self::fetch`] for a statement that was put together, and is run `again` in the same form.
+    pub(super) async fn fetch_made(
+        &mut self,
+        statement: &str,
+        values: &[Value<'_>],
+        again: bool,
+    ) -> Result<Vec<Row>, Error> {
+        self.link.fetch_made(self.tables.name_in(statement), values, again).await
+    }
+}
+
+/// The earliest of all clocks: ours, ours as if nobody had set it since the start, and the database's. Where one of
+/// them has jumped ahead, what it takes for long past may be alive.
+pub(crate) async fn surely_past(link: &mut Link<'_>, moment: Moment) -> Result<i64, Error> {
+    const POSTGRES: &str = "SELECT CAST(floor(extract(epoch FROM clock_timestamp())) AS bigint) AS now";
+    const MYSQL: &str = "SELECT UNIX_TIMESTAMP() AS now";
+    let Moment { now, steady: Some(steady) } = moment else { return Ok(moment.now) };
+    let server = match link.choose(None, Some(POSTGRES), Some(MYSQL)) {
+        Some(statement) => link.fetch_one(statement, values![]).await?.integer("now")?,
+        // The same clock as ours.
+        None => now,
+    };
+    let earliest = now.min(steady).min(server);
+    if now.max(server).max(steady).saturating_sub(earliest) > MARGIN_SECONDS {
+        warn!(now, steady, server, "clocks differ: only what has expired by all of them is taken for expired");
+    }
+    Ok(earliest)
 }
 
 fn is_revoked(evidence: &Evidence, token: &TokenRecord) -> bool {

@@ -1,8 +1,10 @@
 //! The schema's migrations, embedded in the binary: one list for each kind of database, with the same numbers.
 
-use sqlx::migrate::{AppliedMigration, Migrate, MigrateError, Migrator};
+use sqlx::migrate::{AppliedMigration, Migrate, MigrateError, Migration, Migrator};
+use sqlx::{AssertSqlSafe, SqlSafeStr as _};
 
 use super::connection::Connection;
+use super::tables::{Layout, Tables, layout};
 use super::value::values;
 
 static SQLITE: Migrator = sqlx::migrate!("../migrations/sqlite");
@@ -29,6 +31,15 @@ pub enum MigrateFailure {
         /// The newest migration in the binary.
         known: i64,
     },
+    /// There is a table of another application where Curfew's own belongs.
+    #[error(
+        "its table user_token_logs is another application's: `curfew migrate --adopt` tells what it would take to bring it \
+         into use, and with --apply does it"
+    )]
+    NotAdopted,
+    /// Such a table is being brought into use, and what was blocked there may not be revoked yet.
+    #[error("the adoption of its table user_token_logs has not ended: run `curfew migrate --adopt --apply` again")]
+    AdoptionUnfinished,
     /// A statement failed, or an applied migration is not the one this binary carries.
     #[error(transparent)]
     Failed(#[from] MigrateError),
@@ -36,8 +47,19 @@ pub enum MigrateFailure {
 
 /// Applies what is missing and returns it, oldest first. Where nothing is missing nothing is written, so that an account
 /// that may not change the schema can start.
-pub(crate) async fn migrate(connection: &mut Connection) -> Result<Vec<Applied>, MigrateFailure> {
-    let migrations = connection.choose(&SQLITE, &POSTGRES, &MYSQL);
+pub(crate) async fn migrate(connection: &mut Connection) -> Result<(Tables, Vec<Applied>), MigrateFailure> {
+    let tables = match layout(&mut connection.link()).await.map_err(MigrateError::from)? {
+        Layout::Own => Tables::Own,
+        Layout::Foreign => return Err(MigrateFailure::NotAdopted),
+        Layout::Unfinished => return Err(MigrateFailure::AdoptionUnfinished),
+        Layout::Adopted => Tables::Beside,
+    };
+    Ok((tables, apply(connection, tables).await?))
+}
+
+/// The same, whoever else has a table there.
+pub(crate) async fn apply(connection: &mut Connection, tables: Tables) -> Result<Vec<Applied>, MigrateFailure> {
+    let migrations = &named(connection.choose(&SQLITE, &POSTGRES, &MYSQL), tables);
     wait_for_others(connection).await?;
     let before = applied(migrations, connection).await?;
     let known = migrations.iter().map(|migration| migration.version).max();
@@ -58,6 +80,15 @@ pub(crate) async fn migrate(connection: &mut Connection) -> Result<Vec<Applied>,
     Ok(missing
         .map(|migration| Applied { version: migration.version, description: migration.description.to_string() })
         .collect())
+}
+
+/// The migrations with the names that the tables have here. Their checksums stay those of the files.
+fn named(migrations: &Migrator, tables: Tables) -> Migrator {
+    let named = migrations.iter().map(|migration| Migration {
+        sql: AssertSqlSafe(tables.name_in(migration.sql.as_str())).into_sql_str(),
+        ..migration.clone()
+    });
+    Migrator::with_migrations(named.collect())
 }
 
 /// sqlx keeps others out by a lock that MariaDB does not grant for as long as sqlx asks, and it does not look at the answer.

@@ -3,6 +3,7 @@
 //! Statements are the same for all databases where that is possible, and it mostly is; where it is not, the texts stand
 //! side by side. Nothing outside knows a table's name.
 
+mod adoption;
 mod batch;
 mod connect;
 mod connection;
@@ -12,6 +13,7 @@ mod history;
 mod keyspaces;
 mod lent;
 mod migrate;
+mod old_table;
 mod placeholders;
 mod prolong;
 mod read;
@@ -21,18 +23,25 @@ mod replicas;
 mod row;
 mod rows;
 mod server;
+mod tables;
+mod take_over;
 mod trusted;
 mod value;
 
-pub(crate) use batch::{Batch, PURGE_ROWS};
-pub(crate) use connect::{Opened, create};
+pub(crate) use adoption::begin;
+pub(crate) use batch::{Batch, PURGE_ROWS, surely_past};
+pub(crate) use connect::{Opened, create, look};
+pub(crate) use connection::Link;
 pub(crate) use each::Each;
 pub(crate) use failure::{explained, is_locked, is_of_the_statement, is_read_only, may_pass};
 pub(crate) use history::Witness;
 pub use migrate::{Applied, MigrateFailure};
-pub(crate) use migrate::{is_done_by_another, migrate};
-pub(crate) use prolong::Kept;
+pub(crate) use migrate::{apply, is_done_by_another, migrate};
+pub(crate) use old_table::{Mark, OldRow, OldTable, is_blank, unusable};
+pub(crate) use prolong::{Kept, kept};
 pub(crate) use read::CHECK;
 pub(crate) use reads::Reads;
 pub(crate) use server::server_warnings;
+pub(crate) use tables::{Layout, Tables, layout};
+pub(crate) use take_over::{Found, State, states};
 pub(crate) use value::Value;

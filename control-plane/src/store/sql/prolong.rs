@@ -7,6 +7,7 @@
 use sqlx::Error;
 
 use super::batch::Batch;
+use super::connection::Link;
 use super::value::values;
 use crate::store::retention::Retention;
 
@@ -53,11 +54,20 @@ pub(crate) struct Portion {
     pub(crate) subjects_until: Option<i64>,
 }
 
+/// For how long entries are kept, whoever asks for it.
+pub(crate) async fn kept(link: &mut Link<'_>, retention: Retention) -> Result<Kept, Error> {
+    Ok(written_down(link).await?.or_longer(Kept::asked(retention)))
+}
+
+async fn written_down(link: &mut Link<'_>) -> Result<Kept, Error> {
+    let row = link.fetch_one("SELECT subject_life, token_rest FROM retention_kept", values![]).await?;
+    Ok(Kept { subject_life: row.integer("subject_life")?, token_rest: row.integer("token_rest")? })
+}
+
 impl Batch<'_> {
     /// For how long entries are kept, as it is written down.
     pub(crate) async fn written_down(&mut self) -> Result<Kept, Error> {
-        let row = self.link.fetch_one("SELECT subject_life, token_rest FROM retention_kept", values![]).await?;
-        Ok(Kept { subject_life: row.integer("subject_life")?, token_rest: row.integer("token_rest")? })
+        written_down(&mut self.link).await
     }
 
     /// For how long this transaction keeps what it writes: another control plane may have settings that ask for more.
@@ -65,7 +75,7 @@ impl Batch<'_> {
         if let Some(kept) = self.kept {
             return Ok(kept);
         }
-        let kept = self.written_down().await?.or_longer(Kept::asked(self.settings.retention));
+        let kept = kept(&mut self.link, self.settings.retention).await?;
         self.kept = Some(kept);
         Ok(kept)
     }
@@ -87,8 +97,8 @@ impl Batch<'_> {
         let asked = Kept::asked(self.settings.retention);
         let end = self.link.fetch_one(LAST, values![after, PORTION]).await?.optional_integer("last")?;
         let Some(last) = end else { return Ok(None) };
-        let subjects = self.link.execute(SUBJECTS, values![after, last, asked.subject_life]).await?;
-        let tokens = self.link.execute(TOKENS, values![after, last, asked.token_rest]).await?;
+        let subjects = self.execute(SUBJECTS, values![after, last, asked.subject_life]).await?;
+        let tokens = self.execute(TOKENS, values![after, last, asked.token_rest]).await?;
         let subjects_until = self.link.fetch_one(LATEST, values![after, last]).await?.optional_integer("latest")?;
         Ok(Some(Portion { last, prolonged: subjects.saturating_add(tokens), subjects_until }))
     }
@@ -100,9 +110,9 @@ impl Batch<'_> {
         const RULES: &str = "UPDATE subject_keyspaces SET live_until = $1 WHERE live_until > $2 AND live_until < $1";
         const KEPT: &str = "UPDATE retention_kept SET subject_life = $1, token_rest = $2";
         if let Some(until) = subjects_until {
-            self.link.execute(RULES, values![until, self.moment.now]).await?;
+            self.execute(RULES, values![until, self.moment.now]).await?;
         }
         let asked = Kept::asked(self.settings.retention);
-        self.link.execute(KEPT, values![asked.subject_life, asked.token_rest]).await.map(drop)
+        self.execute(KEPT, values![asked.subject_life, asked.token_rest]).await.map(drop)
     }
 }

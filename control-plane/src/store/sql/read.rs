@@ -6,6 +6,7 @@ use sqlx::Error;
 use super::connection::Link;
 use super::reads::Reads;
 use super::row::Row;
+use super::tables::Tables;
 use super::trusted::{Trusted, trusted};
 use super::value::values;
 use crate::store::evidence::{Entry, Evidence, Known};
@@ -31,8 +32,8 @@ SELECT head.epoch, head.seq, entry.kind, entry.\"key\", entry.cutoff,
 /// # Errors
 ///
 /// The database did not answer, or holds what this version cannot read.
-pub(crate) async fn evidence(link: &mut Link<'_>, keys: &TokenKeys) -> Result<Evidence, Error> {
-    let rows = link.fetch(EVIDENCE, values![&keys.token, &keys.jti, &keys.session, &keys.subject]).await?;
+pub(crate) async fn evidence(link: &mut Link<'_>, tables: Tables, keys: &TokenKeys) -> Result<Evidence, Error> {
+    let rows = link.fetch(tables.of(EVIDENCE), values![&keys.token, &keys.jti, &keys.session, &keys.subject]).await?;
     evidence_in(&rows)
 }
 

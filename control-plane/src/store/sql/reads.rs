@@ -102,7 +102,7 @@ impl Reads {
         let open = self.open()?;
         let mut lent = self.lent(&open).await?;
         let mut link = lent.link()?;
-        let rows = link.fetch(statement.on(&link), values).await;
+        let rows = link.fetch(self.database.tables().of(statement.on(&link)), values).await;
         lent.answered(&rows);
         Ok((rows?, open.file))
     }

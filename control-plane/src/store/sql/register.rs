@@ -2,27 +2,32 @@
 
 use std::collections::{HashMap, HashSet};
 
-use curfew_core::{Coverage, RevocationKey};
+use curfew_core::{Coverage, RevocationKey, TokenKeys};
 use sqlx::Error;
 
 use super::batch::Batch;
 use super::placeholders::{list, tuples};
 use super::read::entry;
 use super::value::{Value, values};
-use crate::store::command::{Registered, Registration};
+use crate::store::command::{Registered, Registration, TokenRecord};
 use crate::store::evidence::{Entry, Evidence, Known};
 
 /// Tokens in one statement: 3,000 values for their rows and 1,000 for their keys, where SQLite takes 32,766 and the others
 /// 65,535.
-const TOKENS: usize = 250;
+pub(super) const TOKENS: usize = 250;
 
-/// A token that is new, and whether it is dead already.
-struct New<'t> {
-    registration: &'t Registration,
+/// A token that is new.
+pub(super) struct New<'t> {
+    pub(super) token: &'t TokenRecord,
+    pub(super) user_agent: Option<&'t str>,
     /// As it is stored.
-    ip: Option<String>,
-    dead: bool,
+    pub(super) ip: Option<String>,
+    /// Why it is blocked from the beginning, if it is.
+    pub(super) blocked: Option<&'static str>,
 }
+
+/// Why a token is blocked that an entry covered before it was known.
+pub(super) const ALREADY_REVOKED: &str = "already_revoked";
 
 impl Batch<'_> {
     /// Records tokens that were issued. A known token stays as it is: registering again never brings one back.
@@ -30,7 +35,8 @@ impl Batch<'_> {
         let mut registered = Registered::default();
         for tokens in tokens.chunks(TOKENS) {
             let mut known = self.known_tokens(tokens).await?;
-            let entries = self.entries(tokens).await?;
+            let keys: Vec<_> = tokens.iter().map(|registration| &registration.token.keys).collect();
+            let entries = self.entries(&keys).await?;
             let unknown = tokens.iter().filter(|registration| known.insert(registration.token.keys.token));
             let new: Vec<_> = unknown.map(|registration| self.judged(registration, &entries)).collect();
             self.insert_known_tokens(&new).await?;
@@ -46,26 +52,31 @@ impl Batch<'_> {
         let found = token.keys.iter().filter_map(|(_, key)| entries.get(&key)).flatten();
         let evidence = Evidence { head: self.began_at(), entries: found.copied().collect(), known: Known::No };
         let dead = evidence.coverage(&token.keys, token.cutoff_time) == Coverage::Revoked;
-        New { registration, ip: registration.ip.map(|ip| ip.to_string()), dead }
+        New {
+            token,
+            user_agent: registration.user_agent.as_deref(),
+            ip: registration.ip.map(|ip| ip.to_string()),
+            blocked: dead.then_some(ALREADY_REVOKED),
+        }
     }
 
     async fn known_tokens(&mut self, tokens: &[Registration]) -> Result<HashSet<RevocationKey>, Error> {
         let statement = format!("SELECT token_id FROM user_token_logs WHERE token_id IN ({})", list(tokens.len()));
         let values: Vec<_> = tokens.iter().map(|registration| Value::from(&registration.token.keys.token)).collect();
-        let rows = self.link.fetch_made(statement, &values, tokens.len() == TOKENS).await?;
+        let rows = self.fetch_made(&statement, &values, tokens.len() == TOKENS).await?;
         rows.iter().map(|row| Ok(RevocationKey::from_bytes(row.sixteen("token_id")?))).collect()
     }
 
     /// The revocations under any of the tokens' keys.
-    async fn entries(&mut self, tokens: &[Registration]) -> Result<HashMap<RevocationKey, Vec<Entry>>, Error> {
-        let keys = tokens.iter().map(|registration| &registration.token.keys);
-        let values: Vec<_> = keys
+    pub(super) async fn entries(&mut self, tokens: &[&TokenKeys]) -> Result<HashMap<RevocationKey, Vec<Entry>>, Error> {
+        let values: Vec<_> = tokens
+            .iter()
             .flat_map(|keys| [(&keys.token).into(), (&keys.jti).into(), (&keys.session).into(), (&keys.subject).into()])
             .collect();
         let statement =
             format!("SELECT kind, \"key\", cutoff FROM revocations WHERE \"key\" IN ({})", list(values.len()));
         let mut entries = HashMap::<_, Vec<_>>::new();
-        for row in &self.link.fetch_made(statement, &values, tokens.len() == TOKENS).await? {
+        for row in &self.fetch_made(&statement, &values, tokens.len() == TOKENS).await? {
             if let Some(entry) = entry(row)? {
                 entries.entry(entry.key).or_default().push(entry);
             }
@@ -74,7 +85,7 @@ impl Batch<'_> {
     }
 
     /// Inserts tokens, blocked where an entry already covers them, so that a list of sessions tells the truth.
-    async fn insert_known_tokens(&mut self, new: &[New<'_>]) -> Result<(), Error> {
+    pub(super) async fn insert_known_tokens(&mut self, new: &[New<'_>]) -> Result<(), Error> {
         const INSERT: &str = "\
             INSERT INTO user_token_logs (token_id, issuer, user_id, session_id, issued_at, expires_at, is_block,
                                          blocked_at, block_reason, user_agent, ip, created_at, updated_at) VALUES ";
@@ -84,14 +95,13 @@ impl Batch<'_> {
         let now = self.moment.now;
         let values: Vec<_> = new.iter().flat_map(|new| row(new, now)).collect();
         let statement = format!("{INSERT}{}", tuples(COLUMNS, new.len()));
-        self.link.execute_made(statement, &values, new.len() == TOKENS).await.map(drop)
+        self.execute_made(&statement, &values, new.len() == TOKENS).await.map(drop)
     }
 }
 
 const COLUMNS: usize = 13;
 
-fn row<'t>(New { registration, ip, dead }: &'t New<'_>, now: i64) -> [Value<'t>; COLUMNS] {
-    let token = &registration.token;
+fn row<'t>(New { token, user_agent, ip, blocked }: &'t New<'_>, now: i64) -> [Value<'t>; COLUMNS] {
     *values![
         &token.keys.token,
         token.issuer.as_str(),
@@ -99,10 +109,10 @@ fn row<'t>(New { registration, ip, dead }: &'t New<'_>, now: i64) -> [Value<'t>;
         &token.session_id,
         token.issued_at,
         token.expires_at,
-        *dead,
-        dead.then_some(now),
-        dead.then_some("already_revoked"),
-        &registration.user_agent,
+        blocked.is_some(),
+        blocked.is_some().then_some(now),
+        *blocked,
+        *user_agent,
         ip,
         now,
         now,

@@ -44,14 +44,14 @@ impl Batch<'_> {
             self.moment.now,
             cause.reason(),
         ];
-        self.link.execute(INSERT, values).await.map(drop)
+        self.execute(INSERT, values).await.map(drop)
     }
 
     async fn block_token(&mut self, token: &RevocationKey, cause: Cause) -> Result<(), Error> {
         const BLOCK: &str = "\
             UPDATE user_token_logs SET is_block = 1, blocked_at = $1, block_reason = $2, updated_at = $1
              WHERE token_id = $3";
-        self.link.execute(BLOCK, values![self.moment.now, cause.reason(), token]).await.map(drop)
+        self.execute(BLOCK, values![self.moment.now, cause.reason(), token]).await.map(drop)
     }
 
     /// Blocks the rows of a user that are not blocked yet, and revokes each of those tokens that is not revoked yet: the
@@ -70,7 +70,7 @@ impl Batch<'_> {
         loop {
             let revoked = self.revoke_newest_tokens(issuer, user, cause).await?;
             if revoked < MOST_TOKENS.unsigned_abs()
-                || self.link.fetch(UNCOVERED, values![user, issuer, cutoff]).await?.is_empty()
+                || self.fetch(UNCOVERED, values![user, issuer, cutoff]).await?.is_empty()
             {
                 return Ok(());
             }
@@ -92,9 +92,9 @@ impl Batch<'_> {
                AND EXISTS (SELECT 1 FROM revocations AS entry WHERE entry.\"key\" = token_id AND entry.kind = 'token')";
         let rest = self.kept().await?.token_rest;
         let values = values![self.seq, self.moment.now, rest, cause.reason(), cause.actor(), user, issuer, MOST_TOKENS];
-        let revoked = self.link.execute(REVOKE, values).await?;
+        let revoked = self.execute(REVOKE, values).await?;
         self.seq = self.seq.saturating_add_unsigned(revoked);
-        self.link.execute(BLOCK, values![self.moment.now, cause.reason(), user, issuer]).await?;
+        self.execute(BLOCK, values![self.moment.now, cause.reason(), user, issuer]).await?;
         Ok(revoked)
     }
 
@@ -117,7 +117,7 @@ impl Batch<'_> {
         let (reason, actor) = (cause.reason(), cause.actor());
         let values =
             values![self.seq.saturating_add(1), key, kind.as_str(), cutoff, until, reason, actor, self.moment.now];
-        if self.link.execute(MOVE, values).await? == 0 {
+        if self.execute(MOVE, values).await? == 0 {
             return self.insert_revocation(kind, key, cutoff, until, cause).await;
         }
         self.seq = self.seq.saturating_add(1);
@@ -139,7 +139,7 @@ impl Batch<'_> {
         self.seq = self.seq.saturating_add(1);
         let (reason, actor) = (cause.reason(), cause.actor());
         let values = values![self.seq, key, kind.as_str(), cutoff, until, reason, actor, self.moment.now];
-        self.link.execute(INSERT, values).await.map(drop)
+        self.execute(INSERT, values).await.map(drop)
     }
 
     /// Deletes at most [`PURGE_ROWS`] rows about tokens that expired before `before`.
@@ -161,6 +161,6 @@ impl Batch<'_> {
     /// MySQL has no LIMIT in such a subquery, and the others have none in a DELETE.
     async fn delete(&mut self, by_key: &'static str, limited: &'static str, before: i64) -> Result<u64, Error> {
         let statement = self.link.choose(by_key, by_key, limited);
-        self.link.execute(statement, values![before, PURGE_ROWS]).await
+        self.execute(statement, values![before, PURGE_ROWS]).await
     }
 }

@@ -113,7 +113,7 @@ impl Batch<'_> {
             "UPDATE feed_head SET seq = seq WHERE id = 1",
         ];
         for statement in STATEMENTS {
-            self.link.execute(statement, values![]).await?;
+            self.execute(statement, values![]).await?;
         }
         Ok(())
     }

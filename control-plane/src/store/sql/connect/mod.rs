@@ -11,6 +11,7 @@ use sqlx::Error;
 
 use super::connection::{Connection, Link, Pool, within};
 use super::history::{Witness, of_file};
+use super::tables::Tables;
 use crate::store::database::{Database, Options};
 use crate::store::identity::Identity;
 use crate::store::trust::Trust;
@@ -52,10 +53,24 @@ async fn created(database: &Database) -> Result<Connection, Error> {
     })
 }
 
+/// Opens the database to look at it. A file stays as it is, and is not made.
+pub(crate) async fn look(database: &Database) -> Result<Connection, Error> {
+    let looking = async {
+        Ok(match &database.0 {
+            Options::Sqlite(options) => Connection::Sqlite(sqlite::look(options).await?),
+            Options::Postgres(options) => Connection::Postgres(postgres::open(options, Purpose::Migrate).await?),
+            Options::MySql(options) => Connection::MySql(mysql::open(options, Purpose::Migrate).await?),
+        })
+    };
+    within(START_LIMIT, looking).await
+}
+
 /// The one connection that writes, and what can be asked about where it leads.
 pub(crate) struct Opened {
     pub(crate) connection: Connection,
     pub(crate) witness: Witness,
+    /// What its tables are called.
+    pub(crate) tables: Tables,
     /// What the file was just before it was opened.
     file: Option<Identity>,
 }
@@ -79,7 +94,7 @@ impl Opened {
             Options::MySql(options) => Connection::MySql(mysql::open(options, Purpose::Write).await?),
         };
         let (witness, _) = Witness::find(database, &mut connection.link()).await?;
-        Ok(Self { connection, witness, file })
+        Ok(Self { connection, witness, tables: database.tables(), file })
     }
 
     /// Ends a transaction that was not committed; whether that is sure, and the connection good for another one.

@@ -46,6 +46,12 @@ pub(super) async fn open(options: &SqliteConnectOptions) -> Result<SqliteConnect
     prepared(options).connect().await
 }
 
+/// Opens a file that may be another application's, without a word about how it is kept.
+pub(super) async fn look(options: &SqliteConnectOptions) -> Result<SqliteConnection, Error> {
+    let options = options.clone().read_only(true).create_if_missing(false).busy_timeout(LOCK_TIMEOUT);
+    options.disable_statement_logging().connect().await
+}
+
 pub(super) fn pool(options: &SqliteConnectOptions, database: &Database, trust: &Arc<Trust>) -> SqlitePool {
     let (database, trust) = (database.clone(), Arc::clone(trust));
     PoolOptions::new()

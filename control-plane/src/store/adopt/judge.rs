@@ -1,0 +1,94 @@
+//! What is to be done with one row of the old table. Pure.
+
+use curfew_core::{Policy, RevocationKey, from_authorization};
+
+use crate::store::command::TokenRecord;
+
+/// What a row's text is.
+pub(super) enum Judged {
+    /// No token that these settings accept from anybody, with the reason's stable name.
+    Unreadable(&'static str),
+    /// A token that is dead everywhere, blocked or not.
+    Expired(RevocationKey),
+    /// A token that may be alive somewhere.
+    Living(TokenRecord),
+}
+
+/// Reads the token of a row; `now` in seconds of Unix time, `rest` how many seconds after its end a token is surely dead. The signature is not checked: the table is the operator's own,
+/// and who can write to it can log out whom they like as it is.
+pub(super) fn judge(policy: &Policy, rest: i64, text: Option<&str>, now: i64) -> Judged {
+    let text = match text.map(str::trim) {
+        None => return Judged::Unreadable("not_text"),
+        Some("") => return Judged::Unreadable("empty"),
+        Some(text) => text,
+    };
+    // Some applications store what the header held.
+    let Ok(token) = from_authorization(text.as_bytes()) else { return Judged::Unreadable("not_compact") };
+    match policy.read_unproven(token) {
+        Err(error) => Judged::Unreadable(error.reason()),
+        Ok(token) if token.times.expires_at.saturating_add(rest) < now => Judged::Expired(token.keys.token),
+        Ok(token) => Judged::Living(token.into()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use ct_codecs::{Base64UrlSafeNoPadding, Encoder};
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    const NOW: i64 = 1_800_000_000;
+    const REST: i64 = 5 + 2 + 60;
+
+    fn said(text: Option<&str>) -> String {
+        let issuer = json!({"issuer": "https://issuer.example.com", "secret": "0".repeat(32)});
+        let policy = Policy::from_document(&json!({"issuers": [issuer]})).unwrap();
+        match judge(&policy, REST, text, NOW) {
+            Judged::Unreadable(reason) => reason.to_owned(),
+            Judged::Expired(token) => format!("expired {token}"),
+            Judged::Living(token) => format!("{} of {:?}", token.keys.token, token.user),
+        }
+    }
+
+    fn token(claims: &Value) -> String {
+        let encode = |value: &Value| Base64UrlSafeNoPadding::encode_to_string(value.to_string()).unwrap();
+        format!("{}.{}.AAAA", encode(&json!({"alg": "HS256"})), encode(claims))
+    }
+
+    fn claims(expires_at: i64) -> Value {
+        json!({"iss": "https://issuer.example.com", "sub": 7, "iat": NOW - 10, "exp": expires_at})
+    }
+
+    #[test]
+    fn a_token_is_known_by_what_was_signed_and_its_signature_is_not_checked() {
+        let text = token(&claims(NOW));
+        let id = RevocationKey::token(text.strip_suffix(".AAAA").unwrap().as_bytes());
+        let expected = format!("{id} of Some(\"7\")");
+        assert_eq!(said(Some(&text)), expected);
+        assert_eq!(said(Some(&format!("Bearer {text}\n"))), expected);
+        assert_eq!(said(Some(&text.replace(".AAAA", ".AQAB"))), expected);
+    }
+
+    #[test]
+    fn a_token_is_expired_when_its_revocation_could_be_forgotten() {
+        assert!(!said(Some(&token(&claims(NOW - REST)))).starts_with("expired"));
+        assert!(said(Some(&token(&claims(NOW - REST - 1)))).starts_with("expired"));
+    }
+
+    #[test]
+    fn what_is_no_token_of_ours_is_told_by_its_reason() {
+        let other = token(&json!({"iss": "https://other.example.com", "sub": 7, "exp": NOW}));
+        let endless = token(&json!({"iss": "https://issuer.example.com", "sub": 7}));
+        for (text, reason) in [
+            (None, "not_text"),
+            (Some(" "), "empty"),
+            (Some("not a token"), "not_compact"),
+            (Some("a.b.c"), "encoding"),
+            (Some(other.as_str()), "issuer"),
+            (Some(endless.as_str()), "claim"),
+        ] {
+            assert_eq!(said(text), reason, "{text:?}");
+        }
+    }
+}

@@ -1,0 +1,218 @@
+//! What is to be done with some rows of the old table, as they were read. Pure.
+
+use std::collections::HashMap;
+
+use curfew_core::{Policy, RevocationKey};
+use sqlx::Error;
+
+use super::blocked::is_blocked;
+use super::judge::{Judged, judge};
+use super::tally::Tally;
+use crate::store::evidence::Known;
+use crate::store::sql::{Found, Mark, OldRow, is_blank, unusable};
+
+/// Some rows, and what is to be done with them.
+#[derive(Default)]
+pub(super) struct Portion<'r> {
+    /// What was found; what becomes of the tokens is not known yet.
+    pub(super) tally: Tally,
+    /// Each token with which something is to be done, once.
+    pub(super) found: Vec<Found>,
+    /// Rows that are to be noted as taken over.
+    pub(super) marks: Vec<(i64, RevocationKey)>,
+    /// The marks of living tokens among them.
+    pub(super) living: Vec<RevocationKey>,
+    /// Raw tokens that may be blanked once their rows are noted.
+    pub(super) texts: Vec<(i64, &'r str)>,
+    /// Where each token is in `found`.
+    places: HashMap<RevocationKey, usize>,
+}
+
+/// What there is to judge by.
+#[derive(Clone, Copy)]
+pub(super) struct Measure<'p> {
+    /// Which tokens are accepted.
+    pub(super) policy: &'p Policy,
+    /// How many seconds after its end a token is surely dead.
+    pub(super) rest: i64,
+    /// The earliest of all clocks.
+    pub(super) now: i64,
+}
+
+impl<'r> Portion<'r> {
+    /// Looks at rows.
+    ///
+    /// # Errors
+    ///
+    /// The first row of which nobody can say whether it is blocked.
+    pub(super) fn of(rows: &'r [OldRow], measure: Measure<'_>) -> Result<Self, Error> {
+        let mut portion = Self::default();
+        for row in rows {
+            portion.add(row, measure)?;
+        }
+        Ok(portion)
+    }
+
+    /// Whether nothing is to be written for it.
+    pub(super) fn is_done(&self) -> bool {
+        self.found.is_empty() && self.marks.is_empty()
+    }
+
+    fn add(&mut self, row: &'r OldRow, measure: Measure<'_>) -> Result<(), Error> {
+        let blocked = is_blocked(row.is_block.as_deref()).ok_or_else(|| {
+            unusable(format!("is_block says neither yes nor no in the row {} of its table user_token_logs", row.id))
+        })?;
+        let text = row.text.as_deref();
+        let marked = row.mark.map(|mark| mark.token);
+        self.tally.rows += 1;
+        match (judge(measure.policy, measure.rest, text, measure.now), row.mark) {
+            // Its text is gone, and its mark tells what it was.
+            (Judged::Unreadable(_), Some(Mark { token, known: Known::Alive })) if blocked => {
+                self.take(Found { token, record: None, blocked });
+            }
+            (Judged::Unreadable(_), Some(_)) => self.tally.before += 1,
+            (Judged::Unreadable(_), None) if text.is_some_and(|text| is_blank(row.id, text)) => {
+                self.tally.unreadable("blanked_before", blocked);
+            }
+            (Judged::Unreadable(reason), None) => self.tally.unreadable(reason, blocked),
+            (Judged::Expired(token), _) => {
+                self.may_be_blanked(row);
+                if marked == Some(token) {
+                    self.tally.before += 1;
+                } else {
+                    self.tally.expired += 1;
+                    self.marks.push((row.id, token));
+                }
+            }
+            (Judged::Living(record), mark) => {
+                self.may_be_blanked(row);
+                let token = record.keys.token;
+                let is_marked = marked == Some(token);
+                if is_marked && mark.is_some_and(|mark| mark.known == Known::Blocked || !blocked) {
+                    self.tally.before += 1;
+                    return Ok(());
+                }
+                if !is_marked {
+                    self.marks.push((row.id, token));
+                    self.living.push(token);
+                }
+                self.take(Found { token, record: Some(record), blocked });
+            }
+        }
+        Ok(())
+    }
+
+    /// Of several rows with one token a blocked one wins.
+    fn take(&mut self, found: Found) {
+        let place = *self.places.entry(found.token).or_insert(self.found.len());
+        match self.found.get_mut(place) {
+            Some(before) => {
+                before.blocked |= found.blocked;
+                before.record = before.record.take().or(found.record);
+            }
+            None => self.found.push(found),
+        }
+    }
+
+    fn may_be_blanked(&mut self, row: &'r OldRow) {
+        self.texts.extend(row.text.as_deref().map(|text| (row.id, text)));
+    }
+
+    /// Counts the living tokens that were noted, given which of all tokens were new.
+    pub(super) fn count_living(&mut self, mut is_new: impl FnMut(RevocationKey) -> bool) {
+        for token in &self.living {
+            *(if is_new(*token) { &mut self.tally.taken } else { &mut self.tally.duplicates }) += 1;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use ct_codecs::{Base64UrlSafeNoPadding, Encoder};
+    use serde_json::json;
+
+    use super::*;
+
+    const NOW: i64 = 1_800_000_000;
+
+    fn policy() -> Policy {
+        let issuer = json!({"issuer": "https://issuer.example.com", "secret": "0".repeat(32)});
+        Policy::from_document(&json!({"issuers": [issuer]})).unwrap()
+    }
+
+    fn text(number: u32, expires_at: i64) -> String {
+        let encode = |text: String| Base64UrlSafeNoPadding::encode_to_string(text).unwrap();
+        let claims =
+            json!({"iss": "https://issuer.example.com", "jti": number.to_string(), "iat": 1, "exp": expires_at});
+        format!("{}.{}.AAAA", encode(json!({"alg": "HS256"}).to_string()), encode(claims.to_string()))
+    }
+
+    fn id(text: &str) -> RevocationKey {
+        RevocationKey::token(text.strip_suffix(".AAAA").unwrap().as_bytes())
+    }
+
+    fn row(id: i64, text: &str, is_block: &str, mark: Option<Mark>) -> OldRow {
+        OldRow { id, text: Some(text.to_owned()), is_block: Some(is_block.to_owned()), mark }
+    }
+
+    fn portion(rows: &[OldRow]) -> Portion<'_> {
+        Portion::of(rows, Measure { policy: &policy(), rest: 67, now: NOW }).unwrap()
+    }
+
+    fn found(portion: &Portion<'_>) -> Vec<(RevocationKey, bool, bool)> {
+        portion.found.iter().map(|found| (found.token, found.record.is_some(), found.blocked)).collect()
+    }
+
+    #[test]
+    fn rows_with_one_token_are_one_token_and_a_blocked_one_wins() {
+        let token = text(1, NOW);
+        let rows = [row(1, &token, "0", None), row(2, &token, "1", None), row(3, &token, "0", None)];
+        let portion = portion(&rows);
+        assert_eq!(found(&portion), [(id(&token), true, true)]);
+        assert_eq!(portion.marks, [1, 2, 3].map(|row| (row, id(&token))));
+    }
+
+    #[test]
+    fn rows_whose_text_is_gone_and_that_are_blocked_now_are_one_token_too() {
+        let token = text(1, NOW);
+        let mark = Some(Mark { token: id(&token), known: Known::Alive });
+        let rows = [row(1, "curfew:1", "1", mark), row(2, "", "yes", mark)];
+        let portion = portion(&rows);
+        assert_eq!(found(&portion), [(id(&token), false, true)]);
+        assert!(portion.marks.is_empty() && portion.texts.is_empty());
+    }
+
+    #[test]
+    fn what_is_noted_and_has_not_changed_is_done() {
+        let (living, expired) = (text(1, NOW), text(2, 1000));
+        let mark = |text: &str, known| Some(Mark { token: id(text), known });
+        let rows = [
+            row(1, &living, "0", mark(&living, Known::Alive)),
+            row(2, &living, "1", mark(&living, Known::Blocked)),
+            row(3, &expired, "1", mark(&expired, Known::No)),
+            row(4, "curfew:4", "0", mark(&living, Known::Alive)),
+            row(5, "curfew:5", "1", mark(&expired, Known::No)),
+        ];
+        let portion = portion(&rows);
+        assert!(portion.is_done());
+        assert_eq!(portion.tally, Tally { rows: 5, before: 5, ..Tally::default() });
+        // They may still hold raw tokens.
+        assert_eq!(portion.texts.iter().map(|(id, _)| *id).collect::<Vec<_>>(), [1, 2, 3]);
+    }
+
+    #[test]
+    fn a_token_that_took_the_place_of_another_is_taken_over_too() {
+        let (old, new) = (text(1, NOW), text(2, NOW));
+        let rows = [row(1, &new, "0", Some(Mark { token: id(&old), known: Known::Blocked }))];
+        let portion = portion(&rows);
+        assert_eq!(found(&portion), [(id(&new), true, false)]);
+        assert_eq!(portion.marks, [(1, id(&new))]);
+    }
+
+    #[test]
+    fn a_row_that_is_blocked_and_not_is_refused() {
+        let rows = [row(9, "", "perhaps", None)];
+        let refused = Portion::of(&rows, Measure { policy: &policy(), rest: 67, now: NOW }).err().unwrap();
+        assert!(refused.to_string().contains("is_block says neither yes nor no in the row 9"), "{refused}");
+    }
+}

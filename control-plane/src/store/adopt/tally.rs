@@ -1,0 +1,113 @@
+//! What an adoption found and did, in numbers.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+/// Counts of rows of the old table, and of what they became. The same numbers are what a dry run would do.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Tally {
+    /// All rows.
+    pub rows: u64,
+    /// Rows with which nothing is left to do.
+    pub before: u64,
+    /// Tokens that Curfew gets to know.
+    pub taken: u64,
+    /// Rows with a token that another row has, too.
+    pub duplicates: u64,
+    /// Rows with a token that is dead everywhere; marked, and nothing else.
+    pub expired: u64,
+    /// Revocations made for blocked rows.
+    pub revoked: u64,
+    /// Rows that hold no acceptable token, by the reason's stable name. They stay as they are.
+    pub unreadable: BTreeMap<&'static str, u64>,
+    /// Those among them that are blocked.
+    pub unreadable_blocked: u64,
+    /// Rows whose raw token was blanked.
+    pub forgotten: u64,
+}
+
+impl Tally {
+    /// Whether anything was done, or would be.
+    pub(super) fn changed(&self) -> bool {
+        self.taken + self.duplicates + self.expired + self.revoked + self.forgotten > 0
+    }
+
+    /// Counts a row that holds no token.
+    pub(super) fn unreadable(&mut self, reason: &'static str, blocked: bool) {
+        *self.unreadable.entry(reason).or_default() += 1;
+        self.unreadable_blocked += u64::from(blocked);
+    }
+
+    /// What was found and done with these rows and with others.
+    pub(super) fn and(mut self, others: Self) -> Self {
+        self.rows += others.rows;
+        self.before += others.before;
+        self.taken += others.taken;
+        self.duplicates += others.duplicates;
+        self.expired += others.expired;
+        self.revoked += others.revoked;
+        self.forgotten += others.forgotten;
+        self.unreadable_blocked += others.unreadable_blocked;
+        for (reason, count) in others.unreadable {
+            *self.unreadable.entry(reason).or_default() += count;
+        }
+        self
+    }
+
+    /// Two passes over the same table as one: what is there as the later one saw it, what was done by both.
+    pub(super) fn followed_by(self, later: Self) -> Self {
+        let (rows, before, unreadable_blocked) = (later.rows, self.before, later.unreadable_blocked);
+        let unreadable = later.unreadable.clone();
+        Self { rows, before, unreadable, unreadable_blocked, ..self.and(later) }
+    }
+}
+
+impl fmt::Display for Tally {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(formatter, "rows                    {}", self.rows)?;
+        writeln!(formatter, "nothing left to do      {}", self.before)?;
+        writeln!(formatter, "tokens taken over       {}", self.taken)?;
+        writeln!(formatter, "duplicates              {}", self.duplicates)?;
+        writeln!(formatter, "expired, only marked    {}", self.expired)?;
+        writeln!(formatter, "blocked, now revoked    {}", self.revoked)?;
+        let unreadable: u64 = self.unreadable.values().sum();
+        write!(formatter, "unreadable, left alone  {unreadable}")?;
+        if unreadable > 0 {
+            let reasons: Vec<_> = self.unreadable.iter().map(|(reason, count)| format!("{reason} {count}")).collect();
+            write!(formatter, " ({}; {} of them blocked)", reasons.join(", "), self.unreadable_blocked)?;
+        }
+        write!(formatter, "\nraw tokens blanked      {}", self.forgotten)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_done_is_told_line_by_line() {
+        let mut tally = Tally { rows: 9, taken: 4, duplicates: 1, expired: 2, revoked: 3, ..Tally::default() };
+        tally.unreadable("empty", false);
+        tally.unreadable("claim", true);
+        assert_eq!(
+            tally.to_string(),
+            "rows                    9\n\
+             nothing left to do      0\n\
+             tokens taken over       4\n\
+             duplicates              1\n\
+             expired, only marked    2\n\
+             blocked, now revoked    3\n\
+             unreadable, left alone  2 (claim 1, empty 1; 1 of them blocked)\n\
+             raw tokens blanked      0"
+        );
+    }
+
+    #[test]
+    fn a_second_pass_adds_what_it_did_and_tells_what_is_there() {
+        let first = Tally { rows: 5, before: 1, taken: 3, ..Tally::default() };
+        let mut second = Tally { rows: 6, before: 4, taken: 1, ..Tally::default() };
+        second.unreadable("empty", false);
+        let both = first.followed_by(second.clone());
+        assert_eq!(both, Tally { rows: 6, before: 1, taken: 4, unreadable: second.unreadable, ..Tally::default() });
+    }
+}
