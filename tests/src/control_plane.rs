@@ -25,14 +25,28 @@ const STOP_LIMIT: Duration = Duration::from_secs(30);
 /// # Errors
 /// When it does not build; the message carries the compiler's output.
 pub fn build() -> Result<PathBuf> {
-    static ONE_AT_A_TIME: Mutex<bool> = Mutex::new(false);
-    let mut built = ONE_AT_A_TIME.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-    let program = workspace::target()?.join("debug/curfew");
+    static BUILT: Mutex<bool> = Mutex::new(false);
+    build_as("debug", &[], &BUILT)
+}
+
+/// The same, as it is shipped.
+///
+/// # Errors
+/// As [`build`].
+pub fn build_release() -> Result<PathBuf> {
+    static BUILT: Mutex<bool> = Mutex::new(false);
+    build_as("release", &["--release"], &BUILT)
+}
+
+/// One at a time, and once.
+fn build_as(directory: &str, arguments: &[&str], built: &Mutex<bool>) -> Result<PathBuf> {
+    let mut built = built.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+    let program = workspace::target()?.join(directory).join("curfew");
     if !*built {
         workspace::progress("building the control plane (minutes, the first time) ...");
         let mut cargo = workspace::cargo();
         // Without --package, dependencies get the features of the whole workspace, as in every other build here.
-        cargo.args(["build", "--quiet", "--bin", "curfew"]);
+        cargo.args(["build", "--quiet", "--bin", "curfew"]).args(arguments);
         let output = cargo.output()?;
         if !output.status.success() {
             let errors = String::from_utf8_lossy(&output.stderr);
@@ -140,6 +154,11 @@ impl ControlPlane {
             bail!("the control plane came back on other ports: {addresses:?}");
         }
         Ok(())
+    }
+
+    /// The kernel's number for the process.
+    pub fn process(&self) -> u32 {
+        self.process.id()
     }
 
     /// Sends a request to the internal listener with the internal secret.

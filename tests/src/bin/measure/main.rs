@@ -2,6 +2,8 @@
 
 mod attacks;
 #[cfg(feature = "servers")]
+mod control_plane;
+#[cfg(feature = "servers")]
 mod failures;
 #[cfg(feature = "servers")]
 mod faults;
@@ -36,6 +38,9 @@ enum What {
         #[arg(long)]
         write: bool,
     },
+    /// Logouts, checks, memory and clean-up of the control plane by itself, beside the bare database and Redis.
+    #[cfg(feature = "servers")]
+    ControlPlane(control_plane::Arguments),
     /// Processor time of Envoy's worker for each request of a flood, beside Envoy's own jwt_authn, and what the flood
     /// leaves of the caches.
     Floods {
@@ -74,6 +79,8 @@ fn main() -> Result<()> {
         None => Ok(Arguments::command().print_help()?),
         Some(What::Wasm) => save("wasm", &wasm::measure()?),
         Some(What::Attacks { write }) => save("attacks", &attacks::measure(write)?),
+        #[cfg(feature = "servers")]
+        Some(What::ControlPlane(arguments)) => save("control-plane", &control_plane::measure(&arguments)?),
         #[cfg(feature = "servers")]
         Some(What::Failures { rounds, write, story }) => {
             save("failures", &failures::measure(rounds, write, story.as_deref())?)
