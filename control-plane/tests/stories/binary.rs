@@ -88,6 +88,7 @@ fn logout_is_played_with_nothing_configured() {
     assert!(shown.contains("\"sid\": \"phone\"") && shown.ends_with("accepted"), "{shown}");
     let (_, sessions, _) = run(&["sessions", "--user", "alice"]);
     assert!(sessions.contains("  active  "), "{sessions}");
+    assert_eq!(run(&["gateways"]), ok("no worker has polled within 30 s"));
 
     assert_eq!(run(&["logout", "--token", &token]), ok("Successfully Logged Out."));
     let revoked = "error: 401 Unauthorized: The token was logged out. (token_revoked)";
