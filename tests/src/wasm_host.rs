@@ -17,7 +17,6 @@ mod streams;
 mod wasi;
 
 use std::sync::OnceLock;
-use std::time::Duration;
 
 use anyhow::{Context as _, Result, anyhow, bail};
 use serde_json::Value;
@@ -51,18 +50,27 @@ pub struct Setup {
     pub configuration: Vec<u8>,
     /// Whether the foreign function `verify_signature` is there, as it is in Envoy.
     pub verify_signature: bool,
+    /// What every random byte is; without it they come from a fixed sequence.
+    pub random: Option<u8>,
 }
 
 impl Setup {
     /// A host like Envoy with this configuration.
     pub fn new(configuration: &Value) -> Self {
-        Self { configuration: configuration.to_string().into_bytes(), verify_signature: true }
+        Self { configuration: configuration.to_string().into_bytes(), verify_signature: true, random: None }
     }
 
     /// The same without the foreign function.
     #[must_use]
     pub fn without_verify_signature(mut self) -> Self {
         self.verify_signature = false;
+        self
+    }
+
+    /// The same with this for every random byte, see [`Host::set_random`].
+    #[must_use]
+    pub fn with_random(mut self, byte: u8) -> Self {
+        self.random = Some(byte);
         self
     }
 }
@@ -268,15 +276,22 @@ impl Host {
     /// When the filter traps, breaks a rule of the host, or never has enough.
     pub fn settle(&mut self) -> Result<u32> {
         for ticks in 0..MOST_TICKS {
-            let period = self.store.data().tick_period;
-            let Some(on_tick) = self.guest.on_tick.clone().filter(|_| period > 0) else {
+            if !self.next_tick()? {
                 return Ok(ticks);
-            };
-            self.advance(Duration::from_millis(period.into()));
-            self.enter(ROOT, &on_tick, ROOT)?;
-            self.finish_decided()?;
+            }
         }
         bail!("the filter still wants ticks after {MOST_TICKS}");
+    }
+
+    /// Lets the time to the next tick pass, and ticks. False if the filter wants none.
+    ///
+    /// # Errors
+    /// When the filter traps or breaks a rule of the host.
+    pub fn next_tick(&mut self) -> Result<bool> {
+        let Some(period) = self.ticks_wanted() else { return Ok(false) };
+        self.advance(period);
+        self.tick()?;
+        Ok(true)
     }
 
     /// Enters the module on behalf of a context, and checks the rules when it comes back.

@@ -1,25 +1,37 @@
 //! Anything that can happen to a filter, to two of them at once: the gate as the tests of its crate run it, and the module
 //! that ships, in the wasm host.
 //!
-//! What is observed must be the same after every event: what became of each request and with which headers, what is asked,
-//! and what is counted. So what is shown of the one by other means holds for the other: 32-bit sizes, the target's own
+//! What is observed must be the same after every event: what became of each request and with which headers, what is asked
+//! and polled for, when the next tick is wanted, what a replica holds, and what is counted. So what is shown of the one by other means holds for the other: 32-bit sizes, the target's own
 //! library, the glue and the bytes that travel between it and the host change nothing.
 
 mod native;
+mod pages;
+mod readers;
+mod seen;
 mod setups;
 
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
+use curfew_filter::metrics::GAUGE_NAMES;
 
 use super::Outcome;
 use super::script::{self, Event};
 use crate::wasm_host::{ClusterState, Host, StreamId};
 use native::Native;
-use setups::setups;
+use readers::{READERS, Readers};
+use seen::{Asked, Seen};
+use setups::{Prepared, setups};
 
-/// What became of some request, as it is counted.
-pub(super) const REACHES: [Outcome; 11] = [
+/// What became of the feed, or else of some request, as it is counted: the first of these.
+pub(super) const REACHES: [Outcome; 17] = [
+    "curfew_replica_overflows",
+    "curfew_replica_restarts",
+    "curfew_leases_lost",
+    "curfew_replica_decided",
+    "curfew_leases_gained",
+    "curfew_polls_failed",
     "curfew_requests_report_only",
     "curfew_requests_revoked",
     "curfew_requests_unavailable_allowed",
@@ -41,11 +53,15 @@ const MOST_STREAMS: usize = 48;
 /// # Errors
 /// The first thing in which they differ, or the rule of a host that the module breaks.
 pub fn check(text: &[u8]) -> Result<Outcome> {
+    check_with(text, READERS)
+}
+
+fn check_with(text: &[u8], readers: Readers) -> Result<Outcome> {
     let (configuration, events) = script::read(text);
-    let setups = setups()?;
-    let setup = setups.numbered(configuration);
-    let mut both = Both { host: Host::start(setup)?, native: Native::new(&setup.configuration)?, streams: Vec::new() };
-    for (shown, event) in events {
+    let prepared = setups()?.numbered(configuration)?;
+    let mut both = Both::new(prepared, readers)?;
+    for (number, (shown, event)) in events.into_iter().enumerate() {
+        both.set_random(random_byte(number + 1));
         both.play(event).with_context(|| format!("at {shown}"))?;
         both.agree().with_context(|| format!("after {shown}"))?;
     }
@@ -53,25 +69,48 @@ pub fn check(text: &[u8]) -> Result<Outcome> {
     Ok(REACHES.iter().find(counted).copied().unwrap_or("nothing"))
 }
 
+/// What every random byte is during an event: another than during the one before, so that a worker that takes a new id is
+/// told from one that keeps its own.
+fn random_byte(event: usize) -> u8 {
+    event.to_le_bytes()[0].wrapping_mul(37).wrapping_add(1)
+}
+
 struct Both {
     host: Host,
     native: Native,
+    tokens: &'static Prepared,
     /// Those that are open, by the host's name and by our own.
     streams: Vec<(StreamId, u32)>,
+    /// By how many bytes an empty replica is smaller where pointers have 32 bits; known from the first page on.
+    pointers: Option<u64>,
 }
 
 impl Both {
+    fn new(prepared: &'static Prepared, readers: Readers) -> Result<Self> {
+        let random = random_byte(0);
+        let host = Host::start(&prepared.setup.clone().with_random(random))?;
+        let native = Native::new(&prepared.setup.configuration, random, readers)?;
+        Ok(Self { host, native, tokens: prepared, streams: Vec::new(), pointers: None })
+    }
+
+    fn set_random(&mut self, byte: u8) {
+        self.host.set_random(byte);
+        self.native.set_random(byte);
+    }
+
     fn play(&mut self, event: Event) -> Result<()> {
         match event {
             Event::Request(headers) => self.request(headers)?,
-            Event::Answer { question, status, body } => {
-                if let Some(call) = self.call(question) {
-                    self.host.answer(call, status, &body)?;
-                    self.native.answer(call, Some((status, &body)));
+            Event::Verdict { question, body } => self.answer(at(&self.native.questions(), question), 200, &body)?,
+            Event::Answer { call, status, body } => self.answer(at(&self.native.calls(), call), status, &body)?,
+            Event::Page { poll, words } => {
+                if let Some((call, poll)) = at(&self.native.polls(), poll) {
+                    let body = pages::body(&words, &poll, &self.tokens.tokens)?;
+                    self.answer(Some(call), 200, &body)?;
                 }
             }
-            Event::Reset(question) => {
-                if let Some(call) = self.call(question) {
+            Event::Reset(call) => {
+                if let Some(call) = at(&self.native.calls(), call) {
                     self.host.fail(call)?;
                     self.native.answer(call, None);
                 }
@@ -83,7 +122,7 @@ impl Both {
             }
             Event::SetClock(seconds) => {
                 self.host.step_wall_clock(seconds);
-                self.native.set_unix(self.host.now());
+                self.native.step_wall_clock(seconds);
             }
             Event::Leave(place) => self.leave(place)?,
             Event::Plane(healthy) => {
@@ -91,12 +130,27 @@ impl Both {
                 self.host.set_cluster("curfew", state);
                 self.native.healthy = healthy;
             }
+            Event::Ticks(count) => {
+                for _ in 0..count {
+                    ensure!(self.host.next_tick()? == self.native.next_tick(), "one of the two wants no tick");
+                }
+            }
+            Event::TickNow => {
+                self.host.tick()?;
+                self.native.tick();
+            }
             Event::Settle => {
                 let ticks = self.host.settle()?;
                 ensure!(ticks == self.native.settle(), "another number of ticks than {ticks}");
             }
         }
-        self.native.set_unix(self.host.now());
+        Ok(())
+    }
+
+    fn answer(&mut self, call: Option<u32>, status: u16, body: &[u8]) -> Result<()> {
+        let Some(call) = call else { return Ok(()) };
+        self.host.answer(call, status, body)?;
+        self.native.answer(call, Some((status, body)));
         Ok(())
     }
 
@@ -124,26 +178,44 @@ impl Both {
         Ok(())
     }
 
-    /// One of the questions that wait for an answer.
-    fn call(&self, place: usize) -> Option<u32> {
-        let calls = self.native.calls();
-        calls.get(place.checked_rem(calls.len())?).copied()
-    }
-
     /// Whether everything that can be observed is the same.
-    fn agree(&self) -> Result<()> {
+    fn agree(&mut self) -> Result<()> {
         for (stream, own) in &self.streams {
-            let (module, native) = (native::Seen::of(self.host.outcome(*stream)?), self.native.seen(*own));
+            let (module, native) = (Seen::of(self.host.outcome(*stream)?), self.native.seen(*own));
             ensure!(native == Some(&module), "the module: {module:?}\nnatively: {native:?}");
         }
-        let asked: Vec<_> = self.host.callouts().iter().map(|callout| (callout.token, callout.json())).collect();
+        let asked: Vec<_> = self.host.callouts().iter().map(Asked::of).collect();
         let native = self.native.asked()?;
         ensure!(asked == native, "the module asks {asked:?}\nnatively: {native:?}");
-        for (name, count) in self.host.metrics() {
-            let native = self.native.counted(&name);
+        let (ticks, native) = (self.host.ticks_wanted(), Duration::from_millis(self.native.ticks));
+        ensure!(ticks.unwrap_or_default() == native, "the module wants ticks every {ticks:?}, natively {native:?}");
+        let metrics = self.host.metrics();
+        for (name, count) in metrics.iter().filter(|(name, _)| !GAUGE_NAMES.contains(&name.as_str())) {
+            let native = self.native.counted(name);
             let signatures = name.starts_with("curfew_signatures_");
-            ensure!(signatures || native == count, "{name} is {count} in the module and {native} natively");
+            ensure!(signatures || native == *count, "{name} is {count} in the module and {native} natively");
         }
+        self.gauges_agree()
+    }
+
+    /// What is held is the same, but for the size of pointers.
+    fn gauges_agree(&mut self) -> Result<()> {
+        let module @ [seq, entries, bytes] = GAUGE_NAMES.map(|name| self.host.metric(name));
+        let native = self.native.gauges;
+        if native.bytes > 0 && self.pointers.is_none() {
+            self.pointers = native.bytes.checked_sub(bytes);
+        }
+        let pointers = self.pointers.unwrap_or(0);
+        let same = (seq, entries, bytes + pointers) == (native.seq, native.entries, native.bytes);
+        ensure!(same, "the module shows {module:?} and {pointers} bytes of pointers, natively {native:?}");
         Ok(())
     }
 }
+
+/// One of these, counted round and round.
+fn at<T: Clone>(all: &[T], place: usize) -> Option<T> {
+    all.get(place.checked_rem(all.len())?).cloned()
+}
+
+#[cfg(test)]
+mod tests;

@@ -5,12 +5,15 @@
 //! | `kN` | first of all: which of the configurations |
 //! | `rNAME:VALUE␟NAME:VALUE` | a request; `@N` in a value stands for one of some tokens, and `{...}` to its end for a token with these claims, signed |
 //! | `+N`, `-N` | a question is answered: active, revoked |
-//! | `aN:STATUS:BODY` | a question is answered with anything |
-//! | `xN` | a question's connection is reset |
+//! | `pN WORDS` | a poll is answered with a page, see `decisions/pages.rs` |
+//! | `aN:STATUS:BODY` | a question or a poll is answered with anything |
+//! | `xN` | its connection is reset |
 //! | `tN`, `wN` | milliseconds pass; the wall clock is set by seconds |
 //! | `cN` | a client goes away |
 //! | `d`, `u` | the control plane goes, and comes back |
-//! | `s` | all that is held back is released |
+//! | `iN` | so many ticks come, each when it is wanted |
+//! | `o` | a tick comes out of turn |
+//! | `s` | ticks come until none is wanted: what is held back is released, and polls go unanswered until nobody is served |
 
 use super::head::{self, Pairs};
 
@@ -20,16 +23,23 @@ pub(super) const SEPARATOR: u8 = 0x1f;
 /// Scripts are cut off there.
 const MOST_EVENTS: usize = 100;
 
+/// Ticks of one event.
+const MOST_TICKS: u8 = 50;
+
 /// An event.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Event {
     Request(Pairs),
-    Answer { question: usize, status: u16, body: Vec<u8> },
+    Verdict { question: usize, body: Vec<u8> },
+    Page { poll: usize, words: Vec<u8> },
+    Answer { call: usize, status: u16, body: Vec<u8> },
     Reset(usize),
     Pass(u64),
     SetClock(i64),
     Leave(usize),
     Plane(bool),
+    Ticks(u8),
+    TickNow,
     Settle,
 }
 
@@ -49,17 +59,21 @@ fn event(line: &[u8]) -> Option<Event> {
     let place = || usize::from(number::<u16>(rest));
     let verdict = |verdict: &str| {
         let body = format!(r#"{{"epoch":"00000000000000000000000000000000","seq":1,"verdict":"{verdict}"}}"#);
-        Event::Answer { question: place(), status: 200, body: body.into_bytes() }
+        Event::Verdict { question: place(), body: body.into_bytes() }
     };
     Some(match kind {
         b'r' => Event::Request(request(rest)),
         b'+' => verdict("active"),
         b'-' => verdict("revoked"),
+        b'p' => {
+            let (place, words) = rest.split_at(rest.iter().position(|&byte| byte == b' ').unwrap_or(rest.len()));
+            Event::Page { poll: usize::from(number::<u16>(place)), words: words.to_vec() }
+        }
         b'a' => {
             let mut parts = rest.splitn(3, |&byte| byte == b':');
             let mut part = || parts.next().unwrap_or_default();
-            let (question, status) = (usize::from(number::<u16>(part())), number(part()));
-            Event::Answer { question, status, body: part().to_vec() }
+            let (call, status) = (usize::from(number::<u16>(part())), number(part()));
+            Event::Answer { call, status, body: part().to_vec() }
         }
         b'x' => Event::Reset(place()),
         b't' => Event::Pass(number::<u32>(rest).into()),
@@ -67,6 +81,8 @@ fn event(line: &[u8]) -> Option<Event> {
         b'c' => Event::Leave(place()),
         b'd' => Event::Plane(false),
         b'u' => Event::Plane(true),
+        b'i' => Event::Ticks(number::<u8>(rest).min(MOST_TICKS)),
+        b'o' => Event::TickNow,
         b's' => Event::Settle,
         _ => return None,
     })
@@ -83,7 +99,7 @@ fn request(text: &[u8]) -> Pairs {
 }
 
 /// The decimal number at the start, or zero.
-fn number<T: std::str::FromStr + Default>(text: &[u8]) -> T {
+pub(super) fn number<T: std::str::FromStr + Default>(text: &[u8]) -> T {
     std::str::from_utf8(text).ok().and_then(|text| text.trim().parse().ok()).unwrap_or_default()
 }
 
@@ -93,17 +109,21 @@ mod tests {
 
     #[test]
     fn a_script_is_read_line_by_line() {
-        let (configuration, events) =
-            read(b"k2\nrauthorization:Bearer @0\x1f:path:/a\n+1\na0:503:\nx0\nt10\nw-5\nc0\nd\nu\ns\n?");
+        let (configuration, events) = read(
+            b"k2\nrauthorization:Bearer @0\x1f:path:/a\n+1\na0:503:\nx0\nt10\nw-5\nc0\nd\nu\np1 @0 l9\np\ni99\no\ns\n?",
+        );
         let pair = |name: &str, value: &str| (name.as_bytes().to_vec(), value.as_bytes().to_vec());
         let (lines, events): (Vec<_>, Vec<_>) = events.into_iter().unzip();
         let Some((Event::Request(headers), rest)) = events.split_first() else { panic!("{events:?}") };
         assert_eq!((configuration, headers.len(), lines[1].as_str()), (2, 5, "+1"));
         assert_eq!(headers[3..], [pair("authorization", "Bearer @0"), pair(":path", "/a")]);
-        assert!(matches!(rest[0], Event::Answer { question: 1, status: 200, .. }));
-        let answer = Event::Answer { question: 0, status: 503, body: vec![] };
+        assert!(matches!(rest[0], Event::Verdict { question: 1, .. }));
+        let answer = Event::Answer { call: 0, status: 503, body: vec![] };
         let others = [answer, Event::Reset(0), Event::Pass(10), Event::SetClock(-5), Event::Leave(0)];
         assert_eq!(rest[1..6], others);
-        assert_eq!(rest[6..], [Event::Plane(false), Event::Plane(true), Event::Settle]);
+        let page = |poll, words: &str| Event::Page { poll, words: words.as_bytes().to_vec() };
+        let last = [page(1, " @0 l9"), page(0, ""), Event::Ticks(50), Event::TickNow, Event::Settle];
+        assert_eq!(rest[6..8], [Event::Plane(false), Event::Plane(true)]);
+        assert_eq!(rest[8..], last);
     }
 }

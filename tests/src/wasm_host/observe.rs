@@ -19,6 +19,12 @@ impl Host {
         clock.wall = if seconds < 0 { clock.wall.saturating_sub(step) } else { clock.wall + step };
     }
 
+    /// What every random byte is from now on. So whoever plays the same elsewhere draws the same, however often the filter
+    /// draws and for what.
+    pub fn set_random(&mut self, byte: u8) {
+        self.store.data_mut().random_byte = Some(byte);
+    }
+
     /// The wall clock in seconds since 1970.
     pub fn now(&self) -> i64 {
         i64::try_from(self.store.data().clock.wall.as_secs()).unwrap_or(i64::MAX)

@@ -51,7 +51,9 @@ impl Callout {
 /// Everything behind the imports.
 pub(super) struct State {
     pub(super) clock: Clock,
-    pub(super) random: u64,
+    random: u64,
+    /// What every random byte is instead.
+    pub(super) random_byte: Option<u8>,
     pub(super) configuration: Vec<u8>,
     pub(super) verify_signature: bool,
     pub(super) signature_checks: u64,
@@ -75,6 +77,7 @@ impl State {
         Self {
             clock: Clock { wall: Duration::from_secs(START.unsigned_abs()), monotonic: Duration::from_secs(1_000) },
             random: 0x9e37_79b9_7f4a_7c15,
+            random_byte: setup.random,
             configuration: setup.configuration.clone(),
             verify_signature: setup.verify_signature,
             signature_checks: 0,
@@ -122,8 +125,11 @@ impl State {
         exists
     }
 
-    /// A number from a fixed sequence (xorshift64*), so that every run is the same.
+    /// A number from a fixed sequence (xorshift64*), so that every run is the same; or always the one that was chosen.
     pub(super) fn next_random(&mut self) -> u8 {
+        if let Some(byte) = self.random_byte {
+            return byte;
+        }
         self.random ^= self.random >> 12;
         self.random ^= self.random << 25;
         self.random ^= self.random >> 27;

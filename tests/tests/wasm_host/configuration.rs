@@ -45,7 +45,7 @@ fn a_bad_configuration_is_refused_and_every_mistake_is_named() {
 fn a_configuration_that_is_not_json_says_what_to_write() {
     let struct_bytes = b"\n\x14\n\x0bconsistency\x12\x05\x1a\x03abc".to_vec();
     for configuration in [b"".to_vec(), b"issuers: []".to_vec(), struct_bytes] {
-        let (host, accepted) = Host::try_start(&Setup { configuration, verify_signature: true }).unwrap();
+        let (host, accepted) = Host::try_start(&Setup { configuration, ..Setup::new(&json!({})) }).unwrap();
         assert!(!accepted);
         assert!(!host.log().is_empty());
     }

@@ -4,76 +4,62 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use anyhow::{Result, anyhow};
-use curfew_core::verify_natively;
-use curfew_core::wire::{CheckAnswer, CheckRequest};
+use curfew_core::wire::{CHECK_PATH, CheckRequest, FEED_PATH, FeedRequest};
+use curfew_core::{WorkerId, verify_natively};
 use curfew_filter::config::Config;
-use curfew_filter::gate::{Decision, Gate, Now, Question, Refusal, Step};
-use curfew_filter::metrics::NAMES;
+use curfew_filter::feed::{Chance, Poll};
+use curfew_filter::gate::{Decision, Gate, Now, Question, Step};
+use curfew_filter::metrics::{Gauges, NAMES};
 use curfew_filter::outage::Failure;
 use curfew_filter::permit::Edits;
 use curfew_filter::request::Request;
-use curfew_filter::strict::Answer;
 use serde_json::Value;
 
-use crate::wasm_host::{HeaderMap, Outcome, START};
+use super::readers::Readers;
+use super::seen::{Asked, Headers, Seen};
+use crate::wasm_host::START;
 
-/// The largest answer that the filter looks at.
-const MAX_ANSWER_BYTES: usize = 4096;
-
-type Headers = Vec<(String, Vec<u8>)>;
-
-/// What became of a request.
-#[derive(Debug, PartialEq, Eq)]
-pub(super) enum Seen {
-    Waits,
-    Went(HeaderMap),
-    Refused { status: u32, details: String, body: String },
-}
-
-impl Seen {
-    /// What the wasm host saw.
-    pub(super) fn of(outcome: Outcome) -> Self {
-        match outcome {
-            Outcome::Paused => Self::Waits,
-            Outcome::Continued { headers } => Self::Went(headers),
-            Outcome::LocalReply { status, details, body, .. } => Self::Refused { status, details, body },
-        }
-    }
-
-    fn refused(refusal: &Refusal) -> Self {
-        let denial = refusal.denial;
-        let body = if refusal.grpc { String::new() } else { denial.problem_with(&refusal.detail).to_json() };
-        Self::Refused { status: denial.status().into(), details: format!("curfew_{}", denial.code()), body }
-    }
-
-    fn went(headers: &Headers) -> Self {
-        let headers: Vec<_> = headers.iter().map(|(name, value)| (name.as_str(), value.as_slice())).collect();
-        Self::Went(HeaderMap::from_client(&headers))
-    }
-}
+/// The feed is not woken more often.
+const SHORTEST_WAKE: Duration = Duration::from_millis(10);
 
 /// A gate and its surroundings.
 pub(super) struct Native {
     gate: Gate,
+    readers: Readers,
     now: Now,
+    /// Since 1970.
+    wall: Duration,
+    /// What every random byte is.
+    random: u8,
     /// Whether the control plane takes questions.
     pub(super) healthy: bool,
     headers: BTreeMap<u32, Headers>,
     seen: BTreeMap<u32, Seen>,
-    calls: BTreeMap<u32, CheckRequest>,
+    calls: BTreeMap<u32, Call>,
     next_call: u32,
     next_stream: u32,
     /// The period of the ticks that were asked for, in milliseconds; 0 for none.
-    ticks: u64,
+    pub(super) ticks: u64,
     counted: BTreeMap<&'static str, u64>,
+    pub(super) gauges: Gauges,
+}
+
+/// What was asked.
+enum Call {
+    Check(CheckRequest),
+    Poll(Poll),
 }
 
 impl Native {
-    pub(super) fn new(configuration: &[u8]) -> Result<Self> {
+    pub(super) fn new(configuration: &[u8], random: u8, readers: Readers) -> Result<Self> {
         let config = Config::parse(configuration).map_err(|mistakes| anyhow!("{mistakes}"))?;
+        let seed = [u64::from_le_bytes([random; 8]); 2];
         Ok(Self {
-            gate: Gate::new(config, [1, 2]),
+            gate: Gate::new(config, seed),
+            readers,
             now: Now { monotonic: Duration::ZERO, unix: START },
+            wall: Duration::from_secs(START.unsigned_abs()),
+            random,
             healthy: true,
             headers: BTreeMap::new(),
             seen: BTreeMap::new(),
@@ -82,24 +68,65 @@ impl Native {
             next_stream: 2,
             ticks: 0,
             counted: BTreeMap::new(),
+            gauges: Gauges::default(),
         })
     }
 
     pub(super) fn advance(&mut self, time: Duration) {
         self.now.monotonic += time;
+        self.set_wall(self.wall + time);
     }
 
-    pub(super) fn set_unix(&mut self, unix: i64) {
-        self.now.unix = unix;
+    /// Sets the wall clock by so many seconds.
+    pub(super) fn step_wall_clock(&mut self, seconds: i64) {
+        let step = Duration::from_secs(seconds.unsigned_abs());
+        self.set_wall(if seconds < 0 { self.wall.saturating_sub(step) } else { self.wall + step });
     }
 
-    /// The questions that wait, by their calls.
+    fn set_wall(&mut self, wall: Duration) {
+        self.wall = wall;
+        self.now.unix = i64::try_from(wall.as_secs()).unwrap_or(i64::MAX);
+    }
+
+    pub(super) fn set_random(&mut self, byte: u8) {
+        self.random = byte;
+    }
+
+    fn chance(&self) -> Chance {
+        let worker = WorkerId::from_bytes([self.random; 16]);
+        Chance { worker, jitter: u32::from_le_bytes([self.random; 4]) }
+    }
+
+    /// The callouts that wait.
     pub(super) fn calls(&self) -> Vec<u32> {
         self.calls.keys().copied().collect()
     }
 
-    pub(super) fn asked(&self) -> Result<Vec<(u32, Value)>> {
-        self.calls.iter().map(|(call, question)| Ok((*call, serde_json::to_value(question)?))).collect()
+    /// Those of them that are questions.
+    pub(super) fn questions(&self) -> Vec<u32> {
+        let questions = self.calls.iter().filter(|(_, call)| matches!(call, Call::Check(_)));
+        questions.map(|(call, _)| *call).collect()
+    }
+
+    /// Those of them that are polls; some may be given up.
+    pub(super) fn polls(&self) -> Vec<(u32, FeedRequest)> {
+        let poll = |(call, asked): (&u32, &Call)| match asked {
+            Call::Poll(poll) => Some((*call, poll.request.clone())),
+            Call::Check(_) => None,
+        };
+        self.calls.iter().filter_map(poll).collect()
+    }
+
+    pub(super) fn asked(&self) -> Result<Vec<Asked>> {
+        let usual = self.gate.config().control_plane.timeout;
+        let asked = |(&call, asked): (&u32, &Call)| {
+            let (path, timeout, body): (_, _, Value) = match asked {
+                Call::Check(question) => (CHECK_PATH, usual, serde_json::to_value(question)?),
+                Call::Poll(poll) => (FEED_PATH, poll.timeout, serde_json::to_value(&poll.request)?),
+            };
+            Ok(Asked { call, path: path.to_owned(), body, timeout_ms: timeout.as_millis() })
+        };
+        self.calls.iter().map(asked).collect()
     }
 
     pub(super) fn seen(&self, stream: u32) -> Option<&Seen> {
@@ -125,7 +152,8 @@ impl Native {
             Step::Wait { edits, question } => {
                 self.edit(stream, &edits);
                 if let Some(question) = question {
-                    self.send(&question);
+                    self.ask(&question);
+                    self.poll();
                     self.tick_sooner();
                 }
                 if let Some(decision) = self.gate.release_only(stream) {
@@ -133,50 +161,77 @@ impl Native {
                 }
             }
         }
-        self.count();
+        self.report();
         stream
     }
 
-    /// A question's callout ends, with an answer or by a reset.
+    /// A callout ends, with an answer or by a reset.
     pub(super) fn answer(&mut self, call: u32, answer: Option<(u16, &[u8])>) {
         self.calls.remove(&call);
-        if !self.gate.asked(call) {
-            return;
+        if self.gate.asked(call) {
+            self.question_ended(call, answer);
+        } else if self.gate.polled(call) {
+            self.poll_ended(call, answer);
         }
-        let verdict = answer.map_or(Err(Failure::NoResponse), |(status, body)| verdict(status, body));
+        self.tick_sooner();
+    }
+
+    fn question_ended(&mut self, call: u32, answer: Option<(u16, &[u8])>) {
+        let verdict = answer.map_or(Err(Failure::NoResponse), |(status, body)| (self.readers.verdict)(status, body));
         let released = self.gate.answered(call, verdict, self.now);
         self.release(&released.streams);
         if let Some(question) = &released.question {
-            self.send(question);
+            self.ask(question);
         }
-        self.count();
-        self.tick_sooner();
+        self.poll();
+        self.report();
+    }
+
+    fn poll_ended(&mut self, call: u32, answer: Option<(u16, &[u8])>) {
+        let page = answer.map_or(Err(Failure::NoResponse), |(status, body)| (self.readers.page)(status, body));
+        self.gate.poll_answered(call, page.as_ref().map_err(|failure| *failure), self.now, self.chance());
+        self.poll();
+        self.report();
     }
 
     /// Ticks until there is nothing to release and nothing to wait for; how many there were.
     pub(super) fn settle(&mut self) -> u32 {
         let mut ticks = 0;
-        while self.ticks > 0 {
+        while self.next_tick() {
             ticks += 1;
-            self.advance(Duration::from_millis(self.ticks));
-            self.gate.give_up_lost(self.now);
-            self.count();
-            if self.gate.holds_back() {
-                let streams = self.gate.release_more();
-                self.release(&streams);
-                self.count();
-            }
-            self.ticks = self.wanted_ticks();
         }
         ticks
+    }
+
+    /// Lets the time to the next tick pass, and ticks. False if none is wanted.
+    pub(super) fn next_tick(&mut self) -> bool {
+        if self.ticks == 0 {
+            return false;
+        }
+        self.advance(Duration::from_millis(self.ticks));
+        self.tick();
+        true
+    }
+
+    pub(super) fn tick(&mut self) {
+        self.gate.give_up_lost(self.now);
+        self.poll();
+        if self.gate.holds_back() {
+            let streams = self.gate.release_more();
+            self.release(&streams);
+        }
+        self.report();
+        self.ticks = self.wanted_ticks();
     }
 
     fn wanted_ticks(&self) -> u64 {
         if self.gate.holds_back() {
             return 1;
         }
-        let period = self.gate.gives_up_every();
-        period.map_or(0, |period| u64::try_from(period.as_millis()).unwrap_or(u64::MAX).max(1))
+        let feed = self.gate.polls_at().map(|at| at.saturating_sub(self.now.monotonic).max(SHORTEST_WAKE));
+        let soonest = [self.gate.gives_up_every(), feed].into_iter().flatten().min();
+        let milliseconds = soonest.map_or(0, |period| period.as_nanos().div_ceil(1_000_000).max(1));
+        u64::try_from(milliseconds).unwrap_or(u64::MAX)
     }
 
     fn tick_sooner(&mut self) {
@@ -193,13 +248,27 @@ impl Native {
         self.gate.forget(stream);
     }
 
-    fn send(&mut self, question: &Question) {
-        if !self.healthy {
-            return self.gate.not_sent(question.id, self.now);
+    fn ask(&mut self, question: &Question) {
+        match self.dispatch(|| Call::Check(question.request.clone())) {
+            Some(call) => self.gate.sent(question.id, call),
+            None => self.gate.not_sent(question.id, self.now),
         }
-        self.gate.sent(question.id, self.next_call);
-        self.calls.insert(self.next_call, question.request.clone());
+    }
+
+    /// Sends the poll that is due.
+    fn poll(&mut self) {
+        let Some(poll) = self.gate.poll(self.now, self.chance()) else { return };
+        match self.dispatch(|| Call::Poll(poll)) {
+            Some(call) => self.gate.poll_sent(call),
+            None => self.gate.poll_not_sent(self.now, self.chance()),
+        }
+    }
+
+    fn dispatch(&mut self, call: impl FnOnce() -> Call) -> Option<u32> {
+        let name = self.healthy.then_some(self.next_call)?;
         self.next_call += 1;
+        self.calls.insert(name, call());
+        Some(name)
     }
 
     fn release(&mut self, streams: &[(u32, Decision)]) {
@@ -233,22 +302,12 @@ impl Native {
         }
     }
 
-    fn count(&mut self) {
+    fn report(&mut self) {
         for metric in self.gate.take_counted() {
             if let Some((_, name)) = NAMES.get(metric.index()) {
                 *self.counted.entry(name).or_default() += 1;
             }
         }
-    }
-}
-
-/// The verdict in an answer: a 200 of a reasonable size with our body.
-fn verdict(status: u16, body: &[u8]) -> Result<Answer, Failure> {
-    match status {
-        200 if body.len() <= MAX_ANSWER_BYTES => {
-            serde_json::from_slice::<CheckAnswer>(body).map(Answer::from).map_err(|_| Failure::NoVerdict)
-        }
-        200 => Err(Failure::NoVerdict),
-        status => Err(Failure::Status(status)),
+        self.gauges = self.gate.take_gauges().unwrap_or(self.gauges);
     }
 }

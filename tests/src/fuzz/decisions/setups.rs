@@ -3,6 +3,9 @@
 use std::sync::OnceLock;
 
 use anyhow::{Context as _, Result, anyhow};
+use curfew_core::verify_natively;
+use curfew_core::wire::CheckRequest;
+use curfew_filter::config::Config;
 use serde_json::{Value, json};
 
 use crate::attacks::Forge;
@@ -14,8 +17,26 @@ use crate::wasm_host::Setup;
 /// Configurations and tokens, the same in every run.
 pub(super) struct Setups {
     forge: Forge<'static>,
-    setups: [Setup; 4],
+    setups: Vec<Prepared>,
     tokens: Vec<String>,
+}
+
+/// A configuration.
+pub(super) struct Prepared {
+    /// For the host.
+    pub(super) setup: Setup,
+    /// What the filter asks about `@0` and so on; nothing of those that it refuses by itself.
+    pub(super) tokens: Vec<Option<CheckRequest>>,
+}
+
+impl Prepared {
+    fn new(configuration: &Value, tokens: &[String]) -> Result<Self> {
+        let setup = Setup::new(configuration);
+        let config = Config::parse(&setup.configuration).map_err(|mistakes| anyhow!("{mistakes}"))?;
+        let prove = |token: &String| config.policy.prove(token.as_bytes(), NOW, verify_natively).ok();
+        let tokens = tokens.iter().map(|token| prove(token).as_ref().map(CheckRequest::about)).collect();
+        Ok(Self { setup, tokens })
+    }
 }
 
 /// Those of this process.
@@ -28,19 +49,19 @@ impl Setups {
     fn new() -> Result<Self> {
         let fixed = fixed()?;
         let forge = fixed.forge();
-        let setups = configurations(fixed).map(|configuration| Setup::new(&configuration));
-        Ok(Self { forge, setups, tokens: tokens(fixed, &forge)? })
+        let tokens = tokens(fixed, &forge)?;
+        let prepare = |configuration: &Value| Prepared::new(configuration, &tokens);
+        let setups = configurations(fixed).iter().map(prepare).collect::<Result<_>>()?;
+        Ok(Self { forge, setups, tokens })
     }
 
     /// The configuration of a number; beyond the last they begin again.
-    pub(super) fn numbered(&self, number: usize) -> &Setup {
-        let [plain, allowing, reporting, lenient] = &self.setups;
-        match number % 4 {
-            0 => plain,
-            1 => allowing,
-            2 => reporting,
-            _ => lenient,
-        }
+    ///
+    /// # Errors
+    /// When there is none at all.
+    pub(super) fn numbered(&self, number: usize) -> Result<&Prepared> {
+        let place = number.checked_rem(self.setups.len()).context("a configuration")?;
+        self.setups.get(place).context("a configuration")
     }
 
     /// The same headers with tokens for `@N` and `{claims}`.
@@ -65,9 +86,13 @@ impl Setups {
 
 const HEADER: &str = r#"{"alg":"HS256"}"#;
 
-/// The plain one has every kind of rule and source.
-fn configurations(fixed: &Fixed) -> [Value; 4] {
+/// The least that is allowed.
+const SMALL_REPLICA: u64 = 64 << 10;
+
+/// The plain one has every kind of rule and source. Four in bounded mode, and four in strict mode.
+fn configurations(fixed: &Fixed) -> [Value; 8] {
     let issuers = fixed.issuers.as_array().into_iter().flatten().take(2).cloned().collect::<Vec<_>>();
+    let own = issuers.first().and_then(|issuer| issuer.get("jwks")).cloned();
     let plain = json!({
         "issuers": issuers,
         "sources": [{"header": "authorization"}, {"cookie": "access_token"}, {"query": "access_token"}],
@@ -78,25 +103,26 @@ fn configurations(fixed: &Fixed) -> [Value; 4] {
         ],
         "identity_headers": {"x-user-id": "sub", "x-name": "name"},
         "control_plane": {"cluster": "curfew", "secret": "0123456789abcdef0123456789abcdef", "timeout": "250ms"},
-        "consistency": "bounded",
     });
-    let own = issuers.first().and_then(|issuer| issuer.get("jwks")).cloned();
+    let lenient = json!({
+        "issuers": [{"jwks": own}],
+        "issued_at_claim": "auth_time",
+        "user_claim": "uid",
+        "allow_missing_exp": true,
+        "max_token_ttl": "1h",
+        "identity_headers": {"x-user-id": "uid"},
+    });
+    let bounded = |changes| with(with(plain.clone(), json!({"consistency": "bounded"})), changes);
+    let strict = |changes| with(with(plain.clone(), json!({"consistency": "strict"})), changes);
     [
-        plain.clone(),
-        with(plain.clone(), json!({"on_unavailable": "allow", "max_staleness": "0s"})),
-        with(plain.clone(), json!({"report_only": true})),
-        with(
-            plain,
-            json!({
-                "issuers": [{"jwks": own}],
-                "issued_at_claim": "auth_time",
-                "user_claim": "uid",
-                "allow_missing_exp": true,
-                "max_token_ttl": "1h",
-                "max_staleness": "1s",
-                "identity_headers": {"x-user-id": "uid"},
-            }),
-        ),
+        bounded(json!({})),
+        bounded(json!({"on_unavailable": "allow", "max_staleness": "0s"})),
+        bounded(json!({"report_only": true})),
+        bounded(with(lenient.clone(), json!({"max_staleness": "1s"}))),
+        strict(json!({})),
+        strict(json!({"on_unavailable": "allow", "replica_bytes": SMALL_REPLICA})),
+        strict(json!({"report_only": true})),
+        strict(with(lenient, json!({"replica_bytes": SMALL_REPLICA}))),
     ]
 }
 

@@ -1,0 +1,38 @@
+//! What the gate is told of a callout's answer: what the filter's `host.rs` makes of it, written once more and plainly.
+
+use curfew_core::wire::{CheckAnswer, FeedAnswer};
+use curfew_filter::outage::Failure;
+use curfew_filter::strict::Answer;
+use serde::de::DeserializeOwned;
+
+/// The largest verdict and the largest page that the filter looks at.
+const MOST_VERDICT_BYTES: usize = 4096;
+const MOST_PAGE_BYTES: usize = 512 * 1024;
+
+/// The two readers, from status and body. Tests put others in their place.
+#[derive(Clone, Copy)]
+pub(super) struct Readers {
+    pub(super) verdict: fn(u16, &[u8]) -> Result<Answer, Failure>,
+    pub(super) page: fn(u16, &[u8]) -> Result<FeedAnswer, Failure>,
+}
+
+/// The right ones.
+pub(super) const READERS: Readers = Readers { verdict, page };
+
+/// The verdict in an answer: a 200 of a reasonable size with our body.
+pub(super) fn verdict(status: u16, body: &[u8]) -> Result<Answer, Failure> {
+    let answer: Option<CheckAnswer> = read(status, body, MOST_VERDICT_BYTES)?;
+    answer.map(Answer::from).ok_or(Failure::NoVerdict)
+}
+
+/// The page in an answer, likewise.
+pub(super) fn page(status: u16, body: &[u8]) -> Result<FeedAnswer, Failure> {
+    read(status, body, MOST_PAGE_BYTES)?.ok_or(Failure::NoPage)
+}
+
+fn read<T: DeserializeOwned>(status: u16, body: &[u8], most: usize) -> Result<Option<T>, Failure> {
+    if status != 200 {
+        return Err(Failure::Status(status));
+    }
+    Ok((body.len() <= most).then(|| serde_json::from_slice(body).ok()).flatten())
+}
