@@ -257,6 +257,9 @@ impl Native {
 
     /// Sends the poll that is due.
     fn poll(&mut self) {
+        if self.gate.polls_at().is_none_or(|due| self.now.monotonic < due) {
+            return;
+        }
         let Some(poll) = self.gate.poll(self.now, self.chance()) else { return };
         match self.dispatch(|| Call::Poll(poll)) {
             Some(call) => self.gate.poll_sent(call),
