@@ -83,7 +83,10 @@ mod tests {
             polled_ms: 12,
         };
         let name = "01".repeat(16);
-        assert_eq!(line(&gateway), format!("{name}  192.0.2.7  0.1.0  at 5, up to date  lease for 1900 ms  polled 12 ms ago"));
+        assert_eq!(
+            line(&gateway),
+            format!("{name}  192.0.2.7  0.1.0  at 5, up to date  lease for 1900 ms  polled 12 ms ago")
+        );
         let behind = Gateway { lag: Some(2), lease_ms: 0, version: None, ..gateway.clone() };
         assert_eq!(line(&behind), format!("{name}  192.0.2.7  -  at 5, 2 behind  no lease  polled 12 ms ago"));
         assert!(line(&Gateway { lag: None, ..gateway }).contains("another history"));

@@ -284,15 +284,20 @@ async fn who_goes_away_while_the_signature_is_checked_has_failed() {
     let mut plane = with_public_key(&pair).await;
     Arc::get_mut(&mut plane.state).unwrap().attempts = FailedAttempts::per_minute(2, 0);
     // On a busy machine the check may be done before this thread runs again.
-    let mut last = 1;
-    while !three_hang_up(&plane, &pair, [192, 0, 2, last]).await {
-        last += 1;
+    let (mut number, mut address) = (1_u16, [198, 18, 0, 1]);
+    while !three_hang_up(&plane, &pair, address).await {
+        number += 1;
+        let [high, low] = number.to_be_bytes();
+        address = [198, 18, high, low];
     }
     let accepted = [verifications(&plane, "suspect", "accepted"), verifications(&plane, "ordinary", "accepted")];
     assert_eq!(accepted, [0, 0]);
-    assert!(plane.state.attempts.is_suspect(&Source::of([192, 0, 2, last].into(), &HeaderMap::new(), 0)));
+    assert!(plane.state.attempts.is_suspect(&Source::of(address.into(), &HeaderMap::new(), 0)));
     let token = signed_by(&pair, &claims("alice", "1"));
-    assert_eq!(logout_from(&plane, &format!("192.0.2.{last}"), &token, HeaderMap::new()).await.status, 200);
+    assert_eq!(
+        logout_from(&plane, &std::net::Ipv4Addr::from(address).to_string(), &token, HeaderMap::new()).await.status,
+        200
+    );
     assert_eq!((verifications(&plane, "suspect", "accepted"), verifications(&plane, "ordinary", "accepted")), (1, 0));
 }
 
