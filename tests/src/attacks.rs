@@ -14,6 +14,7 @@ mod paths;
 mod play;
 mod raw;
 mod signature;
+mod stories;
 mod transport;
 
 use anyhow::Result;
@@ -24,6 +25,7 @@ pub use keys::{Forge, Keys};
 pub(crate) use keys::{OTHER_ISSUER, OTHER_SECRET};
 pub use page::{Comparison, FIRST_LINE, listed, rendered};
 pub use play::Verdict;
+pub use stories::STORIES;
 
 use crate::http::Request;
 

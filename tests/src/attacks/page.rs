@@ -1,6 +1,6 @@
 //! `tests/attacks.md`: the rows as a table for people, with what each of the two filters did with them.
 
-use super::{Row, rows};
+use super::{Row, STORIES, rows};
 
 /// How the page begins, so that nobody edits it by hand.
 pub const FIRST_LINE: &str =
@@ -38,7 +38,16 @@ pub fn rendered(comparisons: &[Comparison]) -> String {
         page.push_str(&line(&row, found));
         page.push('\n');
     }
+    page.push_str(&stories());
     page
+}
+
+fn stories() -> String {
+    let lines: String = STORIES.iter().map(|(trick, story)| format!("| {trick} | `{story}` |\n")).collect();
+    format!(
+        "\n## Stories\n\nWhat takes several requests, a moment in time or a part that fails is a test of its own:\n\n\
+        | the trick | the test |\n|---|---|\n{lines}"
+    )
 }
 
 const INTRODUCTION: &str = "\
