@@ -36,6 +36,9 @@ pub(super) struct Args {
     /// Blank the raw tokens of rows that are adopted: their application cannot read them any more
     #[arg(long, requires = "adopt")]
     forget_raw_tokens: bool,
+    /// Be done although there are blocked rows without a token that could be revoked
+    #[arg(long, requires = "adopt")]
+    accept_unreadable: bool,
     /// Rows of one transaction, at most: fewer where logouts would wait for longer than 100 ms
     #[arg(long, value_name = "ROWS", default_value_t = 1000, requires = "adopt",
           value_parser = clap::value_parser!(u16).range(1..=5000))]
@@ -55,10 +58,23 @@ pub(super) async fn migrate(args: &Args, environment: &Environment) -> Result<()
         let settings = Settings::of(&tokens.policy);
         let clock = Clock::system();
         let rules = Rules { policy: &tokens.policy, settings: &settings, clock: &clock };
-        let plan =
-            Plan { apply: args.apply, forget: args.forget_raw_tokens, batch: i64::from(args.batch), pause: args.pause };
+        let plan = Plan {
+            apply: args.apply,
+            forget: args.forget_raw_tokens,
+            batch: i64::from(args.batch),
+            pause: args.pause,
+            accept_unreadable: args.accept_unreadable,
+        };
         let found = adopt(&database, rules, plan, teller()).await?;
-        tell(found.as_ref(), args.apply)?;
+        let left = found.as_ref().map_or(0, |tally| tally.unreadable_blocked);
+        let refused = left > 0 && !args.accept_unreadable;
+        tell(found.as_ref(), args.apply, refused)?;
+        if refused && args.apply {
+            return Err(Failure::Usage(format!(
+                "{left} blocked rows hold no token that these settings accept, and nothing of them is revoked: mend the \
+                 settings, or say --accept-unreadable; `curfew serve` refuses the database until then"
+            )));
+        }
         if found.is_some() {
             return Ok(());
         }
@@ -78,14 +94,24 @@ pub(super) async fn migrate(args: &Args, environment: &Environment) -> Result<()
 }
 
 /// The numbers, and what to do next.
-fn tell(found: Option<&Tally>, applied: bool) -> std::io::Result<()> {
+fn tell(found: Option<&Tally>, applied: bool, refused: bool) -> std::io::Result<()> {
     let mut stdout = std::io::stdout().lock();
     let Some(tally) = found else {
         return writeln!(stdout, "there is no table user_token_logs of another application: nothing to adopt");
     };
-    let (title, end) = match applied {
-        true => ("adopted user_token_logs:", "done: `curfew serve` can use this database; run it again at any time"),
-        false => ("dry run, nothing was written. --apply would do this to user_token_logs:", "to do it, add --apply"),
+    let (title, end) = match (applied, refused) {
+        (true, false) => {
+            ("adopted user_token_logs:", "done: `curfew serve` can use this database; run it again at any time")
+        }
+        (true, true) => ("adopted user_token_logs, but for blocked rows without a token:", "not done yet"),
+        (false, refused) => (
+            "dry run, nothing was written. --apply would do this to user_token_logs:",
+            if refused {
+                "to do it, add --apply, and --accept-unreadable if the blocked rows without a token may be left"
+            } else {
+                "to do it, add --apply"
+            },
+        ),
     };
     writeln!(stdout, "{title}\n{tally}\n{end}")
 }

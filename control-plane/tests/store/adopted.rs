@@ -13,7 +13,7 @@ use sqlx::Row;
 
 use crate::place::{ISSUER, Kind, NOW, Place, on_each_database, settings, token};
 
-const PLAN: Plan = Plan { apply: true, forget: false, batch: 3, pause: Duration::ZERO };
+const PLAN: Plan = Plan { apply: true, forget: false, batch: 3, pause: Duration::ZERO, accept_unreadable: true };
 
 /// As Laravel's migrations make it.
 pub(crate) async fn make_old_table(place: &Place) {
@@ -324,6 +324,48 @@ on_each_database! {
         // Its application finds the table as it made it.
         let columns = place.rows("SELECT * FROM user_token_logs WHERE id = 1").await[0].len();
         assert_eq!(columns, 4);
+    }
+
+    async fn ids_may_be_as_large_as_their_type(place: &Place) {
+        make_file(place);
+        let (kind, largest) = match place.kind {
+            Kind::Mariadb => ("int unsigned", 4_294_967_295_i64),
+            _ => ("bigint", i64::MAX),
+        };
+        let table = "CREATE TABLE user_token_logs (id {} PRIMARY KEY, user_token text, is_block integer NOT NULL)";
+        // Of SQLite's types only this one numbers the rows.
+        place.execute(&table.replace("{}", if place.kind == Kind::Sqlite { "integer" } else { kind })).await;
+        for (number, id) in [(1, 1), (2, 3_000_000_000_i64.min(largest)), (3, largest)] {
+            let statement = format!("INSERT INTO user_token_logs VALUES ({id}, '{}', 1)", living(number));
+            place.execute(&statement).await;
+        }
+        assert_eq!(run(place, Plan { batch: 1, forget: true, ..PLAN }).await.unwrap().unwrap().revoked, 3);
+        assert_eq!(texts(place).await[2], format!("curfew:{largest}"));
+        let plane = place.open().await;
+        for number in 1..=3 {
+            assert_eq!(plane.verdict(&record(&living(number))).await, Revoked, "{number}");
+        }
+    }
+
+    async fn blocked_rows_without_a_token_keep_an_adoption_from_its_end(place: &Place) {
+        fill(place).await;
+        let plan = Plan { accept_unreadable: false, ..PLAN };
+        assert_eq!(run(place, plan).await.unwrap().unwrap().unreadable_blocked, 1);
+        let unfinished = "SELECT count(*) FROM curfew_adoption WHERE finished_at IS NOT NULL";
+        assert_eq!(place.number(unfinished).await, 0);
+        assert_eq!(run(place, PLAN).await.unwrap().unwrap().unreadable_blocked, 1);
+        assert_eq!(place.number(unfinished).await, 1);
+    }
+
+    async fn a_table_of_a_name_that_curfew_needs_is_not_touched(place: &Place) {
+        make_old_table(place).await;
+        place.execute("CREATE TABLE revocations (id integer)").await;
+        for apply in [false, true] {
+            let refused = run(place, Plan { apply, ..PLAN }).await.unwrap_err().to_string();
+            assert!(refused.contains("another application's table revocations, whose name Curfew needs"), "{refused}");
+        }
+        place.execute("DROP TABLE revocations").await;
+        adopt_all(place).await;
     }
 
     async fn is_block_may_be_a_word(place: &Place) {

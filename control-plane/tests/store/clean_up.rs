@@ -3,10 +3,10 @@
 use std::time::{Duration, Instant};
 
 use curfew_control_plane::clock::Clock;
-use curfew_control_plane::store::command::Purged;
+use curfew_control_plane::store::command::{Cause, Purged, Subject};
 use curfew_control_plane::store::purge;
 
-use crate::place::{Kind, NOW, Place, on_each_database, registration, token};
+use crate::place::{ISSUER, Kind, NOW, Place, on_each_database, registration, token};
 
 on_each_database! {
     also beside another table;
@@ -79,6 +79,16 @@ on_each_database! {
         assert_eq!(kept.store.writer().purge().await, Ok(Purged { tokens: 0, revocations: 0 }));
         place.advance(1);
         assert_eq!(kept.store.writer().purge().await, Ok(Purged { tokens: 1, revocations: 0 }));
+    }
+
+    async fn a_logout_of_all_devices_leaves_rows_alone_that_are_kept_for_the_audit(place: &Place) {
+        drop(place.open().await);
+        let kept = place.open_keeping(86_400);
+        kept.store.writer().register(vec![registration(token("alice", 1))]).await.unwrap();
+        place.advance(3600 + 5 + 2 + 60 + 1);
+        let subject = Subject { issuer: ISSUER.to_owned(), user: "alice".to_owned() };
+        kept.store.writer().revoke_user(vec![subject], Cause::LogoutAllDevice).await.unwrap();
+        assert_eq!(place.number("SELECT count(*) FROM revocations WHERE kind = 'token'").await, 0);
     }
 
     async fn logouts_are_not_held_up_by_many_rows_that_go(place: &Place) {

@@ -51,6 +51,8 @@ pub struct Plan {
     pub batch: i64,
     /// How long to wait after each of them, at least.
     pub pause: Duration,
+    /// Be done although there are blocked rows without a token that could be revoked.
+    pub accept_unreadable: bool,
 }
 
 /// How far it has come.
@@ -87,8 +89,12 @@ pub async fn adopt(
     mut tell: impl FnMut(Progress),
 ) -> Result<Option<Tally>, OpenFailure> {
     let mut connection = if plan.apply { sql::create(database).await? } else { sql::look(database).await? };
-    if sql::layout(&mut connection.link()).await? == Layout::Own {
+    let layout = sql::layout(&mut connection.link()).await?;
+    if layout == Layout::Own {
         return Ok(None);
+    }
+    if layout == Layout::Foreign {
+        sql::names_are_free(&mut connection.link()).await?;
     }
     let Some(table) = OldTable::find(&mut connection.link()).await? else { return Ok(None) };
     if !plan.apply {
@@ -142,9 +148,12 @@ impl Adoption<'_> {
             changed = next.changed();
             tally = tally.followed_by(next);
         }
-        let mut batch = Batch::begin(&mut self.opened, self.rules.clock.moment(), self.rules.settings, None).await?;
-        batch.end_adoption().await?;
-        batch.commit().await?;
+        if tally.unreadable_blocked == 0 || self.plan.accept_unreadable {
+            let mut batch =
+                Batch::begin(&mut self.opened, self.rules.clock.moment(), self.rules.settings, None).await?;
+            batch.end_adoption().await?;
+            batch.commit().await?;
+        }
         self.opened.connection.close().await?;
         Ok(tally)
     }
@@ -155,6 +164,9 @@ impl Adoption<'_> {
         let mut tally = Tally::default();
         let mut at = i64::MIN;
         while let Some(step) = self.step_at_last(at).await? {
+            if step.last <= at {
+                return Err(sql::unusable(format!("its ids do not grow after {at}")));
+            }
             at = step.last;
             tally = tally.and(step.tally);
             tell(Progress { rows: tally.rows, at, last });

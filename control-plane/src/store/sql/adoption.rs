@@ -29,6 +29,29 @@ pub(crate) async fn begin(link: &mut Link<'_>) -> Result<(), Error> {
     link.run(link.choose(MARKS, MARKS_POSTGRES, MARKS_MYSQL)).await
 }
 
+/// Tables of Curfew's that another application might have, too.
+const OURS: [&str; 8] = [
+    "curfew_token_logs",
+    "curfew_adopted",
+    "revocations",
+    "feed_head",
+    "subject_keyspaces",
+    "retention_kept",
+    "replicas",
+    "_sqlx_migrations",
+];
+
+/// Looks, before an adoption has begun, whether any of the names is taken.
+pub(crate) async fn names_are_free(link: &mut Link<'_>) -> Result<(), Error> {
+    for table in OURS {
+        if !columns(link, table).await?.is_empty() {
+            let problem = format!("the database has another application's table {table}, whose name Curfew needs");
+            return Err(super::old_table::unusable(problem));
+        }
+    }
+    Ok(())
+}
+
 /// Whether the tables are there in which an adoption is noted, those that migrations make included.
 pub(crate) async fn has_begun(link: &mut Link<'_>) -> Result<bool, Error> {
     for table in ["curfew_adopted", "curfew_token_logs", "retention_kept"] {

@@ -28,7 +28,7 @@ mod take_over;
 mod trusted;
 mod value;
 
-pub(crate) use adoption::begin;
+pub(crate) use adoption::{begin, names_are_free};
 pub(crate) use batch::{Batch, PURGE_ROWS, surely_past};
 pub(crate) use connect::{Opened, create, look};
 pub(crate) use connection::Link;

@@ -216,6 +216,8 @@ async fn numbers_its_rows(link: &mut Link<'_>) -> Result<(), Error> {
             WHERE more.table_schema = col.table_schema AND more.table_name = col.table_name \
               AND more.index_name = idx.index_name AND more.seq_in_index = 2)";
     const WITHOUT: &str = "SELECT count(*) AS found FROM user_token_logs WHERE id IS NULL";
+    const WITHOUT_MYSQL: &str =
+        "SELECT count(*) AS found FROM user_token_logs WHERE id IS NULL OR id > 9223372036854775807";
     // Texts and bytes come after all numbers there.
     const WITHOUT_SQLITE: &str = "SELECT (SELECT count(*) FROM user_token_logs WHERE id IS NULL) + \
         (SELECT count(*) FROM user_token_logs WHERE id > 9223372036854775807) AS found";
@@ -224,7 +226,8 @@ async fn numbers_its_rows(link: &mut Link<'_>) -> Result<(), Error> {
         let problem = "the column id of its table user_token_logs is no whole number with a unique index of its own";
         return Err(unusable(problem.to_owned()));
     }
-    let without = link.fetch_one(link.choose(WITHOUT_SQLITE, WITHOUT, WITHOUT), values![]).await?.integer("found")?;
+    let without =
+        link.fetch_one(link.choose(WITHOUT_SQLITE, WITHOUT, WITHOUT_MYSQL), values![]).await?.integer("found")?;
     if without > 0 {
         return Err(unusable(format!("{without} rows of its table user_token_logs have no number in id")));
     }

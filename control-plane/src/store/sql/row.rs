@@ -25,8 +25,12 @@ impl Row {
                 .try_get(column)
                 .or_else(|_| Ok(row.try_get::<Option<i32>, _>(column)?.map(i64::from)))
                 .or_else(|_: Error| Ok(row.try_get::<Option<i16>, _>(column)?.map(i64::from))),
-            // Unchecked: a signed type, an unsigned one and a truth are three types there, and none is too large here.
-            Self::MySql(row) => row.try_get_unchecked(column),
+            // A signed type, an unsigned one and a truth are three types there, and an unsigned one that is read as the
+            // first has its highest bit for a sign.
+            Self::MySql(row) => match row.try_get::<Option<u64>, _>(column) {
+                Ok(number) => number.map(i64::try_from).transpose().map_err(|error| Error::Decode(error.into())),
+                Err(_) => row.try_get_unchecked(column),
+            },
         }
     }
 

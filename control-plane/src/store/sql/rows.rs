@@ -66,11 +66,14 @@ impl Batch<'_> {
     ) -> Result<(), Error> {
         const UNCOVERED: &str = "\
             SELECT is_block FROM user_token_logs
-             WHERE user_id = $1 AND issuer = $2 AND is_block = 0 AND (issued_at IS NULL OR issued_at >= $3) LIMIT 1";
+             WHERE user_id = $1 AND issuer = $2 AND is_block = 0 AND (issued_at IS NULL OR issued_at >= $3)
+               AND expires_at >= $4 LIMIT 1";
+        // What has ended before is dead, and its rows are kept for audits at most.
+        let alive_from = self.moment.now.saturating_sub(self.kept().await?.token_rest);
         loop {
             let revoked = self.revoke_newest_tokens(issuer, user, cause).await?;
             if revoked < MOST_TOKENS.unsigned_abs()
-                || self.fetch(UNCOVERED, values![user, issuer, cutoff]).await?.is_empty()
+                || self.fetch(UNCOVERED, values![user, issuer, cutoff, alive_from]).await?.is_empty()
             {
                 return Ok(());
             }
@@ -82,7 +85,7 @@ impl Batch<'_> {
             INSERT INTO revocations (seq, \"key\", kind, cutoff, expires_at, reason, actor, created_at)
             SELECT $1 + row_number() OVER (ORDER BY token_id), token_id, 'token', $2, expires_at + $3, $4, $5, $2
               FROM (SELECT token_id, expires_at FROM user_token_logs
-                     WHERE user_id = $6 AND issuer = $7 AND is_block = 0
+                     WHERE user_id = $6 AND issuer = $7 AND is_block = 0 AND expires_at + $3 >= $2
                        AND NOT EXISTS (SELECT 1 FROM revocations AS entry
                                         WHERE entry.\"key\" = token_id AND entry.kind = 'token')
                      ORDER BY CASE WHEN issued_at IS NULL THEN 0 ELSE 1 END, issued_at DESC LIMIT $8) AS newest";
