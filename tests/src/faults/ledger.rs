@@ -72,8 +72,8 @@ pub struct Ledger {
     pub strange: u64,
     /// Requests without an answer.
     pub unanswered: u64,
-    /// When requests were told 503.
-    pub unavailable: Vec<Duration>,
+    /// Requests that were told 503: when they started and when they ended.
+    pub unavailable: Vec<(Duration, Duration)>,
     /// How long each logout took that returned 200.
     pub logouts: Vec<Duration>,
     /// Logouts that returned something else, or nothing.
@@ -87,7 +87,7 @@ impl Ledger {
         match exchange.judge() {
             Judgement::StaleAdmit => self.stale_admits += 1,
             Judgement::WrongRefusal => self.wrong_refusals += 1,
-            Judgement::Unavailable => self.unavailable.push(exchange.ended),
+            Judgement::Unavailable => self.unavailable.push((exchange.started, exchange.ended)),
             Judgement::Strange => self.strange += 1,
             Judgement::Unanswered => self.unanswered += 1,
             Judgement::Right => {
@@ -121,14 +121,17 @@ impl Ledger {
 
     /// Seconds with a 503 in them, in tenths.
     pub fn seconds_unavailable(&self) -> f64 {
-        let slices: BTreeSet<_> = self.unavailable.iter().map(|at| at.as_millis() / SLICE.as_millis()).collect();
+        let slices: BTreeSet<_> =
+            self.unavailable.iter().map(|(_, ended)| ended.as_millis() / SLICE.as_millis()).collect();
         SLICE.saturating_mul(u32::try_from(slices.len()).unwrap_or(u32::MAX)).as_secs_f64()
     }
 
-    /// How many were told 503 outside the declared outage.
-    pub fn undeclared(&self, outage: Option<(Duration, Duration)>) -> usize {
-        let inside = |at: &&Duration| outage.is_some_and(|(from, to)| from <= **at && **at <= to);
-        self.unavailable.iter().filter(|at| !inside(at)).count()
+    /// The requests that were told 503 and were at no time in the declared outage. One that began in it may be told late: where
+    /// it waited in a VM that died, only Envoy's `stream_idle_timeout` ends it.
+    pub fn undeclared(&self, outage: Option<(Duration, Duration)>) -> Vec<(Duration, Duration)> {
+        let touches =
+            |(started, ended): &(Duration, Duration)| outage.is_some_and(|(from, to)| from <= *ended && *started <= to);
+        self.unavailable.iter().copied().filter(|request| !touches(request)).collect()
     }
 
     /// The slowest logout and the one that a hundredth was slower than.
@@ -180,12 +183,15 @@ mod tests {
     #[test]
     fn an_outage_is_counted_in_tenths_and_by_whether_it_was_declared() {
         let mut ledger = Ledger::default();
-        for ended in [at(1_010), at(1_020), at(1_190), at(5_000)] {
-            ledger.enter(&Exchange { ended, ..exchange(Some(503), None, None) });
+        for ended in [1_010, 1_020, 1_190, 5_000] {
+            let times = Exchange { started: at(ended - 20), ended: at(ended), ..exchange(Some(503), None, None) };
+            ledger.enter(&times);
         }
         assert!((ledger.seconds_unavailable() - 0.3).abs() < 1e-9);
-        assert_eq!(ledger.undeclared(None), 4);
-        assert_eq!(ledger.undeclared(Some((at(1_000), at(1_100)))), 2);
+        assert_eq!(ledger.undeclared(None).len(), 4);
+        let late = [(at(1_170), at(1_190)), (at(4_980), at(5_000))];
+        assert_eq!(ledger.undeclared(Some((at(1_000), at(1_100)))), late);
+        assert_eq!(ledger.undeclared(Some((at(1_015), at(1_180)))), [(at(990), at(1_010)), late[1]]);
     }
 
     #[test]

@@ -124,8 +124,11 @@ pub fn play(mesh: &mut Mesh, scene: &Scene, load: Load) -> Result<Outcome> {
         ledger.add(client.map_err(|_| anyhow!("a client panicked"))??);
     }
     let declared = (scene.outage == Outage::Declared).then_some(window);
-    let undeclared = u64::try_from(ledger.undeclared(declared))?;
-    let wrong_refusals = ledger.wrong_refusals + undeclared;
+    let undeclared = ledger.undeclared(declared);
+    if !undeclared.is_empty() {
+        eprintln!("{}: 503 at {undeclared:?}; declared was {declared:?}", scene.name);
+    }
+    let wrong_refusals = ledger.wrong_refusals + u64::try_from(undeclared.len())?;
     let (reached, longest_logout) = (mesh.reached() - reached, scene.longest_logout);
     Ok(Outcome { name: scene.name, wrong_refusals, reached, longest_logout, ledger })
 }
