@@ -194,6 +194,23 @@ impl Bootstrap {
         Ok(std::fs::rename(written, file)?)
     }
 
+    /// Adds a cluster with one endpoint.
+    ///
+    /// # Errors
+    /// When the file has no list of clusters.
+    pub fn add_cluster(&mut self, name: &str, address: SocketAddr) -> Result<()> {
+        let socket = json!({"address": address.ip().to_string(), "port_value": address.port()});
+        let endpoint = json!({"endpoint": {"address": {"socket_address": socket}}});
+        let clusters = self.at_mut(CLUSTERS)?.as_array_mut().context("clusters is no list")?;
+        clusters.push(json!({
+            "name": name,
+            "type": "STATIC",
+            "connect_timeout": "1s",
+            "load_assignment": {"cluster_name": name, "endpoints": [{"lb_endpoints": [endpoint]}]},
+        }));
+        Ok(())
+    }
+
     /// Writes the configuration as JSON, which Envoy reads as well as YAML.
     ///
     /// # Errors
@@ -252,6 +269,13 @@ mod tests {
                 endpoint.pointer("/endpoint/address/socket_address/port_value").and_then(Value::as_u64)
             });
         assert_eq!(ports.collect::<Vec<_>>(), [Some(3), Some(4)]);
+    }
+
+    #[test]
+    fn an_added_cluster_has_the_form_of_the_others() {
+        let mut bootstrap = Bootstrap::shipped().unwrap();
+        bootstrap.add_cluster("authorization", loopback(1)).unwrap();
+        bootstrap.point_cluster("authorization", loopback(2)).unwrap();
     }
 
     #[test]

@@ -5,20 +5,24 @@
 //! machine disturbs far less than the time on the clock, and its ratio to the bare listener's of the same round. How
 //! much a variant costs in the client or the control plane is not in it.
 
+mod authorization;
 mod bench;
 mod client;
 mod clock;
 mod histogram;
 mod listener;
 mod machine;
+mod pace;
 mod statistics;
 mod supply;
 
+pub use authorization::Authorization;
 pub use bench::{Bench, Cost, Expected, Variant};
 pub use client::{Client, Statuses};
 pub use clock::WorkerClock;
 pub use histogram::Histogram;
-pub use listener::{Guard, listener};
+pub use listener::{Behind, Guard, listener};
 pub use machine::{Cores, description, resident_bytes};
+pub use pace::pace;
 pub use statistics::{Spread, spread};
 pub use supply::{Burst, Supply, get};

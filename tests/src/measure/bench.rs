@@ -137,6 +137,13 @@ impl Bench {
         &self.clock
     }
 
+    /// How many times what `other` takes a request of `one` takes, round by round; `None` where one was not measured.
+    pub fn times(&self, one: &str, other: &str) -> Option<Spread> {
+        let bursts = |name: &str| self.variants.iter().find(|variant| variant.name == name).map(|own| &own.bursts);
+        let (one, other) = (bursts(one)?, bursts(other)?);
+        Some(spread(one.iter().zip(other).map(|(one, other)| one / other)))
+    }
+
     /// Each variant with its cost, in the order given.
     pub fn costs(&self) -> Vec<(&Variant, Cost)> {
         let bare: &[f64] = self.variants.first().map_or(&[], |variant| &variant.bursts);

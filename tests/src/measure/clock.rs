@@ -6,6 +6,8 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail};
 
+use super::machine::Cores;
+
 /// The name that Envoy gives its first worker thread.
 const WORKER: &str = "wrk:worker_0";
 
@@ -40,6 +42,19 @@ impl WorkerClock {
     pub fn thread(&self) -> Result<u32> {
         let number = self.task.file_name().and_then(|name| name.to_str()).and_then(|name| name.parse().ok());
         number.with_context(|| format!("{} names no thread", self.task.display()))
+    }
+
+    /// Gives the worker and the calling thread, the client, a core each where there are two. Other programs still run on
+    /// both. False where there is one core.
+    ///
+    /// # Errors
+    /// Where util-linux's `taskset` is missing or refused.
+    pub fn pin(&self) -> Result<bool> {
+        let cores = Cores::two();
+        if let Some(cores) = cores {
+            cores.pin(self.thread()?)?;
+        }
+        Ok(cores.is_some())
     }
 
     /// How long the thread has run since it began.

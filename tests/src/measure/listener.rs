@@ -1,6 +1,6 @@
 //! Listeners that differ from the shipped one in what guards them, and in nothing else that costs.
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, bail};
 use serde_json::{Value, json};
 
 use crate::bootstrap::Bootstrap;
@@ -9,55 +9,104 @@ use crate::ports::loopback;
 const SHIPPED: &str = "/static_resources/listeners/0";
 const MANAGER: &str = "/filter_chains/0/filters/0/typed_config";
 const FILTERS: &str = "/filter_chains/0/filters/0/typed_config/http_filters";
+const CONFIGURATION: &str = "/typed_config/config/configuration/value";
 
-/// What stands before the direct response.
+/// What stands before a service.
 #[derive(Clone, Debug)]
 pub enum Guard {
     /// Nothing.
     Nobody,
     /// Curfew's filter as it stands in the configuration.
     Curfew,
+    /// Curfew's filter with this configuration, in a VM of its own.
+    CurfewAs(Value),
     /// Envoy's own `jwt_authn` with this provider.
     JwtAuthn(Value),
+    /// Envoy's own `ext_authz`, which asks this cluster over HTTP about each request.
+    ExtAuthz(&'static str),
+    /// These, one behind the other.
+    All(Vec<Self>),
 }
 
 impl Guard {
-    fn filters(&self, shipped: &Value) -> Result<Vec<Value>> {
-        const JWT_AUTHN: &str = "type.googleapis.com/envoy.extensions.filters.http.jwt_authn.v3.JwtAuthentication";
-        let [curfew, router] = shipped.as_array().map(Vec::as_slice).context("http_filters is no list")? else {
-            anyhow::bail!("envoy.yaml has other filters than Curfew and the router");
-        };
+    /// The filters that make it up, the router not included.
+    fn filters(&self, listener: &str, curfew: &Value) -> Result<Vec<Value>> {
         Ok(match self {
-            Self::Nobody => vec![router.clone()],
-            Self::Curfew => vec![curfew.clone(), router.clone()],
-            Self::JwtAuthn(provider) => {
-                let configuration = json!({
-                    "@type": JWT_AUTHN,
-                    "providers": {"issuer": provider},
-                    "rules": [{"match": {"prefix": "/"}, "requires": {"provider_name": "issuer"}}],
-                });
-                vec![json!({"name": "envoy.filters.http.jwt_authn", "typed_config": configuration}), router.clone()]
+            Self::Nobody => Vec::new(),
+            Self::Curfew => vec![curfew.clone()],
+            Self::CurfewAs(configuration) => vec![curfew_as(curfew, listener, configuration)?],
+            Self::JwtAuthn(provider) => vec![jwt_authn(provider)],
+            Self::ExtAuthz(cluster) => vec![ext_authz(cluster)],
+            Self::All(guards) => {
+                let filters = guards.iter().map(|guard| guard.filters(listener, curfew));
+                filters.collect::<Result<Vec<_>>>()?.concat()
             }
         })
     }
 }
 
-/// The shipped listener under another name and guard, on a free port, with a direct 200 behind it and no access log: a
-/// line for each request of a flood would measure the disk.
+fn curfew_as(curfew: &Value, vm: &str, configuration: &Value) -> Result<Value> {
+    let mut filter = curfew.clone();
+    let places = [("/typed_config/config/vm_config/vm_id", vm.to_owned()), (CONFIGURATION, configuration.to_string())];
+    for (place, text) in places {
+        *filter.pointer_mut(place).with_context(|| format!("the filter has nothing at {place}"))? = json!(text);
+    }
+    Ok(filter)
+}
+
+fn jwt_authn(provider: &Value) -> Value {
+    let configuration = json!({
+        "@type": "type.googleapis.com/envoy.extensions.filters.http.jwt_authn.v3.JwtAuthentication",
+        "providers": {"issuer": provider},
+        "rules": [{"match": {"prefix": "/"}, "requires": {"provider_name": "issuer"}}],
+    });
+    json!({"name": "envoy.filters.http.jwt_authn", "typed_config": configuration})
+}
+
+fn ext_authz(cluster: &str) -> Value {
+    let service = json!({"server_uri": {"uri": "http://authorization.example", "cluster": cluster, "timeout": "5s"}});
+    let configuration = json!({
+        "@type": "type.googleapis.com/envoy.extensions.filters.http.ext_authz.v3.ExtAuthz",
+        "http_service": service,
+    });
+    json!({"name": "envoy.filters.http.ext_authz", "typed_config": configuration})
+}
+
+/// What answers the requests that the guard lets pass.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Behind {
+    /// Envoy itself, with a 200 and nothing more.
+    DirectResponse,
+    /// A service: the cluster `upstream`.
+    Upstream,
+}
+
+impl Behind {
+    fn route(self) -> Value {
+        match self {
+            Self::DirectResponse => json!({"match": {"prefix": "/"}, "direct_response": {"status": 200}}),
+            Self::Upstream => json!({"match": {"prefix": "/"}, "route": {"cluster": "upstream"}}),
+        }
+    }
+}
+
+/// The shipped listener under another name and guard, on a free port, and without an access log: a line for each request of
+/// a flood would measure the disk.
 ///
 /// # Errors
 /// When the shipped file is not as it was.
-pub fn listener(bootstrap: &Bootstrap, name: &str, guard: &Guard) -> Result<Value> {
+pub fn listener(bootstrap: &Bootstrap, name: &str, guard: &Guard, behind: Behind) -> Result<Value> {
     let mut listener = bootstrap.at(SHIPPED)?.clone();
     let address = loopback(0);
-    let filters = guard.filters(listener.pointer(FILTERS).context("the listener has no filters")?)?;
+    let shipped = listener.pointer(FILTERS).and_then(Value::as_array).context("http_filters is no list")?;
+    let [curfew, router] = shipped.as_slice() else { bail!("envoy.yaml has other filters than Curfew and the router") };
+    let filters = [guard.filters(name, curfew)?, vec![router.clone()]].concat();
     let manager =
         listener.pointer_mut(MANAGER).and_then(Value::as_object_mut).context("the listener has no manager")?;
     manager.remove("access_log");
     manager.insert("stat_prefix".to_owned(), json!(name));
     manager.insert("http_filters".to_owned(), Value::Array(filters));
-    let routes = json!([{"match": {"prefix": "/"}, "direct_response": {"status": 200}}]);
-    let hosts = json!([{"name": "everything", "domains": ["*"], "routes": routes}]);
+    let hosts = json!([{"name": "everything", "domains": ["*"], "routes": [behind.route()]}]);
     manager.insert("route_config".to_owned(), json!({"name": name, "virtual_hosts": hosts}));
     let socket = json!({"socket_address": {"address": address.ip().to_string(), "port_value": address.port()}});
     let members = listener.as_object_mut().context("a listener is no object")?;
@@ -71,7 +120,7 @@ mod tests {
     use super::*;
 
     fn filters(guard: &Guard) -> Vec<String> {
-        let listener = listener(&Bootstrap::shipped().unwrap(), "x", guard).unwrap();
+        let listener = listener(&Bootstrap::shipped().unwrap(), "x", guard, Behind::DirectResponse).unwrap();
         let filters = listener.pointer(FILTERS).unwrap().as_array().unwrap();
         filters.iter().map(|filter| filter["name"].as_str().unwrap().to_owned()).collect()
     }
@@ -81,6 +130,18 @@ mod tests {
         let router = "envoy.filters.http.router";
         assert_eq!(filters(&Guard::Nobody), [router]);
         assert_eq!(filters(&Guard::Curfew), ["curfew", router]);
-        assert_eq!(filters(&Guard::JwtAuthn(json!({}))), ["envoy.filters.http.jwt_authn", router]);
+        let (jwt_authn, ext_authz) = (Guard::JwtAuthn(json!({})), Guard::ExtAuthz("authorization"));
+        assert_eq!(filters(&jwt_authn), ["envoy.filters.http.jwt_authn", router]);
+        let both = Guard::All(vec![jwt_authn, ext_authz]);
+        assert_eq!(filters(&both), ["envoy.filters.http.jwt_authn", "envoy.filters.http.ext_authz", router]);
+    }
+
+    #[test]
+    fn another_configuration_has_a_vm_of_its_own() {
+        let guard = Guard::CurfewAs(json!({"issuers": []}));
+        let listener = listener(&Bootstrap::shipped().unwrap(), "x", &guard, Behind::Upstream).unwrap();
+        let config = listener.pointer(FILTERS).unwrap()[0]["typed_config"]["config"].clone();
+        assert_eq!(config["vm_config"]["vm_id"], "x");
+        assert_eq!(config["configuration"]["value"], r#"{"issuers":[]}"#);
     }
 }

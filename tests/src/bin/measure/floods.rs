@@ -7,18 +7,17 @@
 mod caches;
 mod kinds;
 mod report;
-mod tokens;
 
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
-use curfew_testbed::measure::{Bench, Cores, Cost, Guard, Supply, Variant, WorkerClock, description, listener};
+use curfew_testbed::measure::{Behind, Bench, Cost, Guard, Supply, Variant, WorkerClock, description, listener};
 use curfew_testbed::stack::{Plan, Stack};
 use curfew_testbed::{envoy, wasm};
 use serde_json::{Value, json};
 
+use crate::tokens::Keys;
 use kinds::{Kind, kinds};
-use tokens::Keys;
 
 const BARE: &str = "bare";
 const CURFEW: &str = "curfew";
@@ -34,7 +33,7 @@ pub(crate) fn measure(seconds: u64, flood: usize) -> Result<Value> {
     let keys = Keys::generate()?;
     let stack = start(&keys)?;
     let clock = WorkerClock::of(stack.envoy.process())?;
-    let pinned = pin(&clock)?;
+    let pinned = clock.pin()?;
     let kinds = kinds(&keys, &stack, usize::try_from(ROUNDS)? + 1)?;
     let mut bench = Bench::new(clock, variants(&stack, &kinds)?)?;
     let bursts = u32::try_from(bench.costs().len())? * (ROUNDS + 1);
@@ -71,19 +70,10 @@ fn start(keys: &Keys) -> Result<Stack> {
         (JWT_AUTHN_CACHE, Guard::JwtAuthn(keys.jwt_authn(true))),
     ];
     for (name, guard) in guards {
-        let listener = listener(&plan.bootstrap, name, &guard)?;
+        let listener = listener(&plan.bootstrap, name, &guard, Behind::DirectResponse)?;
         plan.bootstrap.add_listener(listener)?;
     }
     plan.start()
-}
-
-/// Gives worker and client a core each where there are two. Other programs still run on both.
-fn pin(clock: &WorkerClock) -> Result<bool> {
-    let cores = Cores::two();
-    if let Some(cores) = cores {
-        cores.pin(clock.thread()?)?;
-    }
-    Ok(cores.is_some())
 }
 
 /// Every kind of request at every guard that knows it, the bare listener first.

@@ -9,8 +9,10 @@ mod failures;
 mod faults;
 mod floods;
 mod fuzz;
+mod hot_path;
 #[cfg(feature = "servers")]
 mod logout;
+mod tokens;
 mod wasm;
 
 use std::path::PathBuf;
@@ -67,6 +69,8 @@ enum What {
     /// were admitted after the logout of their token had returned.
     #[cfg(feature = "servers")]
     Faults(faults::Arguments),
+    /// Processor time of Envoy's worker for each request with Curfew, with Envoy's own filters, and with none.
+    HotPath(hot_path::Arguments),
     /// Fuzzes the targets of `tests/fuzz/`.
     Fuzz(fuzz::Arguments),
     #[cfg(feature = "servers")]
@@ -88,6 +92,7 @@ fn main() -> Result<()> {
         Some(What::Floods { seconds, flood }) => save("floods", &floods::measure(seconds, flood)?),
         #[cfg(feature = "servers")]
         Some(What::Faults(arguments)) => save("faults", &faults::measure(&arguments)?),
+        Some(What::HotPath(arguments)) => save("hot-path", &hot_path::measure(&arguments)?),
         Some(What::Fuzz(arguments)) => save("fuzz", &fuzz::measure(&arguments)?),
         #[cfg(feature = "servers")]
         Some(What::Logout(arguments)) => save("logout", &logout::measure(&arguments)?),

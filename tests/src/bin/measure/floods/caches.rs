@@ -10,8 +10,7 @@ use curfew_testbed::stack::Stack;
 use serde_json::{Value, json};
 
 use super::CURFEW;
-use super::kinds::request;
-use super::tokens::{Keys, good};
+use crate::tokens::{Keys, good, request};
 
 /// Tokens that stay in use during the flood.
 const IN_USE: usize = 1_000;

@@ -5,7 +5,7 @@ use curfew_testbed::http::Request;
 use curfew_testbed::measure::{Expected, Supply, get};
 use curfew_testbed::stack::Stack;
 
-use super::tokens::{Keys, badly_signed, expired, good, junk, of_unknown_keys};
+use crate::tokens::{Keys, badly_signed, expired, good, junk, of_unknown_keys, requests};
 
 /// Forgeries of a kind. None is ever kept, so a token that comes round again is as new as it was.
 const FORGED: usize = 5_000;
@@ -81,13 +81,4 @@ fn revoked(keys: &Keys, stack: &Stack) -> Result<Kind> {
 /// The requests with good tokens that are known, for the bare listener.
 pub(super) fn good_requests(kinds: &[Kind]) -> Vec<Vec<u8>> {
     kinds.iter().filter(|kind| kind.name == GOOD).flat_map(|kind| kind.requests.clone()).collect()
-}
-
-fn requests(tokens: &[String]) -> Vec<Vec<u8>> {
-    tokens.iter().map(|token| request(token)).collect()
-}
-
-/// The request that every token is sent with.
-pub(super) fn request(token: &str) -> Vec<u8> {
-    get("/orders?page=2", &[("authorization", &format!("Bearer {token}"))])
 }

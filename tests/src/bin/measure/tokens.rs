@@ -1,33 +1,35 @@
-//! The tokens of a flood, made in advance: good ones of one issuer, and forgeries of several kinds.
+//! Tokens made in advance: good ones of one issuer, and forgeries of several kinds.
 
 use anyhow::{Context as _, Result};
+use curfew_testbed::measure::get;
 use curfew_testbed::tokens::{ISSUER, Signer, base64, claims, jwks, now, sha256, with};
 use serde_json::{Value, json};
 
 /// One issuer's keys, one for each algorithm of the rows.
-pub(super) struct Keys {
-    pub(super) rs256: Signer,
-    pub(super) es256: Signer,
-    pub(super) hs256: Signer,
+pub(crate) struct Keys {
+    pub(crate) rs256: Signer,
+    pub(crate) es256: Signer,
+    pub(crate) hs256: Signer,
+    pub(crate) eddsa: Signer,
 }
 
 impl Keys {
-    pub(super) fn generate() -> Result<Self> {
-        let [rs256, es256, hs256] = ["RS256", "ES256", "HS256"].map(Signer::generate);
-        Ok(Self { rs256: rs256?, es256: es256?, hs256: hs256? })
+    pub(crate) fn generate() -> Result<Self> {
+        let [rs256, es256, hs256, eddsa] = ["RS256", "ES256", "HS256", "EdDSA"].map(Signer::generate);
+        Ok(Self { rs256: rs256?, es256: es256?, hs256: hs256?, eddsa: eddsa? })
     }
 
     fn jwks(&self) -> Value {
-        jwks([&self.rs256, &self.es256, &self.hs256])
+        jwks([&self.rs256, &self.es256, &self.hs256, &self.eddsa])
     }
 
     /// For the filter and the control plane.
-    pub(super) fn issuers(&self) -> Value {
+    pub(crate) fn issuers(&self) -> Value {
         json!([{"issuer": ISSUER, "jwks": self.jwks()}])
     }
 
     /// For Envoy's `jwt_authn`: the same, with what Curfew always checks. Keys are inline, so none are fetched.
-    pub(super) fn jwt_authn(&self, cache: bool) -> Value {
+    pub(crate) fn jwt_authn(&self, cache: bool) -> Value {
         json!({
             "issuer": ISSUER,
             "local_jwks": {"inline_string": self.jwks().to_string()},
@@ -40,19 +42,19 @@ impl Keys {
 }
 
 /// Good tokens, no two alike.
-pub(super) fn good(signer: &Signer, count: usize) -> Result<Vec<String>> {
+pub(crate) fn good(signer: &Signer, count: usize) -> Result<Vec<String>> {
     (0..count).map(|index| signer.sign(&claims(&format!("user-{index}")))).collect()
 }
 
 /// Well signed, and expired ten minutes ago.
-pub(super) fn expired(signer: &Signer, count: usize) -> Result<Vec<String>> {
+pub(crate) fn expired(signer: &Signer, count: usize) -> Result<Vec<String>> {
     let times = json!({"iat": now() - 1200, "exp": now() - 600});
     (0..count).map(|_| signer.sign(&with(claims("late"), times.clone()))).collect()
 }
 
 /// Tokens like the signer's in everything but the signature, which is of the right length and within the group's order, so
 /// that a verifier has to compute before it knows.
-pub(super) fn badly_signed(signer: &Signer, count: usize) -> Result<Vec<String>> {
+pub(crate) fn badly_signed(signer: &Signer, count: usize) -> Result<Vec<String>> {
     let pattern = signer.sign(&claims("pattern"))?;
     let header = pattern.split('.').next().context("a token has a header")?;
     let length = match signer.algorithm() {
@@ -64,13 +66,13 @@ pub(super) fn badly_signed(signer: &Signer, count: usize) -> Result<Vec<String>>
 }
 
 /// Tokens that name a key which nobody has, each another.
-pub(super) fn of_unknown_keys(count: usize) -> Vec<String> {
+pub(crate) fn of_unknown_keys(count: usize) -> Vec<String> {
     let header = |index| json!({"alg": "RS256", "typ": "JWT", "kid": format!("nobody-{index}")}).to_string();
     (0..count).map(|index| forged(&base64(header(index).as_bytes()), index, 256)).collect()
 }
 
 /// Text of a token's length and alphabet, without its form.
-pub(super) fn junk(count: usize) -> Vec<String> {
+pub(crate) fn junk(count: usize) -> Vec<String> {
     (0..count).map(|index| base64(&noise(index, 400))).collect()
 }
 
@@ -87,4 +89,14 @@ fn noise(index: usize, length: usize) -> Vec<u8> {
         block
     };
     (0..length.div_ceil(32)).flat_map(block).take(length).collect()
+}
+
+/// A usual request with this token.
+pub(crate) fn request(token: &str) -> Vec<u8> {
+    get("/orders?page=2", &[("authorization", &format!("Bearer {token}"))])
+}
+
+/// A request for each of these tokens.
+pub(crate) fn requests(tokens: &[String]) -> Vec<Vec<u8>> {
+    tokens.iter().map(|token| request(token)).collect()
 }

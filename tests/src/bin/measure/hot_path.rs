@@ -1,0 +1,96 @@
+//! What a request costs Envoy's worker with Curfew, with Envoy's own `jwt_authn` and `ext_authz`, and with neither.
+//!
+//! All variants are listeners of one Envoy with one worker, asked in short bursts in turn; what counts is the worker's
+//! processor time and its ratio to the bare listener's of the same round (see `curfew_testbed::measure`).
+//!
+//! "Cold" tokens are unknown to the filter: their number is far above what its smallest cache holds, and the counters
+//! are looked at to see that each is proven anew. Under `consistency: bounded` an unknown token also raises a question, which
+//! costs more than the proof. To tell them apart the cold listener names a cluster that does not exist, so that the
+//! host refuses the question at once, and lets such requests pass; `curfew_unasked` shows what that alone costs, and the
+//! variants named `_asked` have the real question.
+
+mod latency;
+mod listeners;
+mod report;
+mod variants;
+
+use std::time::Duration;
+
+use anyhow::{Result, bail};
+use clap::{Args, ValueEnum};
+use curfew_testbed::envoy;
+use curfew_testbed::measure::{Behind, Bench, WorkerClock, description};
+use serde_json::{Value, json};
+
+use crate::tokens::Keys;
+
+/// What can be chosen.
+#[derive(Args)]
+pub(crate) struct Arguments {
+    /// How long all bursts take together.
+    #[arg(long, default_value_t = 120)]
+    seconds: u64,
+    /// Bursts of each variant that count; one more goes ahead.
+    #[arg(long, default_value_t = 15)]
+    rounds: u32,
+    /// The filter's `consistency`.
+    #[arg(long, value_enum, default_value_t = Consistency::Bounded)]
+    consistency: Consistency,
+    /// A real upstream answers, instead of Envoy itself.
+    #[arg(long)]
+    upstream: bool,
+    /// Also latencies, at so many requests a second.
+    #[arg(long)]
+    rate: Option<u32>,
+}
+
+/// The filter's setting of this name.
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Consistency {
+    Bounded,
+    Strict,
+}
+
+impl Consistency {
+    const fn as_str(self) -> &'static str {
+        match self {
+            Self::Bounded => "bounded",
+            Self::Strict => "strict",
+        }
+    }
+}
+
+pub(crate) fn measure(arguments: &Arguments) -> Result<Value> {
+    if arguments.rounds == 0 {
+        bail!("--rounds must be at least 1");
+    }
+    let before = description();
+    let keys = Keys::generate()?;
+    let behind = if arguments.upstream { Behind::Upstream } else { Behind::DirectResponse };
+    let running = listeners::start(&keys, arguments.consistency, behind)?;
+    let clock = WorkerClock::of(running.stack.envoy.process())?;
+    let pinned = clock.pin()?;
+    let rows = variants::rows(&keys, &running.stack, arguments)?;
+    let mut bench = Bench::new(clock, variants::of(&rows, &running.stack)?)?;
+    let bursts = u32::try_from(rows.len())? * (arguments.rounds + 1);
+    let burst = Duration::from_secs(arguments.seconds) / bursts;
+    bench.warm_up(burst)?;
+    for _ in 0..arguments.rounds {
+        bench.round(burst)?;
+    }
+    let table = report::table(&bench);
+    let compared = report::compared(&bench);
+    println!(
+        "\nmedians of {} bursts; load {}",
+        arguments.rounds,
+        before.get("load_average").cloned().unwrap_or_default()
+    );
+    let latencies = arguments.rate.map(|rate| latency::measure(&rows, &running.stack, rate)).transpose()?;
+    Ok(json!({
+        "command": std::env::args().skip(1).collect::<Vec<_>>().join(" "),
+        "envoy": envoy::VERSION, "consistency": arguments.consistency.as_str(), "upstream": arguments.upstream,
+        "rounds": arguments.rounds, "cores_of_their_own": pinned,
+        "machine_before": before, "machine_after": description(),
+        "variants": table, "compared": compared, "latency": latencies,
+    }))
+}

@@ -1,0 +1,128 @@
+//! What is asked of which listener.
+
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, ensure};
+use curfew_testbed::measure::{Client, Expected, Supply, Variant};
+use curfew_testbed::stack::Stack;
+use curfew_testbed::tokens::Signer;
+
+use super::listeners::{BARE, BOTH, CURFEW, CURFEW_COLD, EXT_AUTHZ, JWT_AUTHN, JWT_AUTHN_CACHED};
+use super::{Arguments, Consistency};
+use crate::tokens::{Keys, badly_signed, good, requests};
+
+/// Cold tokens of each algorithm, sent round and round: eight times what the cold listener's cache has room for.
+const COLD: usize = 400;
+
+/// Forgeries; none is ever kept.
+const FORGED: usize = 1_000;
+
+/// New tokens in one burst of the variants with a real question.
+const ASKED: usize = 200;
+
+/// Far above what some hundred requests take.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+const ADMITTED: Expected = Expected { status: 200, says: "" };
+
+/// One variant: requests for a listener.
+pub(super) struct Row {
+    pub(super) name: &'static str,
+    pub(super) listener: &'static str,
+    pub(super) expected: Expected,
+    pub(super) requests: Vec<Vec<u8>>,
+    /// Each request is sent once, spread over this many bursts.
+    once_in: Option<usize>,
+}
+
+impl Row {
+    /// The same requests round and round.
+    fn admitted(name: &'static str, listener: &'static str, tokens: &[String]) -> Self {
+        Self { name, listener, expected: ADMITTED, requests: requests(tokens), once_in: None }
+    }
+
+    fn refused(name: &'static str, listener: &'static str, tokens: &[String], says: &'static str) -> Self {
+        Self { expected: Expected { status: 401, says }, ..Self::admitted(name, listener, tokens) }
+    }
+
+    fn supply(&self) -> Supply {
+        let requests = self.requests.clone();
+        match self.once_in {
+            Some(bursts) => Supply::once(requests, bursts),
+            None => Supply::repeated(requests),
+        }
+    }
+
+    /// Whether a request may be sent more often than once.
+    pub(super) fn repeats(&self) -> bool {
+        self.once_in.is_none()
+    }
+}
+
+/// All rows, the bare listener first.
+pub(super) fn rows(keys: &Keys, stack: &Stack, arguments: &Arguments) -> Result<Vec<Row>> {
+    let known = good(&keys.rs256, 1)?;
+    let forged = badly_signed(&keys.rs256, FORGED)?;
+    occupy(keys, stack)?;
+    let mut rows = vec![
+        Row::admitted(BARE, BARE, &known),
+        Row::admitted("jwt_authn_cached", JWT_AUTHN_CACHED, &known),
+        Row::admitted("jwt_authn_rs256", JWT_AUTHN, &known),
+        Row::admitted("jwt_authn_es256", JWT_AUTHN, &good(&keys.es256, 1)?),
+        Row::admitted("jwt_authn_eddsa", JWT_AUTHN, &good(&keys.eddsa, 1)?),
+        Row::admitted("jwt_authn_hs256", JWT_AUTHN, &good(&keys.hs256, 1)?),
+        Row::refused("jwt_authn_bad_rs256", JWT_AUTHN, &forged, "Jwt verification fails"),
+        Row::admitted("ext_authz", EXT_AUTHZ, &known),
+        Row::admitted("jwt_authn_cached_plus_ext_authz", BOTH, &known),
+        Row::admitted("curfew_warm", CURFEW, &known),
+        cold("curfew_cold_rs256", &keys.rs256, stack)?,
+        cold("curfew_cold_es256", &keys.es256, stack)?,
+        cold("curfew_cold_eddsa", &keys.eddsa, stack)?,
+        cold("curfew_cold_hs256", &keys.hs256, stack)?,
+        Row::refused("curfew_bad_rs256", CURFEW, &forged, "signature does not verify"),
+    ];
+    if arguments.consistency == Consistency::Bounded {
+        let bursts = usize::try_from(arguments.rounds)? + 1;
+        rows.push(Row::admitted("curfew_unasked", CURFEW_COLD, &known));
+        rows.push(asked("curfew_cold_rs256_asked", &keys.rs256, bursts)?);
+        rows.push(asked("curfew_cold_hs256_asked", &keys.hs256, bursts)?);
+    }
+    Ok(rows)
+}
+
+/// The bench's variants of these rows.
+pub(super) fn of(rows: &[Row], stack: &Stack) -> Result<Vec<Variant>> {
+    let variant = |row: &Row| {
+        Variant::new(row.name, row.listener, stack.envoy.listener(row.listener)?, row.supply(), row.expected)
+    };
+    rows.iter().map(variant).collect()
+}
+
+fn asked(name: &'static str, signer: &Signer, bursts: usize) -> Result<Row> {
+    Ok(Row { once_in: Some(bursts), ..Row::admitted(name, CURFEW, &good(signer, ASKED * bursts)?) })
+}
+
+/// Fills the cold listener's cache with tokens that are of no variant, and makes it believe that they are in use.
+fn occupy(keys: &Keys, stack: &Stack) -> Result<()> {
+    let tokens = requests(&good(&keys.hs256, COLD)?);
+    send(stack, tokens.into_iter().flat_map(|token| [token.clone(), token]).collect())
+}
+
+/// Tokens that the filter has forgotten when they come round again. Sends all of them twice to see that it has.
+fn cold(name: &'static str, signer: &Signer, stack: &Stack) -> Result<Row> {
+    let row = Row::admitted(name, CURFEW_COLD, &good(signer, COLD)?);
+    send(stack, row.requests.clone())?;
+    let missed = || stack.envoy.metric("curfew_proofs_missed")?.context("no counter curfew_proofs_missed");
+    let before = missed()?;
+    send(stack, row.requests.clone())?;
+    let anew = usize::try_from(missed()?.saturating_sub(before))?;
+    ensure!(anew >= COLD - COLD / 100, "{name}: only {anew} of {COLD} tokens were proven anew");
+    Ok(row)
+}
+
+fn send(stack: &Stack, requests: Vec<Vec<u8>>) -> Result<()> {
+    let mut client = Client::connect(stack.envoy.listener(CURFEW_COLD)?, 1)?;
+    let statuses = client.run(&mut Supply::once(requests, 1).burst(), PATIENCE)?;
+    ensure!(statuses.keys().all(|status| *status == ADMITTED.status), "not all are admitted: {statuses:?}");
+    Ok(())
+}
