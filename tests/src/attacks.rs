@@ -21,6 +21,7 @@ use anyhow::Result;
 use curfew_core::{Denial, TokenError};
 
 pub use arena::{Arena, Mode, Standing, configuration};
+pub(crate) use keys::primes::rsa_pem;
 pub use keys::{Forge, Keys};
 pub(crate) use keys::{OTHER_ISSUER, OTHER_SECRET};
 pub use page::{Comparison, FIRST_LINE, listed, rendered};

@@ -14,6 +14,7 @@ pub mod failures;
 mod family;
 #[cfg(feature = "servers")]
 pub mod faults;
+pub mod fuel;
 pub mod fuzz;
 pub mod gate;
 pub mod http;

@@ -126,15 +126,23 @@ impl Signer {
     /// A signer with the same key each time; those of RSA algorithms have the one in `pem`.
     ///
     /// # Errors
-    /// For an algorithm that has none, or when `pem` is no RSA key.
+    /// For a name that is not in [`ALGORITHMS`], or when `pem` is no RSA key.
     pub fn fixed(algorithm: &str, pem: &str) -> Result<Self> {
         let kid = format!("fixed-{algorithm}");
         Ok(match algorithm {
             "HS256" | "HS384" | "HS512" => hmac(algorithm, &kid)?,
+            "RS256" => rsa!(algorithm, kid, RS256KeyPair, pem),
             "RS384" => rsa!(algorithm, kid, RS384KeyPair, pem),
             "RS512" => rsa!(algorithm, kid, RS512KeyPair, pem),
+            "PS256" => rsa!(algorithm, kid, PS256KeyPair, pem),
             "PS384" => rsa!(algorithm, kid, PS384KeyPair, pem),
             "PS512" => rsa!(algorithm, kid, PS512KeyPair, pem),
+            "ES256" => {
+                let key = ES256KeyPair::from_bytes(&[0x11; 32]).map_err(|error| anyhow::anyhow!("{error}"))?;
+                let key = key.with_key_id(&kid);
+                let jwk = serde_json::from_str(&key.public_key().to_jwk())?;
+                Self::new(algorithm, jwk, move |claims| key.sign(claims))
+            }
             "ES384" => {
                 let key = ES384KeyPair::from_bytes(&[0x44; 48]).map_err(|error| anyhow::anyhow!("{error}"))?;
                 let key = key.with_key_id(&kid);
@@ -142,6 +150,13 @@ impl Signer {
                 Self::new(algorithm, jwk, move |claims| key.sign(claims))
             }
             "ES512" => es512(&kid)?,
+            "EdDSA" => {
+                let pair = ed25519_compact::KeyPair::from_seed(ed25519_compact::Seed::new([0x22; 32]));
+                let key = Ed25519KeyPair::from_bytes(pair.as_slice()).map_err(|error| anyhow::anyhow!("{error}"))?;
+                let key = key.with_key_id(&kid);
+                let jwk = serde_json::from_str(&key.public_key().to_jwk())?;
+                Self::new(algorithm, jwk, move |claims| key.sign(claims))
+            }
             other => bail!("no fixed signer for {other}"),
         })
     }

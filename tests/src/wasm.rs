@@ -65,6 +65,19 @@ pub fn build() -> Result<PathBuf> {
     Ok(path)
 }
 
+/// The compiler that [`build`] uses, as far as it decides about the instructions: its kind and its version.
+///
+/// `None` for a module that was built elsewhere, or where nothing can build one.
+pub fn compiler() -> Option<String> {
+    if std::env::var_os("CURFEW_FILTER_WASM").is_some() {
+        return None;
+    }
+    let (kind, program) = if target_installed() { ("rustup", "rustc") } else { ("debian", debian::COMPILER) };
+    let output = Command::new(program).current_dir(workspace::root()).arg("--version").output().ok()?;
+    let version = String::from_utf8(output.stdout).ok()?;
+    Some(format!("{kind} {}", version.split(' ').nth(1)?))
+}
+
 /// Builds the filter that traps where a request tells it to (see `filter/src/trap.rs`), to a file of its own.
 ///
 /// # Errors

@@ -85,6 +85,7 @@ pub struct Host {
     guest: Guest,
     next_context: u32,
     last_fuel: u64,
+    total_fuel: u64,
 }
 
 impl std::fmt::Debug for Host {
@@ -116,7 +117,7 @@ impl Host {
         store.set_fuel(FUEL)?;
         let instance = module.instantiate(&mut store)?;
         let guest = Guest::of(&instance, &mut store)?;
-        let mut host = Self { store, guest, next_context: ROOT + 1, last_fuel: 0 };
+        let mut host = Self { store, guest, next_context: ROOT + 1, last_fuel: 0, total_fuel: 0 };
         let accepted = host.boot(setup.configuration.len())?;
         Ok((host, accepted))
     }
@@ -305,6 +306,7 @@ impl Host {
         self.store.set_fuel(FUEL)?;
         let result = call.call(&mut self.store, parameters);
         self.last_fuel = FUEL.saturating_sub(self.store.get_fuel()?);
+        self.total_fuel += self.last_fuel;
         let log = || self.store.data().log.join("\n");
         let value = result.map_err(|error| anyhow!("the filter trapped: {error:?}\n{}", log()))?;
         if let Some(violation) = self.store.data().violations.first() {

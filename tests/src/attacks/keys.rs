@@ -1,6 +1,6 @@
 //! The keys that rows are signed with, and the forge that makes tokens of them.
 
-mod primes;
+pub(crate) mod primes;
 
 use std::sync::atomic::{AtomicU64, Ordering};
 

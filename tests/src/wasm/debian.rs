@@ -15,6 +15,9 @@ use crate::workspace;
 /// What apt has to install.
 pub(super) const PACKAGES: [&str; 5] = ["rustc-web", "cargo-web", "rust-web-src", "wasi-libc", "lld-22"];
 
+/// Its compiler.
+pub(super) const COMPILER: &str = "/usr/bin/rustc";
+
 const LINKER: &str = "wasm-ld-22";
 const LIBRARIES: &str = "/usr/lib/wasm32-wasi";
 const SOURCES: &str = "/usr/lib/rustlib/src/rust/library/std";
@@ -26,7 +29,7 @@ pub(super) fn available_or_installed() -> bool {
 
 fn available() -> bool {
     let linker = Path::new("/usr/bin").join(LINKER);
-    let programs = Path::new("/usr/bin/cargo").exists() && Path::new("/usr/bin/rustc").exists();
+    let programs = Path::new("/usr/bin/cargo").exists() && Path::new(COMPILER).exists();
     programs && linker.exists() && Path::new(LIBRARIES).is_dir() && Path::new(SOURCES).exists()
 }
 
@@ -56,7 +59,7 @@ pub(super) fn build(variant: Variant) -> Result<PathBuf> {
     let mut cargo = Command::new("/usr/bin/cargo");
     cargo.current_dir(workspace::root());
     forget_the_running_toolchain(&mut cargo);
-    cargo.env("PATH", "/usr/bin:/bin").env("RUSTC", "/usr/bin/rustc").env("RUSTC_BOOTSTRAP", "1");
+    cargo.env("PATH", "/usr/bin:/bin").env("RUSTC", COMPILER).env("RUSTC_BOOTSTRAP", "1");
     cargo.env("CARGO_TARGET_DIR", &target);
     cargo.env("CARGO_TARGET_WASM32_WASIP1_LINKER", LINKER);
     cargo.env(

@@ -86,6 +86,11 @@ impl Host {
         self.last_fuel
     }
 
+    /// The instructions of all calls so far.
+    pub fn total_fuel(&self) -> u64 {
+        self.total_fuel
+    }
+
     /// The bytes of memory that the VM holds.
     pub fn memory_size(&self) -> usize {
         self.guest.memory.data_size(&self.store)

@@ -17,6 +17,8 @@ mod feed;
 #[cfg(test)]
 mod floods;
 #[cfg(test)]
+mod fuel;
+#[cfg(test)]
 mod hostile;
 #[cfg(test)]
 mod hostile_feed;

@@ -19,7 +19,7 @@ const Q: &str = concat!(
 );
 
 /// The key in PKCS#8, as PEM.
-pub(super) fn rsa_pem() -> Result<String> {
+pub(crate) fn rsa_pem() -> Result<String> {
     let prime = |digits: &str| BigUint::parse_bytes(digits.as_bytes(), 16).context("hexadecimal digits");
     let key = RsaPrivateKey::from_p_q(prime(P)?, prime(Q)?, BigUint::from(65537_u32))?;
     Ok(key.to_pkcs8_pem(LineEnding::LF)?.to_string())

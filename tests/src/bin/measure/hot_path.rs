@@ -4,7 +4,8 @@
 //! processor time and its ratio to the bare listener's of the same round (see `curfew_testbed::measure`).
 //!
 //! "Cold" tokens are unknown to the filter: their number is far above what its smallest cache holds, and the counters
-//! are looked at to see that each is proven anew. Under `consistency: bounded` an unknown token also raises a question, which
+//! are looked at to see that each is proven anew. In strict mode the replica decides about them too. Under `consistency:
+//! bounded` an unknown token also raises a question, which
 //! costs more than the proof. To tell them apart the cold listener names a cluster that does not exist, so that the
 //! host refuses the question at once, and lets such requests pass; `curfew_unasked` shows what that alone costs, and the
 //! variants named `_asked` have the real question.
@@ -12,6 +13,7 @@
 mod latency;
 mod listeners;
 mod report;
+mod revoked;
 mod variants;
 
 use std::time::Duration;
@@ -34,8 +36,11 @@ pub(crate) struct Arguments {
     #[arg(long, default_value_t = 15)]
     rounds: u32,
     /// The filter's `consistency`.
-    #[arg(long, value_enum, default_value_t = Consistency::Bounded)]
+    #[arg(long, value_enum, default_value_t = Consistency::Strict)]
     consistency: Consistency,
+    /// Then logs out so many users, and measures again with their revocations in the replica (strict mode only).
+    #[arg(long, default_value_t = 100_000)]
+    revocations: u32,
     /// A real upstream answers, instead of Envoy itself.
     #[arg(long)]
     upstream: bool,
@@ -78,18 +83,23 @@ pub(crate) fn measure(arguments: &Arguments) -> Result<Value> {
     for _ in 0..arguments.rounds {
         bench.round(burst)?;
     }
-    let table = report::table(&bench);
+    let mut table = report::table(&bench);
     let compared = report::compared(&bench);
+    let questions = running.stack.envoy.metric("curfew_checks_sent")?;
     println!(
         "\nmedians of {} bursts; load {}",
         arguments.rounds,
         before.get("load_average").cloned().unwrap_or_default()
     );
+    if arguments.consistency == Consistency::Strict && arguments.revocations > 0 {
+        let clock = WorkerClock::of(running.stack.envoy.process())?;
+        table.extend(revoked::measure(clock, &rows, &running.stack, arguments)?);
+    }
     let latencies = arguments.rate.map(|rate| latency::measure(&rows, &running.stack, rate)).transpose()?;
     Ok(json!({
         "command": std::env::args().skip(1).collect::<Vec<_>>().join(" "),
         "envoy": envoy::VERSION, "consistency": arguments.consistency.as_str(), "upstream": arguments.upstream,
-        "rounds": arguments.rounds, "cores_of_their_own": pinned,
+        "rounds": arguments.rounds, "questions_sent": questions, "cores_of_their_own": pinned,
         "machine_before": before, "machine_after": description(),
         "variants": table, "compared": compared, "latency": latencies,
     }))

@@ -33,7 +33,11 @@ struct Arguments {
 #[derive(Subcommand)]
 enum What {
     /// Instructions that the filter takes per request, and the size of the module.
-    Wasm,
+    Wasm {
+        /// Also writes `tests/measure/fuel.json`, which `cargo verify` compares with.
+        #[arg(long)]
+        write: bool,
+    },
     /// What Curfew and Envoy's own jwt_authn do with every trick of `tests/src/attacks/`, side by side.
     Attacks {
         /// Also writes `tests/attacks.md`.
@@ -81,7 +85,7 @@ enum What {
 fn main() -> Result<()> {
     match Arguments::parse().what {
         None => Ok(Arguments::command().print_help()?),
-        Some(What::Wasm) => save("wasm", &wasm::measure()?),
+        Some(What::Wasm { write }) => save("wasm", &wasm::measure(write)?),
         Some(What::Attacks { write }) => save("attacks", &attacks::measure(write)?),
         #[cfg(feature = "servers")]
         Some(What::ControlPlane(arguments)) => save("control-plane", &control_plane::measure(&arguments)?),

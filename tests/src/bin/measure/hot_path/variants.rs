@@ -92,10 +92,12 @@ pub(super) fn rows(keys: &Keys, stack: &Stack, arguments: &Arguments) -> Result<
 
 /// The bench's variants of these rows.
 pub(super) fn of(rows: &[Row], stack: &Stack) -> Result<Vec<Variant>> {
-    let variant = |row: &Row| {
-        Variant::new(row.name, row.listener, stack.envoy.listener(row.listener)?, row.supply(), row.expected)
-    };
-    rows.iter().map(variant).collect()
+    rows.iter().map(|row| one(row, row.name, stack)).collect()
+}
+
+/// A row's variant under another name.
+pub(super) fn one(row: &Row, name: &str, stack: &Stack) -> Result<Variant> {
+    Variant::new(name, row.listener, stack.envoy.listener(row.listener)?, row.supply(), row.expected)
 }
 
 fn asked(name: &'static str, signer: &Signer, bursts: usize) -> Result<Row> {

@@ -1,0 +1,69 @@
+//! The same known token once more, with many revocations in the worker's replica: whether a look-up among them costs more.
+
+use std::thread;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, Result, ensure};
+use curfew_testbed::measure::{Bench, Client, Supply, WorkerClock, resident_bytes};
+use curfew_testbed::stack::Stack;
+use serde_json::{Value, json};
+
+use super::variants::{self, Row};
+use super::{Arguments, report};
+
+/// Far above what the logouts and the reading of their revocations take.
+const PATIENCE: Duration = Duration::from_secs(600);
+
+/// Two polls that are held for all of their time, and more.
+const LAG: Duration = Duration::from_secs(3);
+
+/// Rows that are measured again.
+const AGAIN: [(&str, &str); 2] = [("bare", "bare, again"), ("curfew_warm", "curfew_warm_revocations")];
+
+pub(super) fn measure(clock: WorkerClock, rows: &[Row], stack: &Stack, arguments: &Arguments) -> Result<Vec<Value>> {
+    let memory = resident_bytes(stack.envoy.process())?;
+    log_out(stack, arguments.revocations)?;
+    wait_for(stack, arguments.revocations)?;
+    let grown = resident_bytes(stack.envoy.process())?.saturating_sub(memory);
+    let found = AGAIN.iter().filter_map(|(name, again)| Some((rows.iter().find(|row| row.name == *name)?, again)));
+    let found = found.map(|(row, again)| variants::one(row, again, stack));
+    let mut bench = Bench::new(clock, found.collect::<Result<_>>()?)?;
+    let burst = Duration::from_secs(arguments.seconds) / (rows.len().try_into().unwrap_or(u32::MAX) * arguments.rounds);
+    bench.warm_up(burst)?;
+    for _ in 0..arguments.rounds {
+        bench.round(burst)?;
+    }
+    println!("\nwith {} revocations; Envoy's memory grew by {grown} bytes for all its VMs", arguments.revocations);
+    Ok(report::table(&bench))
+}
+
+/// Logs users out who have no tokens, without waiting for the workers.
+fn log_out(stack: &Stack, users: u32) -> Result<()> {
+    let (id, key) = (stack.settings.required("APP_ID")?, stack.settings.required("APP_KEY")?);
+    let request = |user: u32| {
+        let body = json!({"user_id": format!("nobody-{user}"), "app_id": id, "app_key": key}).to_string();
+        format!(
+            "POST /api/v2/lgt-all HTTP/1.1\r\nhost: curfew\r\ncontent-type: application/json\r\nprefer: respond-async\r\n\
+             content-length: {}\r\n\r\n{body}",
+            body.len()
+        )
+    };
+    let requests = (0..users).map(|user| request(user).into_bytes()).collect();
+    let mut client = Client::connect(stack.control_plane.internal(), 64)?;
+    let statuses = client.run(&mut Supply::once(requests, 1).burst(), PATIENCE)?;
+    let done: u64 = [200, 202].iter().filter_map(|status| statuses.get(status)).sum();
+    ensure!(done == u64::from(users), "not all users are logged out: {statuses:?}");
+    Ok(())
+}
+
+/// Waits until the VM that wrote the gauge last holds them, and for as long as the others may lag behind it.
+fn wait_for(stack: &Stack, revocations: u32) -> Result<()> {
+    let start = Instant::now();
+    let entries = || stack.envoy.metric("curfew_replica_entries")?.context("no gauge curfew_replica_entries");
+    while entries()? < u64::from(revocations) {
+        ensure!(start.elapsed() < PATIENCE, "the replica holds {} revocations only", entries()?);
+        thread::sleep(Duration::from_millis(200));
+    }
+    thread::sleep(LAG);
+    Ok(())
+}
