@@ -28,7 +28,8 @@ impl Keys {
         json!([{"issuer": ISSUER, "jwks": self.jwks()}])
     }
 
-    /// For Envoy's `jwt_authn`: the same, with what Curfew always checks. Keys are inline, so none are fetched.
+    /// For Envoy's `jwt_authn`: the same, with what Curfew always checks. Keys are inline, so none are fetched; the token goes
+    /// on to whoever comes next, as with Curfew.
     pub(crate) fn jwt_authn(&self, cache: bool) -> Value {
         json!({
             "issuer": ISSUER,
@@ -36,6 +37,7 @@ impl Keys {
             "clock_skew_seconds": 5,
             "require_expiration": true,
             "max_lifetime": "2592000s",
+            "forward": true,
             "jwt_cache_config": cache.then(|| json!({"jwt_cache_size": 10_000})),
         })
     }
