@@ -2,7 +2,7 @@
 //!
 //! It compiles `std` together with the filter (about a minute, once), which takes the nightly-only `-Zbuild-std`;
 //! `RUSTC_BOOTSTRAP=1` allows that on a release compiler. The module needs no start file of the C library: the
-//! proxy-wasm SDK exports `_initialize` itself.
+//! filter exports `_initialize` itself.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;

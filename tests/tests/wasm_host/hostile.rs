@@ -156,17 +156,15 @@ fn an_answer_after_the_filter_has_given_up_changes_nothing() {
     }
 }
 
-/// The SDK cannot route an answer that it does not wait for, and traps. Envoy erases a callout before it reports its end,
-/// so this is a host that has lost its mind; it gets no second decision either.
+/// Envoy erases a callout before it reports its end, so this is a host that has lost its mind; it gets no second decision.
 #[test]
-fn an_end_that_is_reported_twice_costs_the_vm_and_decides_nobody_twice() {
+fn an_end_that_is_reported_twice_decides_nobody_twice() {
     let mut host = SHAPES[0].host().unwrap();
     let (stream, _) = send(&mut host, &token().unwrap()).unwrap();
     let callout = host.callouts().pop().unwrap();
     (ENDINGS[1].end)(&mut host, callout.token).unwrap();
     let decided = host.outcome(stream).unwrap();
-    let trap = host.report_again(callout.token).unwrap_err().to_string();
-    assert!(trap.contains("the filter trapped") && trap.contains("invalid token_id"), "{trap}");
+    host.report_again(callout.token).unwrap();
     assert_eq!(host.outcome(stream).unwrap(), decided);
 }
 

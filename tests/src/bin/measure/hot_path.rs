@@ -44,6 +44,9 @@ pub(crate) struct Arguments {
     /// A real upstream answers, instead of Envoy itself.
     #[arg(long)]
     upstream: bool,
+    /// Only variants with one of these in their names, beside the bare one.
+    #[arg(long, value_delimiter = ',')]
+    only: Vec<String>,
     /// Also latencies, at so many requests a second.
     #[arg(long)]
     rate: Option<u32>,

@@ -59,35 +59,69 @@ impl Row {
     }
 }
 
-/// All rows, the bare listener first.
+/// A row and how it is made.
+type Making<'a> = (&'static str, Box<dyn FnOnce() -> Result<Row> + 'a>);
+
+/// The rows that are wanted, the bare listener first.
 pub(super) fn rows(keys: &Keys, stack: &Stack, arguments: &Arguments) -> Result<Vec<Row>> {
     let known = good(&keys.rs256, 1)?;
-    let forged = badly_signed(&keys.rs256, FORGED)?;
-    occupy(keys, stack)?;
-    let mut rows = vec![
-        Row::admitted(BARE, BARE, &known),
-        Row::admitted("jwt_authn_cached", JWT_AUTHN_CACHED, &known),
-        Row::admitted("jwt_authn_rs256", JWT_AUTHN, &known),
-        Row::admitted("jwt_authn_es256", JWT_AUTHN, &good(&keys.es256, 1)?),
-        Row::admitted("jwt_authn_eddsa", JWT_AUTHN, &good(&keys.eddsa, 1)?),
-        Row::admitted("jwt_authn_hs256", JWT_AUTHN, &good(&keys.hs256, 1)?),
-        Row::refused("jwt_authn_bad_rs256", JWT_AUTHN, &forged, "Jwt verification fails"),
-        Row::admitted("ext_authz", EXT_AUTHZ, &known),
-        Row::admitted("jwt_authn_cached_plus_ext_authz", BOTH, &known),
-        Row::admitted("curfew_warm", CURFEW, &known),
-        cold("curfew_cold_rs256", &keys.rs256, stack)?,
-        cold("curfew_cold_es256", &keys.es256, stack)?,
-        cold("curfew_cold_eddsa", &keys.eddsa, stack)?,
-        cold("curfew_cold_hs256", &keys.hs256, stack)?,
-        Row::refused("curfew_bad_rs256", CURFEW, &forged, "signature does not verify"),
-    ];
+    let mut all = envoys_own(keys, &known);
+    all.extend(curfews(keys, &known, stack));
     if arguments.consistency == Consistency::Bounded {
-        let bursts = usize::try_from(arguments.rounds)? + 1;
-        rows.push(Row::admitted("curfew_unasked", CURFEW_COLD, &known));
-        rows.push(asked("curfew_cold_rs256_asked", &keys.rs256, bursts)?);
-        rows.push(asked("curfew_cold_hs256_asked", &keys.hs256, bursts)?);
+        all.extend(questions(keys, &known, usize::try_from(arguments.rounds)? + 1));
     }
-    Ok(rows)
+    let wanted = |name: &str| arguments.only.is_empty() || arguments.only.iter().any(|part| name.contains(part));
+    let rows = all.into_iter().filter(|(name, _)| *name == BARE || wanted(name));
+    rows.map(|(_, make)| make()).collect()
+}
+
+fn envoys_own<'a>(keys: &'a Keys, known: &'a [String]) -> Vec<Making<'a>> {
+    let one = |name, listener| -> Making<'a> { (name, Box::new(move || Ok(Row::admitted(name, listener, known)))) };
+    let of = |name, signer: &'a Signer| -> Making<'a> {
+        (name, Box::new(move || Ok(Row::admitted(name, JWT_AUTHN, &good(signer, 1)?))))
+    };
+    let refuse = move || {
+        let forged = badly_signed(&keys.rs256, FORGED)?;
+        Ok(Row::refused("jwt_authn_bad_rs256", JWT_AUTHN, &forged, "Jwt verification fails"))
+    };
+    vec![
+        one(BARE, BARE),
+        one("jwt_authn_cached", JWT_AUTHN_CACHED),
+        of("jwt_authn_rs256", &keys.rs256),
+        of("jwt_authn_es256", &keys.es256),
+        of("jwt_authn_eddsa", &keys.eddsa),
+        of("jwt_authn_hs256", &keys.hs256),
+        ("jwt_authn_bad_rs256", Box::new(refuse)),
+        one("ext_authz", EXT_AUTHZ),
+        one("jwt_authn_cached_plus_ext_authz", BOTH),
+    ]
+}
+
+fn curfews<'a>(keys: &'a Keys, known: &'a [String], stack: &'a Stack) -> Vec<Making<'a>> {
+    let unknown =
+        |name, signer: &'a Signer| -> Making<'a> { (name, Box::new(move || cold(name, keys, signer, stack))) };
+    let refuse = move || {
+        let forged = badly_signed(&keys.rs256, FORGED)?;
+        Ok(Row::refused("curfew_bad_rs256", CURFEW, &forged, "signature does not verify"))
+    };
+    vec![
+        ("curfew_warm", Box::new(move || Ok(Row::admitted("curfew_warm", CURFEW, known)))),
+        unknown("curfew_cold_rs256", &keys.rs256),
+        unknown("curfew_cold_es256", &keys.es256),
+        unknown("curfew_cold_eddsa", &keys.eddsa),
+        unknown("curfew_cold_hs256", &keys.hs256),
+        ("curfew_bad_rs256", Box::new(refuse)),
+    ]
+}
+
+/// What a question costs, and its being refused.
+fn questions<'a>(keys: &'a Keys, known: &'a [String], bursts: usize) -> Vec<Making<'a>> {
+    let asking = |name, signer: &'a Signer| -> Making<'a> { (name, Box::new(move || asked(name, signer, bursts))) };
+    vec![
+        ("curfew_unasked", Box::new(move || Ok(Row::admitted("curfew_unasked", CURFEW_COLD, known)))),
+        asking("curfew_cold_rs256_asked", &keys.rs256),
+        asking("curfew_cold_hs256_asked", &keys.hs256),
+    ]
 }
 
 /// The bench's variants of these rows.
@@ -111,7 +145,8 @@ fn occupy(keys: &Keys, stack: &Stack) -> Result<()> {
 }
 
 /// Tokens that the filter has forgotten when they come round again. Sends all of them twice to see that it has.
-fn cold(name: &'static str, signer: &Signer, stack: &Stack) -> Result<Row> {
+fn cold(name: &'static str, keys: &Keys, signer: &Signer, stack: &Stack) -> Result<Row> {
+    occupy(keys, stack)?;
     let row = Row::admitted(name, CURFEW_COLD, &good(signer, COLD)?);
     send(stack, row.requests.clone())?;
     let missed = || stack.envoy.metric("curfew_proofs_missed")?.context("no counter curfew_proofs_missed");
