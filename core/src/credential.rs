@@ -16,19 +16,25 @@ pub enum CredentialError {
 ///
 /// Only the token's own alphabet passes, so a tab, a comma, a second credential or another scheme cannot.
 pub fn from_authorization(value: &[u8]) -> Result<&[u8], CredentialError> {
+    let token = in_authorization(value)?;
+    if is_token_text(token) { Ok(token) } else { Err(CredentialError::NotBearer) }
+}
+
+/// What stands in the place of the token in an `Authorization` value. It is a credential only if [`is_token_text`]: for those
+/// who know that from elsewhere, because they have met the same text before.
+pub fn in_authorization(value: &[u8]) -> Result<&[u8], CredentialError> {
     let value = trim_spaces(value);
     let token = match value.split_first_chunk::<7>() {
         Some((scheme, token)) if scheme.eq_ignore_ascii_case(b"bearer ") => trim_spaces(token),
         _ if value.eq_ignore_ascii_case(b"bearer") => &[],
         _ => value,
     };
-    if token.is_empty() {
-        return Err(CredentialError::Empty);
-    }
-    if !token.iter().all(|&byte| is_token_byte(byte)) {
-        return Err(CredentialError::NotBearer);
-    }
-    Ok(token)
+    if token.is_empty() { Err(CredentialError::Empty) } else { Ok(token) }
+}
+
+/// Whether every byte is one that a compact JWS may hold.
+pub fn is_token_text(text: &[u8]) -> bool {
+    text.iter().all(|&byte| is_token_byte(byte))
 }
 
 /// Whether a compact JWS may hold this byte (RFC 7515 section 7.1).

@@ -24,7 +24,7 @@ mod token;
 pub mod wire;
 
 pub use claims::{ProvenToken, Times, UnprovenToken, claim_text, is_identifier};
-pub use credential::{CredentialError, from_authorization};
+pub use credential::{CredentialError, from_authorization, in_authorization, is_token_text};
 pub use document::{Fields, Mistake, Mistakes, read_document};
 pub use error::TokenError;
 pub use id::{Epoch, ParseIdError, WorkerId};

@@ -4,7 +4,7 @@
 
 use serde_json::Value;
 
-use crate::credential::is_token_byte;
+use crate::credential::is_token_text;
 use crate::{Object, TokenError, base64url, json};
 
 /// The longest token that is looked at. Envoy's own limit for all headers is 60 KiB by default.
@@ -72,7 +72,7 @@ impl<'a> UnverifiedToken<'a> {
 
 /// The signing input and the three parts of a compact JWS; nothing may stand before, between or behind them.
 fn split(text: &[u8]) -> Result<(&[u8], [&[u8]; 3]), TokenError> {
-    if !text.iter().all(|&byte| is_token_byte(byte)) {
+    if !is_token_text(text) {
         return Err(TokenError::NotCompact);
     }
     let mut dots = text.iter().enumerate().filter(|(_, byte)| **byte == b'.');

@@ -23,7 +23,7 @@ use crate::permit::{Edits, Permit, Reason};
 use crate::proofs::{Facts, Proofs};
 use crate::request::Request;
 use crate::rules::{Action, REDIRECTING_HEADERS};
-use crate::sources::extract;
+use crate::sources::{Ambiguous, Candidate, find};
 use crate::strict::Answer;
 
 /// The two clocks, read once for each event.
@@ -140,8 +140,8 @@ impl Gate {
     }
 
     /// Takes what there is to count since the last time.
-    pub fn take_counted(&mut self) -> Vec<Metric> {
-        std::mem::take(&mut self.counted)
+    pub fn take_counted(&mut self) -> impl Iterator<Item = Metric> {
+        self.counted.drain(..)
     }
 
     /// Takes what there is to tell the operator since the last time.
@@ -161,35 +161,46 @@ impl Gate {
         if action == Action::Skip {
             return Ok(self.admit(Reason::Skipped, self.edits(request, None))).into();
         }
-        let text = match extract(&self.config.sources, request) {
-            Ok(Some(text)) => text,
+        let candidate = match find(&self.config.sources, request) {
+            Ok(Some(candidate)) => candidate,
             Ok(None) if action == Action::Optional => {
                 return Ok(self.admit(Reason::Anonymous, self.edits(request, None))).into();
             }
             Ok(None) => return self.refuse(request, Denial::Missing, Denial::Missing.detail()),
-            Err(_) => {
-                return self.refuse(request, Denial::Invalid, "The request does not carry exactly one bearer token.");
-            }
+            Err(ambiguous) => return self.refuse_ambiguous(request, ambiguous),
         };
-        match self.prove(text, now, verify) {
-            Ok(facts) => self.check(stream, request, &facts, now),
-            Err(error) => self.refuse(request, error.denial(), &error.to_string()),
+        match self.prove(candidate, now, verify) {
+            Ok(Ok(facts)) => self.check(stream, request, &facts, now),
+            Ok(Err(error)) => self.refuse(request, error.denial(), &error.to_string()),
+            Err(ambiguous) => self.refuse_ambiguous(request, ambiguous),
         }
+    }
+
+    fn refuse_ambiguous(&mut self, request: &Request<'_>, _: Ambiguous) -> Step {
+        self.refuse(request, Denial::Invalid, "The request does not carry exactly one bearer token.")
     }
 
     /// The facts about a token that is well signed and in time.
     fn prove(
         &mut self,
+        candidate: Candidate<'_>,
+        now: Now,
+        verify: impl FnMut(&SignatureCheck<'_>) -> bool,
+    ) -> Result<Result<Rc<Facts>, TokenError>, Ambiguous> {
+        if let Some(facts) = self.proofs.get(candidate.text()) {
+            self.count(Metric::ProofHit);
+            let checked = self.config.policy.check_times(&facts.times, now.unix);
+            return Ok(checked.and_then(|()| facts.usable()));
+        }
+        candidate.token().map(|text| self.prove_anew(text, now, verify))
+    }
+
+    fn prove_anew(
+        &mut self,
         text: &[u8],
         now: Now,
         verify: impl FnMut(&SignatureCheck<'_>) -> bool,
     ) -> Result<Rc<Facts>, TokenError> {
-        if let Some(facts) = self.proofs.get(text) {
-            self.count(Metric::ProofHit);
-            self.config.policy.check_times(&facts.times, now.unix)?;
-            facts.identity.as_ref().map_err(|error| *error)?;
-            return Ok(facts);
-        }
         self.count(Metric::ProofMiss);
         let token = self.config.policy.prove(text, now.unix, verify)?;
         let facts = Rc::new(Facts {
@@ -198,8 +209,7 @@ impl Gate {
             identity: identity::values(&self.config.identity_headers, &token),
         });
         self.proofs.insert(text, Rc::clone(&facts));
-        facts.identity.as_ref().map_err(|error| *error)?;
-        Ok(facts)
+        facts.usable()
     }
 
     /// Decides about a request whose token is proven and in time.

@@ -352,7 +352,7 @@ impl Plugin {
     /// Counts and logs what has come up.
     fn report(&self) {
         let mut gate = self.gate.borrow_mut();
-        gate.take_counted().into_iter().for_each(|metric| self.counters.count(metric));
+        gate.take_counted().for_each(|metric| self.counters.count(metric));
         gate.take_gauges().into_iter().for_each(|gauges| self.counters.show(gauges));
         gate.take_notices().into_iter().for_each(tell);
     }

@@ -1,5 +1,7 @@
 //! What the upstream is told about the token, and that nobody else can tell it the same.
 
+use std::sync::Arc;
+
 use curfew_core::{Fields, ProvenToken, TokenError};
 use serde_json::Value;
 
@@ -28,7 +30,7 @@ const RESERVED: [&str; 10] = [
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct IdentityHeader {
     /// In lower case.
-    pub name: String,
+    pub name: Arc<str>,
     /// The claim whose text it carries.
     pub claim: String,
 }
@@ -53,7 +55,9 @@ impl IdentityHeader {
                 _ if headers.iter().any(|header| alike(header.name.as_bytes(), lower.as_bytes())) => {
                     wrong("is given twice")
                 }
-                Value::String(claim) if !claim.is_empty() => headers.push(Self { name: lower, claim: claim.clone() }),
+                Value::String(claim) if !claim.is_empty() => {
+                    headers.push(Self { name: lower.into(), claim: claim.clone() })
+                }
                 _ => wrong("must be the name of a claim"),
             }
         }
@@ -68,10 +72,10 @@ impl IdentityHeader {
 /// A claim whose header would say something else than the claim: control characters break out of a header, and spaces
 /// around a value are cut off by whoever reads it (RFC 9110 section 5.5), which makes two users one. The issuer signed
 /// the claim, but its text may be a user's.
-pub fn values(headers: &[IdentityHeader], token: &ProvenToken) -> Result<Vec<Option<String>>, TokenError> {
+pub fn values(headers: &[IdentityHeader], token: &ProvenToken) -> Result<Vec<Option<Arc<str>>>, TokenError> {
     let value = |header: &IdentityHeader| match token.claim_text(&header.claim) {
         Some(text) if !is_header_value(&text) => Err(TokenError::Claim("identity header")),
-        text => Ok(text),
+        text => Ok(text.map(Arc::from)),
     };
     headers.iter().map(value).collect()
 }

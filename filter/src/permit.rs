@@ -1,5 +1,7 @@
 //! The right of a request to go on, as a value that has to be earned.
 
+use std::sync::Arc;
+
 use curfew_core::Denial;
 
 use crate::identity::{self, IdentityHeader};
@@ -56,7 +58,7 @@ pub struct Edits {
     /// Names as the client wrote them.
     pub remove: Vec<Vec<u8>>,
     /// Names and values.
-    pub set: Vec<(String, String)>,
+    pub set: Vec<(Arc<str>, Arc<str>)>,
 }
 
 impl Edits {
@@ -65,7 +67,7 @@ impl Edits {
         let remove = identity::forged(headers, request).into_iter().map(<[u8]>::to_vec).collect();
         let values = facts.and_then(|facts| facts.identity.as_deref().ok()).unwrap_or_default();
         let pairs = headers.iter().zip(values);
-        let set = pairs.filter_map(|(header, value)| Some((header.name.clone(), value.clone()?))).collect();
+        let set = pairs.filter_map(|(header, value)| Some((Arc::clone(&header.name), value.clone()?))).collect();
         Self { remove, set }
     }
 }

@@ -3,12 +3,14 @@
 //! It says "this text verified under this configuration's keys", which stays true as long as the configuration, and a
 //! new configuration starts with an empty cache. It never says "not revoked" and never "in time".
 
+use std::hash::{Hash, Hasher};
 use std::rc::Rc;
+use std::sync::Arc;
 
 use curfew_core::wire::CheckRequest;
 use curfew_core::{Times, TokenError};
-use quick_cache::Weighter;
 use quick_cache::unsync::Cache;
+use quick_cache::{Equivalent, Weighter};
 
 use crate::cache::cache;
 
@@ -21,11 +23,54 @@ pub struct Facts {
     pub times: Times,
     /// The identity headers' values, in the order of the configuration, or why this token has none that can be used: that
     /// too is worth remembering, for it was found after the signature was checked.
-    pub identity: Result<Vec<Option<String>>, TokenError>,
+    pub identity: Result<Vec<Option<Arc<str>>>, TokenError>,
+}
+
+impl Facts {
+    /// These facts, unless the token has an identity that cannot be told.
+    pub(crate) fn usable(self: Rc<Self>) -> Result<Rc<Self>, TokenError> {
+        self.identity.as_ref().map_err(|error| *error)?;
+        Ok(self)
+    }
 }
 
 /// Token texts and their facts, within a budget of bytes.
-pub struct Proofs(Cache<Box<[u8]>, Rc<Facts>, ByBytes>);
+pub struct Proofs(Cache<Text<Box<[u8]>>, Rc<Facts>, ByBytes>);
+
+/// A token's text as the cache hashes and compares it: owned, or borrowed to look it up.
+struct Text<T>(T);
+
+/// How much of a text's end is hashed, in bytes. It is the end of the signature, which is another for each token that was
+/// proven, and nobody but its issuer can make two that end alike; what was not proven is never kept.
+const HASHED_BYTES: usize = 64;
+
+impl<T: AsRef<[u8]>> Hash for Text<T> {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        let text = self.0.as_ref();
+        state.write(text.last_chunk::<HASHED_BYTES>().map_or(text, |end| end));
+    }
+}
+
+impl Equivalent<Text<Box<[u8]>>> for Text<&[u8]> {
+    fn equivalent(&self, key: &Text<Box<[u8]>>) -> bool {
+        equal(self.0, &key.0)
+    }
+}
+
+impl PartialEq for Text<Box<[u8]>> {
+    fn eq(&self, other: &Self) -> bool {
+        equal(&self.0, &other.0)
+    }
+}
+
+impl Eq for Text<Box<[u8]>> {}
+
+/// By words: WebAssembly has no instruction for comparing memory, and its `memcmp` goes byte by byte.
+fn equal(one: &[u8], other: &[u8]) -> bool {
+    let ((words, rest), (other_words, other_rest)) = (one.as_chunks::<8>(), other.as_chunks::<8>());
+    let word = |bytes: &[u8; 8]| u64::from_ne_bytes(*bytes);
+    one.len() == other.len() && words.iter().map(word).eq(other_words.iter().map(word)) && rest.iter().eq(other_rest)
+}
 
 /// What an entry costs beside its texts: the structs, the allocator's rounding, its slots in the tables and those of an
 /// entry that is remembered by its hash. Measured in the module as the growth of its memory under a flood.
@@ -37,10 +82,10 @@ const USUAL_ENTRY_BYTES: u64 = 1024;
 #[derive(Clone)]
 struct ByBytes;
 
-impl Weighter<Box<[u8]>, Rc<Facts>> for ByBytes {
-    fn weight(&self, text: &Box<[u8]>, facts: &Rc<Facts>) -> u64 {
-        let identity: usize = facts.identity.iter().flatten().flatten().map(String::len).sum();
-        OVERHEAD_BYTES.saturating_add(text.len() as u64).saturating_add(identity as u64)
+impl Weighter<Text<Box<[u8]>>, Rc<Facts>> for ByBytes {
+    fn weight(&self, text: &Text<Box<[u8]>>, facts: &Rc<Facts>) -> u64 {
+        let identity: usize = facts.identity.iter().flatten().flatten().map(|value| value.len()).sum();
+        OVERHEAD_BYTES.saturating_add(text.0.len() as u64).saturating_add(identity as u64)
     }
 }
 
@@ -53,12 +98,12 @@ impl Proofs {
 
     /// The facts about exactly this text.
     pub fn get(&self, text: &[u8]) -> Option<Rc<Facts>> {
-        self.0.get(text).cloned()
+        self.0.get(&Text(text)).cloned()
     }
 
     /// Keeps facts, and forgets others if there is no room.
     pub fn insert(&mut self, text: &[u8], facts: Rc<Facts>) {
-        self.0.insert(text.into(), facts);
+        self.0.insert(Text(text.into()), facts);
     }
 
     /// The bytes in use, as the budget counts them.
@@ -96,6 +141,20 @@ mod tests {
         assert_eq!(proofs.get(b"a.b.c"), Some(facts()));
         for other in [&b"a.b.C"[..], b"a.b.c ", b"a.b", b""] {
             assert_eq!(proofs.get(other), None);
+        }
+    }
+
+    #[test]
+    fn texts_that_differ_in_one_byte_anywhere_are_two() {
+        let text: Vec<u8> = (0..HASHED_BYTES as u8 + 13).collect();
+        let mut proofs = Proofs::new(1 << 20);
+        proofs.insert(&text, facts());
+        assert_eq!(proofs.get(&text), Some(facts()));
+        for place in 0..text.len() {
+            let mut other = text.clone();
+            other[place] ^= 0x80;
+            assert_eq!(proofs.get(&other), None, "{place}");
+            assert_eq!(proofs.get(&text[..place]), None, "{place}");
         }
     }
 }

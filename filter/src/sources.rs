@@ -5,7 +5,7 @@
 //! behind a comma). Names are taken exactly and looked for leniently; where the two counts differ, somebody is being
 //! shown something else.
 
-use curfew_core::{CredentialError, Fields, from_authorization};
+use curfew_core::{CredentialError, Fields, in_authorization, is_token_text};
 use serde_json::Value;
 
 use crate::names::{alike, count_alike};
@@ -26,26 +26,57 @@ pub enum Source {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Ambiguous;
 
+/// The one text that stands where a token belongs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Candidate<'a> {
+    text: &'a [u8],
+    in_header: bool,
+}
+
+impl<'a> Candidate<'a> {
+    /// The text as it was sent. Only for looking it up among texts that are tokens.
+    pub fn text(&self) -> &'a [u8] {
+        self.text
+    }
+
+    /// The token.
+    ///
+    /// # Errors
+    /// [`Ambiguous`] for a header's value that is no bearer token: it may be several credentials, or one of another scheme.
+    pub fn token(&self) -> Result<&'a [u8], Ambiguous> {
+        if self.in_header && !is_token_text(self.text) { Err(Ambiguous) } else { Ok(self.text) }
+    }
+}
+
 /// The one token that the request carries in these places; `None` if there is none.
 ///
 /// # Errors
 /// [`Ambiguous`] where a place holds several values or something else, or two places disagree.
 pub fn extract<'a>(sources: &[Source], request: &Request<'a>) -> Result<Option<&'a [u8]>, Ambiguous> {
-    let mut found: Option<&[u8]> = None;
+    find(sources, request)?.map(|candidate| candidate.token()).transpose()
+}
+
+/// What [`extract`] finds, before its bytes are looked at: known tokens are most of all, and their bytes were.
+///
+/// # Errors
+/// [`Ambiguous`] where a place holds several values, or two places disagree.
+pub fn find<'a>(sources: &[Source], request: &Request<'a>) -> Result<Option<Candidate<'a>>, Ambiguous> {
+    let mut found: Option<Candidate<'a>> = None;
     for source in sources {
-        let token = source.token(request)?;
-        if found.is_some() && token.is_some() && found != token {
+        let Some(text) = source.text(request)? else { continue };
+        if found.is_some_and(|found| found.text != text) {
             return Err(Ambiguous);
         }
-        found = found.or(token);
+        let in_header = matches!(source, Source::Header(_)) || found.is_some_and(|found| found.in_header);
+        found = Some(Candidate { text, in_header });
     }
     Ok(found)
 }
 
 impl Source {
-    fn token<'a>(&self, request: &Request<'a>) -> Result<Option<&'a [u8]>, Ambiguous> {
+    fn text<'a>(&self, request: &Request<'a>) -> Result<Option<&'a [u8]>, Ambiguous> {
         match self {
-            Self::Header(name) => match header(request, name)?.map(from_authorization) {
+            Self::Header(name) => match header(request, name)?.map(in_authorization) {
                 None | Some(Err(CredentialError::Empty)) => Ok(None),
                 Some(Err(CredentialError::NotBearer)) => Err(Ambiguous),
                 Some(Ok(token)) => Ok(Some(token)),

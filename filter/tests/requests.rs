@@ -77,7 +77,7 @@ impl Story {
     }
 
     fn counted(&mut self, metric: Metric) -> usize {
-        self.gate.take_counted().into_iter().filter(|counted| *counted == metric).count()
+        self.gate.take_counted().filter(|counted| *counted == metric).count()
     }
 }
 
@@ -110,7 +110,7 @@ fn token() -> String {
 
 fn identity() -> Edits {
     let set = [("x-role", "buyer"), ("x-user-id", "42")];
-    Edits { remove: vec![], set: set.map(|(name, value)| (name.to_owned(), value.to_owned())).to_vec() }
+    Edits { remove: vec![], set: set.map(|(name, value)| (name.into(), value.into())).to_vec() }
 }
 
 fn denial(step: &Step) -> Denial {
@@ -259,11 +259,11 @@ fn report_only_counts_and_lets_pass() {
     };
     assert_eq!(permit.reason, Reason::ReportOnly(Denial::Missing));
     assert_eq!(permit.edits.remove, [b"x-user-id"]);
-    assert_eq!(story.gate.take_counted(), [Metric::Missing, Metric::ReportOnly]);
+    assert_eq!(story.gate.take_counted().collect::<Vec<_>>(), [Metric::Missing, Metric::ReportOnly]);
     let step = story.get(2, 0, &token());
     let call = story.sent(step);
     assert_eq!(outcomes(&story.answer(call, 1, Some(CheckVerdict::Revoked)).streams), [(2, "resumed")]);
-    let counted: Vec<_> = story.gate.take_counted().into_iter().filter(|metric| *metric == Metric::Revoked).collect();
+    let counted: Vec<_> = story.gate.take_counted().filter(|metric| *metric == Metric::Revoked).collect();
     assert_eq!(counted, [Metric::Revoked]);
 }
 

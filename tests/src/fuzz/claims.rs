@@ -129,17 +129,18 @@ impl Reading<'_> {
     /// What would stand in identity headers is the claim's text, and one header's worth of it.
     fn headers(&self, tree: &Tree, token: &ProvenToken) -> Result<()> {
         let headers = ["sub", "uid", "name", "email", "admin"];
-        let headers = headers.map(|claim| IdentityHeader { name: format!("x-{claim}"), claim: claim.to_owned() });
+        let headers =
+            headers.map(|claim| IdentityHeader { name: format!("x-{claim}").into(), claim: claim.to_owned() });
         for header in headers {
             let Ok(values) = identity::values(std::slice::from_ref(&header), token) else { continue };
             let Some(Some(value)) = values.first() else { continue };
             let claim = tree.first_and_last(&header.claim).1;
             let same = match claim {
-                Some(Tree::Bool(own)) => own.to_string() == *value,
-                own => own.and_then(Tree::identifier).as_ref() == Some(value),
+                Some(Tree::Bool(own)) => own.to_string() == **value,
+                own => own.and_then(Tree::identifier).as_deref() == Some(&**value),
             };
             ensure!(same, "a header says {value:?} for {claim:?}");
-            ensure!(value.trim() == value && !value.is_empty(), "a header with spaces around {value:?}");
+            ensure!(value.trim() == &**value && !value.is_empty(), "a header with spaces around {value:?}");
             ensure!(value.bytes().all(|byte| byte >= 0x20 && byte != 0x7f), "a header is split by {value:?}");
         }
         Ok(())

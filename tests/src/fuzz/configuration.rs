@@ -106,7 +106,7 @@ fn identity_headers(config: &Config) -> Result<()> {
             |byte: u8| byte.is_ascii_graphic() && !byte.is_ascii_uppercase() && !b"\"(),/:;<=>?@[\\]{}".contains(&byte);
         ensure!(!header.name.is_empty() && header.name.bytes().all(plain), "an identity header {:?}", header.name);
         let reserved = ["authorization", "cookie", "host", "content-length", "transfer-encoding", "connection"];
-        ensure!(!reserved.contains(&header.name.as_str()), "the identity header {}", header.name);
+        ensure!(!reserved.contains(&&*header.name), "the identity header {}", header.name);
         let mut others = headers.iter().skip(index + 1);
         let twice = others.any(|other| readers::same_header(other.name.as_bytes(), &header.name));
         ensure!(!twice, "two identity headers {}", header.name);

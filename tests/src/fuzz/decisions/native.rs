@@ -298,9 +298,9 @@ impl Native {
         let Some(headers) = self.headers.get_mut(&stream) else { return };
         headers.retain(|(name, _)| !edits.remove.iter().any(|gone| gone == name.as_bytes()));
         for (name, value) in &edits.set {
-            match headers.iter_mut().find(|(own, _)| own == name) {
-                Some((_, own)) => *own = value.clone().into_bytes(),
-                None => headers.push((name.clone(), value.clone().into_bytes())),
+            match headers.iter_mut().find(|(own, _)| **own == **name) {
+                Some((_, own)) => *own = value.as_bytes().to_vec(),
+                None => headers.push((name.to_string(), value.as_bytes().to_vec())),
             }
         }
     }
