@@ -2,6 +2,7 @@
 
 use serde_json::Value;
 
+use crate::Keyspace;
 use crate::document::{Fields, Mistakes};
 use crate::keys::{Algorithm, VerificationKey};
 
@@ -23,6 +24,8 @@ pub(crate) struct Issuer {
     /// One of these must be in `aud`; empty takes any.
     pub(crate) audiences: Vec<String>,
     pub(crate) keys: Vec<VerificationKey>,
+    /// The rule by which its tokens become keys. The policy sets it when it is whole.
+    pub(crate) keyspace: Keyspace,
 }
 
 impl Issuer {
@@ -36,7 +39,7 @@ impl Issuer {
             }
             let audiences = fields.texts("audiences").unwrap_or_default();
             let keys = read_keys(fields);
-            Self { name, audiences, keys }
+            Self { name, audiences, keys, keyspace: Keyspace::from_bytes([0; 16]) }
         })
     }
 

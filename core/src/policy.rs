@@ -65,7 +65,7 @@ impl Policy {
         let clock_skew = seconds(fields, "clock_skew", DEFAULT_CLOCK_SKEW, Duration::ZERO, MAX_CLOCK_SKEW);
         let shortest = Duration::from_secs(1);
         let max_token_ttl = seconds(fields, "max_token_ttl", DEFAULT_MAX_TOKEN_TTL, shortest, MAX_MAX_TOKEN_TTL);
-        Self {
+        let mut policy = Self {
             issuers,
             user_claim: fields.text("user_claim").unwrap_or("sub").to_owned(),
             cutoff_claim: fields.choice("issued_at_claim", &CutoffClaim::ALL).unwrap_or(CutoffClaim::Iat),
@@ -73,7 +73,12 @@ impl Policy {
             allow_missing_exp: fields.boolean("allow_missing_exp").unwrap_or(false),
             clock_skew,
             max_token_ttl,
+        };
+        let keyspaces: Vec<_> = policy.issuers.iter().map(|issuer| policy.keyspace(issuer.namespace())).collect();
+        for (issuer, keyspace) in policy.issuers.iter_mut().zip(keyspaces) {
+            issuer.keyspace = keyspace;
         }
+        policy
     }
 
     /// Takes a token's text to a proven token: form, issuer, audience, claims and signature. `verify` checks one
@@ -105,7 +110,7 @@ impl Policy {
         let keys = claims::keys(token.signing_input, namespace, jti.as_deref(), session_id.as_deref(), user.as_deref());
         Ok(ProvenToken {
             keys,
-            keyspace: self.keyspace(namespace),
+            keyspace: issuer.keyspace,
             issuer: namespace.to_owned(),
             user,
             session_id,
@@ -178,7 +183,7 @@ impl Policy {
 
     /// The rules by which tokens of all issuers become keys, in the order of the configuration.
     pub fn keyspaces(&self) -> impl Iterator<Item = Keyspace> {
-        self.issuers().map(|issuer| self.keyspace(issuer))
+        self.issuers.iter().map(|issuer| issuer.keyspace)
     }
 
     /// How users of each issuer namespace get their keys.

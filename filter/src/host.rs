@@ -4,6 +4,7 @@
 //! expect or a header is not UTF-8. So the calls are made on the raw interface (proxy-wasm ABI 0.2.1), and every failure is a
 //! value.
 
+use std::cell::Cell;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use curfew_core::wire::{CHECK_PATH, CheckAnswer, CheckRequest, FEED_PATH, FeedAnswer};
@@ -402,6 +403,8 @@ fn call_verify_signature(message: &[u8]) -> Result<Vec<u8>, u32> {
 #[derive(Debug)]
 pub(crate) struct Counters {
     counters: [Option<u32>; NAMES.len()],
+    /// Counted, and not told yet.
+    untold: [Cell<u32>; NAMES.len()],
     gauges: [Option<u32>; GAUGE_NAMES.len()],
 }
 
@@ -418,6 +421,7 @@ impl Counters {
     pub(crate) fn define() -> Self {
         Self {
             counters: NAMES.map(|(_, name)| define(METRIC_COUNTER, name)),
+            untold: [const { Cell::new(0) }; NAMES.len()],
             gauges: GAUGE_NAMES.map(|name| define(METRIC_GAUGE, name)),
         }
     }
@@ -433,12 +437,22 @@ impl Counters {
         }
     }
 
-    /// Adds one.
-    #[expect(unsafe_code, reason = "raw host call")]
+    /// Adds one, to be told with [`Self::tell`].
     pub(crate) fn count(&self, metric: Metric) {
-        if let Some(Some(id)) = self.counters.get(metric.index()) {
-            // SAFETY: no pointers.
-            unsafe { abi::proxy_increment_metric(*id, 1) };
+        if let Some(untold) = self.untold.get(metric.index()) {
+            untold.set(untold.get().saturating_add(1));
+        }
+    }
+
+    /// Tells the host what was counted.
+    #[expect(unsafe_code, reason = "raw host call")]
+    pub(crate) fn tell(&self) {
+        for (id, untold) in self.counters.iter().zip(&self.untold) {
+            let count = untold.take();
+            if let (Some(id), 1..) = (id, count) {
+                // SAFETY: no pointers.
+                unsafe { abi::proxy_increment_metric(*id, i64::from(count)) };
+            }
         }
     }
 }

@@ -15,6 +15,12 @@ fn metric(stack: &Stack, name: &str) -> u64 {
     stack.envoy.metric(name).unwrap().unwrap_or(0)
 }
 
+/// How many requests the copies have decided. A worker tells when it polls, twice in this time.
+fn decided(stack: &Stack) -> u64 {
+    std::thread::sleep(std::time::Duration::from_millis(1_500));
+    metric(stack, "curfew_replica_decided")
+}
+
 /// Plays a scene until no lease was lost meanwhile: a machine that stands still for two seconds costs leases, and workers
 /// without one ask.
 fn undisturbed(stack: &Stack, mut scene: impl FnMut() -> u64) -> u64 {

@@ -28,8 +28,8 @@ impl Keys {
         json!([{"issuer": ISSUER, "jwks": self.jwks()}])
     }
 
-    /// For Envoy's `jwt_authn`: the same, with what Curfew always checks. Keys are inline, so none are fetched; the token goes
-    /// on to whoever comes next, as with Curfew.
+    /// For Envoy's `jwt_authn`: the same, with what Curfew always checks. Keys are inline, so none are fetched. As with
+    /// the shipped filter the token goes on to whoever comes next, and the user stands in a header.
     pub(crate) fn jwt_authn(&self, cache: bool) -> Value {
         json!({
             "issuer": ISSUER,
@@ -38,6 +38,7 @@ impl Keys {
             "require_expiration": true,
             "max_lifetime": "2592000s",
             "forward": true,
+            "claim_to_headers": [{"header_name": "x-user-id", "claim_name": "sub"}],
             "jwt_cache_config": cache.then(|| json!({"jwt_cache_size": 10_000})),
         })
     }

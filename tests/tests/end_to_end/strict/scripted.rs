@@ -9,7 +9,7 @@ use curfew_testbed::stack::Stack;
 use curfew_testbed::tokens::{Signer, claims, now};
 use serde_json::Value;
 
-use super::{metric, plan, undisturbed};
+use super::{decided, metric, plan, undisturbed};
 use crate::shared::{PATIENCE, told};
 
 /// Enough requests on connections of their own to meet both workers.
@@ -78,7 +78,7 @@ fn workers_decide_by_their_replicas_and_by_nothing_else() {
         scene.plane.checks() - checks
     });
     assert_eq!(asked, 0, "questions");
-    assert!(metric(&scene.stack, "curfew_replica_decided") >= 20 * 21);
+    assert!(decided(&scene.stack) >= 20 * 21);
     assert_eq!(metric(&scene.stack, "curfew_replica_seq"), rounds);
 }
 

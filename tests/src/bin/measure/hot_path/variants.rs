@@ -1,5 +1,6 @@
 //! What is asked of which listener.
 
+use std::thread;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
@@ -19,6 +20,9 @@ const FORGED: usize = 1_000;
 
 /// New tokens in one burst of the variants with a real question.
 const ASKED: usize = 200;
+
+/// In this time a worker in strict mode has told the host what it counted.
+const TOLD: Duration = Duration::from_secs(1);
 
 /// Far above what some hundred requests take.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -149,7 +153,10 @@ fn cold(name: &'static str, keys: &Keys, signer: &Signer, stack: &Stack) -> Resu
     occupy(keys, stack)?;
     let row = Row::admitted(name, CURFEW_COLD, &good(signer, COLD)?);
     send(stack, row.requests.clone())?;
-    let missed = || stack.envoy.metric("curfew_proofs_missed")?.context("no counter curfew_proofs_missed");
+    let missed = || {
+        thread::sleep(TOLD);
+        stack.envoy.metric("curfew_proofs_missed")?.context("no counter curfew_proofs_missed")
+    };
     let before = missed()?;
     send(stack, row.requests.clone())?;
     let anew = usize::try_from(missed()?.saturating_sub(before))?;
