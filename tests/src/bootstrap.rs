@@ -112,6 +112,17 @@ impl Bootstrap {
         Ok(())
     }
 
+    /// Takes the filter away, so that requests go to the router alone: to see what it takes by the difference.
+    ///
+    /// # Errors
+    /// When the file has no list of filters.
+    pub fn remove_filter(&mut self) -> Result<()> {
+        let filters = self.at_mut(&format!("{CONNECTION_MANAGER}/http_filters"))?;
+        let filters = filters.as_array_mut().context("http_filters is no list")?;
+        filters.retain(|filter| filter["name"] != "curfew");
+        Ok(())
+    }
+
     /// The filter's own configuration: the JSON in the string value.
     ///
     /// # Errors

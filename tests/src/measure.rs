@@ -13,6 +13,7 @@ mod histogram;
 mod listener;
 mod machine;
 mod pace;
+mod page;
 mod statistics;
 mod supply;
 
@@ -24,5 +25,6 @@ pub use histogram::Histogram;
 pub use listener::{Behind, Guard, listener};
 pub use machine::{Cores, description, resident_bytes};
 pub use pace::pace;
+pub use page::{date, write_to_readme};
 pub use statistics::{Spread, spread};
 pub use supply::{Burst, Supply, get};

@@ -21,7 +21,7 @@ use std::time::Duration;
 use anyhow::{Result, bail};
 use clap::{Args, ValueEnum};
 use curfew_testbed::envoy;
-use curfew_testbed::measure::{Behind, Bench, WorkerClock, description};
+use curfew_testbed::measure::{Behind, Bench, WorkerClock, description, write_to_readme};
 use serde_json::{Value, json};
 
 use crate::tokens::Keys;
@@ -47,9 +47,23 @@ pub(crate) struct Arguments {
     /// Only variants with one of these in their names, beside the bare one.
     #[arg(long, value_delimiter = ',')]
     only: Vec<String>,
+    /// Also writes the tables in the README.
+    #[arg(long)]
+    write: bool,
     /// Also latencies, at so many requests a second.
     #[arg(long)]
     rate: Option<u32>,
+}
+
+impl Arguments {
+    /// The name of the file with the figures.
+    pub(crate) const fn name(&self) -> &'static str {
+        if self.upstream { "hot-path-upstream" } else { "hot-path" }
+    }
+
+    const fn command(&self) -> &'static str {
+        if self.upstream { "cargo measure hot-path --upstream" } else { "cargo measure hot-path" }
+    }
 }
 
 /// The filter's setting of this name.
@@ -71,6 +85,9 @@ impl Consistency {
 pub(crate) fn measure(arguments: &Arguments) -> Result<Value> {
     if arguments.rounds == 0 {
         bail!("--rounds must be at least 1");
+    }
+    if arguments.write && !(arguments.only.is_empty() && arguments.consistency == Consistency::Strict) {
+        bail!("the README has all variants in strict mode");
     }
     let before = description();
     let keys = Keys::generate()?;
@@ -99,6 +116,10 @@ pub(crate) fn measure(arguments: &Arguments) -> Result<Value> {
         table.extend(revoked::measure(clock, &rows, &running.stack, arguments)?);
     }
     let latencies = arguments.rate.map(|rate| latency::measure(&rows, &running.stack, rate)).transpose()?;
+    if arguments.write {
+        let text = report::page(&table, &compared, latencies.as_deref().unwrap_or_default(), arguments, &before);
+        write_to_readme(arguments.command(), &text)?;
+    }
     Ok(json!({
         "command": std::env::args().skip(1).collect::<Vec<_>>().join(" "),
         "envoy": envoy::VERSION, "consistency": arguments.consistency.as_str(), "upstream": arguments.upstream,

@@ -12,6 +12,8 @@ mod fuzz;
 mod hot_path;
 #[cfg(feature = "servers")]
 mod logout;
+mod replica;
+mod sizes;
 mod tokens;
 mod wasm;
 
@@ -75,6 +77,21 @@ enum What {
     Faults(faults::Arguments),
     /// Processor time of Envoy's worker for each request with Curfew, with Envoy's own filters, and with none.
     HotPath(hot_path::Arguments),
+    /// Memory and speed of a worker's copy of the revocations, up to a million of them.
+    Replica {
+        /// Also writes the table in the README.
+        #[arg(long)]
+        write: bool,
+    },
+    /// The module's size, the start of its VM, and Envoy's memory before and after many tokens.
+    Sizes {
+        /// How many tokens.
+        #[arg(long, default_value_t = 100_000)]
+        tokens: usize,
+        /// Also writes the table in the README.
+        #[arg(long)]
+        write: bool,
+    },
     /// Fuzzes the targets of `tests/fuzz/`.
     Fuzz(fuzz::Arguments),
     #[cfg(feature = "servers")]
@@ -96,7 +113,9 @@ fn main() -> Result<()> {
         Some(What::Floods { seconds, flood }) => save("floods", &floods::measure(seconds, flood)?),
         #[cfg(feature = "servers")]
         Some(What::Faults(arguments)) => save("faults", &faults::measure(&arguments)?),
-        Some(What::HotPath(arguments)) => save("hot-path", &hot_path::measure(&arguments)?),
+        Some(What::HotPath(arguments)) => save(arguments.name(), &hot_path::measure(&arguments)?),
+        Some(What::Replica { write }) => save("replica", &replica::measure(write)?),
+        Some(What::Sizes { tokens, write }) => save("sizes", &sizes::measure(tokens, write)?),
         Some(What::Fuzz(arguments)) => save("fuzz", &fuzz::measure(&arguments)?),
         #[cfg(feature = "servers")]
         Some(What::Logout(arguments)) => save("logout", &logout::measure(&arguments)?),

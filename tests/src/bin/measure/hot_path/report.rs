@@ -1,7 +1,10 @@
 //! The figures as tables for people and JSON for comparing.
 
-use curfew_testbed::measure::{Bench, Cost, Variant};
+use curfew_testbed::envoy;
+use curfew_testbed::measure::{Bench, Cost, Variant, date};
 use serde_json::{Value, json};
+
+use super::Arguments;
 
 /// Pairs whose ratio is of interest: what Curfew does, and what it would replace.
 const PAIRS: [(&str, &str); 7] = [
@@ -41,6 +44,50 @@ pub(super) fn compared(bench: &Bench) -> Vec<Value> {
         json!({"variant": one, "beside": other, "ratio": rounded(times.median), "spread": times.json()})
     };
     measured.map(row).collect()
+}
+
+/// The README's tables: what each variant costs, and what that is beside Envoy's own filters.
+pub(super) fn page(
+    table: &[Value],
+    compared: &[Value],
+    latencies: &[Value],
+    arguments: &Arguments,
+    machine: &Value,
+) -> String {
+    let mut text = "| | CPU, µs | added, µs | × bare (middle half) |".to_owned();
+    text +=
+        if latencies.is_empty() { "\n|---|---|---|---|" } else { " p50, µs | p99, µs |\n|---|---|---|---|---|---|" };
+    for row in table {
+        let of = |place: &str| row.pointer(place).and_then(Value::as_f64).unwrap_or_default();
+        let name = row.get("variant").and_then(Value::as_str).unwrap_or_default();
+        let (low, high) = (of("/spread/ratio_to_bare/p25"), of("/spread/ratio_to_bare/p75"));
+        let (total, added, times) = (of("/cpu_us"), of("/added_us"), of("/ratio_to_bare"));
+        text += &format!("\n| `{name}` | {total:.1} | {added:.1} | {times:.2} ({low:.2} to {high:.2}) |");
+        if !latencies.is_empty() {
+            let own = latencies.iter().find(|own| own.get("variant") == row.get("variant"));
+            let at = |name| own.and_then(|own| own.get(name)).and_then(Value::as_f64);
+            let cell = |name| at(name).map_or(String::new(), |number| format!("{number:.0}"));
+            text += &format!(" {} | {} |", cell("p50_us"), cell("p99_us"));
+        }
+    }
+    text += "\n\n| ratio within a round | | middle half |\n|---|---|---|";
+    for pair in compared {
+        let of = |place: &str| pair.pointer(place).and_then(Value::as_f64).unwrap_or_default();
+        let name = |place: &str| pair.get(place).and_then(Value::as_str).unwrap_or_default().to_owned();
+        let (low, high) = (of("/spread/p25"), of("/spread/p75"));
+        let (one, other) = (name("variant"), name("beside"));
+        text += &format!("\n| `{one}` / `{other}` | {:.2} | {low:.2} to {high:.2} |", of("/ratio"));
+    }
+    let rate = arguments.rate.map_or(String::new(), |rate| format!("; latencies at {rate} requests a second"));
+    let processor = machine.get("processor").and_then(Value::as_str).unwrap_or("?");
+    let load = machine.get("load_average").and_then(|load| load.get(0)).cloned().unwrap_or_default();
+    text + &format!(
+        "\n\nEnvoy {}, {}, {processor}, load {load} before; medians of {} bursts{rate}; {} revocations.",
+        envoy::VERSION,
+        date(),
+        arguments.rounds,
+        arguments.revocations
+    )
 }
 
 fn rounded(number: f64) -> f64 {
