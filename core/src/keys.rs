@@ -3,13 +3,15 @@
 //! Keys are jwt-simple's: its importers are strict (minimum sizes, points on the curve, no small-order keys). The two
 //! kinds it has no importer for, P-521 and `oct`, are checked here.
 
+use hmac::{Hmac, KeyInit as _};
 use jwt_simple::algorithms::{ECDSAP256PublicKeyLike, ECDSAP384PublicKeyLike, RSAPublicKeyLike};
 use jwt_simple::prelude::{
-    ES256PublicKey, ES384PublicKey, Ed25519PublicKey, HS256Key, HS384Key, HS512Key, PS256PublicKey, PS384PublicKey,
-    PS512PublicKey, RS256PublicKey, RS384PublicKey, RS512PublicKey,
+    ES256PublicKey, ES384PublicKey, Ed25519PublicKey, PS256PublicKey, PS384PublicKey, PS512PublicKey, RS256PublicKey,
+    RS384PublicKey, RS512PublicKey,
 };
 use p521::pkcs8::EncodePublicKey;
 use serde_json::Value;
+use sha2::{Sha256, Sha384, Sha512};
 use superboring::pkey::{PKey, Public};
 
 use crate::{Object, base64url};
@@ -103,10 +105,11 @@ pub struct VerificationKey {
     spki: Option<Vec<u8>>,
 }
 
+/// HMAC keys as states that have taken the key in already.
 pub(crate) enum Material {
-    Hs256(HS256Key),
-    Hs384(HS384Key),
-    Hs512(HS512Key),
+    Hs256(Hmac<Sha256>),
+    Hs384(Hmac<Sha384>),
+    Hs512(Hmac<Sha512>),
     Rsa(PKey<Public>),
     P256(ES256PublicKey),
     P384(ES384PublicKey),
@@ -135,10 +138,11 @@ impl VerificationKey {
             return Err(format!("is too short for {name}: {} bytes, at least {minimum} are needed", secret.len()));
         }
         let material = match algorithm {
-            Algorithm::HS384 => Material::Hs384(HS384Key::from_bytes(secret)),
-            Algorithm::HS512 => Material::Hs512(HS512Key::from_bytes(secret)),
-            _ => Material::Hs256(HS256Key::from_bytes(secret)),
+            Algorithm::HS384 => Hmac::new_from_slice(secret).map(Material::Hs384),
+            Algorithm::HS512 => Hmac::new_from_slice(secret).map(Material::Hs512),
+            _ => Hmac::new_from_slice(secret).map(Material::Hs256),
         };
+        let material = material.map_err(|error| error.to_string())?;
         Ok(Self { algorithm, kid: None, material, spki: None })
     }
 

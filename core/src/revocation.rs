@@ -3,8 +3,8 @@
 //! A key is computed from what the issuer *signed*, never from the token's text. The signature can be respelled
 //! without any key (an ECDSA signature `(r, s)` has the twin `(r, n-s)`), and a blacklist of texts falls to that.
 
-use hmac_sha256::Hash as Sha256;
 use serde::{Deserialize, Serialize};
+use sha2::{Digest as _, Sha256};
 
 use crate::id::sixteen_bytes;
 
@@ -63,7 +63,7 @@ impl RevocationKey {
     ///
     /// The other kinds start with a label that holds a colon, which no signing input can.
     pub fn token(signing_input: &[u8]) -> Self {
-        Self(truncated(Sha256::hash(signing_input)))
+        Self(truncated(Sha256::digest(signing_input).into()))
     }
 
     /// The key of one `jti` of an issuer.
@@ -97,7 +97,7 @@ fn labelled(label: &str, parts: &[&str]) -> [u8; 16] {
         hash.update((part.len() as u64).to_be_bytes());
         hash.update(part.as_bytes());
     }
-    truncated(hash.finalize())
+    truncated(hash.finalize().into())
 }
 
 fn truncated(digest: [u8; 32]) -> [u8; 16] {

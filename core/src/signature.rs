@@ -4,11 +4,8 @@
 //! issuers write (an integer `sub`). So the check is made here, with jwt-simple's keys and the very primitives that
 //! it uses itself.
 
-use hmac_sha256::HMAC as HmacSha256;
-use hmac_sha512::HMAC as HmacSha512;
-use hmac_sha512::sha384::HMAC as HmacSha384;
+use hmac::Mac;
 use jwt_simple::algorithms::{ECDSAP256PublicKeyLike, ECDSAP384PublicKeyLike, EdDSAPublicKeyLike};
-use jwt_simple::prelude::MACLike;
 use p256::ecdsa::signature::Verifier as _;
 use superboring::hash::MessageDigest;
 use superboring::pkey::{PKey, Public};
@@ -55,9 +52,9 @@ impl SignatureCheck<'_> {
 pub fn verify_natively(check: &SignatureCheck<'_>) -> bool {
     let (message, signature) = (check.signing_input, check.signature);
     match &check.key.material {
-        Material::Hs256(key) => mac(signature, |expected| HmacSha256::verify(message, key.key(), expected)),
-        Material::Hs384(key) => mac(signature, |expected| HmacSha384::verify(message, key.key(), expected)),
-        Material::Hs512(key) => mac(signature, |expected| HmacSha512::verify(message, key.key(), expected)),
+        Material::Hs256(key) => mac(key, message, signature),
+        Material::Hs384(key) => mac(key, message, signature),
+        Material::Hs512(key) => mac(key, message, signature),
         Material::Rsa(key) => rsa(key, check.key.algorithm, message, signature).unwrap_or(false),
         Material::P256(key) => p256::ecdsa::Signature::from_slice(signature)
             .is_ok_and(|signature| key.public_key().as_ref().verify(message, &signature).is_ok()),
@@ -71,9 +68,9 @@ pub fn verify_natively(check: &SignatureCheck<'_>) -> bool {
     }
 }
 
-/// Hands over a signature of exactly the MAC's length: a truncated one is no signature (RFC 7518 section 3.2).
-fn mac<const N: usize>(signature: &[u8], verify: impl FnOnce(&[u8; N]) -> bool) -> bool {
-    signature.try_into().is_ok_and(verify)
+/// In constant time, and only a signature of exactly the MAC's length: a truncated one is none (RFC 7518 section 3.2).
+fn mac(key: &(impl Mac + Clone), message: &[u8], signature: &[u8]) -> bool {
+    key.clone().chain_update(message).verify_slice(signature).is_ok()
 }
 
 fn rsa(key: &PKey<Public>, algorithm: Algorithm, message: &[u8], signature: &[u8]) -> Option<bool> {

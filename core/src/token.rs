@@ -46,9 +46,10 @@ impl<'a> UnverifiedToken<'a> {
         if text.len() > MAX_TOKEN_BYTES {
             return Err(TokenError::TooLong);
         }
-        let (signing_input, [header, payload, signature]) = split(text)?;
-        let decode = |part| base64url::decode(part).ok_or(TokenError::Encoding);
-        let (header, payload, signature) = (decode(header)?, decode(payload)?, decode(signature)?);
+        let (signing_input, parts) = split(text)?;
+        let [Some(header), Some(payload), Some(signature)] = parts.map(base64url::decode) else {
+            return Err(undecodable(text, parts));
+        };
         Ok(Self {
             signing_input,
             signature,
@@ -70,17 +71,13 @@ impl<'a> UnverifiedToken<'a> {
     }
 }
 
-/// The signing input and the three parts of a compact JWS; nothing may stand before, between or behind them.
+/// The signing input and three parts around the first two dots. They are those of a compact JWS if each of them decodes: then
+/// nothing stands before, between or behind them, a third dot least of all.
 fn split(text: &[u8]) -> Result<(&[u8], [&[u8]; 3]), TokenError> {
-    if !is_token_text(text) {
-        return Err(TokenError::NotCompact);
-    }
-    let mut dots = text.iter().enumerate().filter(|(_, byte)| **byte == b'.');
-    let (Some((first, _)), Some((second, _)), None) = (dots.next(), dots.next(), dots.next()) else {
-        return Err(TokenError::NotCompact);
-    };
-    let parts = (text.get(..first), text.get(first + 1..second), text.get(second + 1..), text.get(..second));
-    match parts {
+    let after = |start: usize| Some(start + 1 + text.get(start + 1..)?.iter().position(|byte| *byte == b'.')?);
+    let first = text.iter().position(|byte| *byte == b'.').ok_or(TokenError::NotCompact)?;
+    let second = after(first).ok_or(TokenError::NotCompact)?;
+    match (text.get(..first), text.get(first + 1..second), text.get(second + 1..), text.get(..second)) {
         (Some(header), Some(payload), Some(signature), Some(signing_input))
             if !(header.is_empty() || payload.is_empty() || signature.is_empty()) =>
         {
@@ -88,6 +85,12 @@ fn split(text: &[u8]) -> Result<(&[u8], [&[u8]; 3]), TokenError> {
         }
         _ => Err(TokenError::NotCompact),
     }
+}
+
+/// Why a text with three parts is no compact JWS.
+fn undecodable(text: &[u8], [_, _, signature]: [&[u8]; 3]) -> TokenError {
+    let compact = is_token_text(text) && !signature.contains(&b'.');
+    if compact { TokenError::Encoding } else { TokenError::NotCompact }
 }
 
 impl UnverifiedHeader {
