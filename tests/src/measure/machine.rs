@@ -8,14 +8,14 @@ use serde_json::{Value, json};
 
 /// A core for the worker and another for the client, so that neither waits for the other.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Cores {
+pub struct Cores {
     worker: u32,
     client: u32,
 }
 
 impl Cores {
     /// Two of the cores that this process may use; `None` where it has only one.
-    pub(super) fn two() -> Option<Self> {
+    pub fn two() -> Option<Self> {
         let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
         let list = status.lines().find_map(|line| line.strip_prefix("Cpus_allowed_list:"))?;
         match *cores(list).as_slice() {
@@ -28,7 +28,7 @@ impl Cores {
     ///
     /// # Errors
     /// Where util-linux's `taskset` is missing or refused.
-    pub(super) fn pin(self, worker_thread: u32) -> Result<()> {
+    pub fn pin(self, worker_thread: u32) -> Result<()> {
         taskset(self.worker, worker_thread)?;
         let own = fs::read_link("/proc/thread-self")?;
         let own = own.file_name().and_then(|name| name.to_str()).context("/proc/thread-self names no thread")?;
