@@ -9,29 +9,28 @@ use std::time::{Duration, Instant};
 
 use curfew_core::Denial;
 use curfew_core::wire::FeedAnswer;
+use proxy_wasm::traits::{Context, HttpContext, RootContext};
+use proxy_wasm::types::{Action, ContextType, LogLevel};
 
 use crate::checks::StreamId;
 use crate::config::{Config, Consistency, OnUnavailable};
-use crate::exports;
 use crate::feed::{Chance, Poll};
 use crate::gate::{Decision, Gate, Question, Refusal, Step};
 use crate::header_map::pairs;
-use crate::host::{self, Counters};
+use crate::host::{self, Counters, DOORBELL};
 use crate::outage::{Failure, Notice};
 use crate::permit::Edits;
 use crate::request::Request;
 use crate::strict::Answer;
 
-/// What the host does with a request after a callback, as the ABI numbers it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[repr(u32)]
-pub(crate) enum Action {
-    Continue = 0,
-    Pause = 1,
-}
+proxy_wasm::main! {{
+    // The host has the operator's level and filters by it.
+    proxy_wasm::set_log_level(LogLevel::Trace);
+    proxy_wasm::set_root_context(|id| Box::new(Root { id, plugins: Vec::new(), counters: None, ticks: 0 }));
+}}
 
-/// A plugin in this VM, which may serve several.
-pub(crate) struct Root {
+/// The plugin in this VM. State belongs to it and not to statics: a VM may serve several plugins.
+struct Root {
     id: u32,
     /// The last one serves new streams; without any, streams are refused. Older ones, of configurations that were
     /// replaced, stay while requests wait in them, or the control plane is told that their leases are given up.
@@ -44,7 +43,7 @@ pub(crate) struct Root {
 /// The feed is not woken more often than this. Nothing depends on its being punctual.
 const SHORTEST_WAKE: Duration = Duration::from_millis(10);
 
-pub(crate) struct Plugin {
+struct Plugin {
     root: u32,
     start: Instant,
     gate: RefCell<Gate>,
@@ -65,24 +64,13 @@ enum Held {
     Refused,
 }
 
-impl Root {
-    /// A plugin without a configuration: streams are refused.
-    pub(crate) fn new(id: u32) -> Self {
-        Self { id, plugins: Vec::new(), counters: None, ticks: 0 }
-    }
+struct Stream {
+    id: u32,
+    plugin: Option<Rc<Plugin>>,
+}
 
-    /// What serves a new stream.
-    pub(crate) fn serving(&self) -> Option<Rc<Plugin>> {
-        self.plugins.last().cloned()
-    }
-
-    /// The host lets go of the plugin.
-    pub(crate) fn end(&mut self) {
-        self.tick_every(0);
-    }
-
-    /// A callout has ended.
-    pub(crate) fn answered(&mut self, call: u32, headers: usize, body_size: usize) {
+impl Context for Root {
+    fn on_http_call_response(&mut self, call: u32, headers: usize, body_size: usize, _trailers: usize) {
         #[cfg(feature = "trap")]
         crate::trap::reach(crate::trap::Place::Answer);
         if let Some(plugin) = self.plugins.iter().find(|plugin| plugin.gate.borrow().asked(call)) {
@@ -92,9 +80,17 @@ impl Root {
         }
         self.tick_sooner();
     }
+}
 
-    /// Takes over the configuration, if it is right.
-    pub(crate) fn configure(&mut self, size: usize) -> bool {
+/// When the host lets go of the plugin. Its `on_done` would come for each stream as well, and cost an entry into the VM.
+impl Drop for Root {
+    fn drop(&mut self) {
+        self.tick_every(0);
+    }
+}
+
+impl RootContext for Root {
+    fn on_configure(&mut self, size: usize) -> bool {
         match Config::parse(&host::configuration(size)) {
             Ok(config) => self.serve(config),
             Err(mistakes) => {
@@ -106,8 +102,7 @@ impl Root {
         }
     }
 
-    /// Does what is due.
-    pub(crate) fn tick(&mut self) {
+    fn on_tick(&mut self) {
         #[cfg(feature = "trap")]
         crate::trap::reach(crate::trap::Place::Tick);
         for plugin in &self.plugins {
@@ -125,8 +120,10 @@ impl Root {
         self.tick_every(self.wanted_ticks());
     }
 
-    /// Sends what a stream's callback has left in the outbox.
-    pub(crate) fn send(&mut self) {
+    fn on_queue_ready(&mut self, queue: u32) {
+        if queue != DOORBELL {
+            return;
+        }
         for plugin in &self.plugins {
             if let Some(question) = plugin.outbox.take() {
                 plugin.send(&question);
@@ -136,6 +133,16 @@ impl Root {
         self.tick_sooner();
     }
 
+    fn get_type(&self) -> Option<ContextType> {
+        Some(ContextType::HttpContext)
+    }
+
+    fn create_http_context(&self, id: u32) -> Option<Box<dyn HttpContext>> {
+        Some(Box::new(Stream { id, plugin: self.plugins.last().cloned() }))
+    }
+}
+
+impl Root {
     /// As often as the host can while requests are held back; seldom while questions are under way; and when the feed is to
     /// be woken.
     fn wanted_ticks(&self) -> u32 {
@@ -363,59 +370,42 @@ impl Plugin {
     }
 }
 
-impl Plugin {
-    /// Decides about the head of the request whose callback runs.
-    pub(crate) fn request_headers(&self, stream: StreamId) -> Action {
-        let (action, waits) = match self.arrive(stream) {
-            Step::Wait { edits, question } => self.wait(stream, &edits, question),
+impl Context for Stream {}
+
+impl HttpContext for Stream {
+    fn on_http_request_headers(&mut self, _count: usize, _end_of_stream: bool) -> Action {
+        let Some(plugin) = self.plugin.clone() else {
+            return carry_out(unreadable());
+        };
+        let (action, waits) = match plugin.arrive(self.id) {
+            Step::Wait { edits, question } => self.wait(&plugin, &edits, question),
             step => (carry_out(step), false),
         };
         if action == Action::Pause {
-            self.held.borrow_mut().insert(stream, if waits { Held::Waiting } else { Held::Refused });
+            plugin.held.borrow_mut().insert(self.id, if waits { Held::Waiting } else { Held::Refused });
         }
-        self.note();
+        plugin.note();
         // Telling takes the host a third of what the rest of an admission does. While the feed is polled there is a callback
         // soon that tells for many.
-        if action == Action::Pause || !self.gate.borrow().polls() {
-            self.counters.tell();
+        if action == Action::Pause || !plugin.gate.borrow().polls() {
+            plugin.counters.tell();
         }
         action
     }
 
     /// A host that brings the body while the head waits, as Envoy does with `allow_on_headers_stop_iteration`, takes
     /// "continue" here for "continue with all of it".
-    pub(crate) fn request_body(&self, stream: StreamId) -> Action {
+    fn on_http_request_body(&mut self, _size: usize, _end_of_stream: bool) -> Action {
         #[cfg(feature = "trap")]
         crate::trap::reach(crate::trap::Place::Body);
-        self.follows(stream)
+        self.plugin.as_ref().map_or(Action::Pause, |plugin| plugin.follows(self.id))
     }
 
-    /// Trailers follow the head too, without what must not reach the upstream.
-    pub(crate) fn request_trailers(&self, stream: StreamId) -> Action {
-        if strip_trailers(self) { self.follows(stream) } else { self.cut(stream) }
-    }
-
-    /// The stream is gone.
-    pub(crate) fn forget(&self, stream: StreamId) {
-        self.gate.borrow_mut().forget(stream);
-        self.held.borrow_mut().remove(&stream);
-    }
-
-    /// Makes the stream wait, and has the root send the question if there is one. A question that cannot be sent settles
-    /// this stream at once. Also says whether it does wait.
-    fn wait(&self, stream: StreamId, edits: &Edits, question: Option<Question>) -> (Action, bool) {
-        if !host::edit(edits) {
-            let question = question.map(|question| question.id);
-            self.gate.borrow_mut().withdraw(stream, question, host::now(self.start));
-            return (refuse_unreadable(), false);
-        }
-        if question.is_some() {
-            self.outbox.replace(question);
-            exports::as_root(self.root, stream, Root::send);
-        }
-        match self.settled(stream) {
-            None => (Action::Pause, true),
-            Some(decision) => (carry_out(decision.into()), false),
+    fn on_http_request_trailers(&mut self, _count: usize) -> Action {
+        match &self.plugin {
+            Some(plugin) if strip_trailers(plugin) => plugin.follows(self.id),
+            Some(plugin) => plugin.cut(self.id),
+            None => carry_out(unreadable()),
         }
     }
 }
@@ -427,6 +417,26 @@ fn strip_trailers(plugin: &Plugin) -> bool {
     let gate = plugin.gate.borrow();
     let names = gate.unwelcome_trailers(&Request::new(&trailers));
     names.into_iter().all(host::remove_trailer)
+}
+
+impl Stream {
+    /// Makes the stream wait, and has the root send the question if there is one. A question that cannot be sent settles
+    /// this stream at once. Also says whether it does wait.
+    fn wait(&self, plugin: &Plugin, edits: &Edits, question: Option<Question>) -> (Action, bool) {
+        if !host::edit(edits) {
+            let question = question.map(|question| question.id);
+            plugin.gate.borrow_mut().withdraw(self.id, question, host::now(plugin.start));
+            return (carry_out(unreadable()), false);
+        }
+        if question.is_some() {
+            plugin.outbox.replace(question);
+            host::ring(plugin.root, self.id);
+        }
+        match plugin.settled(self.id) {
+            None => (Action::Pause, true),
+            Some(decision) => (carry_out(decision.into()), false),
+        }
+    }
 }
 
 fn tell(notice: Notice) {
@@ -441,6 +451,15 @@ fn tell(notice: Notice) {
     }
 }
 
+impl Drop for Stream {
+    fn drop(&mut self) {
+        if let Some(plugin) = &self.plugin {
+            plugin.gate.borrow_mut().forget(self.id);
+            plugin.held.borrow_mut().remove(&self.id);
+        }
+    }
+}
+
 /// Carries out a step for the stream whose callback runs.
 fn carry_out(step: Step) -> Action {
     match step {
@@ -451,11 +470,6 @@ fn carry_out(step: Step) -> Action {
         }
         Step::Admit(_) | Step::Wait { .. } => carry_out(unreadable()),
     }
-}
-
-/// Refuses a request that nobody can read for lack of a configuration or a context.
-pub(crate) fn refuse_unreadable() -> Action {
-    carry_out(unreadable())
 }
 
 /// The refusal of a request that could not be read or changed: the host is not doing its part.

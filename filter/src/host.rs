@@ -1,8 +1,9 @@
 //! The only file that speaks to the host.
 //!
-//! A panic here costs every request of the worker, and the SDK's calls panic where the host answers with a status they do not
-//! expect or a header is not UTF-8. So the calls are made on the raw interface (proxy-wasm ABI 0.2.1), and every failure is a
-//! value.
+//! Most of the SDK's calls panic when the host answers with a status they do not expect, and its getters of text panic on
+//! bytes that are not UTF-8; a panic here costs every request of the worker. So the calls are made here, on the raw
+//! interface (proxy-wasm ABI 0.2.1), and every failure is a value. The exceptions are the SDK's logger, whose call
+//! cannot fail on a known level, and its `dispatch_http_call`, which must record the callout to route its answer.
 
 use std::cell::Cell;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
@@ -31,7 +32,6 @@ const STREAM_REQUEST: u32 = 0;
 const METRIC_COUNTER: u32 = 0;
 const METRIC_GAUGE: u32 = 1;
 const NO_GRPC_STATUS: i32 = -1;
-const LOG_CRITICAL: u32 = 5;
 
 /// The largest answer that is looked at; a verdict has some hundred bytes.
 const MAX_ANSWER_BYTES: usize = 4096;
@@ -42,6 +42,9 @@ const MAX_PAGE_BYTES: usize = 512 << 10;
 
 /// How the control plane's operator tells the filter from other callers.
 const USER_AGENT: &str = concat!("curfew-filter/", env!("CARGO_PKG_VERSION"));
+
+/// The queue whose readiness means "the root has something to send". No shared queue is ever registered.
+pub(crate) const DOORBELL: u32 = u32::MAX;
 
 #[expect(unsafe_code, reason = "the host's interface is raw pointers; each call is wrapped below")]
 mod abi {
@@ -70,19 +73,6 @@ mod abi {
             value: *const u8,
             value_size: usize,
         ) -> u32;
-        pub(super) fn proxy_log(level: u32, message: *const u8, message_size: usize) -> u32;
-        pub(super) fn proxy_http_call(
-            cluster: *const u8,
-            cluster_size: usize,
-            headers: *const u8,
-            headers_size: usize,
-            body: *const u8,
-            body_size: usize,
-            trailers: *const u8,
-            trailers_size: usize,
-            timeout: u32,
-            call: *mut u32,
-        ) -> u32;
         pub(super) fn proxy_set_tick_period_milliseconds(period: u32) -> u32;
         pub(super) fn proxy_continue_stream(stream: u32) -> u32;
         pub(super) fn proxy_send_local_response(
@@ -109,52 +99,21 @@ mod abi {
         pub(super) fn proxy_record_metric(id: u32, value: u64) -> u32;
     }
 
+    unsafe extern "C" {
+        /// The SDK's own callback, exported by it for the host.
+        pub(super) fn proxy_on_queue_ready(root: u32, queue: u32);
+    }
+
     /// Takes over what the host wrote. The host allocates through the module's own allocator, so a `Vec` may own it.
     pub(super) fn take(fill: impl FnOnce(*mut *mut u8, *mut usize) -> u32) -> Result<Vec<u8>, u32> {
         let (mut data, mut size) = (std::ptr::null_mut(), 0);
         match fill(&mut data, &mut size) {
             super::OK if data.is_null() => Ok(Vec::new()),
             // SAFETY: on success the host hands over an allocation of `size` bytes made with `proxy_on_memory_allocate`,
-            // which allocates as a `Vec<u8>` of that capacity does.
+            // which allocates a `Vec<u8>` of that capacity.
             super::OK => Ok(unsafe { Vec::from_raw_parts(data, size, size) }),
             status => Err(status),
         }
-    }
-}
-
-/// Hands log lines to the host, which has the operator's level and filters by it.
-struct Logger;
-
-impl log::Log for Logger {
-    fn enabled(&self, _: &log::Metadata<'_>) -> bool {
-        true
-    }
-
-    fn log(&self, record: &log::Record<'_>) {
-        let level = match record.level() {
-            log::Level::Trace => 0,
-            log::Level::Debug => 1,
-            log::Level::Info => 2,
-            log::Level::Warn => 3,
-            log::Level::Error => 4,
-        };
-        write_log(level, &record.args().to_string());
-    }
-
-    fn flush(&self) {}
-}
-
-#[expect(unsafe_code, reason = "raw host call")]
-fn write_log(level: u32, line: &str) {
-    // SAFETY: the pointer is valid for the given size during the call.
-    unsafe { abi::proxy_log(level, line.as_ptr(), line.len()) };
-}
-
-/// Has log lines, and the last words of a panic, go to the host. Once per VM.
-pub(crate) fn start_log() {
-    if log::set_logger(&Logger).is_ok() {
-        log::set_max_level(log::LevelFilter::Trace);
-        std::panic::set_hook(Box::new(|panic| write_log(LOG_CRITICAL, &panic.to_string())));
     }
 }
 
@@ -251,7 +210,7 @@ pub(crate) fn resume() -> bool {
     unsafe { abi::proxy_continue_stream(STREAM_REQUEST) == OK }
 }
 
-/// Answers the selected stream's request. The details show in access logs as
+/// Answers the selected stream's request. The details, which the SDK cannot send, show in access logs as
 /// `%RESPONSE_CODE_DETAILS%`.
 #[expect(unsafe_code, reason = "raw host call")]
 pub(crate) fn refuse(refusal: &Refusal) -> bool {
@@ -285,8 +244,20 @@ pub(crate) fn refuse(refusal: &Refusal) -> bool {
     status == OK
 }
 
-/// Sends a question. The root context must be the selected one: the host hands the answer to who asked, and a stream may be gone
-/// by then. `None` if the host does not take it.
+/// Rings the root context from a stream's callback, so that what it sends is the root's: the SDK hands a callout's answer
+/// to the context whose callback it was sent in, and drops it if that context is a stream that has gone.
+///
+/// Must not be called while anything of the root is borrowed, for the root's `on_queue_ready` runs inside.
+#[expect(unsafe_code, reason = "the SDK offers no safe way into the root context")]
+pub(crate) fn ring(root: u32, stream: u32) {
+    if select(root) {
+        // SAFETY: the SDK's callback takes plain numbers, and in a stream's callback it has nothing of the root borrowed.
+        unsafe { abi::proxy_on_queue_ready(root, DOORBELL) };
+    }
+    select(stream);
+}
+
+/// Sends a question. The root context must be the one whose callback runs. `None` if the host does not take it.
 pub(crate) fn ask(control_plane: &ControlPlane, question: &CheckRequest) -> Option<u32> {
     post(control_plane, CHECK_PATH, &serde_json::to_vec(question).ok()?, control_plane.timeout)
 }
@@ -296,35 +267,22 @@ pub(crate) fn poll(control_plane: &ControlPlane, poll: &Poll) -> Option<u32> {
     post(control_plane, FEED_PATH, &serde_json::to_vec(&poll.request).ok()?, poll.timeout)
 }
 
-#[expect(unsafe_code, reason = "raw host call")]
 fn post(control_plane: &ControlPlane, path: &str, body: &[u8], timeout: Duration) -> Option<u32> {
-    let headers = encode(&[
+    let headers = vec![
         (":method", "POST"),
         (":path", path),
         (":authority", control_plane.authority.as_str()),
         ("authorization", control_plane.authorization.as_str()),
         ("content-type", "application/json"),
         ("user-agent", USER_AGENT),
-    ]);
-    let (cluster, trailers) = (control_plane.cluster.as_bytes(), encode::<&str>(&[]));
-    let timeout = u32::try_from(timeout.as_millis()).unwrap_or(u32::MAX);
-    let mut call = 0;
-    // SAFETY: the pointers are valid for the given sizes, and the last one for a write, during the call.
-    let status = unsafe {
-        abi::proxy_http_call(
-            cluster.as_ptr(),
-            cluster.len(),
-            headers.as_ptr(),
-            headers.len(),
-            body.as_ptr(),
-            body.len(),
-            trailers.as_ptr(),
-            trailers.len(),
-            timeout,
-            &mut call,
-        )
-    };
-    (status == OK).then_some(call)
+    ];
+    let cluster = control_plane.cluster.as_str();
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "only the SDK can route the answer; hosts give the three statuses that it knows"
+    )]
+    let call = proxy_wasm::hostcalls::dispatch_http_call(cluster, headers, Some(body), vec![], timeout);
+    call.ok()
 }
 
 /// The verdict in a question's answer.

@@ -1,8 +1,8 @@
 //! Curfew's filter: refuses logged-out tokens inside Envoy.
 //!
 //! The decision is in the modules that know no proxy: [`gate`] leads through them. [`host`] is the only one that speaks
-//! to the host, [`exports`] is what the host calls, and [`glue`] turns that into facts and the gate's steps into host calls; none
-//! of them decides anything.
+//! to the host, and [`glue`] turns the host's callbacks into facts and the gate's steps into host calls; neither
+//! decides anything.
 
 mod cache;
 pub mod checks;
@@ -25,7 +25,6 @@ pub mod rules;
 pub mod sources;
 pub mod strict;
 
-mod exports;
 mod glue;
 mod host;
 #[cfg(feature = "trap")]

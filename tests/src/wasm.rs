@@ -3,14 +3,22 @@
 //! Always asks cargo, which knows whether sources changed. Three toolchains can do it, tried in this order: the
 //! `wasm32-wasip1` target of the running one; the same after `rustup target add`; Debian's packages, which bring the
 //! standard library as source. The last is for machines that reach a package mirror and not rustup's server.
+//!
+//! What was built is then freed of the exports that a host would call for nothing, in a copy beside it ([`prune`]).
 
 mod debian;
+mod prune;
 
+use std::fs::Permissions;
+use std::io::Write as _;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Mutex;
 
 use anyhow::{Context as _, Result, bail};
+
+pub use prune::KEPT as CALLBACKS;
 
 use crate::workspace;
 
@@ -136,7 +144,7 @@ fn build_with_rustup(variant: Variant) -> Result<PathBuf> {
     let target = variant.directory(&workspace::target()?);
     cargo.arg("--target-dir").arg(&target);
     run(&mut cargo)?;
-    found(&target)
+    finish(&target)
 }
 
 /// Runs a build, showing its output only when it fails.
@@ -149,10 +157,27 @@ fn run(command: &mut Command) -> Result<()> {
     Ok(())
 }
 
-fn found(target: &Path) -> Result<PathBuf> {
-    let path = target.join(TARGET).join(PROFILE).join(FILE);
-    if !path.is_file() {
-        bail!("the build left no {}", path.display());
-    }
-    Ok(path)
+/// Prunes what a build has left, into a file of the same name.
+fn finish(target: &Path) -> Result<PathBuf> {
+    let built = target.join(TARGET).join(PROFILE);
+    let path = built.join(FILE);
+    let module = std::fs::read(&path).with_context(|| format!("the build left no {}", path.display()))?;
+    let pruned = prune::pruned(&module).with_context(|| path.display().to_string())?;
+    let directory = built.join("pruned");
+    std::fs::create_dir_all(&directory).with_context(|| format!("cannot make {}", directory.display()))?;
+    replace(&directory.join(FILE), &pruned)
+}
+
+/// Writes a file that others may be reading: they see the old one or the new one.
+fn replace(path: &Path, content: &[u8]) -> Result<PathBuf> {
+    let directory = path.parent().context("a file is in a directory")?;
+    let mut file = tempfile::Builder::new().permissions(readable()).tempfile_in(directory)?;
+    file.write_all(content)?;
+    file.persist(path).with_context(|| format!("cannot write {}", path.display()))?;
+    Ok(path.to_path_buf())
+}
+
+/// Envoy may run as somebody else.
+fn readable() -> Permissions {
+    Permissions::from_mode(0o644)
 }

@@ -122,6 +122,19 @@ fn the_shipped_module_knows_no_command_to_trap() {
     assert_eq!((knows(&shipped), knows(&trapping)), (false, true));
 }
 
+/// A host enters the VM for each of them, for every request.
+#[test]
+fn the_module_exports_no_callback_that_does_nothing() {
+    let module = std::fs::read(wasm::build().unwrap()).unwrap();
+    let module = wasmtime::Module::new(&wasmtime::Engine::default(), module).unwrap();
+    let mut names: Vec<_> = module.exports().map(|export| export.name().to_owned()).collect();
+    names.sort();
+    let mut wanted: Vec<_> = wasm::CALLBACKS.map(str::to_owned).into();
+    wanted.extend(["_initialize", "memory", "proxy_abi_version_0_2_1"].map(str::to_owned));
+    wanted.sort();
+    assert_eq!(names, wanted);
+}
+
 #[test]
 fn the_image_has_the_filter_where_envoy_yaml_loads_it() {
     let bootstrap = Bootstrap::shipped().unwrap();

@@ -2,14 +2,14 @@
 //!
 //! It compiles `std` together with the filter (about a minute, once), which takes the nightly-only `-Zbuild-std`;
 //! `RUSTC_BOOTSTRAP=1` allows that on a release compiler. The module needs no start file of the C library: the
-//! filter exports `_initialize` itself.
+//! proxy-wasm SDK exports `_initialize` itself.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use anyhow::{Result, bail};
+use anyhow::Result;
 
-use super::{FILE, PROFILE, TARGET, Variant, found, run};
+use super::{PROFILE, TARGET, Variant, finish, run};
 use crate::workspace;
 
 /// What apt has to install.
@@ -69,11 +69,7 @@ pub(super) fn build(variant: Variant) -> Result<PathBuf> {
     cargo.args(["build", "--quiet", "--package", "curfew-filter", "--lib"]);
     cargo.args(["--target", TARGET, "--profile", PROFILE, "-Zbuild-std=std,panic_abort"]).args(variant.arguments());
     run(&mut cargo)?;
-    let module = found(&target)?;
-    if std::fs::metadata(&module)?.len() == 0 {
-        bail!("{FILE} is empty");
-    }
-    Ok(module)
+    finish(&target)
 }
 
 /// Cargo tells its children about itself and its compiler; another cargo must not listen to that.

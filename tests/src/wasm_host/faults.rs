@@ -15,7 +15,7 @@ pub enum HostCall {
     Buffer,
     /// Dispatching a callout.
     Dispatch,
-    /// Making a stream's context effective. The root's never fails.
+    /// Making a stream's context effective. The root's never fails: the SDK itself cannot do without.
     Select,
     /// Letting a request go on.
     Resume,

@@ -49,6 +49,15 @@ impl Host {
         Action::of(action)
     }
 
+    /// The host lets go of the plugin: the root's context is torn down.
+    ///
+    /// # Errors
+    /// When the filter traps.
+    pub fn let_go(&mut self) -> Result<()> {
+        let delete = self.guest.on_delete.clone();
+        self.enter(ROOT, &delete, ROOT)
+    }
+
     /// Ticks, whether the filter wants it or not. No time passes.
     ///
     /// # Errors

@@ -156,16 +156,27 @@ fn an_answer_after_the_filter_has_given_up_changes_nothing() {
     }
 }
 
-/// Envoy erases a callout before it reports its end, so this is a host that has lost its mind; it gets no second decision.
+/// The SDK cannot route an answer that it does not wait for, and traps. Envoy erases a callout before it reports its end,
+/// so this is a host that has lost its mind; it gets no second decision either.
 #[test]
-fn an_end_that_is_reported_twice_decides_nobody_twice() {
+fn an_end_that_is_reported_twice_costs_the_vm_and_decides_nobody_twice() {
     let mut host = SHAPES[0].host().unwrap();
     let (stream, _) = send(&mut host, &token().unwrap()).unwrap();
     let callout = host.callouts().pop().unwrap();
     (ENDINGS[1].end)(&mut host, callout.token).unwrap();
     let decided = host.outcome(stream).unwrap();
-    host.report_again(callout.token).unwrap();
+    let trap = host.report_again(callout.token).unwrap_err().to_string();
+    assert!(trap.contains("the filter trapped") && trap.contains("invalid token_id"), "{trap}");
     assert_eq!(host.outcome(stream).unwrap(), decided);
+}
+
+#[test]
+fn a_plugin_that_the_host_lets_go_of_wants_no_more_ticks() {
+    let mut host = SHAPES[0].host().unwrap();
+    send(&mut host, &token().unwrap()).unwrap();
+    assert!(host.ticks_wanted().is_some());
+    host.let_go().unwrap();
+    assert_eq!(host.ticks_wanted(), None);
 }
 
 #[test]

@@ -178,14 +178,13 @@ fn no_answer_makes_a_lease_longer_than_ten_seconds_or_begins_it_before_it_came()
 }
 
 #[test]
-fn the_end_of_a_poll_that_is_reported_twice_changes_nothing() {
+fn the_end_of_a_poll_that_is_reported_twice_costs_the_vm_and_admits_nobody() {
     let mut host = strict_host().unwrap();
-    let (waiting, _) = send(&mut host, &token().unwrap()).unwrap();
+    send(&mut host, &token().unwrap()).unwrap();
     let (call, _) = only_poll(&host).unwrap();
     feed(&mut host, &[]).unwrap();
-    let metrics = host.metrics();
-    host.report_again(call).unwrap();
-    assert_eq!((host.outcome(waiting).unwrap(), host.metrics()), (Outcome::Paused, metrics));
+    let trap = host.report_again(call).unwrap_err().to_string();
+    assert!(trap.contains("the filter trapped") && trap.contains("invalid token_id"), "{trap}");
 }
 
 #[test]
