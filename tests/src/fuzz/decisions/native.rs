@@ -40,7 +40,9 @@ pub(super) struct Native {
     next_stream: u32,
     /// The period of the ticks that were asked for, in milliseconds; 0 for none.
     pub(super) ticks: u64,
+    /// What came up so far, and how much of it the host would know.
     counted: BTreeMap<&'static str, u64>,
+    told: BTreeMap<&'static str, u64>,
     pub(super) gauges: Gauges,
 }
 
@@ -68,6 +70,7 @@ impl Native {
             next_stream: 2,
             ticks: 0,
             counted: BTreeMap::new(),
+            told: BTreeMap::new(),
             gauges: Gauges::default(),
         })
     }
@@ -134,7 +137,7 @@ impl Native {
     }
 
     pub(super) fn counted(&self, name: &str) -> u64 {
-        self.counted.get(name).copied().unwrap_or(0)
+        self.told.get(name).copied().unwrap_or(0)
     }
 
     /// A request arrives; its name.
@@ -161,7 +164,11 @@ impl Native {
                 }
             }
         }
-        self.report();
+        self.note();
+        // As the glue does: while the feed is polled, the next callback tells what an admission has counted.
+        if !matches!(self.seen.get(&stream), Some(Seen::Went(_))) || !self.gate.polls() {
+            self.tell();
+        }
         stream
     }
 
@@ -306,6 +313,15 @@ impl Native {
     }
 
     fn report(&mut self) {
+        self.note();
+        self.tell();
+    }
+
+    fn tell(&mut self) {
+        self.told.clone_from(&self.counted);
+    }
+
+    fn note(&mut self) {
         for metric in self.gate.take_counted() {
             if let Some((_, name)) = NAMES.get(metric.index()) {
                 *self.counted.entry(name).or_default() += 1;
