@@ -260,6 +260,11 @@ impl Feed {
         matches!(self.polling, Polling::Resting { .. })
     }
 
+    /// Whether a poll is under way.
+    pub fn is_polling(&self) -> bool {
+        matches!(self.polling, Polling::UnderWay { .. })
+    }
+
     fn send(&mut self, now: Now, worker: WorkerId, leaving: bool) -> Poll {
         let hold = if leaving { Duration::ZERO } else { self.hold(now) };
         if leaving {

@@ -85,6 +85,7 @@ impl Context for Root {
 /// When the host lets go of the plugin. Its `on_done` would come for each stream as well, and cost an entry into the VM.
 impl Drop for Root {
     fn drop(&mut self) {
+        self.plugins.iter().for_each(|plugin| plugin.report());
         self.tick_every(0);
     }
 }
@@ -385,9 +386,9 @@ impl HttpContext for Stream {
             plugin.held.borrow_mut().insert(self.id, if waits { Held::Waiting } else { Held::Refused });
         }
         plugin.note();
-        // Telling takes the host a third of what the rest of an admission does. While the feed is polled there is a callback
-        // soon that tells for many.
-        if action == Action::Pause || !plugin.gate.borrow().polls() {
+        // Telling takes the host a third of what the rest of an admission does. The end of the poll under way, or the tick that
+        // notices that it is lost, tells for many.
+        if action == Action::Pause || !plugin.gate.borrow().poll_is_under_way() {
             plugin.counters.tell();
         }
         action

@@ -86,6 +86,11 @@ impl Gate {
         self.knowledge.feed().is_some_and(|feed| !feed.is_resting())
     }
 
+    /// Whether a callback is certain to come: the end of a poll, or the tick that gives it up.
+    pub fn poll_is_under_way(&self) -> bool {
+        self.knowledge.feed().is_some_and(|feed| feed.is_polling())
+    }
+
     /// Takes what the replica holds, if that has changed since the last time.
     pub fn take_gauges(&mut self) -> Option<Gauges> {
         self.gauges.take()

@@ -65,8 +65,11 @@ fn check_with(text: &[u8], readers: Readers) -> Result<Outcome> {
         both.play(event).with_context(|| format!("at {shown}"))?;
         both.agree().with_context(|| format!("after {shown}"))?;
     }
-    let counted = |name: &&Outcome| both.native.counted(name) > 0;
-    Ok(REACHES.iter().find(counted).copied().unwrap_or("nothing"))
+    let outcome = REACHES.iter().find(|name| both.native.has_counted(name)).copied().unwrap_or("nothing");
+    // What was counted and not told yet is the same too.
+    both.play(Event::TickNow)?;
+    both.agree().context("after the last tick")?;
+    Ok(outcome)
 }
 
 /// What every random byte is during an event: another than during the one before, so that a worker that takes a new id is
@@ -191,7 +194,7 @@ impl Both {
         ensure!(ticks.unwrap_or_default() == native, "the module wants ticks every {ticks:?}, natively {native:?}");
         let metrics = self.host.metrics();
         for (name, count) in metrics.iter().filter(|(name, _)| !GAUGE_NAMES.contains(&name.as_str())) {
-            let native = self.native.counted(name);
+            let native = self.native.told(name);
             let signatures = name.starts_with("curfew_signatures_");
             ensure!(signatures || native == *count, "{name} is {count} in the module and {native} natively");
         }

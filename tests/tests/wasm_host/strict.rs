@@ -54,9 +54,6 @@ fn the_first_request_asks_while_the_replica_is_loaded() {
         is_admitted(&mut host, &crate::support::token().unwrap());
     }
     assert!(questions(&host).is_empty());
-    // Admissions are told with the next callback of another kind.
-    assert_eq!(host.metric("curfew_replica_decided"), 0);
-    host.tick().unwrap();
     assert_eq!((host.metric("curfew_replica_decided"), host.metric("curfew_checks_sent")), (6, 1));
 }
 
@@ -206,6 +203,38 @@ fn an_idle_worker_wants_no_ticks() {
     host.advance(Duration::from_secs(100));
     host.tick().unwrap();
     assert_eq!(callouts_to(&host, FEED_PATH).len(), polls);
+}
+
+#[test]
+fn what_was_counted_waits_for_a_poll_that_is_under_way_and_for_nothing_else() {
+    let rules = json!({"rules": [{"path": "/healthz", "action": "skip"}]});
+    let mut host = Host::start(&strict(rules)).unwrap();
+    let (dead, alive) = (token().unwrap(), token().unwrap());
+    leased(&mut host, &alive, &[logout(&dead).unwrap()]).unwrap();
+    is_admitted(&mut host, &alive);
+    assert_eq!(host.metric("curfew_replica_decided"), 0);
+    host.settle().unwrap();
+    let decided = host.metric("curfew_replica_decided");
+    assert!(decided > 0, "the poll has ended");
+    // The worker rests. A token that its copy knows to be logged out makes a poll due, and nobody sends it.
+    let polls = callouts_to(&host, FEED_PATH).len();
+    is_refused(&mut host, &dead);
+    assert_eq!((callouts_to(&host, FEED_PATH).len(), host.ticks_wanted()), (polls, None));
+    let skipped = host.metric("curfew_requests_skipped");
+    host.request(&[(":method", b"GET"), (":path", b"/healthz")]).unwrap();
+    assert_eq!(host.metric("curfew_requests_skipped"), skipped + 1);
+}
+
+#[test]
+fn a_plugin_that_the_host_lets_go_of_tells_what_it_has_counted() {
+    let mut host = strict_host().unwrap();
+    let token = token().unwrap();
+    leased(&mut host, &token, &[]).unwrap();
+    let before = host.metric("curfew_requests_admitted");
+    is_admitted(&mut host, &token);
+    assert_eq!(host.metric("curfew_requests_admitted"), before);
+    host.let_go().unwrap();
+    assert_eq!(host.metric("curfew_requests_admitted"), before + 1);
 }
 
 #[test]

@@ -136,8 +136,13 @@ impl Native {
         self.seen.get(&stream)
     }
 
-    pub(super) fn counted(&self, name: &str) -> u64 {
+    pub(super) fn told(&self, name: &str) -> u64 {
         self.told.get(name).copied().unwrap_or(0)
+    }
+
+    /// Whether something of this name came up, told or not.
+    pub(super) fn has_counted(&self, name: &str) -> bool {
+        self.counted.contains_key(name)
     }
 
     /// A request arrives; its name.
@@ -165,8 +170,9 @@ impl Native {
             }
         }
         self.note();
-        // As the glue does: while the feed is polled, the next callback tells what an admission has counted.
-        if !matches!(self.seen.get(&stream), Some(Seen::Went(_))) || !self.gate.polls() {
+        // What an admission has counted may wait for the end of a poll that is under way, and for nothing else.
+        let polling = self.calls.keys().any(|call| self.gate.polled(*call));
+        if !matches!(self.seen.get(&stream), Some(Seen::Went(_))) || !polling {
             self.tell();
         }
         stream
