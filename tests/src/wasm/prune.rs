@@ -17,13 +17,15 @@ const EXPORTS: u8 = 7;
 /// What the names of all callbacks of proxy-wasm begin with. Other exports stay.
 const CALLBACKS: &[u8] = b"proxy_on_";
 
-/// The callbacks that stay. A ring at the root's queue comes from inside, and needs no export.
-pub const KEPT: [&str; 10] = [
+/// The callbacks that stay. A ring at the root's queue comes from inside, and needs no export. New connections come only to who
+/// loads the filter as a network filter, by mistake: the SDK then traps, and without the callback a host lets all bytes pass.
+pub const KEPT: [&str; 11] = [
     "proxy_on_configure",
     "proxy_on_context_create",
     "proxy_on_delete",
     "proxy_on_http_call_response",
     "proxy_on_memory_allocate",
+    "proxy_on_new_connection",
     "proxy_on_request_body",
     "proxy_on_request_headers",
     "proxy_on_request_trailers",
@@ -34,30 +36,33 @@ pub const KEPT: [&str; 10] = [
 /// The module without the callbacks that do nothing.
 ///
 /// # Errors
-/// When the bytes are no WebAssembly module, or its sections or exports cannot be read.
+/// When the bytes are no WebAssembly module, its sections or exports cannot be read, or it is not the filter's: a host lets
+/// all requests pass a module that does not want to see them.
 pub(super) fn pruned(module: &[u8]) -> Result<Vec<u8>> {
     let mut rest = Reader(module);
     ensure!(rest.bytes(HEADER.len())? == HEADER, "this is no WebAssembly module");
-    let mut pruned = HEADER.to_vec();
+    let (mut pruned, mut exports) = (HEADER.to_vec(), None);
     while !rest.0.is_empty() {
         let id = rest.byte()?;
         let section = rest.sized()?;
         pruned.push(id);
         match id {
-            EXPORTS => write_sized(&without_idle(section)?, &mut pruned)?,
+            EXPORTS => write_sized(exports.insert(without_idle(section)?), &mut pruned)?,
             _ => write_sized(section, &mut pruned)?,
         }
     }
+    ensure!(exports.is_some(), "the module exports nothing");
     Ok(pruned)
 }
 
 /// An export section's content without the callbacks that do nothing.
 fn without_idle(section: &[u8]) -> Result<Vec<u8>> {
     let mut rest = Reader(section);
-    let (mut count, mut kept) = (0, Vec::new());
+    let (mut count, mut kept, mut missing) = (0, Vec::new(), Vec::from(KEPT));
     for _ in 0..rest.number()? {
         let name = rest.sized()?;
         let (kind, index) = (rest.byte()?, rest.number()?);
+        missing.retain(|wanted| wanted.as_bytes() != name);
         if !name.starts_with(CALLBACKS) || KEPT.iter().any(|kept| kept.as_bytes() == name) {
             count += 1;
             write_sized(name, &mut kept)?;
@@ -66,6 +71,7 @@ fn without_idle(section: &[u8]) -> Result<Vec<u8>> {
         }
     }
     ensure!(rest.0.is_empty(), "the export section has more than it says");
+    ensure!(missing.is_empty(), "the module exports no {}", missing.join(", "));
     let mut section = Vec::new();
     write_number(count, &mut section);
     section.append(&mut kept);
@@ -144,16 +150,22 @@ mod tests {
 
     #[test]
     fn callbacks_that_do_nothing_go_and_all_else_stays_as_it_was() {
-        let before = module(&["memory", "proxy_on_log", "proxy_on_tick", "proxy_abi_version_0_2_1", "proxy_on_done"]);
-        let after = module(&["memory", "proxy_on_tick", "proxy_abi_version_0_2_1"]);
+        let kept = [["memory", "proxy_abi_version_0_2_1"].as_slice(), &KEPT].concat();
+        let before = module(&[["proxy_on_log"].as_slice(), &kept, &["proxy_on_done"]].concat());
+        let after = module(&kept);
         assert_eq!(pruned(&before).unwrap(), after);
         assert_eq!(pruned(&after).unwrap(), after);
     }
 
     #[test]
-    fn a_module_without_exports_stays_as_it_was() {
-        assert_eq!(pruned(HEADER).unwrap(), HEADER);
-        assert_eq!(pruned(&module(&[])).unwrap(), module(&[]));
+    fn a_module_that_wants_to_see_less_than_the_filter_is_an_error() {
+        assert!(pruned(HEADER).is_err());
+        assert!(pruned(&module(&[])).is_err());
+        for missing in KEPT {
+            let others: Vec<_> = KEPT.into_iter().filter(|name| *name != missing).collect();
+            let error = pruned(&module(&others)).unwrap_err().to_string();
+            assert_eq!(error, format!("the module exports no {missing}"));
+        }
     }
 
     #[test]
@@ -165,8 +177,10 @@ mod tests {
 
     #[test]
     fn a_module_that_ends_in_the_middle_of_a_section_is_an_error() {
-        let (whole, sections) = (module(&["memory", "proxy_on_log"]), HEADER.len() + 1);
-        let ends = [HEADER.len(), HEADER.len() + 3 + 200, whole.len() - 2, whole.len()];
+        let (whole, sections) = (module(&KEPT), HEADER.len() + 1);
+        pruned(&whole).unwrap();
+        // A module may end after its exports.
+        let ends = [whole.len() - 2, whole.len()];
         for end in (sections..whole.len()).filter(|end| !ends.contains(end)) {
             assert!(pruned(&whole[..end]).is_err(), "{end}");
         }
