@@ -1,7 +1,7 @@
 //! Variants, asked in bursts in turn, and what each request cost the worker.
 
 use std::net::SocketAddr;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail, ensure};
 
@@ -11,7 +11,8 @@ use super::statistics::{Spread, spread};
 use super::supply::Supply;
 use crate::http::read_answer;
 
-/// Requests under way at the same time; enough that the worker need not wait for the client.
+/// Requests under way at the same time; enough that the worker need not wait for the client. Where it has to wait for somebody
+/// else, as `ext_authz` does, [`Cost::busy`] tells.
 const CONNECTIONS: usize = 16;
 
 /// What every answer of a variant must be; anything else makes its figure worthless.
@@ -37,6 +38,9 @@ pub struct Variant {
     /// Microseconds per request, round by round.
     bursts: Vec<f64>,
     requests: u64,
+    /// Of the worker's processor, and of the clock on the wall, in all bursts that count.
+    spent: Duration,
+    lasted: Duration,
 }
 
 /// What a request of a variant costs the worker, in microseconds, and beside the bare listener.
@@ -50,6 +54,9 @@ pub struct Cost {
     pub ratio: Spread,
     /// That were measured.
     pub requests: u64,
+    /// The share of the time in which the worker was at work. One that waits is woken for single events, which makes each
+    /// request dearer.
+    pub busy: f64,
 }
 
 impl Variant {
@@ -62,7 +69,17 @@ impl Variant {
         let (name, guard) = (name.to_owned(), guard.to_owned());
         look(address, &mut supply, expected).with_context(|| format!("{name} at {guard}"))?;
         let client = Client::connect(address, CONNECTIONS)?;
-        Ok(Self { name, guard, expected, supply, client, bursts: Vec::new(), requests: 0 })
+        Ok(Self {
+            name,
+            guard,
+            expected,
+            supply,
+            client,
+            bursts: Vec::new(),
+            requests: 0,
+            spent: Duration::ZERO,
+            lasted: Duration::ZERO,
+        })
     }
 
     fn burst(&mut self, clock: &WorkerClock, limit: Duration) -> Result<(Duration, u64)> {
@@ -96,6 +113,7 @@ fn look(address: SocketAddr, supply: &mut Supply, expected: Expected) -> Result<
 pub struct Bench {
     clock: WorkerClock,
     variants: Vec<Variant>,
+    rounds: usize,
 }
 
 impl Bench {
@@ -105,7 +123,7 @@ impl Bench {
     /// When there is nothing to compare with.
     pub fn new(clock: WorkerClock, variants: Vec<Variant>) -> Result<Self> {
         ensure!(variants.len() > 1, "there is nothing to compare");
-        Ok(Self { clock, variants })
+        Ok(Self { clock, variants, rounds: 0 })
     }
 
     /// One burst for each variant, not counted: code is compiled, connections and caches are filled.
@@ -119,16 +137,23 @@ impl Bench {
         Ok(())
     }
 
-    /// One burst for each variant, of this length at most.
+    /// One burst for each variant, of this length at most. Another one begins in each round, so that none has always the same
+    /// one before it.
     ///
     /// # Errors
     /// When an answer is not what the variant expects.
     pub fn round(&mut self, burst: Duration) -> Result<()> {
-        for variant in &mut self.variants {
+        let (count, first) = (self.variants.len(), self.rounds);
+        for place in (0..count).map(|place| (first + place) % count) {
+            let variant = self.variants.get_mut(place).context("a place among the variants")?;
+            let start = Instant::now();
             let (spent, requests) = variant.burst(&self.clock, burst)?;
+            variant.lasted += start.elapsed();
+            variant.spent += spent;
             variant.bursts.push(spent.as_secs_f64() * 1e6 / requests as f64);
             variant.requests += requests;
         }
+        self.rounds += 1;
         Ok(())
     }
 
@@ -154,6 +179,7 @@ impl Bench {
                 added: spread(pairs().map(|(own, bare)| own - bare)),
                 ratio: spread(pairs().map(|(own, bare)| own / bare)),
                 requests: variant.requests,
+                busy: variant.spent.as_secs_f64() / variant.lasted.as_secs_f64().max(f64::EPSILON),
             }
         };
         self.variants.iter().map(|variant| (variant, cost(variant))).collect()

@@ -109,7 +109,7 @@ fn table(bench: &Bench) -> Vec<Value> {
         "", "", "cpu us", "added us", "ratio", "(p25 - p75)", "requests"
     );
     let row = |(variant, cost): (&Variant, Cost)| {
-        let Cost { microseconds, added, ratio, requests } = cost;
+        let Cost { microseconds, added, ratio, requests, .. } = cost;
         let spread = format!("({:.2} - {:.2})", ratio.low, ratio.high);
         let (name, guard) = (&variant.name, &variant.guard);
         let (total, more, times) = (microseconds.median, added.median, ratio.median);

@@ -12,6 +12,7 @@
 
 mod latency;
 mod listeners;
+mod paths;
 mod report;
 mod revoked;
 mod variants;
@@ -100,8 +101,12 @@ pub(crate) fn measure(arguments: &Arguments) -> Result<Value> {
     let bursts = u32::try_from(rows.len())? * (arguments.rounds + 1);
     let burst = Duration::from_secs(arguments.seconds) / bursts;
     bench.warm_up(burst)?;
+    let counted = paths::Counted::read(&running.stack)?;
     for _ in 0..arguments.rounds {
         bench.round(burst)?;
+    }
+    if arguments.consistency == Consistency::Strict {
+        counted.hold(&rows, &bench, &running.stack)?;
     }
     let mut table = report::table(&bench);
     let compared = report::compared(&bench);

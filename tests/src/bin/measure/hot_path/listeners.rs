@@ -14,6 +14,7 @@ pub(super) const JWT_AUTHN: &str = "jwt_authn";
 pub(super) const JWT_AUTHN_CACHED: &str = "jwt_authn_cached";
 pub(super) const EXT_AUTHZ: &str = "ext_authz";
 pub(super) const BOTH: &str = "jwt_authn_cached_plus_ext_authz";
+pub(super) const BEHIND: &str = "jwt_authn_cached_plus_curfew";
 pub(super) const CURFEW: &str = "curfew";
 pub(super) const CURFEW_COLD: &str = "curfew_cold";
 
@@ -54,7 +55,8 @@ fn guards(keys: &Keys, filter: &Value, consistency: Consistency) -> Vec<(&'stati
         (JWT_AUTHN, Guard::JwtAuthn(keys.jwt_authn(false))),
         (JWT_AUTHN_CACHED, cached.clone()),
         (EXT_AUTHZ, Guard::ExtAuthz(AUTHORIZATION)),
-        (BOTH, Guard::All(vec![cached, Guard::ExtAuthz(AUTHORIZATION)])),
+        (BOTH, Guard::All(vec![cached.clone(), Guard::ExtAuthz(AUTHORIZATION)])),
+        (BEHIND, Guard::All(vec![cached, Guard::CurfewAs(filter.clone())])),
         (CURFEW, Guard::CurfewAs(filter.clone())),
         (CURFEW_COLD, Guard::CurfewAs(cold)),
     ]

@@ -19,15 +19,18 @@ const PAIRS: [(&str, &str); 7] = [
 
 /// Each variant's cost; one object for each.
 pub(super) fn table(bench: &Bench) -> Vec<Value> {
-    println!("{:<34}{:>8}{:>9}{:>8}{:>14}{:>10}", "", "cpu us", "added us", "ratio", "(p25 - p75)", "requests");
+    println!(
+        "{:<34}{:>8}{:>9}{:>8}{:>14}{:>7}{:>10}",
+        "", "cpu us", "added us", "ratio", "(p25 - p75)", "busy", "requests"
+    );
     let row = |(variant, cost): (&Variant, Cost)| {
-        let Cost { microseconds, added, ratio, requests } = cost;
+        let Cost { microseconds, added, ratio, requests, busy } = cost;
         let (name, total, more, times) = (&variant.name, microseconds.median, added.median, ratio.median);
         let quartiles = format!("({:.2} - {:.2})", ratio.low, ratio.high);
-        println!("{name:<34}{total:>8.1}{more:>9.1}{times:>8.2}{quartiles:>14}{requests:>10}");
+        println!("{name:<34}{total:>8.1}{more:>9.1}{times:>8.2}{quartiles:>14}{:>5.0} %{requests:>10}", busy * 100.0);
         json!({
             "variant": name, "cpu_us": rounded(total), "added_us": rounded(more), "ratio_to_bare": rounded(times),
-            "requests": requests,
+            "requests": requests, "busy": rounded(busy),
             "spread": {"cpu_us": microseconds.json(), "added_us": added.json(), "ratio_to_bare": ratio.json()},
         })
     };
@@ -54,15 +57,21 @@ pub(super) fn page(
     arguments: &Arguments,
     machine: &Value,
 ) -> String {
-    let mut text = "| | CPU, µs | added, µs | × bare (middle half) |".to_owned();
-    text +=
-        if latencies.is_empty() { "\n|---|---|---|---|" } else { " p50, µs | p99, µs |\n|---|---|---|---|---|---|" };
+    let mut text = "| | CPU, µs | added, µs | × bare (middle half) | worker busy |".to_owned();
+    text += if latencies.is_empty() {
+        "\n|---|---|---|---|---|"
+    } else {
+        " p50, µs | p99, µs |\n|---|---|---|---|---|---|---|"
+    };
     for row in table {
         let of = |place: &str| row.pointer(place).and_then(Value::as_f64).unwrap_or_default();
         let name = row.get("variant").and_then(Value::as_str).unwrap_or_default();
         let (low, high) = (of("/spread/ratio_to_bare/p25"), of("/spread/ratio_to_bare/p75"));
         let (total, added, times) = (of("/cpu_us"), of("/added_us"), of("/ratio_to_bare"));
-        text += &format!("\n| `{name}` | {total:.1} | {added:.1} | {times:.2} ({low:.2} to {high:.2}) |");
+        text += &format!(
+            "\n| `{name}` | {total:.1} | {added:.1} | {times:.2} ({low:.2} to {high:.2}) | {:.0} % |",
+            of("/busy") * 100.0
+        );
         if !latencies.is_empty() {
             let own = latencies.iter().find(|own| own.get("variant") == row.get("variant"));
             let at = |name| own.and_then(|own| own.get(name)).and_then(Value::as_f64);

@@ -8,7 +8,7 @@ use curfew_testbed::measure::{Client, Expected, Supply, Variant};
 use curfew_testbed::stack::Stack;
 use curfew_testbed::tokens::Signer;
 
-use super::listeners::{BARE, BOTH, CURFEW, CURFEW_COLD, EXT_AUTHZ, JWT_AUTHN, JWT_AUTHN_CACHED};
+use super::listeners::{BARE, BEHIND, BOTH, CURFEW, CURFEW_COLD, EXT_AUTHZ, JWT_AUTHN, JWT_AUTHN_CACHED};
 use super::{Arguments, Consistency};
 use crate::tokens::{Keys, badly_signed, good, requests};
 
@@ -22,7 +22,7 @@ const FORGED: usize = 1_000;
 const ASKED: usize = 200;
 
 /// In this time a worker in strict mode has told the host what it counted.
-const TOLD: Duration = Duration::from_secs(1);
+pub(super) const TOLD: Duration = Duration::from_secs(1);
 
 /// Far above what some hundred requests take.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -115,6 +115,7 @@ fn curfews<'a>(keys: &'a Keys, known: &'a [String], stack: &'a Stack) -> Vec<Mak
         unknown("curfew_cold_eddsa", &keys.eddsa),
         unknown("curfew_cold_hs256", &keys.hs256),
         ("curfew_bad_rs256", Box::new(refuse)),
+        (BEHIND, Box::new(move || Ok(Row::admitted(BEHIND, BEHIND, known)))),
     ]
 }
 
