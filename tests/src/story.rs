@@ -63,7 +63,10 @@ pub struct Story<'a, W> {
     out: W,
     wrong: usize,
     first_refusals: Vec<Duration>,
+    /// Requests that began after their token's logout had returned 200, and were admitted; and how long after it the last of
+    /// them began.
     late: u32,
+    refused_after: Duration,
 }
 
 impl<'a, W: Write> Story<'a, W> {
@@ -80,7 +83,16 @@ impl<'a, W: Write> Story<'a, W> {
             }
             _ => Duration::ZERO,
         };
-        Ok(Self { stack, signer, bound, out, wrong: 0, first_refusals: Vec::new(), late: 0 })
+        Ok(Self {
+            stack,
+            signer,
+            bound,
+            out,
+            wrong: 0,
+            first_refusals: Vec::new(),
+            late: 0,
+            refused_after: Duration::ZERO,
+        })
     }
 
     /// Tells it.
@@ -223,12 +235,14 @@ impl<'a, W: Write> Story<'a, W> {
 
     fn first_refusal(&mut self, device: &Device, logged_out: Instant) -> Result<(Answer, Duration)> {
         loop {
+            let asked = logged_out.elapsed();
             let answer = self.stack.send(&orders(device))?;
             let after = logged_out.elapsed();
             if answer.status != 200 {
                 return Ok((answer, after));
             }
             self.late += 1;
+            self.refused_after = self.refused_after.max(asked);
             self.wrong += usize::from(after > self.bound);
             if after > self.bound + PATIENCE {
                 bail!("{} is still admitted {after:?} after its logout", device.name);
@@ -256,7 +270,12 @@ impl<'a, W: Write> Story<'a, W> {
     fn ending(mut self) -> Result<()> {
         let slowest = self.first_refusals.iter().max().copied().unwrap_or_default();
         if self.bound.is_zero() {
-            writeln!(self.out, "\nTime to refusal: 0. Requests admitted after a logout's 200: {}.", self.late)?;
+            let (after, logouts) = (self.refused_after.as_secs_f64() * 1e3, self.first_refusals.len());
+            writeln!(
+                self.out,
+                "\nTime to refusal: {after} ms. Requests admitted after {logouts} logouts' 200: {}.",
+                self.late
+            )?;
         } else {
             let (slowest, bound) = (slowest.as_secs_f64() * 1e3, humantime::format_duration(self.bound));
             writeln!(self.out, "\nSlowest first refusal: {slowest:.1} ms (bounded mode: {bound}).")?;
