@@ -4,7 +4,7 @@
 //! kinds it has no importer for, P-521 and `oct`, are checked here.
 
 use hmac::{Hmac, KeyInit as _};
-use jwt_simple::algorithms::{ECDSAP256PublicKeyLike, ECDSAP384PublicKeyLike, RSAPublicKeyLike};
+use jwt_simple::algorithms::{ECDSAP256PublicKeyLike, ECDSAP384PublicKeyLike, EdDSAPublicKeyLike, RSAPublicKeyLike};
 use jwt_simple::prelude::{
     ES256PublicKey, ES384PublicKey, Ed25519PublicKey, PS256PublicKey, PS384PublicKey, PS512PublicKey, RS256PublicKey,
     RS384PublicKey, RS512PublicKey,
@@ -14,7 +14,7 @@ use serde_json::Value;
 use sha2::{Sha256, Sha384, Sha512};
 use superboring::pkey::{PKey, Public};
 
-use crate::{Object, base64url};
+use crate::{Object, base64url, ed25519};
 
 /// A JWS algorithm (RFC 7518 section 3.1, RFC 8037 section 3.1).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -114,7 +114,7 @@ pub(crate) enum Material {
     P256(ES256PublicKey),
     P384(ES384PublicKey),
     P521(p521::ecdsa::VerifyingKey),
-    Ed25519(Ed25519PublicKey),
+    Ed25519(ed25519::Key),
 }
 
 impl std::fmt::Debug for VerificationKey {
@@ -231,6 +231,8 @@ fn import(jwk: &Object, algorithm: Algorithm) -> Result<Imported, String> {
         Algorithm::ES512 => import_p521(jwk),
         Algorithm::EdDSA => {
             let key = Ed25519PublicKey::from_jwk(&json).map_err(|error| unusable(algorithm, error))?;
+            let key = ed25519::Key::new(**key.public_key().as_ref());
+            let key = key.ok_or_else(|| unusable(algorithm, "not a point of large order"))?;
             Ok((Material::Ed25519(key), None))
         }
     }

@@ -10,6 +10,7 @@ mod base64url;
 mod claims;
 mod credential;
 mod document;
+mod ed25519;
 mod error;
 mod id;
 mod issuer;
