@@ -90,12 +90,14 @@ mod tests {
 
     #[test]
     fn a_y_that_is_not_reduced_is_no_point() {
+        let key = Key::new(ED25519_BASEPOINT_POINT.compress().to_bytes()).unwrap();
         let mut points = 0;
         for lowest in 0xed..=0xff {
             let mut encoding = [0xff; 32];
             (encoding[0], encoding[31]) = (lowest, 0x7f);
             for encoding in with_sign(encoding) {
                 assert!(!both_decode(encoding));
+                assert!(key.residue(b"", &[encoding, [0; 32]].concat()).is_none());
                 // A reader that reduces finds points of large order among them.
                 let lenient = CompressedEdwardsY(encoding).decompress();
                 points += u32::from(lenient.is_some_and(|point| !point.is_small_order()));

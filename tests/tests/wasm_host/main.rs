@@ -9,6 +9,8 @@ mod asking;
 #[cfg(test)]
 mod configuration;
 #[cfg(test)]
+mod ed25519;
+#[cfg(test)]
 mod endings;
 #[cfg(test)]
 mod faults;
