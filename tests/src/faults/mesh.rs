@@ -15,7 +15,7 @@ use crate::ports::{lasting, loopback};
 use crate::servers::{Fault, Postgres, Redis};
 use crate::settings::Settings;
 use crate::upstream::Upstream;
-use crate::{wasm, workspace};
+use crate::{control_plane, wasm, workspace};
 
 /// The length of a lease: what faults are measured in.
 pub const LEASE: Duration = Duration::from_secs(2);
@@ -31,6 +31,8 @@ pub struct Setup {
     pub bounded: bool,
     /// One control plane on SQLite instead of two on PostgreSQL and Redis.
     pub single: bool,
+    /// Control planes as they ship, and not as tests build them.
+    pub release: bool,
 }
 
 /// A control plane and its links to what it stores in.
@@ -122,8 +124,9 @@ impl Mesh {
         let stores = if setup.single { None } else { Some(shared()?) };
         let upstream = Upstream::start(loopback(0))?;
         let settings = Settings::demo()?;
+        let program = if setup.release { control_plane::build_release()? } else { control_plane::build()? };
         let planes = (0..if setup.single { 1 } else { 2 })
-            .map(|number| plane(&settings, stores.as_ref(), &subdirectory(&directory, "plane", number)?));
+            .map(|number| plane(&program, &settings, stores.as_ref(), &subdirectory(&directory, "plane", number)?));
         let planes = planes.collect::<Result<Vec<_>>>()?;
         let proxies = (0..2).map(|number| {
             let directory = subdirectory(&directory, "envoy", number)?;
@@ -205,10 +208,11 @@ fn subdirectory(directory: &TempDir, name: &str, number: usize) -> Result<PathBu
     Ok(path)
 }
 
-fn plane(settings: &Settings, stores: Option<&Stores>, directory: &Path) -> Result<Plane> {
+fn plane(program: &Path, settings: &Settings, stores: Option<&Stores>, directory: &Path) -> Result<Plane> {
     let mut settings = settings.clone();
     let links = stores.map(|stores| linked(&mut settings, stores)).transpose()?;
-    Ok(Plane { process: ControlPlane::start(&settings, directory)?, links })
+    let process = ControlPlane::start_program(program, &settings, directory, [loopback(0), loopback(0)])?;
+    Ok(Plane { process, links })
 }
 
 fn linked(settings: &mut Settings, Stores { postgres, redis }: &Stores) -> Result<StoreLinks> {

@@ -53,7 +53,7 @@ pub(crate) fn measure(arguments: &Arguments) -> Result<Value> {
         if scenes.is_empty() {
             continue;
         }
-        let mut mesh = Mesh::start(Setup { trapping, bounded: arguments.bounded, single: false })?;
+        let mut mesh = Mesh::start(Setup { trapping, bounded: arguments.bounded, ..Setup::default() })?;
         for scene in scenes {
             outcomes.push(shown(play(&mut mesh, scene, LOAD)?));
         }

@@ -1,4 +1,5 @@
-//! How long a logout takes in a healthy mesh of two Envoys with two workers each, and what of that the workers cost.
+//! How long a logout takes in a healthy mesh of two Envoys with two workers each, and what of that the workers cost. Control
+//! planes are as `cargo build --release` makes them.
 //!
 //! First without any worker that follows the feed, because no request has come yet: then a logout is its commit alone. Then
 //! one after the other while each token is in use at both Envoys without a pause, which tells when the last request was
@@ -24,6 +25,9 @@ pub(crate) struct Arguments {
     /// How long logouts go on at each other pace.
     #[arg(long, default_value_t = 10)]
     seconds: u64,
+    /// With control planes as tests build them, which takes no time to build.
+    #[arg(long)]
+    quick: bool,
 }
 
 /// Measures with one control plane on SQLite and with two on PostgreSQL and Redis.
@@ -32,7 +36,7 @@ pub(crate) fn measure(arguments: &Arguments) -> Result<Value> {
     all.insert("machine".to_owned(), json!(description()));
     for (name, single) in [("one control plane, SQLite", true), ("two control planes, PostgreSQL and Redis", false)] {
         println!("{name}\n{:<34}{:>9}{:>10}{:>10}{:>10}", "  logouts, milliseconds", "count", "p50", "p99", "max");
-        let mesh = Mesh::start(Setup { single, ..Setup::default() })?;
+        let mesh = Mesh::start(Setup { single, release: !arguments.quick, ..Setup::default() })?;
         all.insert(name.to_owned(), in_mesh(&mesh, arguments)?);
     }
     Ok(Value::Object(all))
