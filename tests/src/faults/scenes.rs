@@ -51,7 +51,7 @@ const fn short(mut scene: Scene) -> Scene {
 /// A fault of the network lasts so long.
 const CUT: Duration = Duration::from_millis(3 * 2_000);
 
-const EJECTIONS: &str = "envoy_cluster_outlier_detection_ejections_enforced_total";
+const TIMEOUTS: &str = "envoy_cluster_upstream_rq_timeout";
 
 /// All scenes, in the order of the table.
 pub const ALL: &[Scene] = &[
@@ -73,10 +73,10 @@ pub const ALL: &[Scene] = &[
     envoy("an Envoy cut off, its questions", |mesh, stage| link(mesh, stage, |link| link.hold(Direction::Requests))),
     envoy("an Envoy cut off, its answers", |mesh, stage| link(mesh, stage, |link| link.hold(Direction::Answers))),
     scene("a control plane vanishes from both Envoys", Outage::Declared, |mesh, stage| {
-        let before = mesh.counted(EJECTIONS)?;
+        let before = mesh.counted(TIMEOUTS)?;
         let links = mesh.proxies.iter().filter_map(|proxy| proxy.links.first());
         fail(stage, links, hold_both);
-        ensure!(mesh.counted(EJECTIONS)? > before, "no Envoy has left it out");
+        ensure!(mesh.counted(TIMEOUTS)? > before, "every question had an answer");
         Ok(())
     }),
     scene("30 % of packets lost, 20 ms", Outage::Declared, lossy),
