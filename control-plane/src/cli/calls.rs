@@ -7,7 +7,7 @@ use clap::Args;
 use serde_json::json;
 
 use super::{Failure, token_text};
-use crate::client::Call;
+use crate::cli::client::Call;
 use crate::config::{ClientArgs, Environment};
 use crate::store::sessions::{Session, SessionList};
 

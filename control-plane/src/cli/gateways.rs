@@ -7,9 +7,9 @@ use clap::Args;
 
 use super::Failure;
 use super::calls::InternalUrl;
-use crate::client::Call;
+use crate::cli::client::Call;
 use crate::config::{ClientArgs, Environment};
-use crate::strict::{Gateway, GatewayList};
+use crate::leases::{Gateway, GatewayList};
 
 pub(super) const EXAMPLES: &str = "\
 Examples:

@@ -4,9 +4,9 @@ use std::io::Write;
 use std::time::{Duration, Instant};
 
 use super::Failure;
+use crate::adopt::{Plan, Progress, Rules, Tally, adopt};
 use crate::clock::Clock;
 use crate::config::{AdoptArgs, Environment};
-use crate::store::adopt::{Plan, Progress, Rules, Tally, adopt};
 use crate::store::{self, Settings};
 
 pub(super) const NOTES: &str = "\

@@ -11,7 +11,7 @@ use serde_json::{Map, Value, json};
 
 use super::Failure;
 use super::calls::InternalUrl;
-use crate::client::Call;
+use crate::cli::client::Call;
 use crate::config::{AccessArgs, Environment, PolicyArgs, Signer, Tokens};
 use crate::http::TOKENS_PATH;
 

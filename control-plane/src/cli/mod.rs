@@ -4,6 +4,7 @@
 //! arguments are wrong, 1 that the command failed.
 
 mod calls;
+pub mod client;
 mod gateways;
 mod inspect;
 mod migrate;
@@ -16,11 +17,11 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 use curfew_core::Mistakes;
 
-use crate::client::CallFailure;
+use crate::app::serve::{self, ServeFailure};
+use crate::app::telemetry;
+use crate::cli::client::CallFailure;
 use crate::config::{Environment, MigrateArgs, ServeArgs};
-use crate::serve::{self, ServeFailure};
 use crate::store::{self, OpenFailure};
-use crate::telemetry;
 
 /// Curfew makes logout real: its control plane and the tools around it.
 #[derive(Parser)]

@@ -134,7 +134,7 @@ pub struct Config {
     /// What callers of `lgt-all` must know.
     pub app: AppCredentials,
     /// Redis, if it is used.
-    pub redis: Option<crate::blacklist::Settings>,
+    pub redis: Option<crate::redis::Settings>,
     /// How long a check may take.
     pub check_timeout: Duration,
     /// When expired rows are removed, and how fast.

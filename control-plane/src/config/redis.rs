@@ -6,8 +6,8 @@ use clap::Args;
 use curfew_core::Mistakes;
 
 use super::environment::{Environment, read};
-use crate::blacklist::{EntryRules, Settings, Target};
-use crate::store::retention::Retention;
+use crate::log::retention::Retention;
+use crate::redis::{EntryRules, Settings, Target};
 
 const URL: &str = "REDIS_URL";
 const EXPIRY: &str = "REDIS_BLACKLIST_OBJECT_EXPIRY_IN_SEC";

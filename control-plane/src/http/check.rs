@@ -14,9 +14,9 @@ use curfew_core::wire::{CheckAnswer, CheckRequest, CheckVerdict};
 use tokio::time::timeout;
 
 use super::ApiError;
+use super::counters::CheckLabels;
 use super::extract::Json;
-use crate::metrics::CheckLabels;
-use crate::state::AppState;
+use super::state::AppState;
 use crate::store::Checked;
 
 /// How long Redis is asked alone: much longer than one nearby takes, and a small part of the time for a check.
@@ -32,7 +32,7 @@ pub(super) async fn check(
         Ok(CheckAnswer { verdict: CheckVerdict::Revoked, .. }) => "revoked",
         Err(error) => error.code(),
     };
-    state.metrics.checks.get_or_create(&CheckLabels { verdict }).inc();
+    state.counters.checks.get_or_create(&CheckLabels { verdict }).inc();
     answer.map(axum::Json)
 }
 
@@ -47,17 +47,13 @@ async fn answer(state: &AppState, request: &CheckRequest) -> Result<CheckAnswer,
         let late = std::io::Error::from(ErrorKind::TimedOut);
         Err(state.read_failed(&late.into()))
     })?;
-    Ok(CheckAnswer {
-        epoch: checked.head.epoch.to_string(),
-        seq: checked.head.seq.unsigned_abs(),
-        verdict: checked.verdict,
-    })
+    Ok(CheckAnswer { epoch: checked.head.epoch.to_string(), seq: checked.head.seq, verdict: checked.verdict })
 }
 
 /// Asks Redis, and the database as well as soon as that is needed or Redis takes its time.
 async fn ask(state: &AppState, keys: TokenKeys, issued_at: Option<i64>) -> Result<Checked, ApiError> {
-    let blacklist = state.blacklist.clone();
-    let mut redis = Box::pin(async move { blacklist.ask(&keys, issued_at).await });
+    let redis_copy = state.redis_copy.clone();
+    let mut redis = Box::pin(async move { redis_copy.ask(&keys, issued_at).await });
     let mut database = pin!(ask_database(state, &keys, issued_at));
     match timeout(HEAD_START, &mut redis).await {
         Ok(Some(checked)) => return Ok(checked),
@@ -80,6 +76,6 @@ async fn ask(state: &AppState, keys: TokenKeys, issued_at: Option<i64>) -> Resul
 
 async fn ask_database(state: &AppState, keys: &TokenKeys, issued_at: Option<i64>) -> Result<Checked, ApiError> {
     let checked = state.store.check(keys, issued_at).await.map_err(|error| state.read_failed(&error))?;
-    state.blacklist.observe(checked.head);
+    state.redis_copy.observe(checked.head);
     Ok(checked)
 }

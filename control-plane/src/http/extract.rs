@@ -13,8 +13,8 @@ use curfew_core::{Denial, ProvenToken, from_authorization, read_document};
 use serde::de::DeserializeOwned;
 
 use super::ApiError;
-use crate::attempts::Attempt;
-use crate::state::AppState;
+use super::state::AppState;
+use crate::abuse::attempts::Attempt;
 
 /// The token that a call is authenticated with: accepted now, though perhaps logged out.
 pub(super) struct Caller(pub(super) ProvenToken);

@@ -10,9 +10,9 @@ use axum::http::header::USER_AGENT;
 use curfew_core::wire::{FeedAnswer, FeedRequest};
 
 use super::extract::Json;
+use super::state::AppState;
 use super::{ApiError, Peer};
-use crate::state::AppState;
-use crate::strict::{Caller, GatewayList};
+use crate::leases::{Caller, GatewayList};
 
 /// How the filter begins to name itself.
 const FILTER: &str = "curfew-filter/";
@@ -38,7 +38,7 @@ pub(super) async fn feed(
     }
     let address = peer.map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |Extension(Peer(address))| address);
     let caller = Caller { address, version: version(&headers) };
-    state.strict.poll(&request, caller).await.map(axum::Json).map_err(|_| ApiError::Read)
+    state.leases.poll(&request, caller).await.map(axum::Json).map_err(|_| ApiError::Read)
 }
 
 /// What the filter says of itself in `user-agent: curfew-filter/VERSION`.
@@ -50,5 +50,5 @@ fn version(headers: &HeaderMap) -> Option<String> {
 
 /// The workers that have polled this control plane of late.
 pub(super) async fn gateways(State(state): State<Arc<AppState>>) -> axum::Json<GatewayList> {
-    axum::Json(state.strict.list())
+    axum::Json(state.leases.list())
 }

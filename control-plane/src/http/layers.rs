@@ -17,13 +17,14 @@ use tower_http::catch_panic::ResponseForPanic;
 use tracing::warn;
 
 use super::connection::Peer;
-use super::error::Refusal;
+use super::counters::{Counters, LogoutLabels, RequestLabels};
 use super::extract::bearer_secret;
+use super::problem::Refusal;
+use super::state::AppState;
 use super::{ApiError, OPEN_PATHS};
-use crate::attempts::{Attempt, TokenId, TooMany};
-use crate::metrics::{LimitLabels, LogoutLabels, Metrics, RequestLabels};
-use crate::source::Source;
-use crate::state::AppState;
+use crate::abuse::LimitLabels;
+use crate::abuse::attempts::{Attempt, TokenId, TooMany};
+use crate::abuse::source::Source;
 use crate::store::command::Unavailable;
 
 /// How much of a body is read, and how long it may take.
@@ -203,13 +204,13 @@ impl Watched {
         let shown = shown.filter(|_| is_about_a_token(refusal));
         let token = shown.and_then(|shown| from_authorization(shown.as_bytes()).ok()).map(TokenId::of);
         let TooMany { by, retry_after } = self.state.attempts.failed(&attempt.source, token.as_ref()).err()?;
-        self.state.metrics.logouts_limited.get_or_create(&LimitLabels { by }).inc();
+        self.state.abuse_counters.limited.get_or_create(&LimitLabels { by }).inc();
         // Rounded up, so that whoever waits that long has waited long enough.
         Some(ApiError::TooManyFailures(retry_after.as_secs().saturating_add(1)))
     }
 
     fn count(&self, outcome: &'static str) {
-        self.state.metrics.logouts.get_or_create(&LogoutLabels { endpoint: self.endpoint, outcome }).inc();
+        self.state.counters.logouts.get_or_create(&LogoutLabels { endpoint: self.endpoint, outcome }).inc();
     }
 }
 
@@ -225,14 +226,14 @@ fn warn_of_forwarded_requests() {
 }
 
 /// Counts every answer by its route and its status' class.
-pub(super) async fn count_requests(State(metrics): State<Arc<Metrics>>, request: Request, next: Next) -> Response {
+pub(super) async fn count_requests(State(counters): State<Counters>, request: Request, next: Next) -> Response {
     let route = request.extensions().get::<MatchedPath>().map_or("none", MatchedPath::as_str).to_owned();
     let method = request.method().clone();
     let response = next.run(request).await;
     let status = response.status();
     tracing::debug!(%method, route, status = status.as_u16(), "answered");
     let labels = RequestLabels { route, status: class(status) };
-    metrics.requests.get_or_create(&labels).inc();
+    counters.requests.get_or_create(&labels).inc();
     response
 }
 
@@ -255,7 +256,7 @@ pub(super) async fn no_store(request: Request, next: Next) -> Response {
 
 /// Turns a handler's panic into a 500 and counts it. The panic's own message is on stderr already.
 #[derive(Clone)]
-pub(super) struct AnswerPanic(pub(super) Arc<Metrics>);
+pub(super) struct AnswerPanic(pub(super) Counters);
 
 impl ResponseForPanic for AnswerPanic {
     type ResponseBody = Body;
@@ -281,9 +282,9 @@ mod tests {
 
     #[tokio::test]
     async fn a_panic_costs_one_request_and_is_counted() {
-        let metrics = Arc::new(Metrics::new());
+        let counters = Counters::default();
         let router =
-            Router::new().route("/", get(panics)).layer(CatchPanicLayer::custom(AnswerPanic(Arc::clone(&metrics))));
+            Router::new().route("/", get(panics)).layer(CatchPanicLayer::custom(AnswerPanic(counters.clone())));
         let response = router.oneshot(Request::new(Body::empty())).await.unwrap();
         assert_eq!(response.status(), StatusCode::INTERNAL_SERVER_ERROR);
         let body = to_bytes(response.into_body(), 1024).await.unwrap();
@@ -291,6 +292,6 @@ mod tests {
             body,
             r#"{"type":"about:blank","title":"Internal Server Error","status":500,"detail":"The request failed for a reason of the server's.","code":"internal_error"}"#
         );
-        assert_eq!(metrics.panics.get(), 1);
+        assert_eq!(counters.panics.get(), 1);
     }
 }

@@ -11,9 +11,11 @@ use serde_json::{Map, Value};
 use super::ApiError;
 use super::extract::Json;
 use super::logout::Done;
-use super::settled::settled;
-use crate::state::AppState;
-use crate::store::command::{Cause, Subject};
+use super::settled::{accepted, finished};
+use super::state::AppState;
+use crate::log::Cause;
+use crate::logout::Finished;
+use crate::store::command::Subject;
 
 /// The spellings under which existing callers send each member.
 const USER_ID: [&str; 3] = ["user_id", "USER_ID", "userId"];
@@ -30,10 +32,12 @@ pub(super) async fn lgt_all(
     authenticate(&state, &body)?;
     let user = user_id(&body)?;
     let subjects = issuers(&state, &body)?.into_iter().map(|issuer| Subject { issuer, user: user.clone() }).collect();
-    state.store.writer().revoke_user(subjects, Cause::LgtAll).await?;
-    let early = settled(&state, &headers).await?;
+    let committed = state.store.writer().revoke_user(subjects, Cause::LgtAll).await?;
     let done = Done { message: "Successfully Logged Out From All Device." };
-    Ok(early.unwrap_or_else(|| axum::Json(done).into_response()))
+    Ok(match finished(&state, &headers, committed).await? {
+        Finished::Confirmed(_) => axum::Json(done).into_response(),
+        Finished::Accepted(early) => accepted(&early.into_parts().1),
+    })
 }
 
 fn authenticate(state: &AppState, body: &Map<String, Value>) -> Result<(), ApiError> {

@@ -11,8 +11,9 @@ use serde::Serialize;
 
 use super::ApiError;
 use super::extract::Caller;
-use super::settled::settled;
-use crate::state::AppState;
+use super::settled::{accepted, finished};
+use super::state::AppState;
+use crate::logout::Finished;
 use crate::store::command::{LogoutOutcome, TokenRecord};
 
 /// The answer to a logout; clients of the documented API compare the text.
@@ -27,9 +28,9 @@ pub(super) async fn logout(
     headers: HeaderMap,
     Caller(token): Caller,
 ) -> Result<Response, ApiError> {
-    let outcome = state.store.writer().logout(TokenRecord::from(&token)).await?;
-    let early = settled(&state, &headers).await?;
-    logged_out(outcome, early, &headers, "Successfully Logged Out.")
+    let committed = state.store.writer().logout(TokenRecord::from(&token)).await?;
+    let finished = finished(&state, &headers, committed).await?;
+    logged_out(finished, &headers, "Successfully Logged Out.")
 }
 
 /// `POST /api/v2/logout-all-device`: the token and every other one of its user are dead when this returns 200.
@@ -39,27 +40,30 @@ pub(super) async fn logout_all_device(
     Caller(token): Caller,
 ) -> Result<Response, ApiError> {
     let user = token.user.clone().ok_or(ApiError::UserIdMissing)?;
-    let outcome = state.store.writer().logout_all(TokenRecord::from(&token), user).await?;
-    let early = settled(&state, &headers).await?;
-    logged_out(outcome, early, &headers, "Successfully Logged Out From All Device.")
+    let committed = state.store.writer().logout_all(TokenRecord::from(&token), user).await?;
+    let finished = finished(&state, &headers, committed).await?;
+    logged_out(finished, &headers, "Successfully Logged Out From All Device.")
 }
 
 fn logged_out(
-    outcome: LogoutOutcome,
-    early: Option<Response>,
+    finished: Finished<LogoutOutcome>,
     asked: &HeaderMap,
     message: &'static str,
 ) -> Result<Response, ApiError> {
-    match outcome {
-        LogoutOutcome::AlreadyRevoked => Err(ApiError::Denied(Denial::Revoked)),
-        LogoutOutcome::LoggedOut => {
-            let mut response = early.unwrap_or_else(|| Json(Done { message }).into_response());
-            if is_browser(asked) {
-                response.headers_mut().insert(CLEAR_SITE_DATA, HeaderValue::from_static(r#""cookies", "storage""#));
-            }
-            Ok(response)
+    let (outcome, mut response) = match finished {
+        Finished::Confirmed(confirmed) => (confirmed.into_outcome(), Json(Done { message }).into_response()),
+        Finished::Accepted(early) => {
+            let (outcome, ticket) = early.into_parts();
+            (outcome, accepted(&ticket))
         }
+    };
+    if outcome == LogoutOutcome::AlreadyRevoked {
+        return Err(ApiError::Denied(Denial::Revoked));
     }
+    if is_browser(asked) {
+        response.headers_mut().insert(CLEAR_SITE_DATA, HeaderValue::from_static(r#""cookies", "storage""#));
+    }
+    Ok(response)
 }
 
 /// W3C Clear Site Data.

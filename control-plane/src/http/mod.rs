@@ -5,18 +5,20 @@
 
 mod check;
 mod connection;
-mod error;
+mod counters;
 mod extract;
 mod feed;
 mod layers;
 mod lgt_all;
 mod logout;
 mod operations;
+mod problem;
 mod progress;
 mod ready;
 pub mod server;
 mod sessions;
 mod settled;
+mod state;
 mod tokens;
 
 use std::sync::Arc;
@@ -27,10 +29,11 @@ use axum::middleware::{from_fn, from_fn_with_state};
 use axum::routing::{MethodRouter, get, post};
 use tower_http::catch_panic::CatchPanicLayer;
 
-use crate::state::AppState;
 pub use connection::{Peer, Streams};
-pub use error::ApiError;
+pub use counters::{CheckLabels, Counters, LogoutLabels, RefusalLabels, RequestLabels};
 use layers::{AnswerPanic, BodyLimit, Purpose, Watched};
+pub use problem::ApiError;
+pub use state::AppState;
 pub use tokens::MAX_TOKENS;
 
 /// Where tokens are registered at their issue.
@@ -68,7 +71,7 @@ pub fn internal_router(state: Arc<AppState>) -> Router {
         answer: state.logout_timeout(),
     };
     let lgt_all = post(lgt_all::lgt_all).layer(from_fn_with_state(limit, layers::bound));
-    let answer = state.request_timeout.saturating_add(state.strict.longest_hold());
+    let answer = state.request_timeout.saturating_add(state.leases.longest_hold());
     let limit = BodyLimit { bytes: SMALL_BODY, time: state.request_timeout, purpose: Purpose::Read, answer };
     let feed = post(feed::feed).layer(from_fn_with_state(limit, layers::bound));
     let routes = Router::new()
@@ -114,12 +117,12 @@ fn watched(state: &Arc<AppState>, endpoint: &'static str, proxies: Option<usize>
 
 /// What holds for every answer of a listener, those to unknown paths included.
 fn finish(routes: Router<Arc<AppState>>, state: Arc<AppState>) -> Router {
-    let metrics = Arc::clone(&state.metrics);
+    let counters = state.counters.clone();
     routes
         // The bodies are bounded by `bounded`; axum's own limit of 2 MB would cut a large registration short.
         .layer(DefaultBodyLimit::disable())
-        .layer(CatchPanicLayer::custom(AnswerPanic(Arc::clone(&metrics))))
-        .layer(from_fn_with_state(metrics, layers::count_requests))
+        .layer(CatchPanicLayer::custom(AnswerPanic(counters.clone())))
+        .layer(from_fn_with_state(counters, layers::count_requests))
         .layer(from_fn(layers::no_store))
         .with_state(state)
 }

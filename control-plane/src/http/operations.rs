@@ -7,8 +7,8 @@ use axum::http::header::CONTENT_TYPE;
 use axum::response::IntoResponse;
 use serde_json::{Value, json};
 
+use super::state::AppState;
 use super::{ApiError, OPENAPI};
-use crate::state::AppState;
 
 /// 200 while the process answers at all: a restart would mend nothing that `readyz` complains about.
 pub(super) async fn livez() -> axum::Json<Value> {

@@ -11,7 +11,7 @@ use curfew_core::Problem;
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 
-use crate::state::AppState;
+use super::state::AppState;
 
 /// Shorter than a prober's usual patience of a second or more.
 const READY_TIMEOUT: Duration = Duration::from_millis(900);
@@ -53,7 +53,7 @@ async fn database(state: &AppState) -> Part {
     let head = tokio::time::timeout(READY_TIMEOUT, state.store.head()).await;
     match head {
         Ok(Ok(head)) => {
-            state.metrics.feed_reaches(head.seq);
+            state.store_counters.feed_reaches(head.seq);
             if state.store.is_writable() {
                 return part(Status::Ok, None);
             }
@@ -72,7 +72,7 @@ async fn database(state: &AppState) -> Part {
 /// Nothing where none is configured.
 fn redis(state: &AppState) -> Option<Part> {
     let consequence = "Checks ask the database; nothing is lost.";
-    Some(match state.blacklist.is_up()? {
+    Some(match state.redis_copy.is_up()? {
         true => Part { name: "redis", status: Status::Ok, consequence: None },
         false => Part { name: "redis", status: Status::Degraded, consequence: Some(consequence) },
     })

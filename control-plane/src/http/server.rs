@@ -10,14 +10,14 @@ use tokio::time::Instant;
 use tracing::warn;
 
 use super::connection::{self, DRAIN, Peer, Streams};
-use crate::seldom::Seldom;
+use crate::log_throttle::LogThrottle;
 use crate::stop::Stop;
 
 /// Serves until it is told to stop, then finishes what has begun and returns. At most `connections` are open at once;
 /// further ones wait in the kernel's queue.
 pub async fn serve(listener: TcpListener, router: Router, connections: u32, streams: Streams, mut stop: Stop) {
     let slots = Arc::new(Semaphore::new(usize::try_from(connections).unwrap_or(Semaphore::MAX_PERMITS)));
-    let failures = Seldom::default();
+    let failures = LogThrottle::default();
     loop {
         let (stream, peer, slot) = tokio::select! {
             accepted = accept(&listener, &slots, &failures) => accepted,
@@ -40,7 +40,7 @@ pub async fn serve(listener: TcpListener, router: Router, connections: u32, stre
 async fn accept(
     listener: &TcpListener,
     slots: &Arc<Semaphore>,
-    failures: &Seldom,
+    failures: &LogThrottle,
 ) -> (TcpStream, Peer, Option<OwnedSemaphorePermit>) {
     // The semaphore is never closed, so there is always a slot to wait for.
     let slot = Arc::clone(slots).acquire_owned().await.ok();

@@ -8,7 +8,7 @@ use serde::Deserialize;
 
 use super::ApiError;
 use super::extract::{PathParameter, QueryParameters};
-use crate::state::AppState;
+use super::state::AppState;
 use crate::store::sessions::{SessionList, SessionQuery};
 
 const DEFAULT_LIMIT: i64 = 100;

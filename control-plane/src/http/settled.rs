@@ -15,8 +15,9 @@ use tokio::time::timeout;
 
 use super::ApiError;
 use super::extract::PathParameter;
-use crate::state::AppState;
-use crate::store::command::Unavailable;
+use super::state::AppState;
+use crate::logout::{Finished, Wait};
+use crate::store::command::Committed;
 
 /// Where to ask; on the public listener.
 const STATUS: &str = "/api/v2/logout/status/";
@@ -28,20 +29,18 @@ const PREFERENCE_APPLIED: HeaderName = HeaderName::from_static("preference-appli
 /// rows first.
 const SOON: Duration = Duration::from_millis(100);
 
-/// Returns when no request is admitted any more with what the command revoked that the writer has just answered; or with an
-/// answer, where the caller prefers one at once.
+/// What the answer may be built from: in force, or durable where the caller prefers an answer at once.
 ///
 /// # Errors
 ///
 /// It is not known whether proxies still admit it.
-pub(super) async fn settled(state: &AppState, asked: &HeaderMap) -> Result<Option<Response>, ApiError> {
-    let unknown = || ApiError::Write(Unavailable::Unconfirmed);
-    let mut settling = state.strict.settle_last().ok_or_else(unknown)?;
-    if prefers_async(asked) {
-        return Ok(Some(accepted(&state.strict.ticket(&settling))));
-    }
-    settling.settled().await.map_err(|_| unknown())?;
-    Ok(None)
+pub(super) async fn finished<T>(
+    state: &AppState,
+    asked: &HeaderMap,
+    committed: Committed<T>,
+) -> Result<Finished<T>, ApiError> {
+    let wait = if prefers_async(asked) { Wait::UntilDurable } else { Wait::UntilConfirmed };
+    Ok(state.logouts.finish(committed, wait).await?)
 }
 
 /// Whether one of the preferences is `respond-async`; it has no value.
@@ -54,7 +53,7 @@ fn prefers_async(headers: &HeaderMap) -> bool {
     })
 }
 
-fn accepted(ticket: &str) -> Response {
+pub(super) fn accepted(ticket: &str) -> Response {
     let place = format!("{STATUS}{ticket}");
     let body = Json(json!({"message": "Logout Accepted.", "status": place}));
     let mut response = (StatusCode::ACCEPTED, body).into_response();
@@ -85,10 +84,10 @@ pub(super) async fn status(
     State(state): State<Arc<AppState>>,
     PathParameter(ticket): PathParameter,
 ) -> Result<Response, ApiError> {
-    let mut settling = state.strict.redeem(&ticket).ok_or(ApiError::NotFound)?;
+    let mut settling = state.logouts.redeem(&ticket).ok_or(ApiError::NotFound)?;
     // Late is no failure: the answer says so.
     let _ = timeout(SOON, settling.settled()).await;
-    let (applied, of) = state.strict.applied(&settling);
+    let (applied, of) = state.leases.applied(&settling);
     let complete = settling.is_settled();
     let mut response = Json(Progress { complete, workers: Workers { applied, of } }).into_response();
     if !complete {

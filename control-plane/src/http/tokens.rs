@@ -8,7 +8,7 @@ use curfew_core::wire::{RegisterAnswer, RegisterRequest, RegisterToken};
 
 use super::ApiError;
 use super::extract::Json;
-use crate::state::AppState;
+use super::state::AppState;
 use crate::store::command::{Registration, TokenRecord};
 
 /// Tokens in one call.
@@ -29,7 +29,7 @@ pub(super) async fn register(
     let proven = tokio::task::spawn_blocking(move || prove_all(&proving, &request.tokens)).await;
     let registrations = proven.map_err(|_| ApiError::Internal)??;
     let registered = state.store.writer().register(registrations).await?;
-    state.metrics.tokens_registered.inc_by(registered.new);
+    state.counters.tokens_registered.inc_by(registered.new);
     Ok(axum::Json(RegisterAnswer {
         registered: usize::try_from(registered.new).unwrap_or(usize::MAX),
         known: usize::try_from(registered.known).unwrap_or(usize::MAX),

@@ -4,6 +4,8 @@ use std::net::IpAddr;
 
 use curfew_core::{ProvenToken, TokenKeys, UnprovenToken};
 
+use crate::log::Commit;
+
 /// What is kept of a proven token: its keys and the claims that a list of sessions shows.
 #[derive(Clone, PartialEq, Eq)]
 pub struct TokenRecord {
@@ -72,40 +74,6 @@ pub struct Subject {
     pub user: String,
 }
 
-/// Which call revoked something, and who made it; kept with each revocation.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Cause {
-    /// `POST /api/v2/logout`, by the token's owner.
-    Logout,
-    /// `POST /api/v2/logout-all-device`, by the owner of one of the tokens.
-    LogoutAllDevice,
-    /// `POST /api/v2/lgt-all`, by an application.
-    LgtAll,
-    /// `curfew migrate --adopt`: it was blocked in the table of another application.
-    Adopted,
-}
-
-impl Cause {
-    /// The stored reason.
-    pub const fn reason(self) -> &'static str {
-        match self {
-            Self::Logout => "logout",
-            Self::LogoutAllDevice => "logout_all_device",
-            Self::LgtAll => "lgt_all",
-            Self::Adopted => "adopted",
-        }
-    }
-
-    /// The stored actor.
-    pub const fn actor(self) -> &'static str {
-        match self {
-            Self::Logout | Self::LogoutAllDevice => "user",
-            Self::LgtAll => "app",
-            Self::Adopted => "operator",
-        }
-    }
-}
-
 /// How a logout that was carried out ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum LogoutOutcome {
@@ -113,6 +81,39 @@ pub enum LogoutOutcome {
     LoggedOut,
     /// The token had been revoked before; nothing was written.
     AlreadyRevoked,
+}
+
+/// What a command that revokes has brought about, and the very commit that made it durable.
+///
+/// It is not the end of a logout: workers may still admit what was revoked. Only waiting for `commit` says more
+/// ([`crate::logout`]).
+#[must_use = "a committed revocation is in force only when its commit is confirmed"]
+#[derive(Debug, PartialEq, Eq)]
+pub struct Committed<T> {
+    outcome: T,
+    commit: Commit,
+}
+
+impl<T> Committed<T> {
+    /// Only the writer commits.
+    pub(in crate::store) const fn new(outcome: T, commit: Commit) -> Self {
+        Self { outcome, commit }
+    }
+
+    /// The commit to wait for.
+    pub const fn commit(&self) -> Commit {
+        self.commit
+    }
+
+    /// What the command has brought about. It says nothing about what workers admit, and no answer is built from it.
+    pub const fn outcome(&self) -> &T {
+        &self.outcome
+    }
+
+    /// The same, for the room that has waited for the commit.
+    pub(crate) fn into_outcome(self) -> T {
+        self.outcome
+    }
 }
 
 /// What a registration did.

@@ -10,7 +10,7 @@ use sqlx::mysql::MySqlConnectOptions;
 use sqlx::postgres::PgConnectOptions;
 use sqlx::sqlite::SqliteConnectOptions;
 
-use super::sql::{Each, Tables};
+use super::sql::{PerDriver, Tables};
 
 /// Parameters that a PostgreSQL URL may have. The others would switch off what a logout relies on, or name a password
 /// where URLs are shown.
@@ -21,7 +21,7 @@ const POSTGRES_PARAMETERS: [&str; 7] =
 const MYSQL_PARAMETERS: [&str; 5] = ["ssl-mode", "ssl-ca", "ssl-cert", "ssl-key", "socket"];
 
 /// How to reach each kind of database.
-pub(super) type Options = Each<SqliteConnectOptions, PgConnectOptions, MySqlConnectOptions>;
+pub(super) type Options = PerDriver<SqliteConnectOptions, PgConnectOptions, MySqlConnectOptions>;
 
 /// A database. What it shows of itself holds no password.
 #[derive(Clone)]
@@ -43,7 +43,7 @@ impl Database {
     }
 
     /// Notes what a migration found.
-    pub(super) fn has_tables(&self, tables: Tables) {
+    pub(crate) fn has_tables(&self, tables: Tables) {
         self.1.store(tables == Tables::Beside, Ordering::Relaxed);
     }
 

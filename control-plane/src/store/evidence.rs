@@ -6,7 +6,7 @@
 use curfew_core::wire::CheckVerdict;
 use curfew_core::{Coverage, Kind, RevocationKey, TokenKeys, covers};
 
-use super::FeedHead;
+use crate::log::LogPosition;
 
 /// A stored revocation, as far as a verdict needs it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -20,7 +20,7 @@ pub(crate) struct Entry {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Evidence {
     /// The log's head at that moment.
-    pub(crate) head: FeedHead,
+    pub(crate) head: LogPosition,
     /// The revocations found under the token's keys.
     pub(crate) entries: Vec<Entry>,
     /// Whether there is a row about the token.
@@ -74,7 +74,7 @@ mod tests {
     fn found(entries: &[(Kind, u8, i64)], registered: bool) -> Evidence {
         let entries = entries.iter().map(|&(kind, byte, cutoff)| Entry { kind, key: key(byte), cutoff });
         Evidence {
-            head: FeedHead { epoch: crate::store::Epoch::from_bytes([0; 16]), seq: 0 },
+            head: LogPosition { epoch: crate::log::Epoch::from_bytes([0; 16]), seq: 0 },
             entries: entries.collect(),
             known: if registered { Known::Alive } else { Known::Blocked },
         }

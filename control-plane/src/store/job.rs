@@ -5,27 +5,31 @@
 
 use tokio::sync::oneshot;
 
-use super::command::{Cause, LogoutOutcome, Purged, Registered, Registration, Subject, TokenRecord, Unavailable};
+use super::command::{Committed, LogoutOutcome, Purged, Registered, Registration, Subject, TokenRecord, Unavailable};
 use super::sql::Batch;
+use crate::log::{Cause, Commit};
 
 /// How much one transaction takes up: a job weighs as many units as it has tokens to write.
 pub(super) const BATCH_WEIGHT: usize = 1024;
 
 /// Where an answer goes, and what it will be if the commit succeeds.
 pub(super) struct Reply<T> {
-    to: oneshot::Sender<Result<T, Unavailable>>,
+    to: oneshot::Sender<Result<Committed<T>, Unavailable>>,
     outcome: Option<T>,
 }
 
 impl<T> Reply<T> {
     /// Makes a reply and the place where it arrives.
-    pub(super) fn channel() -> (Self, oneshot::Receiver<Result<T, Unavailable>>) {
+    pub(super) fn channel() -> (Self, oneshot::Receiver<Result<Committed<T>, Unavailable>>) {
         let (to, answer) = oneshot::channel();
         (Self { to, outcome: None }, answer)
     }
 
-    fn give(self, committed: Result<(), Unavailable>) {
-        let outcome = committed.and_then(|()| self.outcome.ok_or(Unavailable::NotWritten));
+    fn give(self, ended: Result<Commit, Unavailable>) {
+        let outcome = ended.and_then(|commit| {
+            let outcome = self.outcome.ok_or(Unavailable::NotWritten)?;
+            Ok(Committed::new(outcome, commit))
+        });
         // The caller may have gone; the commit stands.
         let _ = self.to.send(outcome);
     }
@@ -73,12 +77,12 @@ impl Job {
     }
 
     /// Tells the caller what became of the command.
-    pub(super) fn answer(self, committed: Result<(), Unavailable>) {
+    pub(super) fn answer(self, ended: Result<Commit, Unavailable>) {
         match self {
-            Self::Logout(_, reply) | Self::LogoutAll(_, _, reply) => reply.give(committed),
-            Self::RevokeUser(_, _, reply) | Self::Look(reply) => reply.give(committed),
-            Self::Register(_, reply) => reply.give(committed),
-            Self::Purge(reply) => reply.give(committed),
+            Self::Logout(_, reply) | Self::LogoutAll(_, _, reply) => reply.give(ended),
+            Self::RevokeUser(_, _, reply) | Self::Look(reply) => reply.give(ended),
+            Self::Register(_, reply) => reply.give(ended),
+            Self::Purge(reply) => reply.give(ended),
         }
     }
 }

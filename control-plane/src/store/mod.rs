@@ -4,20 +4,18 @@
 //! writes, `watch` looks whether the database is still the same, [`adopt`] takes over another application's table. HTTP is
 //! unknown here.
 
-pub mod adopt;
 pub mod command;
+mod control_planes;
+mod counters;
 mod database;
-mod evidence;
-pub mod feed;
+pub(crate) mod evidence;
 mod identity;
 mod job;
 mod keyspaces;
 pub mod purge;
-mod replicas;
-pub mod retention;
 pub mod sessions;
 mod settings;
-mod sql;
+pub(crate) mod sql;
 mod start;
 mod trust;
 pub mod watch;
@@ -32,38 +30,26 @@ use std::time::Duration;
 use curfew_core::TokenKeys;
 use curfew_core::wire::CheckVerdict;
 
-use crate::blacklist::Blacklist;
 use crate::clock::Clock;
-use crate::metrics::Metrics;
-use feed::Logged;
+use crate::log::{ControlPlaneId, LogPage, LogPosition, Logged};
 use sessions::{Session, SessionQuery};
 use sql::Reads;
 use trust::Trust;
 use writer::Writer;
 
-pub use curfew_core::Epoch;
+pub use control_planes::{RowFailure, RowWriter};
+pub use counters::Counters;
 pub use database::Database;
-pub use replicas::{ReplicaRows, RowFailure};
 pub use settings::Settings;
 pub use sql::{Applied, MigrateFailure};
 pub use start::{OpenFailure, Orphaned, Prepared, bump_epoch, head, migrate, prepare};
-pub use writer::Commit;
-pub use writer_task::WriterTask;
-
-/// How far the log of revocations reaches.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct FeedHead {
-    /// Names this history of the log.
-    pub epoch: Epoch,
-    /// The newest revocation's place in it; 0 before the first.
-    pub seq: i64,
-}
+pub use writer_task::{CommitObserver, WriterTask};
 
 /// The authoritative answer about one token.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Checked {
     /// The log's head at the moment of the answer.
-    pub head: FeedHead,
+    pub head: LogPosition,
     /// Whether the token is revoked.
     pub verdict: CheckVerdict,
 }
@@ -101,17 +87,17 @@ pub struct Store {
 
 impl Store {
     /// Opens a database that has been prepared. The task must be run for anything to be written, and
-    /// [`watch::run`] for another database in the place of this one to be noticed. What is committed is copied to
-    /// `blacklist`.
+    /// [`watch::run`] for another database in the place of this one to be noticed. `observer` is told of each commit before
+    /// its commands are answered.
     pub fn open(
         database: &Database,
         settings: Settings,
         clock: Clock,
-        metrics: Arc<Metrics>,
-        blacklist: Blacklist,
+        counters: Counters,
+        observer: CommitObserver,
     ) -> (Self, WriterTask) {
         let health = Arc::new(Health::default());
-        let (writer, queue, commits) = writer::channel(Arc::clone(&metrics));
+        let (writer, queue, commits) = writer::channel(counters.clone());
         let task = WriterTask {
             queue,
             waiting: VecDeque::new(),
@@ -120,8 +106,8 @@ impl Store {
             commits,
             settings,
             clock,
-            metrics,
-            blacklist,
+            counters,
+            observer,
             health: Arc::clone(&health),
         };
         let reads = Reads::new(database, Arc::clone(&health.trust));
@@ -169,8 +155,17 @@ impl Store {
     /// # Errors
     ///
     /// The database could not be read.
-    pub async fn live_revocations(&self, after: i64, now: i64, limit: i64) -> Result<Vec<Logged>, ReadFailure> {
+    pub async fn live_revocations(&self, after: u64, now: i64, limit: u64) -> Result<Vec<Logged>, ReadFailure> {
         self.read(self.reads.revocations_after(after, now, limit)).await
+    }
+
+    /// What follows `after` in the log, `limit` revocations at most, for the control plane with this row.
+    ///
+    /// # Errors
+    ///
+    /// The database could not be read.
+    pub async fn log_page(&self, asker: ControlPlaneId, after: u64, limit: usize) -> Result<LogPage, ReadFailure> {
+        self.read(self.reads.log_page(asker, after, limit)).await
     }
 
     /// The head of the log.
@@ -178,7 +173,7 @@ impl Store {
     /// # Errors
     ///
     /// The database could not be read.
-    pub async fn head(&self) -> Result<FeedHead, ReadFailure> {
+    pub async fn head(&self) -> Result<LogPosition, ReadFailure> {
         self.read(self.reads.head()).await
     }
 

@@ -4,10 +4,10 @@ use std::time::{Duration, Instant};
 
 use tracing::{info, warn};
 
+use super::Counters;
 use super::command::{Purged, Unavailable};
 use super::sql::PURGE_ROWS;
 use super::writer::Writer;
-use crate::metrics::Metrics;
 use crate::stop::Stop;
 
 /// When to purge, and how fast.
@@ -28,14 +28,14 @@ impl Pace {
 }
 
 /// Purges until it is told to stop.
-pub async fn run(writer: &Writer, metrics: &Metrics, pace: Pace, mut stop: Stop) {
+pub async fn run(writer: &Writer, counters: &Counters, pace: Pace, mut stop: Stop) {
     loop {
         tokio::select! {
             () = tokio::time::sleep(pace.interval) => {}
             () = stop.requested() => return,
         }
         let ended = tokio::select! {
-            ended = at_pace(writer, metrics, Some(pace)) => ended,
+            ended = at_pace(writer, counters, Some(pace)) => ended,
             // What has begun is carried out.
             () = stop.requested() => return,
         };
@@ -52,16 +52,16 @@ pub async fn run(writer: &Writer, metrics: &Metrics, pace: Pace, mut stop: Stop)
 /// # Errors
 ///
 /// The database could not be written; what was removed before stays removed.
-pub async fn everything(writer: &Writer, metrics: &Metrics) -> Result<Purged, Unavailable> {
-    at_pace(writer, metrics, None).await
+pub async fn everything(writer: &Writer, counters: &Counters) -> Result<Purged, Unavailable> {
+    at_pace(writer, counters, None).await
 }
 
-async fn at_pace(writer: &Writer, metrics: &Metrics, pace: Option<Pace>) -> Result<Purged, Unavailable> {
+async fn at_pace(writer: &Writer, counters: &Counters, pace: Option<Pace>) -> Result<Purged, Unavailable> {
     let mut total = Purged::default();
     loop {
         let began = Instant::now();
         let step = writer.purge().await?;
-        metrics.purged(step);
+        counters.purged(step);
         total.tokens += step.tokens;
         total.revocations += step.revocations;
         if step.tokens.max(step.revocations) < PURGE_ROWS.unsigned_abs() {

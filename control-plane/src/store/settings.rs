@@ -2,7 +2,7 @@
 
 use curfew_core::{Policy, SubjectRule};
 
-use super::retention::Retention;
+use crate::log::retention::Retention;
 
 /// How long things are kept, and by which rules users get their keys.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -6,8 +6,10 @@ use std::time::{Duration, Instant};
 use super::keyspaces::UsedRule;
 use super::sql::{self, Batch, Kept, Opened};
 use super::trust::Seen;
-use super::{Applied, Database, Epoch, FeedHead, MigrateFailure, Settings};
+use super::{Applied, Database, MigrateFailure, Settings};
 use crate::clock::Moment;
+use crate::log::retention::Retention;
+use crate::log::{Epoch, LogPosition};
 
 /// Why a database cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -156,7 +158,7 @@ async fn prolong(opened: &mut Opened, settings: &Settings, moment: Moment) -> Re
 /// # Errors
 ///
 /// See [`OpenFailure`].
-pub async fn head(database: &Database) -> Result<FeedHead, OpenFailure> {
+pub async fn head(database: &Database) -> Result<LogPosition, OpenFailure> {
     // Not from the pool, whose connections have to be made in the time of a read.
     let mut opened = Opened::at_start(database).await?;
     let history = opened.witness.history(&mut opened.connection.link(), false).await?;
@@ -172,10 +174,7 @@ pub async fn head(database: &Database) -> Result<FeedHead, OpenFailure> {
 ///
 /// See [`OpenFailure`].
 pub async fn bump_epoch(database: &Database) -> Result<(Epoch, Epoch), OpenFailure> {
-    let settings = Settings {
-        retention: super::retention::Retention { clock_skew: 0, max_token_ttl: 0, audit: 0 },
-        rules: vec![],
-    };
+    let settings = Settings { retention: Retention { clock_skew: 0, max_token_ttl: 0, audit: 0 }, rules: vec![] };
     let mut opened = Opened::at_start(database).await?;
     let mut batch = Batch::begin(&mut opened, Moment { now: 0, steady: None }, &settings, None).await?;
     let old = batch.bump_epoch().await?;

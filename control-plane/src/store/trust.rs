@@ -11,7 +11,7 @@ use tokio::sync::Notify;
 use tracing::error;
 
 use super::identity::Identity;
-use super::{Epoch, FeedHead};
+use crate::log::{Epoch, LogPosition};
 
 /// Why a database is not believed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -36,7 +36,7 @@ impl From<Distrust> for sqlx::Error {
 /// The head, and where it is kept.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct History {
-    pub(crate) head: FeedHead,
+    pub(crate) head: LogPosition,
     /// Whether the server takes no writes.
     pub(crate) follows: bool,
     /// What was seen when the epoch was made.
@@ -61,7 +61,7 @@ impl History {
     /// of: a head that was read later is never an older one. An old primary that is spoken to again lacks what was
     /// logged out at the new one.
     pub(crate) fn went_back(&self, seen: &Seen) -> bool {
-        let shorter = |newest: FeedHead| newest.epoch == self.head.epoch && newest.seq > self.head.seq;
+        let shorter = |newest: LogPosition| newest.epoch == self.head.epoch && newest.seq > self.head.seq;
         seen.newest.is_some_and(shorter) || seen.left.contains(&self.head.epoch)
     }
 }
@@ -69,7 +69,7 @@ impl History {
 /// What has been seen of the database, to judge what is seen later by.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Seen {
-    newest: Option<FeedHead>,
+    newest: Option<LogPosition>,
     /// Epochs that others have taken the place of, the latest last.
     left: Vec<Epoch>,
 }
@@ -102,7 +102,7 @@ impl Trust {
     }
 
     /// Takes note of a head that was believed by somebody who began with `before`.
-    pub(crate) fn observe(&self, before: &Seen, head: FeedHead) {
+    pub(crate) fn observe(&self, before: &Seen, head: LogPosition) {
         let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
         match seen.newest {
             Some(newest) if newest.epoch == head.epoch && newest.seq >= head.seq => {}
@@ -146,11 +146,11 @@ impl Trust {
 mod tests {
     use super::*;
 
-    fn head(epoch: u8, seq: i64) -> FeedHead {
-        FeedHead { epoch: Epoch::from_bytes([epoch; 16]), seq }
+    fn head(epoch: u8, seq: u64) -> LogPosition {
+        LogPosition { epoch: Epoch::from_bytes([epoch; 16]), seq }
     }
 
-    fn seen(newest: FeedHead) -> Seen {
+    fn seen(newest: LogPosition) -> Seen {
         Seen { newest: Some(newest), left: Vec::new() }
     }
 

@@ -10,7 +10,7 @@ use sqlx::Error;
 use tracing::info;
 
 use super::Store;
-use super::sql::{Opened, Witness};
+use super::sql::{HistoryProbe, Opened};
 use super::trust::Distrust;
 use crate::stop::Stop;
 
@@ -70,11 +70,11 @@ async fn ask(store: &Store) -> Result<Result<(), Distrust>, Error> {
     let (database, seen) = (store.reads.database(), store.health.trust.seen());
     let found = match store.reads.acquire().await {
         Ok(mut lent) => {
-            let found = Witness::find(database, &mut lent.link()?).await;
+            let found = HistoryProbe::find(database, &mut lent.link()?).await;
             lent.answered(&found);
             found
         }
-        Err(_) => Witness::find(database, &mut Opened::writer(database).await?.connection.link()).await,
+        Err(_) => HistoryProbe::find(database, &mut Opened::writer(database).await?.connection.link()).await,
     };
     let (_, history) = found?;
     let judged = history.judge(&seen);

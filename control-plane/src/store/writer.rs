@@ -3,15 +3,14 @@
 //! A command is answered after the commit that holds it. A caller that goes away changes nothing; its command is in the
 //! queue and is carried out.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::{mpsc, watch};
 
-use super::FeedHead;
-use super::command::{Cause, LogoutOutcome, Purged, Registered, Registration, Subject, TokenRecord, Unavailable};
+use super::Counters;
+use super::command::{Committed, LogoutOutcome, Purged, Registered, Registration, Subject, TokenRecord, Unavailable};
 use super::job::{Job, Reply};
-use crate::metrics::Metrics;
+use crate::log::{Cause, Commit};
 
 /// Commands that may wait. A full queue is answered with 503 at once, which is kinder than a time-out.
 const QUEUE: usize = 1024;
@@ -19,35 +18,22 @@ const QUEUE: usize = 1024;
 /// How long a caller waits: longer than the writer may wait for a lock, twice over.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(6);
 
-/// A transaction of this process that was committed. The times are those of [`crate::clock::since_boot`].
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Commit {
-    /// How far the log reached before it. What lies between this and the commit before was committed by others.
-    pub before: FeedHead,
-    /// How far the log reaches with it.
-    pub head: FeedHead,
-    /// When it began, before its first statement.
-    pub began: Duration,
-    /// When the commit had returned.
-    pub returned: Duration,
-}
-
 /// The way to the writer task.
 #[derive(Clone)]
 pub struct Writer {
     queue: mpsc::Sender<Job>,
     commits: watch::Receiver<Option<Commit>>,
-    metrics: Arc<Metrics>,
+    counters: Counters,
 }
 
 /// What [`channel`] makes: the way to the task, and the task's two ends.
 type Channel = (Writer, mpsc::Receiver<Job>, watch::Sender<Option<Commit>>);
 
 /// Makes the queue, and the place where the newest commit is shown.
-pub(super) fn channel(metrics: Arc<Metrics>) -> Channel {
+pub(super) fn channel(counters: Counters) -> Channel {
     let (queue, jobs) = mpsc::channel(QUEUE);
     let (committed, commits) = watch::channel(None);
-    (Writer { queue, commits, metrics }, jobs, committed)
+    (Writer { queue, commits, counters }, jobs, committed)
 }
 
 impl Writer {
@@ -56,37 +42,37 @@ impl Writer {
     /// # Errors
     ///
     /// See [`Unavailable`]; the same holds for all commands.
-    pub async fn logout(&self, token: TokenRecord) -> Result<LogoutOutcome, Unavailable> {
+    pub async fn logout(&self, token: TokenRecord) -> Result<Committed<LogoutOutcome>, Unavailable> {
         self.ask(|reply| Job::Logout(token, reply)).await
     }
 
     /// Revokes a token and everything else of its user.
-    pub async fn logout_all(&self, token: TokenRecord, user: String) -> Result<LogoutOutcome, Unavailable> {
+    pub async fn logout_all(&self, token: TokenRecord, user: String) -> Result<Committed<LogoutOutcome>, Unavailable> {
         self.ask(|reply| Job::LogoutAll(token, user, reply)).await
     }
 
     /// Revokes everything of some subjects, all or none.
-    pub async fn revoke_user(&self, subjects: Vec<Subject>, cause: Cause) -> Result<(), Unavailable> {
+    pub async fn revoke_user(&self, subjects: Vec<Subject>, cause: Cause) -> Result<Committed<()>, Unavailable> {
         self.ask(|reply| Job::RevokeUser(subjects, cause, reply)).await
     }
 
     /// Records tokens at their issue, all or none.
     pub async fn register(&self, tokens: Vec<Registration>) -> Result<Registered, Unavailable> {
-        self.ask(|reply| Job::Register(tokens, reply)).await
+        self.ask(|reply| Job::Register(tokens, reply)).await.map(Committed::into_outcome)
     }
 
     /// Removes one portion of what is no longer needed.
     pub async fn purge(&self) -> Result<Purged, Unavailable> {
-        self.ask(Job::Purge).await
+        self.ask(Job::Purge).await.map(Committed::into_outcome)
     }
 
     /// Begins a transaction and ends it: one that finds another history gives it a new name.
     pub(super) async fn look(&self) -> Result<(), Unavailable> {
-        self.ask(Job::Look).await
+        self.ask(Job::Look).await.map(Committed::into_outcome)
     }
 
-    /// The newest commit; none before the first. It is shown before the commands in it are answered, so whoever has an
-    /// answer finds its own commit here, or a later one.
+    /// The newest commit of this process, for tasks that tell others of news; none before the first. What a command waits for
+    /// is its own commit, which its answer carries.
     pub fn commits(&self) -> watch::Receiver<Option<Commit>> {
         self.commits.clone()
     }
@@ -96,11 +82,11 @@ impl Writer {
         !self.queue.is_closed()
     }
 
-    async fn ask<T>(&self, job: impl FnOnce(Reply<T>) -> Job) -> Result<T, Unavailable> {
+    async fn ask<T>(&self, job: impl FnOnce(Reply<T>) -> Job) -> Result<Committed<T>, Unavailable> {
         let (reply, answer) = Reply::channel();
-        self.metrics.writer_queue.inc();
+        self.counters.queue.inc();
         if self.queue.try_send(job(reply)).is_err() {
-            self.metrics.writer_queue.dec();
+            self.counters.queue.dec();
             return Err(Unavailable::NotWritten);
         }
         match tokio::time::timeout(ANSWER_TIMEOUT, answer).await {

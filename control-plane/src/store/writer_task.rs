@@ -9,21 +9,19 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
+use futures_util::future::BoxFuture;
 use sqlx::Error;
 use tokio::sync::{mpsc, watch};
 use tracing::{error, info, warn};
 
 use super::command::Unavailable;
-use super::feed::Logged;
 use super::job::{BATCH_WEIGHT, Job};
 use super::settings::Settings;
 use super::sql::{self, Batch, Opened};
 use super::trust::Distrust;
-use super::writer::Commit;
-use super::{Database, FeedHead, Health};
-use crate::blacklist::{Blacklist, MOST_PUBLISHED};
+use super::{Counters, Database, Health};
 use crate::clock::{Clock, since_boot};
-use crate::metrics::Metrics;
+use crate::log::{Commit, Logged};
 use crate::stop::Stop;
 
 /// How often a batch is begun, the first time included.
@@ -41,6 +39,22 @@ const GO_ON_WITHIN: Duration = Duration::from_millis(4_500);
 /// would take longer than its callers wait; the rest goes into the next one.
 const BATCH_TIME: Duration = Duration::from_secs(1);
 
+/// What is told of each commit before its commands are answered, such as the copy in Redis. It bounds its own time: all
+/// commands of the commit wait for it.
+pub struct CommitObserver {
+    /// The most revocations of one commit that it wants; none are read for an observer that wants none.
+    pub most: u64,
+    /// Takes the commit and the revocations in it, in their order.
+    pub tell: Box<dyn Fn(Commit, Vec<Logged>) -> BoxFuture<'static, ()> + Send + Sync>,
+}
+
+impl CommitObserver {
+    /// Is told nothing.
+    pub fn none() -> Self {
+        Self { most: 0, tell: Box::new(|_, _| Box::pin(std::future::ready(()))) }
+    }
+}
+
 /// The task's own side. Run it with [`Self::run`].
 pub struct WriterTask {
     pub(super) queue: mpsc::Receiver<Job>,
@@ -53,20 +67,17 @@ pub struct WriterTask {
     pub(super) commits: watch::Sender<Option<Commit>>,
     pub(super) settings: Settings,
     pub(super) clock: Clock,
-    pub(super) metrics: Arc<Metrics>,
-    pub(super) blacklist: Blacklist,
+    pub(super) counters: Counters,
+    pub(super) observer: CommitObserver,
     pub(super) health: Arc<Health>,
 }
 
 /// A transaction that was committed.
-struct Committed {
+struct Done {
     /// How many of the jobs are in it.
     taken: usize,
-    /// The head before it.
-    before: FeedHead,
-    /// The head after it.
-    head: FeedHead,
-    /// What it revoked, for the blacklist.
+    commit: Commit,
+    /// What it revoked, for the observer.
     revoked: Vec<Logged>,
 }
 
@@ -114,7 +125,7 @@ impl WriterTask {
             weight = weight.saturating_add(job.weight());
             self.waiting.push_back(job);
         }
-        self.metrics.writer_took(self.waiting.len());
+        self.counters.took(self.waiting.len());
     }
 
     /// Carries out what is waiting, or as much of it as fits into the time of a batch.
@@ -124,7 +135,7 @@ impl WriterTask {
         loop {
             match self.commit_at_last(&mut jobs, started).await {
                 Err(Failure::Job(number, error)) if jobs.len() > 1 && started.elapsed() < GO_ON_WITHIN => {
-                    self.metrics.writer_failures.inc();
+                    self.counters.failures.inc();
                     error!(%error, "a command cannot be carried out; nothing of it was, and the others go on without it");
                     if let Some(job) = jobs.remove(number) {
                         job.answer(Err(Unavailable::NotWritten));
@@ -136,20 +147,20 @@ impl WriterTask {
     }
 
     /// Tells the callers what became of their commands.
-    async fn end(&mut self, mut jobs: VecDeque<Job>, ended: Result<Committed, Failure>, started: Instant) {
+    async fn end(&mut self, mut jobs: VecDeque<Job>, ended: Result<Done, Failure>, started: Instant) {
         // What was not tried yet would fail in the same way, and its callers have waited as long.
-        let taken = ended.as_ref().map_or(jobs.len(), |committed| committed.taken);
+        let taken = ended.as_ref().map_or(jobs.len(), |done| done.taken);
         self.waiting = jobs.split_off(taken.min(jobs.len()));
         let size = jobs.len();
         self.health.unwritable.store(ended.is_err(), Ordering::Relaxed);
         match ended {
-            Ok(Committed { before, head, revoked, .. }) => {
-                self.metrics.committed(size, started.elapsed(), head.seq);
-                self.blacklist.publish(before, head, &revoked).await;
-                jobs.into_iter().for_each(|job| job.answer(Ok(())));
+            Ok(Done { commit, revoked, .. }) => {
+                self.counters.committed(size, started.elapsed(), commit.head.seq);
+                (self.observer.tell)(commit, revoked).await;
+                jobs.into_iter().for_each(|job| job.answer(Ok(commit)));
             }
             Err(Failure::Before(error) | Failure::Job(_, error)) => {
-                self.metrics.writer_failures.inc();
+                self.counters.failures.inc();
                 if sql::is_read_only(&error) {
                     // What is read there may lag behind.
                     self.health.trust.fence(Distrust::Follows);
@@ -158,7 +169,7 @@ impl WriterTask {
                 jobs.into_iter().for_each(|job| job.answer(Err(Unavailable::NotWritten)));
             }
             Err(Failure::Commit(error)) => {
-                self.metrics.writer_failures.inc();
+                self.counters.failures.inc();
                 error!(%error, commands = size, "a commit failed; whether these commands were carried out is not known");
                 jobs.into_iter().for_each(|job| job.answer(Err(Unavailable::Unconfirmed)));
             }
@@ -166,7 +177,7 @@ impl WriterTask {
     }
 
     /// Tries until it is committed or there is no sense in trying.
-    async fn commit_at_last(&mut self, jobs: &mut VecDeque<Job>, started: Instant) -> Result<Committed, Failure> {
+    async fn commit_at_last(&mut self, jobs: &mut VecDeque<Job>, started: Instant) -> Result<Done, Failure> {
         let mut attempt = 1;
         loop {
             match self.commit(jobs).await {
@@ -185,7 +196,7 @@ impl WriterTask {
 
     /// One attempt. The connection is put back by a commit, or by a transaction that was surely rolled back: whatever else
     /// happens, it may be in one.
-    async fn commit(&mut self, jobs: &mut VecDeque<Job>) -> Result<Committed, Failure> {
+    async fn commit(&mut self, jobs: &mut VecDeque<Job>) -> Result<Done, Failure> {
         let mut opened = match self.opened.take().filter(Opened::leads_there) {
             Some(opened) => opened,
             None => {
@@ -205,7 +216,7 @@ impl WriterTask {
         ended
     }
 
-    async fn carry_out(&self, opened: &mut Opened, jobs: &mut VecDeque<Job>) -> Result<Committed, Failure> {
+    async fn carry_out(&self, opened: &mut Opened, jobs: &mut VecDeque<Job>) -> Result<Done, Failure> {
         let (began, since) = (Instant::now(), since_boot());
         let seen = self.health.trust.seen();
         let mut batch = Batch::begin(opened, self.clock.moment(), &self.settings, Some(&seen)).await?;
@@ -220,15 +231,16 @@ impl WriterTask {
             }
         }
         let before = batch.began_at();
-        let revoked = if self.blacklist.is_configured() { batch.revoked(MOST_PUBLISHED).await? } else { Vec::new() };
+        let revoked = if self.observer.most > 0 { batch.revoked(self.observer.most).await? } else { Vec::new() };
         let head = batch.move_head().await?;
         batch.commit().await.map_err(Failure::Commit)?;
         if !opened.leads_there() {
             // It was committed to a file that was replaced meanwhile.
             return Err(Failure::Commit(std::io::Error::other("the database's file was replaced").into()));
         }
-        self.commits.send_replace(Some(Commit { before, head, began: since, returned: since_boot() }));
+        let commit = Commit { before, head, began: since, returned: since_boot() };
+        self.commits.send_replace(Some(commit));
         self.health.trust.observe(&seen, head);
-        Ok(Committed { taken, before, head, revoked })
+        Ok(Done { taken, commit, revoked })
     }
 }

@@ -1,6 +1,6 @@
 //! What must be possible in a model. The promise could be kept by doing nothing.
 
-use curfew_control_plane::barrier::Safe;
+use curfew_control_plane::leases::protocol::Safe;
 use stateright::Property;
 
 use crate::scene::Scene;

@@ -3,7 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use curfew_control_plane::barrier::{Head, Terms};
+use curfew_control_plane::leases::protocol::LeaseTimes;
+use curfew_control_plane::log::LogPosition;
 use curfew_core::wire::{CheckRequest, FeedRevocation};
 use curfew_core::{Epoch, Keyspace, Kind, RevocationKey, Times};
 use curfew_filter::gate::Now;
@@ -20,7 +21,7 @@ const UNIX: i64 = 1_000_000;
 /// The size of a model, and what may go wrong in it.
 #[derive(Debug, Clone)]
 pub(crate) struct Scene {
-    pub(crate) terms: Terms,
+    pub(crate) terms: LeaseTimes,
     /// How many ticks of true time there are.
     pub(crate) horizon: u64,
     /// What each worker's and each control plane's clock shows for a tick, in milliseconds.
@@ -87,8 +88,8 @@ impl Scene {
     }
 
     /// What a control plane that knows no epochs takes a head for.
-    pub(crate) fn seen_head(&self, head: Head) -> Head {
-        Head { epoch: self.seen_epoch(head.epoch), ..head }
+    pub(crate) fn seen_head(&self, head: LogPosition) -> LogPosition {
+        LogPosition { epoch: self.seen_epoch(head.epoch), ..head }
     }
 
     pub(crate) fn seen_epoch(&self, epoch: Epoch) -> Epoch {

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use curfew_control_plane::barrier::Terms;
+use curfew_control_plane::leases::protocol::LeaseTimes;
 
 use crate::reached::Reached::*;
 use crate::scene::Readings::{Fresh, Shared, Slow};
@@ -15,7 +15,7 @@ const fn seconds(seconds: u64) -> Duration {
 /// One worker, one control plane, true clocks, one logout; nothing fails.
 pub(crate) fn quiet() -> Scene {
     Scene {
-        terms: Terms { lease: seconds(3), hold: seconds(1), drift_ppm: 0 },
+        terms: LeaseTimes { lease: seconds(3), hold: seconds(1), drift_ppm: 0 },
         horizon: 5,
         worker_rates: vec![1000],
         plane_rates: vec![1000],
@@ -40,7 +40,7 @@ pub(crate) fn quiet() -> Scene {
 /// Clocks as far apart as they may be, readings that take time, polls that are given up.
 pub(crate) fn clocks() -> Scene {
     Scene {
-        terms: Terms { lease: seconds(3), hold: seconds(1), drift_ppm: 200_000 },
+        terms: LeaseTimes { lease: seconds(3), hold: seconds(1), drift_ppm: 200_000 },
         horizon: 7,
         worker_rates: vec![800],
         plane_rates: vec![1200],
@@ -52,7 +52,7 @@ pub(crate) fn clocks() -> Scene {
 /// The same for leases so short that all that can happen is looked at.
 pub(crate) fn short_leases() -> Scene {
     Scene {
-        terms: Terms { lease: seconds(2), ..clocks().terms },
+        terms: LeaseTimes { lease: seconds(2), ..clocks().terms },
         horizon: 4,
         reached: vec![ByAcknowledgement, ByTime, AdmittedByReplica, AdmittedByReplicaAfterALogout],
         ..clocks()
@@ -62,7 +62,7 @@ pub(crate) fn short_leases() -> Scene {
 /// Polls that are given up, and arrive all the same.
 pub(crate) fn lost_polls() -> Scene {
     Scene {
-        terms: Terms { lease: seconds(1), ..quiet().terms },
+        terms: LeaseTimes { lease: seconds(1), ..quiet().terms },
         horizon: 3,
         timeouts: 1,
         slow_commits: true,
@@ -73,7 +73,7 @@ pub(crate) fn lost_polls() -> Scene {
 /// Two workers, which may start again, and commits that are visible before they return.
 pub(crate) fn workers() -> Scene {
     Scene {
-        terms: Terms { lease: seconds(1), ..quiet().terms },
+        terms: LeaseTimes { lease: seconds(1), ..quiet().terms },
         worker_rates: vec![1000, 1000],
         horizon: 2,
         slow_commits: true,
@@ -89,7 +89,7 @@ pub(crate) fn pages() -> Scene {
 /// Two control planes, one worker that goes from one to the other.
 pub(crate) fn planes() -> Scene {
     Scene {
-        terms: Terms { lease: seconds(1), ..quiet().terms },
+        terms: LeaseTimes { lease: seconds(1), ..quiet().terms },
         plane_rates: vec![1000, 1000],
         logouts: vec![vec![0], vec![]],
         horizon: 2,
@@ -117,7 +117,7 @@ pub(crate) fn dead_planes() -> Scene {
 /// The database is restored under another epoch.
 pub(crate) fn epochs() -> Scene {
     Scene {
-        terms: Terms { lease: seconds(1), hold: seconds(1), drift_ppm: 0 },
+        terms: LeaseTimes { lease: seconds(1), hold: seconds(1), drift_ppm: 0 },
         logouts: vec![vec![0, 0, 1]],
         horizon: 2,
         restores: 1,
@@ -128,7 +128,7 @@ pub(crate) fn epochs() -> Scene {
 
 /// One reading serves many polls, and some of them long after.
 pub(crate) fn shared() -> Scene {
-    Scene { terms: Terms { lease: seconds(2), ..quiet().terms }, horizon: 4, readings: Shared, ..quiet() }
+    Scene { terms: LeaseTimes { lease: seconds(2), ..quiet().terms }, horizon: 4, readings: Shared, ..quiet() }
 }
 
 /// Workers that start again between control planes that read at their own pace, in no time.
@@ -151,7 +151,7 @@ pub(crate) fn expiry() -> Scene {
 /// A tick is five seconds here, and a lease ten: after two ticks without requests the worker leaves.
 pub(crate) fn leaving() -> Scene {
     Scene {
-        terms: Terms { lease: seconds(10), hold: seconds(3), drift_ppm: 0 },
+        terms: LeaseTimes { lease: seconds(10), hold: seconds(3), drift_ppm: 0 },
         worker_rates: vec![5000],
         plane_rates: vec![5000],
         horizon: 5,

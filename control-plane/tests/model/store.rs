@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use curfew_control_plane::barrier::{Beat, Head, ReplicaId, ReplicaRow};
+use curfew_control_plane::log::{Beat, ControlPlaneId, ControlPlaneRow, LogPosition};
 use curfew_core::Epoch;
 
 use crate::scene::Token;
@@ -13,13 +13,13 @@ pub(crate) struct Store {
     seq: u64,
     /// One row a token; a newer revocation takes the place of the older under a new seq.
     revoked: BTreeMap<Token, u64>,
-    replicas: BTreeMap<ReplicaId, ReplicaRow>,
+    replicas: BTreeMap<ControlPlaneId, ControlPlaneRow>,
 }
 
 /// What one statement shows: the head, all rows in the order of seq, the asker's own row.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(crate) struct Snapshot {
-    pub(crate) head: Head,
+    pub(crate) head: LogPosition,
     pub(crate) revoked: Vec<(u64, Token)>,
     pub(crate) own_beat: Option<u64>,
 }
@@ -40,8 +40,8 @@ impl Store {
         Self { epoch: 1, seq: 0, revoked: BTreeMap::new(), replicas: BTreeMap::new() }
     }
 
-    pub(crate) fn head(&self) -> Head {
-        Head { epoch: Epoch::from_bytes([self.epoch; 16]), seq: self.seq }
+    pub(crate) fn head(&self) -> LogPosition {
+        LogPosition { epoch: Epoch::from_bytes([self.epoch; 16]), seq: self.seq }
     }
 
     /// Takes the next seq; nothing is to be seen of it yet.
@@ -50,7 +50,7 @@ impl Store {
     }
 
     /// Makes a revocation visible under its seq.
-    pub(crate) fn commit(&mut self, token: Token, seq: u64) -> Head {
+    pub(crate) fn commit(&mut self, token: Token, seq: u64) -> LogPosition {
         self.revoked.insert(token, seq);
         self.seq = self.seq.max(seq);
         self.head()
@@ -60,7 +60,7 @@ impl Store {
         self.revoked.contains_key(&token)
     }
 
-    pub(crate) fn snapshot(&self, asker: ReplicaId) -> Snapshot {
+    pub(crate) fn snapshot(&self, asker: ControlPlaneId) -> Snapshot {
         let mut revoked: Vec<_> = self.revoked.iter().map(|(token, seq)| (*seq, *token)).collect();
         revoked.sort_unstable();
         Snapshot { head: self.head(), revoked, own_beat: self.replicas.get(&asker).map(|row| row.beat) }
@@ -79,21 +79,21 @@ impl Store {
         self.revoked.remove(&token);
     }
 
-    pub(crate) fn write_row(&mut self, id: ReplicaId, beat: Beat) {
-        let row = ReplicaRow { id, beat: beat.beat, confirmed: beat.confirmed };
+    pub(crate) fn write_row(&mut self, id: ControlPlaneId, beat: Beat) {
+        let row = ControlPlaneRow { id, beat: beat.beat, confirmed: beat.confirmed };
         let stored = self.replicas.entry(id).or_insert(row);
         if stored.beat < row.beat {
             *stored = row;
         }
     }
 
-    pub(crate) fn remove_row(&mut self, id: ReplicaId, beat: u64) {
+    pub(crate) fn remove_row(&mut self, id: ControlPlaneId, beat: u64) {
         if self.replicas.get(&id).is_some_and(|row| row.beat == beat) {
             self.replicas.remove(&id);
         }
     }
 
-    pub(crate) fn rows(&self) -> Vec<ReplicaRow> {
+    pub(crate) fn rows(&self) -> Vec<ControlPlaneRow> {
         self.replicas.values().copied().collect()
     }
 }

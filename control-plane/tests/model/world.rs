@@ -9,7 +9,8 @@ mod workers;
 
 use std::sync::Arc;
 
-use curfew_control_plane::barrier::{Ack, ReplicaId, Safe};
+use curfew_control_plane::leases::protocol::{Ack, Safe};
+use curfew_control_plane::log::ControlPlaneId;
 use curfew_core::Coverage;
 use curfew_core::wire::{CheckVerdict, FeedRequest};
 use curfew_filter::checks::Found;
@@ -99,7 +100,7 @@ impl World {
             world.workers.push(Arc::new(worker));
         }
         for _ in 0..scene.plane_rates.len() {
-            let id = ReplicaId::from_bytes([world.fresh_id(); 16]);
+            let id = ControlPlaneId::from_bytes([world.fresh_id(); 16]);
             world.planes.push(Arc::new(Plane::new(id, scene)));
         }
         if !scene.slow_rows {

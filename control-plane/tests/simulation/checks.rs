@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use curfew_control_plane::barrier::{Head, ReplicaId};
+use curfew_control_plane::log::{ControlPlaneId, LogPosition};
 use curfew_core::wire::FeedRequest;
 use curfew_core::{Epoch, WorkerId};
 
@@ -12,7 +12,7 @@ pub(crate) struct Checks {
     pub(crate) violation: Option<String>,
     pub(crate) reached: Reached,
     said: BTreeMap<WorkerId, FeedRequest>,
-    confirmed: BTreeMap<(ReplicaId, Epoch), u64>,
+    confirmed: BTreeMap<(ControlPlaneId, Epoch), u64>,
 }
 
 /// How often something happened.
@@ -80,7 +80,7 @@ impl Checks {
     }
 
     /// What a control plane has confirmed stays confirmed.
-    pub(crate) fn confirmed(&mut self, id: ReplicaId, head: Head) {
+    pub(crate) fn confirmed(&mut self, id: ControlPlaneId, head: LogPosition) {
         let before = self.confirmed.insert((id, head.epoch), head.seq).unwrap_or(0);
         self.hold(before <= head.seq, || format!("{id:?} has confirmed {before} and then {head:?}"));
     }

@@ -3,17 +3,17 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use curfew_control_plane::barrier::{Beat, Head, ReplicaId, ReplicaRow};
+use curfew_control_plane::log::{Beat, ControlPlaneId, ControlPlaneRow, LogPosition};
 use curfew_core::wire::{CheckRequest, CheckVerdict, FeedRevocation};
 use curfew_core::{Coverage, Epoch, Kind, RevocationKey, TokenKeys, covers};
 
 pub(crate) struct Database {
-    pub(crate) head: Head,
+    pub(crate) head: LogPosition,
     /// One row a key; a newer revocation takes the older one's place under a new seq.
     revocations: BTreeMap<(u8, RevocationKey), (u64, FeedRevocation)>,
     /// Tokens that were registered, and whether each was logged out.
     registered: BTreeMap<RevocationKey, bool>,
-    replicas: BTreeMap<ReplicaId, ReplicaRow>,
+    replicas: BTreeMap<ControlPlaneId, ControlPlaneRow>,
     /// Tokens that some committed revocation has covered, ever.
     revoked: BTreeSet<RevocationKey>,
     /// The last number that was taken before its commit; for mutants.
@@ -23,7 +23,7 @@ pub(crate) struct Database {
 /// What one statement shows.
 #[derive(Debug, Clone)]
 pub(crate) struct Snapshot {
-    pub(crate) head: Head,
+    pub(crate) head: LogPosition,
     /// In the order of seq.
     pub(crate) rows: Vec<(u64, FeedRevocation)>,
     pub(crate) own_beat: Option<u64>,
@@ -43,7 +43,7 @@ impl Snapshot {
 impl Database {
     pub(crate) fn new(epoch: Epoch) -> Self {
         Self {
-            head: Head { epoch, seq: 0 },
+            head: LogPosition { epoch, seq: 0 },
             revocations: BTreeMap::new(),
             registered: BTreeMap::new(),
             replicas: BTreeMap::new(),
@@ -52,14 +52,14 @@ impl Database {
         }
     }
 
-    pub(crate) fn snapshot(&self, asker: ReplicaId) -> Snapshot {
+    pub(crate) fn snapshot(&self, asker: ControlPlaneId) -> Snapshot {
         let mut rows: Vec<_> = self.revocations.values().copied().collect();
         rows.sort_unstable_by_key(|(seq, _)| *seq);
         Snapshot { head: self.head, rows, own_beat: self.replicas.get(&asker).map(|row| row.beat) }
     }
 
     /// Makes revocations visible, the first under `first` and the others after it; `None`: after the head.
-    pub(crate) fn commit(&mut self, revocations: &[FeedRevocation], first: Option<u64>) -> Head {
+    pub(crate) fn commit(&mut self, revocations: &[FeedRevocation], first: Option<u64>) -> LogPosition {
         let first = first.unwrap_or(self.head.seq + 1);
         for (seq, revocation) in (first..).zip(revocations) {
             self.revocations.insert((number(revocation.kind), revocation.key), (seq, *revocation));
@@ -123,32 +123,32 @@ impl Database {
 
     /// Another server takes over: the same revocations under another history. It may lack rows of control planes, and gets
     /// one of nobody instead.
-    pub(crate) fn fail_over(&mut self, epoch: Epoch, lost: impl FnMut() -> bool, nobody: Option<ReplicaId>) {
+    pub(crate) fn fail_over(&mut self, epoch: Epoch, lost: impl FnMut() -> bool, nobody: Option<ControlPlaneId>) {
         let mut lost = lost;
         self.replicas.retain(|_, _| !lost());
-        self.replicas.extend(nobody.map(|id| (id, ReplicaRow { id, beat: 0, confirmed: None })));
+        self.replicas.extend(nobody.map(|id| (id, ControlPlaneRow { id, beat: 0, confirmed: None })));
         let mut rows: Vec<_> = self.revocations.values().copied().collect();
         rows.sort_unstable_by_key(|(seq, _)| *seq);
         let numbered = (1..).zip(rows);
         self.revocations = numbered.map(|(seq, (_, row))| ((number(row.kind), row.key), (seq, row))).collect();
-        self.head = Head { epoch, seq: self.revocations.len() as u64 };
+        self.head = LogPosition { epoch, seq: self.revocations.len() as u64 };
     }
 
-    pub(crate) fn write_row(&mut self, id: ReplicaId, beat: Beat) {
-        let row = ReplicaRow { id, beat: beat.beat, confirmed: beat.confirmed };
+    pub(crate) fn write_row(&mut self, id: ControlPlaneId, beat: Beat) {
+        let row = ControlPlaneRow { id, beat: beat.beat, confirmed: beat.confirmed };
         let stored = self.replicas.entry(id).or_insert(row);
         if stored.beat < row.beat {
             *stored = row;
         }
     }
 
-    pub(crate) fn remove_row(&mut self, id: ReplicaId, beat: u64) {
+    pub(crate) fn remove_row(&mut self, id: ControlPlaneId, beat: u64) {
         if self.replicas.get(&id).is_some_and(|row| row.beat == beat) {
             self.replicas.remove(&id);
         }
     }
 
-    pub(crate) fn rows(&self) -> Vec<ReplicaRow> {
+    pub(crate) fn rows(&self) -> Vec<ControlPlaneRow> {
         self.replicas.values().copied().collect()
     }
 }

@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use curfew_control_plane::barrier::{Ack, Beat, Head, ReplicaId, ReplicaRow};
+use curfew_control_plane::leases::protocol::Ack;
+use curfew_control_plane::log::{Beat, ControlPlaneId, ControlPlaneRow, LogPosition};
 use curfew_core::wire::{FeedAnswer, FeedRequest, FeedRevocation};
 use curfew_filter::proofs::Facts;
 use curfew_filter::questions::CallId;
@@ -34,7 +35,7 @@ pub(crate) enum Event {
     CheckEnds { call: Call, answer: Option<Answer> },
     PlaneTicks { plane: usize, life: u64 },
     PlaneWakes { plane: usize, life: u64 },
-    Told { plane: usize, news: News },
+    PeerMessage { plane: usize, news: News },
     LogoutsGoOn,
     LogoutArrives { plane: usize, logout: usize },
     Statement { plane: usize, life: u64, statement: Statement, answer_is_lost: bool },
@@ -50,7 +51,7 @@ pub(crate) enum Event {
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum News {
     Ack(Ack),
-    Confirmed(ReplicaId, Head),
+    Confirmed(ControlPlaneId, LogPosition),
     /// Something was committed.
     Bell,
 }
@@ -66,11 +67,11 @@ pub(crate) enum Statement {
         began: Duration,
     },
     WriteRow {
-        id: ReplicaId,
+        id: ControlPlaneId,
         beat: Beat,
     },
     RemoveRow {
-        id: ReplicaId,
+        id: ControlPlaneId,
         beat: u64,
     },
     Check {
@@ -88,7 +89,7 @@ pub(crate) enum Statement {
 /// What was done first.
 #[derive(Debug, Clone)]
 pub(crate) enum Half {
-    Commit { logout: usize, began: Duration, first: u64, rows: Vec<ReplicaRow>, revocations: Vec<FeedRevocation> },
+    Commit { logout: usize, began: Duration, first: u64, rows: Vec<ControlPlaneRow>, revocations: Vec<FeedRevocation> },
     Reading { began: Duration, flight: u64, snapshot: Snapshot },
 }
 
@@ -105,8 +106,8 @@ pub(crate) enum Returned {
     },
     Rows {
         began: Duration,
-        head: Head,
-        rows: Vec<ReplicaRow>,
+        head: LogPosition,
+        rows: Vec<ControlPlaneRow>,
     },
     RowsFailed,
     Check {
@@ -116,8 +117,8 @@ pub(crate) enum Returned {
     Committed {
         logout: usize,
         began: Duration,
-        head: Head,
-        rows: Option<Vec<ReplicaRow>>,
+        head: LogPosition,
+        rows: Option<Vec<ControlPlaneRow>>,
     },
     /// Whether it was committed nobody knows.
     CommitFailed {

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use curfew_control_plane::barrier::Terms;
+use curfew_control_plane::leases::protocol::LeaseTimes;
 
 use crate::clocks::Clocks;
 use crate::dice::Dice;
@@ -23,7 +23,7 @@ pub(crate) const SKEW_SECONDS: i64 = 1;
 #[derive(Debug, Clone)]
 pub(crate) struct Scene {
     pub(crate) mutant: Option<Mutant>,
-    pub(crate) terms: Terms,
+    pub(crate) terms: LeaseTimes,
     pub(crate) planes: Vec<Clocks>,
     /// Each proxy's clocks, and how many workers it has.
     pub(crate) proxies: Vec<(Clocks, usize)>,
@@ -98,7 +98,7 @@ impl Scene {
     pub(crate) fn draw(dice: &mut Dice, mutant: Option<Mutant>) -> Self {
         let lease = ms(dice.pick(1000, &[600, 800, 1500]));
         let hold = dice.pick(lease / 3, &[lease / 5]);
-        let terms = Terms { lease, hold, drift_ppm: dice.pick(1000, &[0, 50_000, 200_000]) };
+        let terms = LeaseTimes { lease, hold, drift_ppm: dice.pick(1000, &[0, 50_000, 200_000]) };
         let (planes, proxies) = draw_machines(dice, terms);
         let faults = Faults::draw(dice);
         // IDLE_AFTER is ten seconds.
@@ -139,7 +139,7 @@ impl Scene {
     }
 }
 
-fn draw_machines(dice: &mut Dice, terms: Terms) -> (Vec<Clocks>, Vec<(Clocks, usize)>) {
+fn draw_machines(dice: &mut Dice, terms: LeaseTimes) -> (Vec<Clocks>, Vec<(Clocks, usize)>) {
     let (slow, fast) = (1_000_000 - terms.drift_ppm, 1_000_000 + terms.drift_ppm);
     // Workers, then control planes: to the limit where it hurts most, as often as not.
     let rates = dice.pick(Some((slow, fast)), &[Some((fast, slow)), None]);

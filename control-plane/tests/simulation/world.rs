@@ -130,7 +130,7 @@ impl World {
             | Event::CheckArrives { plane, .. }
             | Event::PlaneTicks { plane, .. }
             | Event::PlaneWakes { plane, .. }
-            | Event::Told { plane, .. }
+            | Event::PeerMessage { plane, .. }
             | Event::LogoutArrives { plane, .. }
             | Event::Returned { plane, .. } => self.planes.get(*plane).map(|plane| plane.frozen_until),
             _ => None,
@@ -153,7 +153,7 @@ impl World {
             Event::CheckEnds { call, answer } => self.check_ends(call, answer),
             Event::PlaneTicks { plane, life } => self.plane_ticks(plane, life),
             Event::PlaneWakes { plane, life } => self.plane_wakes(plane, life),
-            Event::Told { plane, news } => self.told(plane, news),
+            Event::PeerMessage { plane, news } => self.told(plane, news),
             Event::LogoutsGoOn => self.logouts_go_on(),
             Event::LogoutArrives { plane, logout } => self.logout_arrives(plane, logout),
             Event::Statement { plane, life, statement, answer_is_lost } => {

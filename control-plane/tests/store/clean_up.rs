@@ -3,7 +3,8 @@
 use std::time::{Duration, Instant};
 
 use curfew_control_plane::clock::Clock;
-use curfew_control_plane::store::command::{Cause, Purged, Subject};
+use curfew_control_plane::log::Cause;
+use curfew_control_plane::store::command::{Purged, Subject};
 use curfew_control_plane::store::purge;
 
 use crate::place::{ISSUER, Kind, NOW, Place, on_each_database, registration, token};
@@ -15,12 +16,12 @@ on_each_database! {
         let plane = place.open().await;
         let tokens = (0..1000).map(|number| registration(token("alice", number))).collect();
         plane.store.writer().register(tokens).await.unwrap();
-        plane.store.writer().logout_all(token("alice", 0), "alice".to_owned()).await.unwrap();
+        let _ = plane.store.writer().logout_all(token("alice", 0), "alice".to_owned()).await.unwrap();
         place.advance(3600 + 5 + 2 + 60);
         assert_eq!(plane.store.writer().purge().await, Ok(Purged { tokens: 0, revocations: 0 }));
         place.advance(1);
         assert_eq!(plane.store.writer().purge().await, Ok(Purged { tokens: 500, revocations: 500 }));
-        let rest = purge::everything(plane.store.writer(), &plane.metrics).await;
+        let rest = purge::everything(plane.store.writer(), &plane.counters).await;
         assert_eq!(rest, Ok(Purged { tokens: 500, revocations: 500 }));
         // The user's entry is still needed, and the numbers go on where they were.
         assert_eq!(place.counts().await, (0, 1, 1001));
@@ -32,18 +33,18 @@ on_each_database! {
         for part in tokens.chunks(1000) {
             one.store.writer().register(part.iter().cloned().map(registration).collect()).await.unwrap();
         }
-        one.store.writer().logout_all(tokens[0].clone(), "alice".to_owned()).await.unwrap();
+        let _ = one.store.writer().logout_all(tokens[0].clone(), "alice".to_owned()).await.unwrap();
         place.advance(3600 + 5 + 2 + 60 + 1);
         let purge = |plane: &crate::place::Plane| {
-            let (writer, metrics) = (plane.store.writer().clone(), std::sync::Arc::clone(&plane.metrics));
-            tokio::spawn(async move { purge::everything(&writer, &metrics).await })
+            let (writer, counters) = (plane.store.writer().clone(), plane.counters.clone());
+            tokio::spawn(async move { purge::everything(&writer, &counters).await })
         };
         let purges = [purge(&one), purge(&other)];
         for number in 0..100 {
             let mut token = token("bob", number);
             token.expires_at = NOW + 100_000;
             let plane = if number % 2 == 0 { &one } else { &other };
-            plane.store.writer().logout(token).await.unwrap();
+            let _ = plane.store.writer().logout(token).await.unwrap();
         }
         let mut purged = 0;
         for purge in purges {
@@ -55,7 +56,7 @@ on_each_database! {
 
     async fn a_clock_that_jumped_ahead_purges_nothing_that_lives(place: &Place) {
         let plane = place.open().await;
-        plane.store.writer().logout(token("alice", 1)).await.unwrap();
+        let _ = plane.store.writer().logout(token("alice", 1)).await.unwrap();
         let jumped = Clock::new(|| NOW + 1_000_000).checked_by(|| NOW);
         let (store, _) = (place.open_with(jumped), plane);
         assert_eq!(store.store.writer().purge().await, Ok(Purged { tokens: 0, revocations: 0 }));
@@ -71,7 +72,7 @@ on_each_database! {
     async fn rows_stay_for_the_audit_and_revocations_go(place: &Place) {
         drop(place.open().await);
         let kept = place.open_keeping(86_400);
-        kept.store.writer().logout(token("alice", 1)).await.unwrap();
+        let _ = kept.store.writer().logout(token("alice", 1)).await.unwrap();
         let rest = 5 + 2 + 60;
         place.advance(3600 + rest + 1);
         assert_eq!(kept.store.writer().purge().await, Ok(Purged { tokens: 0, revocations: 1 }));
@@ -87,22 +88,22 @@ on_each_database! {
         kept.store.writer().register(vec![registration(token("alice", 1))]).await.unwrap();
         place.advance(3600 + 5 + 2 + 60 + 1);
         let subject = Subject { issuer: ISSUER.to_owned(), user: "alice".to_owned() };
-        kept.store.writer().revoke_user(vec![subject], Cause::LogoutAllDevice).await.unwrap();
+        let _ = kept.store.writer().revoke_user(vec![subject], Cause::LogoutAllDevice).await.unwrap();
         assert_eq!(place.number("SELECT count(*) FROM revocations WHERE kind = 'token'").await, 0);
     }
 
     async fn logouts_are_not_held_up_by_many_rows_that_go(place: &Place) {
         let plane = place.open().await;
         place.fill_with_expired(40_000).await;
-        let (writer, metrics) = (plane.store.writer().clone(), std::sync::Arc::clone(&plane.metrics));
-        let purging = tokio::spawn(async move { purge::everything(&writer, &metrics).await });
+        let (writer, counters) = (plane.store.writer().clone(), plane.counters.clone());
+        let purging = tokio::spawn(async move { purge::everything(&writer, &counters).await });
         let mut longest = Duration::ZERO;
         let mut meanwhile = 0;
         for number in 0..2000 {
             let mut token = token("bob", number);
             token.expires_at = NOW + 100_000;
             let asked = Instant::now();
-            plane.store.writer().logout(token).await.unwrap();
+            let _ = plane.store.writer().logout(token).await.unwrap();
             longest = longest.max(asked.elapsed());
             meanwhile = number + 1;
             if purging.is_finished() {

@@ -13,7 +13,7 @@ on_each_database! {
 
     async fn an_operator_gives_the_history_another_name(place: &Place) {
         let plane = place.open().await;
-        plane.store.writer().logout(token("alice", 1)).await.unwrap();
+        let _ = plane.store.writer().logout(token("alice", 1)).await.unwrap();
         let before = plane.head().await;
         let (old, new) = store::bump_epoch(&place.database()).await.unwrap();
         assert_eq!(before.epoch, old);
@@ -21,14 +21,14 @@ on_each_database! {
         // Revocations and their numbers stay, and whoever runs goes on under the new name.
         let after = plane.head().await;
         assert_eq!((after.epoch, after.seq), (new, 1));
-        plane.store.writer().logout(token("alice", 2)).await.unwrap();
+        let _ = plane.store.writer().logout(token("alice", 2)).await.unwrap();
         let last = plane.head().await;
         assert_eq!((last.epoch, last.seq), (new, 2));
     }
 
     async fn another_place_is_not_read_until_it_is_taken_over(place: &Place) {
         let plane = place.open().await;
-        plane.store.writer().logout(token("alice", 1)).await.unwrap();
+        let _ = plane.store.writer().logout(token("alice", 1)).await.unwrap();
         let before = plane.head().await;
         // As a copy would say of itself elsewhere.
         let elsewhere = if place.kind == Kind::Sqlite { "inode=1" } else { "server=another" };
@@ -46,12 +46,12 @@ on_each_database! {
     async fn a_log_that_went_back_is_another_one(place: &Place) {
         let plane = place.open().await;
         for number in 0..3 {
-            plane.store.writer().logout(token("alice", number)).await.unwrap();
+            let _ = plane.store.writer().logout(token("alice", number)).await.unwrap();
         }
         let before = plane.head().await;
         place.execute("DELETE FROM revocations WHERE seq > 1").await;
         place.execute("UPDATE feed_head SET seq = 1").await;
-        plane.store.writer().logout(token("bob", 1)).await.unwrap();
+        let _ = plane.store.writer().logout(token("bob", 1)).await.unwrap();
         let after = plane.head().await;
         assert_eq!(after.seq, 2);
         assert_ne!(after.epoch, before.epoch);
@@ -60,7 +60,7 @@ on_each_database! {
     async fn a_log_that_went_back_is_noticed_by_the_next_read(place: &Place) {
         let plane = place.open().await;
         for number in 0..3 {
-            plane.store.writer().logout(token("alice", number)).await.unwrap();
+            let _ = plane.store.writer().logout(token("alice", number)).await.unwrap();
         }
         let (before, kept) = (plane.head().await, token("alice", 0));
         place.execute("DELETE FROM revocations WHERE seq > 1").await;
@@ -76,7 +76,7 @@ on_each_database! {
 
     async fn a_log_that_went_back_is_noticed_by_the_watch(place: &Place) {
         let plane = place.open().await;
-        plane.store.writer().logout(token("alice", 1)).await.unwrap();
+        let _ = plane.store.writer().logout(token("alice", 1)).await.unwrap();
         let before = plane.head().await;
         place.execute("UPDATE feed_head SET seq = 0").await;
         watch::look(&plane.store).await;
@@ -98,10 +98,10 @@ async fn a_file_that_is_replaced_under_a_running_server_is_noticed() {
     let place = Place::new(Kind::Sqlite, "replaced");
     let plane = place.open().await;
     let (early, late) = (token("alice", 1), token("alice", 2));
-    plane.store.writer().logout(early.clone()).await.unwrap();
+    let _ = plane.store.writer().logout(early.clone()).await.unwrap();
     let backup = place.file().with_file_name("backup.db");
     place.execute(&format!("VACUUM INTO '{}'", backup.display())).await;
-    plane.store.writer().logout(late.clone()).await.unwrap();
+    let _ = plane.store.writer().logout(late.clone()).await.unwrap();
     let before = plane.head().await;
     for file in ["curfew.db-wal", "curfew.db-shm"] {
         let _ = std::fs::remove_file(place.file().with_file_name(file));
@@ -113,7 +113,7 @@ async fn a_file_that_is_replaced_under_a_running_server_is_noticed() {
     let after = plane.head().await;
     assert_ne!(after.epoch, before.epoch);
     assert_eq!((plane.verdict(&early).await, plane.verdict(&late).await), (Revoked, Active));
-    plane.store.writer().logout(late.clone()).await.unwrap();
+    let _ = plane.store.writer().logout(late.clone()).await.unwrap();
     assert_eq!(plane.verdict(&late).await, Revoked);
     assert_eq!(place.counts().await, (2, 2, 2));
 }

@@ -1,6 +1,7 @@
 //! Settings under which earlier logouts of all devices would reach nobody.
 
-use curfew_control_plane::store::command::{Cause, Subject};
+use curfew_control_plane::log::Cause;
+use curfew_control_plane::store::command::Subject;
 use curfew_control_plane::store::{self, Prepared, Settings};
 
 use crate::place::{ISSUER, Kind, NOW, Place, on_each_database, settings};
@@ -21,7 +22,7 @@ on_each_database! {
         // Nobody was logged out yet, so any settings will do.
         assert_eq!(prepared(place, &with_claim("user_id"), NOW, false).await, Prepared::default());
         let alice = vec![Subject { issuer: ISSUER.to_owned(), user: "alice".to_owned() }];
-        plane.store.writer().revoke_user(alice, Cause::LgtAll).await.unwrap();
+        let _ = plane.store.writer().revoke_user(alice, Cause::LgtAll).await.unwrap();
         let until = NOW + 30 * 24 * 3600 + 5 + 5 + 2 + 60;
         let told = prepared(place, &with_claim("user_id"), NOW, false).await;
         let lines: Vec<_> = told.orphaned.iter().map(ToString::to_string).collect();
@@ -41,7 +42,7 @@ on_each_database! {
     async fn entries_from_before_rules_were_written_down_count(place: &Place) {
         let plane = place.open().await;
         let alice = vec![Subject { issuer: ISSUER.to_owned(), user: "alice".to_owned() }];
-        plane.store.writer().revoke_user(alice, Cause::LgtAll).await.unwrap();
+        let _ = plane.store.writer().revoke_user(alice, Cause::LgtAll).await.unwrap();
         place.execute("DELETE FROM subject_keyspaces").await;
         assert_eq!(prepared(place, &settings(), NOW, false).await.orphaned, []);
         assert_eq!(prepared(place, &with_claim("user_id"), NOW, false).await.orphaned.len(), 1);

@@ -5,6 +5,8 @@ mod adopted;
 #[cfg(test)]
 mod clean_up;
 #[cfg(test)]
+mod control_planes;
+#[cfg(test)]
 mod history;
 #[cfg(test)]
 mod keyspaces;
@@ -18,8 +20,6 @@ mod place;
 mod plans;
 #[cfg(test)]
 mod prolonged;
-#[cfg(test)]
-mod replicas;
 #[cfg(test)]
 mod servers;
 #[cfg(test)]

@@ -4,12 +4,11 @@ use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
-use curfew_control_plane::blacklist::Blacklist;
 use curfew_control_plane::clock::Clock;
-use curfew_control_plane::metrics::Metrics;
+use curfew_control_plane::log::LogPosition;
 use curfew_control_plane::stop::{self, Stopper};
-use curfew_control_plane::store::command::{Registration, TokenRecord};
-use curfew_control_plane::store::{self, Database, FeedHead, ReadFailure, Settings, Store};
+use curfew_control_plane::store::command::{Committed, Registration, TokenRecord};
+use curfew_control_plane::store::{self, CommitObserver, Counters, Database, ReadFailure, Settings, Store};
 use curfew_core::wire::CheckVerdict;
 use curfew_core::{RevocationKey, SubjectRule, TokenKeys};
 use curfew_testbed::servers::{Mariadb, Postgres};
@@ -167,17 +166,17 @@ pub(crate) fn open(database: &Database) -> Plane {
 }
 
 fn open_with(database: &Database, clock: Clock, settings: Settings) -> Plane {
-    let metrics = Arc::new(Metrics::new());
-    let (store, task) = Store::open(database, settings, clock, Arc::clone(&metrics), Blacklist::none());
+    let counters = Counters::default();
+    let (store, task) = Store::open(database, settings, clock, counters.clone(), CommitObserver::none());
     let (stopper, stop) = stop::channel();
     tokio::spawn(task.run(stop));
-    Plane { store, metrics, _stopper: stopper }
+    Plane { store, counters, _stopper: stopper }
 }
 
 /// A store with its writer at work.
 pub(crate) struct Plane {
     pub(crate) store: Store,
-    pub(crate) metrics: Arc<Metrics>,
+    pub(crate) counters: Counters,
     _stopper: Stopper,
 }
 
@@ -186,7 +185,7 @@ impl Plane {
         answered(async || self.store.check(&token.keys, token.cutoff_time).await).await.verdict
     }
 
-    pub(crate) async fn head(&self) -> FeedHead {
+    pub(crate) async fn head(&self) -> LogPosition {
         answered(async || self.store.head().await).await
     }
 }
@@ -281,3 +280,8 @@ macro_rules! on_each_database {
     };
 }
 pub(crate) use on_each_database;
+
+/// What a command has brought about, without its commit.
+pub(crate) fn outcome<T: Copy>(committed: Committed<T>) -> T {
+    *committed.outcome()
+}

@@ -1,6 +1,7 @@
 //! Settings under which tokens live longer than the entries that were made for them.
 
-use curfew_control_plane::store::command::{Cause, Subject};
+use curfew_control_plane::log::Cause;
+use curfew_control_plane::store::command::Subject;
 use curfew_control_plane::store::{self, Settings};
 
 use crate::place::{ISSUER, Kind, NOW, Place, on_each_database, registration, settings, token};
@@ -21,9 +22,9 @@ async fn ends(place: &Place) -> (i64, i64) {
 on_each_database! {
     async fn longer_lives_and_a_larger_skew_reach_the_entries_that_are_there(place: &Place) {
         let plane = place.open().await;
-        plane.store.writer().logout(token("alice", 1)).await.unwrap();
+        let _ = plane.store.writer().logout(token("alice", 1)).await.unwrap();
         let bob = vec![Subject { issuer: ISSUER.to_owned(), user: "bob".to_owned() }];
-        plane.store.writer().revoke_user(bob, Cause::LgtAll).await.unwrap();
+        let _ = plane.store.writer().revoke_user(bob, Cause::LgtAll).await.unwrap();
         let (token_end, subject_end) = (NOW + 3600 + 5 + 2 + 60, NOW + 30 * DAY + 5 + 5 + 2 + 60);
         assert_eq!(ends(place).await, (token_end, subject_end));
         let mut longer = settings();
@@ -40,7 +41,7 @@ on_each_database! {
 
     async fn a_start_that_asks_for_no_more_looks_at_no_entry(place: &Place) {
         let plane = place.open().await;
-        plane.store.writer().logout(token("alice", 1)).await.unwrap();
+        let _ = plane.store.writer().logout(token("alice", 1)).await.unwrap();
         // It would be found to be too short.
         place.execute("UPDATE revocations SET expires_at = 1").await;
         assert_eq!(prolonged(place, &settings()).await, 0);
@@ -53,9 +54,9 @@ on_each_database! {
         let mut longer = settings();
         longer.retention.clock_skew = 305;
         prolonged(place, &longer).await;
-        plane.store.writer().logout(token("alice", 1)).await.unwrap();
+        let _ = plane.store.writer().logout(token("alice", 1)).await.unwrap();
         plane.store.writer().register(vec![registration(token("alice", 2))]).await.unwrap();
-        plane.store.writer().logout_all(token("alice", 3), "alice".to_owned()).await.unwrap();
+        let _ = plane.store.writer().logout_all(token("alice", 3), "alice".to_owned()).await.unwrap();
         let token_end = NOW + 3600 + 305 + 2 + 60;
         assert_eq!(ends(place).await, (token_end, NOW + 30 * DAY + 305 + 305 + 2 + 60));
         assert_eq!(place.number("SELECT min(expires_at) FROM revocations").await, token_end);
@@ -69,7 +70,7 @@ on_each_database! {
         }
         // All of them are dated ahead, so each has an entry of its own.
         place.execute(&format!("UPDATE user_token_logs SET issued_at = {}", NOW + 1)).await;
-        plane.store.writer().logout_all(token("alice", 7), "alice".to_owned()).await.unwrap();
+        let _ = plane.store.writer().logout_all(token("alice", 7), "alice".to_owned()).await.unwrap();
         let mut longer = settings();
         longer.retention.clock_skew = 305;
         assert_eq!(prolonged(place, &longer).await, 21_001);

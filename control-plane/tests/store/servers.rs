@@ -8,7 +8,7 @@ use curfew_core::wire::CheckVerdict::{Active, Revoked};
 use curfew_testbed::ports::loopback;
 use curfew_testbed::servers::{Authority, Direction, Fault, Mariadb, Postgres};
 
-use crate::place::{Kind, NOW, Place, mariadb, on_each_database, postgres, settings, token};
+use crate::place::{Kind, NOW, Place, mariadb, on_each_database, outcome, postgres, settings, token};
 
 /// What a start says of this URL.
 async fn refused(url: &str) -> String {
@@ -127,7 +127,7 @@ async fn a_mariadb_that_is_made_read_only_is_not_read_over_the_connections_that_
     store::prepare(&database, &settings(), NOW, false).await.unwrap();
     let plane = crate::place::open(&database);
     let early = token("alice", 1);
-    plane.store.writer().logout(early.clone()).await.unwrap();
+    let _ = plane.store.writer().logout(early.clone()).await.unwrap();
     for _ in 0..20 {
         assert_eq!(plane.verdict(&early).await, Revoked);
     }
@@ -160,7 +160,7 @@ on_each_database! {
         // Reading goes on.
         assert_eq!(plane.head().await.seq, 0);
         sqlx::raw_sql("ROLLBACK").execute(&mut other).await.unwrap();
-        assert_eq!(plane.store.writer().logout(token("alice", 1)).await, Ok(LogoutOutcome::LoggedOut));
+        assert_eq!(plane.store.writer().logout(token("alice", 1)).await.map(outcome), Ok(LogoutOutcome::LoggedOut));
         assert_eq!(place.counts().await, (1, 1, 1));
     }
 }
@@ -179,7 +179,7 @@ on_each_database! {
         // Longer than the first attempt waits, and not as long as two of them.
         tokio::time::sleep(Duration::from_millis(1_400)).await;
         sqlx::raw_sql("ROLLBACK").execute(&mut other).await.unwrap();
-        assert_eq!(logout.await.unwrap(), Ok(LogoutOutcome::LoggedOut));
+        assert_eq!(logout.await.unwrap().map(outcome), Ok(LogoutOutcome::LoggedOut));
         assert_eq!(place.counts().await, (1, 1, 1));
     }
 }
@@ -205,7 +205,7 @@ async fn a_command_that_cannot_be_carried_out_fails_alone() {
     sqlx::raw_sql("ROLLBACK").execute(&mut other).await.unwrap();
     let mut outcomes = Vec::new();
     for logout in logouts {
-        outcomes.push(logout.await.unwrap());
+        outcomes.push(logout.await.unwrap().map(outcome));
     }
     let done = Ok(LogoutOutcome::LoggedOut);
     assert_eq!(outcomes, [done, done, Err(Unavailable::NotWritten), done]);
@@ -251,7 +251,7 @@ async fn outage(url: &str, server: &mut curfew_testbed::servers::Server) {
     store::prepare(&place_url, &settings(), NOW, false).await.unwrap();
     let plane = crate::place::open(&place_url);
     let early = token("alice", 1);
-    plane.store.writer().logout(early.clone()).await.unwrap();
+    let _ = plane.store.writer().logout(early.clone()).await.unwrap();
     assert_eq!(plane.verdict(&early).await, Revoked);
     server.kill().unwrap();
     assert!(plane.store.check(&early.keys, None).await.is_err());
@@ -263,7 +263,7 @@ async fn outage(url: &str, server: &mut curfew_testbed::servers::Server) {
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
     assert_eq!(plane.verdict(&early).await, Revoked);
-    assert_eq!(plane.store.writer().logout(token("alice", 3)).await, Ok(LogoutOutcome::LoggedOut));
+    assert_eq!(plane.store.writer().logout(token("alice", 3)).await.map(outcome), Ok(LogoutOutcome::LoggedOut));
     server.freeze();
     let started = Instant::now();
     assert!(plane.store.check(&early.keys, None).await.is_err());
@@ -276,7 +276,7 @@ async fn outage(url: &str, server: &mut curfew_testbed::servers::Server) {
     assert!(plane.store.writer().logout(token("alice", 5)).await.is_err());
     server.thaw();
     let thawed = Instant::now();
-    assert_eq!(plane.store.writer().logout(token("alice", 6)).await, Ok(LogoutOutcome::LoggedOut));
+    assert_eq!(plane.store.writer().logout(token("alice", 6)).await.map(outcome), Ok(LogoutOutcome::LoggedOut));
     assert_eq!(plane.verdict(&early).await, Revoked);
     assert!(thawed.elapsed() < Duration::from_secs(3), "{:?}", thawed.elapsed());
 }
@@ -290,7 +290,7 @@ async fn black_hole(url: &str, port: u16) {
     store::prepare(&database, &settings(), NOW, false).await.unwrap();
     let plane = crate::place::open(&database);
     let early = token("alice", 1);
-    plane.store.writer().logout(early.clone()).await.unwrap();
+    let _ = plane.store.writer().logout(early.clone()).await.unwrap();
     assert_eq!(plane.verdict(&early).await, Revoked);
     fault.hold(Direction::Requests);
     fault.hold(Direction::Answers);
@@ -306,7 +306,7 @@ async fn black_hole(url: &str, port: u16) {
     fault.mend();
     let mended = Instant::now();
     assert_eq!(plane.verdict(&early).await, Revoked);
-    assert_eq!(plane.store.writer().logout(token("alice", 3)).await, Ok(LogoutOutcome::LoggedOut));
+    assert_eq!(plane.store.writer().logout(token("alice", 3)).await.map(outcome), Ok(LogoutOutcome::LoggedOut));
     assert!(mended.elapsed() < Duration::from_secs(5), "{:?}", mended.elapsed());
 }
 

@@ -1,6 +1,7 @@
 //! Users and issuers are who their bytes say, whatever a database's collation takes for the same.
 
-use curfew_control_plane::store::command::{Cause, Subject};
+use curfew_control_plane::log::Cause;
+use curfew_control_plane::store::command::Subject;
 use curfew_control_plane::store::sessions::SessionQuery;
 use curfew_core::wire::CheckVerdict::{Active, Revoked};
 
@@ -18,7 +19,7 @@ on_each_database! {
             let sessions = answered(async || plane.store.sessions(&query, NOW).await).await;
             assert_eq!(sessions.iter().map(|session| session.token_id).collect::<Vec<_>>(), [tokens[ended].keys.token]);
             let subject = Subject { issuer: ISSUER.to_owned(), user: (*user).to_owned() };
-            plane.store.writer().revoke_user(vec![subject], Cause::LgtAll).await.unwrap();
+            let _ = plane.store.writer().revoke_user(vec![subject], Cause::LgtAll).await.unwrap();
             for (index, token) in tokens.iter().enumerate() {
                 let expected = if index <= ended { Revoked } else { Active };
                 assert_eq!(plane.verdict(token).await, expected, "{user:?} and {:?}", users[index]);
@@ -34,7 +35,7 @@ on_each_database! {
         let mut registration = registration(longest.clone());
         registration.user_agent = Some("\u{1f98a}".repeat(128));
         plane.store.writer().register(vec![registration]).await.unwrap();
-        plane.store.writer().logout(longest.clone()).await.unwrap();
+        let _ = plane.store.writer().logout(longest.clone()).await.unwrap();
         assert_eq!(plane.verdict(&longest).await, Revoked);
     }
 }

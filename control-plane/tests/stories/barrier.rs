@@ -3,8 +3,8 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use curfew_control_plane::barrier::Terms;
-use curfew_control_plane::strict::Settings;
+use curfew_control_plane::leases::Settings;
+use curfew_control_plane::leases::protocol::LeaseTimes;
 use curfew_core::wire::FeedRequest;
 use serde_json::json;
 
@@ -16,7 +16,7 @@ use crate::worker::{Polling, Worker, send, taken};
 const LEASE: Duration = Duration::from_millis(1_000);
 
 async fn plane() -> Arc<Plane> {
-    let terms = Terms { lease: LEASE, hold: LEASE / 3, ..Terms::default() };
+    let terms = LeaseTimes { lease: LEASE, hold: LEASE / 3, ..LeaseTimes::default() };
     let policy = json!({"issuers": [{"issuer": ISSUER, "secret": SECRET}]});
     Arc::new(Plane::start_on_terms(policy, None, Settings { terms, ..Settings::default() }).await)
 }
@@ -90,13 +90,13 @@ async fn a_control_plane_that_ends_answers_its_logouts_and_takes_its_row_away() 
     dead.start(&plane).await;
     let token = token_of("alice", "1");
     let key = plane.question(&token).token;
-    plane.state.strict.close();
+    plane.state.leases.close();
     let request = dead.request(&plane, 0);
     assert_eq!(taken(&send(plane.internal(), &request).await).lease_ms, 0);
     assert_eq!(plane.logout(&token).await.status, 200);
     assert!(!dead.admits(key), "answered while the worker still admitted it");
     let started = Instant::now();
-    while !plane.state.store.replicas().await.unwrap().rows.is_empty() {
+    while !plane.state.store.control_planes().await.unwrap().rows.is_empty() {
         plane.stop();
         assert!(started.elapsed() < Duration::from_secs(20));
         tokio::time::sleep(Duration::from_millis(20)).await;

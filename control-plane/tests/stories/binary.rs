@@ -6,7 +6,7 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
-use curfew_control_plane::client::Call;
+use curfew_control_plane::cli::client::Call;
 use serde_json::Value;
 use tempfile::TempDir;
 

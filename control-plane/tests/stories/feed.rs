@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use curfew_control_plane::strict;
+use curfew_control_plane::leases;
 use curfew_core::wire::{FEED_PATH, FeedAnswer, FeedRequest};
 use curfew_core::{Epoch, Keyspace};
 use serde_json::{Value, json};
@@ -145,7 +145,7 @@ async fn keys_of_another_rule_are_refused_as_in_a_check() {
     request.keyspaces.push(Keyspace::from_bytes([0; 16]));
     let answer = send(plane.internal(), &request).await;
     assert_eq!(answer.problem(), (409, "keyspace_unknown".to_owned()));
-    assert_eq!(plane.state.strict.held(), 0);
+    assert_eq!(plane.state.leases.held(), 0);
 }
 
 #[tokio::test]
@@ -175,7 +175,7 @@ async fn a_poll_that_is_not_understood_whole_is_refused() {
 
 #[tokio::test]
 async fn no_more_polls_are_held_back_than_may_be_and_one_that_is_given_up_frees_its_place() {
-    let settings = strict::Settings { most_held: 1, ..strict::Settings::default() };
+    let settings = leases::Settings { most_held: 1, ..leases::Settings::default() };
     let policy = json!({"issuers": [{"issuer": crate::tokens::ISSUER, "secret": crate::tokens::SECRET}]});
     let plane = Plane::start_on_terms(policy, None, settings).await;
     let (mut worker, mut other) = (Worker::new(1), Worker::new(2));
@@ -184,7 +184,7 @@ async fn no_more_polls_are_held_back_than_may_be_and_one_that_is_given_up_frees_
     {
         let held = send(plane.internal(), &request);
         let full = async {
-            while plane.state.strict.held() == 0 {
+            while plane.state.leases.held() == 0 {
                 tokio::task::yield_now().await;
             }
             send(plane.internal(), &other.request(&plane, 0)).await
@@ -195,7 +195,7 @@ async fn no_more_polls_are_held_back_than_may_be_and_one_that_is_given_up_frees_
             full = full => assert_eq!(full.problem(), (503, "unavailable".to_owned())),
         }
     }
-    assert_eq!(plane.state.strict.held(), 0);
+    assert_eq!(plane.state.leases.held(), 0);
     other.start(&plane).await;
 }
 

@@ -8,10 +8,10 @@ use std::time::Duration;
 
 use axum::body::Body;
 use axum::http::HeaderMap;
-use curfew_control_plane::attempts::FailedAttempts;
+use curfew_control_plane::abuse::VerificationLabels;
+use curfew_control_plane::abuse::attempts::FailedAttempts;
+use curfew_control_plane::abuse::source::Source;
 use curfew_control_plane::http::Peer;
-use curfew_control_plane::metrics::VerificationLabels;
-use curfew_control_plane::source::Source;
 use jwt_simple::algorithms::{Ed25519KeyPair, EdDSAKeyPairLike};
 use serde_json::{Value, json};
 use tower::ServiceExt;
@@ -230,7 +230,7 @@ fn forged(pair: &Ed25519KeyPair, id: &str) -> String {
 
 /// Checks of signatures that ended so in this lane.
 fn verifications(plane: &Plane, lane: &'static str, outcome: &'static str) -> u64 {
-    plane.state.metrics.verifications.get_or_create(&VerificationLabels { lane, outcome }).get()
+    plane.metrics.abuse.verifications.get_or_create(&VerificationLabels { lane, outcome }).get()
 }
 
 /// Takes all threads of both lanes for as long as the answer lives.

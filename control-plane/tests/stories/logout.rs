@@ -105,7 +105,7 @@ async fn logouts_that_wait_share_a_transaction_and_are_numbered_without_a_gap() 
         .await
         .unwrap();
     assert_eq!((least, most), (1, 300));
-    let metrics = plane.state.metrics.encode().unwrap();
+    let metrics = plane.state.measured().unwrap();
     let count = metrics.lines().find_map(|line| line.strip_prefix("curfew_writer_batch_size_count ")).unwrap();
     assert!(count.parse::<u32>().unwrap() < 100, "{count} transactions");
 }
@@ -122,12 +122,12 @@ async fn a_full_queue_is_unavailable_at_once() {
     }
     assert_eq!(logouts.join_next().await.unwrap().unwrap(), 503);
     // It did not wait for the writer to give up on the lock.
-    assert_eq!(plane.state.metrics.writer_failures.get(), 0);
+    assert_eq!(plane.metrics.store.failures.get(), 0);
     other.execute("ROLLBACK").await.unwrap();
     let (done, refused): (Vec<_>, Vec<_>) = logouts.join_all().await.into_iter().partition(|&status| status == 200);
     assert!(refused.iter().all(|&status| status == 503));
     assert_eq!(plane.rows().await.1, i64::try_from(done.len()).unwrap());
-    assert!(plane.state.metrics.encode().unwrap().contains("curfew_writer_queue 0\n"));
+    assert!(plane.state.measured().unwrap().contains("curfew_writer_queue 0\n"));
 }
 
 #[tokio::test]

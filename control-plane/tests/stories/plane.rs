@@ -10,19 +10,20 @@ use axum::Router;
 use axum::body::{Body, to_bytes};
 use axum::http::header::CONTENT_LENGTH;
 use axum::http::{Request, Response};
-use curfew_control_plane::attempts::FailedAttempts;
-use curfew_control_plane::blacklist::{self, Blacklist, Settings};
+use curfew_control_plane::abuse::attempts::FailedAttempts;
+use curfew_control_plane::abuse::lanes::Verification;
+use curfew_control_plane::abuse::summary::FailedLogouts;
+use curfew_control_plane::app::metrics::Metrics;
 use curfew_control_plane::clock::Clock;
-use curfew_control_plane::failures::FailedLogouts;
-use curfew_control_plane::http::{internal_router, public_router};
-use curfew_control_plane::metrics::Metrics;
+use curfew_control_plane::http::{AppState, internal_router, public_router};
+use curfew_control_plane::leases::{self, Leases};
+use curfew_control_plane::log_throttle::LogThrottle;
+use curfew_control_plane::logout::Logouts;
+use curfew_control_plane::redis::Settings;
+use curfew_control_plane::redis_copy::{self, RedisCopy};
 use curfew_control_plane::secret::{AppCredentials, Secret};
-use curfew_control_plane::seldom::Seldom;
-use curfew_control_plane::state::AppState;
 use curfew_control_plane::stop::{self, Stopper};
 use curfew_control_plane::store::{self, Database, Settings as StoreSettings, Store};
-use curfew_control_plane::strict::{self, Strict};
-use curfew_control_plane::verification::Verification;
 use curfew_core::wire::CheckRequest;
 use curfew_core::{Policy, UnverifiedToken, verify_natively};
 use serde_json::{Value, json};
@@ -37,6 +38,7 @@ pub(crate) const INTERNAL_SECRET: &str = "an internal secret";
 
 pub(crate) struct Plane {
     pub(crate) state: Arc<AppState>,
+    pub(crate) metrics: Metrics,
     now: Arc<AtomicI64>,
     directory: TempDir,
     keeper: tokio::task::AbortHandle,
@@ -56,12 +58,12 @@ impl Plane {
 
     /// Beside a Redis, which is not waited for.
     pub(crate) async fn start_beside(policy: Value, redis: Option<Settings>) -> Self {
-        Self::start_on_terms(policy, redis, strict::Settings::default()).await
+        Self::start_on_terms(policy, redis, leases::Settings::default()).await
     }
 
     /// With leases of another length than usual.
-    pub(crate) async fn start_on_terms(policy: Value, redis: Option<Settings>, strict: strict::Settings) -> Self {
-        Self::start_on(None, policy, redis, strict).await
+    pub(crate) async fn start_on_terms(policy: Value, redis: Option<Settings>, leases: leases::Settings) -> Self {
+        Self::start_on(None, policy, redis, leases).await
     }
 
     /// On a database that others use, too, or on one of its own.
@@ -69,7 +71,7 @@ impl Plane {
         url: Option<&str>,
         policy: Value,
         redis: Option<Settings>,
-        strict: strict::Settings,
+        leases: leases::Settings,
     ) -> Self {
         let directory = TempDir::new().unwrap();
         let database = match url {
@@ -83,45 +85,51 @@ impl Plane {
         let now = Arc::new(AtomicI64::new(NOW));
         let read = Arc::clone(&now);
         let clock = Clock::new(move || read.load(Ordering::SeqCst));
-        let metrics = Arc::new(Metrics::new());
-        let blacklist = match redis {
-            None => Blacklist::none(),
+        let metrics = Metrics::default();
+        let redis_copy = match redis {
+            None => RedisCopy::none(),
             Some(redis) => {
                 let head = store::head(&database).await.unwrap();
-                Blacklist::new(redis, head, clock.clone(), metrics.redis.clone())
+                RedisCopy::new(redis, head, clock.clone(), metrics.redis.clone())
             }
         };
-        blacklist.start().await.unwrap();
-        let (store, writer) = Store::open(&database, settings, clock.clone(), Arc::clone(&metrics), blacklist.clone());
+        redis_copy.start().await.unwrap();
+        let (store, writer) =
+            Store::open(&database, settings, clock.clone(), metrics.store.clone(), redis_copy.observer());
         let (stopper, stop) = stop::channel();
         tokio::spawn(writer.run(stop.clone()));
         let settling = stop.clone();
-        let (keeping, kept) = (blacklist.clone(), store.clone());
-        tokio::spawn(async move { blacklist::run(&keeping, &kept, stop).await });
-        let strict = Strict::new(store.clone(), Arc::clone(&metrics), &Secret::new(INTERNAL_SECRET), strict).unwrap();
+        let (keeping, kept) = (redis_copy.clone(), store.clone());
+        tokio::spawn(async move { redis_copy::run(&keeping, &kept, stop).await });
+        let secret = Secret::new(INTERNAL_SECRET);
+        let leases = Arc::new(Leases::new(store.clone(), metrics.leases.clone(), &secret, leases).unwrap());
         let state = AppState {
             policy,
-            strict: Arc::new(strict),
+            logouts: Logouts::new(Arc::clone(&leases), &secret),
+            leases,
             store,
-            blacklist,
+            redis_copy,
             clock,
-            metrics,
-            internal_secret: Secret::new(INTERNAL_SECRET),
+            counters: metrics.http.clone(),
+            abuse_counters: metrics.abuse.clone(),
+            store_counters: metrics.store.clone(),
+            registry: metrics.registry(),
+            internal_secret: secret,
             app: AppCredentials { id: Secret::new("app"), key: Secret::new("key") },
             failures: FailedLogouts::default(),
             // Stories about limits set their own.
             attempts: FailedAttempts::per_minute(0, 0),
             trusted_proxies: 0,
             verification: Verification::of_machine(),
-            read_failures: Seldom::default(),
+            read_failures: LogThrottle::default(),
             check_timeout: Duration::from_millis(400),
             request_timeout: Duration::from_secs(10),
         };
-        let (settled, gossip) = (Arc::clone(&state.strict), state.blacklist.clone());
+        let (settled, gossip) = (Arc::clone(&state.leases), state.redis_copy.clone());
         let keeper = tokio::spawn(async move {
-            tokio::join!(strict::run(&settled, settling.clone()), strict::gossip::run(&settled, &gossip, settling))
+            tokio::join!(leases::run(&settled, settling.clone()), leases::gossip::run(&settled, &gossip, settling))
         });
-        Self { state: Arc::new(state), now, directory, keeper: keeper.abort_handle(), stopper: Some(stopper) }
+        Self { state: Arc::new(state), metrics, now, directory, keeper: keeper.abort_handle(), stopper: Some(stopper) }
     }
 
     pub(crate) fn advance(&self, seconds: i64) {

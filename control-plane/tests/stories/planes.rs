@@ -4,10 +4,10 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
-use curfew_control_plane::barrier::Terms;
-use curfew_control_plane::blacklist::{EntryRules, Settings, Target};
+use curfew_control_plane::leases;
+use curfew_control_plane::leases::protocol::LeaseTimes;
+use curfew_control_plane::redis::{EntryRules, Settings, Target};
 use curfew_control_plane::store::{self, Database};
-use curfew_control_plane::strict;
 use curfew_testbed::servers::{Postgres, Redis};
 use serde_json::json;
 use sqlx::Connection;
@@ -24,14 +24,14 @@ fn postgres() -> &'static Postgres {
 }
 
 async fn plane(url: &str, redis: Option<&Redis>) -> Arc<Plane> {
-    let terms = Terms { lease: LEASE, hold: LEASE / 3, ..Terms::default() };
-    let strict = strict::Settings { terms, ..strict::Settings::default() };
+    let terms = LeaseTimes { lease: LEASE, hold: LEASE / 3, ..LeaseTimes::default() };
+    let settings = leases::Settings { terms, ..leases::Settings::default() };
     let policy = json!({"issuers": [{"issuer": ISSUER, "secret": SECRET}]});
     let redis = redis.map(|redis| {
         let rules = EntryRules { prefix: "curfew:".to_owned(), least_life: None, clock_skew: 5 };
         Settings { target: Target::parse(&redis.url()).unwrap(), authority: None, rules }
     });
-    Arc::new(Plane::start_on(Some(url), policy, redis, strict).await)
+    Arc::new(Plane::start_on(Some(url), policy, redis, settings).await)
 }
 
 /// Two control planes; with Redis, when they hear each other.
@@ -39,7 +39,7 @@ async fn two(story: &str, redis: Option<&Redis>) -> [Arc<Plane>; 2] {
     let url = postgres().fresh_database(story).unwrap();
     let planes = [plane(&url, redis).await, plane(&url, redis).await];
     let until = Instant::now() + Duration::from_secs(20);
-    while redis.is_some() && !planes.iter().all(|plane| plane.state.strict.hears_itself()) {
+    while redis.is_some() && !planes.iter().all(|plane| plane.state.leases.hears_itself()) {
         assert!(Instant::now() < until, "they do not hear each other");
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
@@ -105,7 +105,7 @@ async fn one_that_dies_delays_logouts_until_its_leases_are_over() {
     assert!(started.elapsed() < 4 * LEASE, "{:?}", started.elapsed());
     // It is known to be silent before long, and its row goes.
     let until = Instant::now() + 20 * LEASE;
-    while !one.state.store.replicas().await.unwrap().rows.is_empty() {
+    while !one.state.store.control_planes().await.unwrap().rows.is_empty() {
         assert!(Instant::now() < until);
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
@@ -142,7 +142,7 @@ async fn bounded_installations_wait_for_nobody() {
         assert_eq!(planes[number % 2].logout(&token_of("alice", &number.to_string())).await.status, 200);
         times.push(started.elapsed());
     }
-    assert!(planes[0].state.store.replicas().await.unwrap().rows.is_empty(), "nobody has registered");
+    assert!(planes[0].state.store.control_planes().await.unwrap().rows.is_empty(), "nobody has registered");
     times.sort();
     assert!(times[5] < Duration::from_millis(500), "{times:?}");
 }

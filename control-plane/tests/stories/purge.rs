@@ -9,7 +9,7 @@ use crate::tokens::token_of;
 
 async fn everything(plane: &Plane) -> (u64, u64) {
     let Purged { tokens, revocations } =
-        purge::everything(plane.state.store.writer(), &plane.state.metrics).await.unwrap();
+        purge::everything(plane.state.store.writer(), &plane.metrics.store).await.unwrap();
     (tokens, revocations)
 }
 
@@ -48,6 +48,6 @@ async fn many_rows_go_in_portions() {
     // Alice's subject entry is still needed.
     assert_eq!(plane.rows().await.1, 1);
     assert_eq!(plane.logout(&alive).await.problem(), (401, "token_expired".to_owned()));
-    let metrics = plane.state.metrics.encode().unwrap();
+    let metrics = plane.state.measured().unwrap();
     assert!(metrics.contains("curfew_purged_rows_total{table=\"user_token_logs\"} 500\n"), "{metrics}");
 }

@@ -216,7 +216,7 @@ async fn refusals_are_counted_by_code_and_by_reason() {
         plane.state.failures.take().as_deref(),
         Some("token_expired=1 token_invalid/encoding=1 token_missing=1")
     );
-    let metrics = plane.state.metrics.encode().unwrap();
+    let metrics = plane.state.measured().unwrap();
     for line in [
         r#"curfew_logouts_total{endpoint="logout",outcome="token_invalid"} 1"#,
         r#"curfew_logouts_total{endpoint="logout",outcome="token_expired"} 1"#,

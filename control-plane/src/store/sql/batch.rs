@@ -14,20 +14,19 @@ use tracing::warn;
 
 use super::connect::Opened;
 use super::connection::Link;
-use super::history::{self, Witness};
+use super::history::{self, HistoryProbe};
 use super::prolong::Kept;
 use super::read::{evidence, revocations_after};
 use super::row::Row;
 use super::tables::Tables;
 use super::value::{Value, values};
 use crate::clock::Moment;
-use crate::store::command::{Cause, LogoutOutcome, Purged, TokenRecord};
+use crate::log::retention::MARGIN_SECONDS;
+use crate::log::{Cause, Epoch, LogPosition, Logged};
+use crate::store::command::{LogoutOutcome, Purged, TokenRecord};
 use crate::store::evidence::Evidence;
-use crate::store::feed::Logged;
-use crate::store::retention::MARGIN_SECONDS;
 use crate::store::settings::Settings;
 use crate::store::trust::{Distrust, History, Seen};
-use crate::store::{Epoch, FeedHead};
 
 /// How many rows of each table one step of the purge removes: some milliseconds for which logouts wait.
 pub(crate) const PURGE_ROWS: i64 = 500;
@@ -36,14 +35,14 @@ pub(crate) const PURGE_ROWS: i64 = 500;
 pub(crate) struct Batch<'c> {
     pub(super) link: Link<'c>,
     /// The head when the transaction began, under the name that it goes on with.
-    began_at: FeedHead,
+    began_at: LogPosition,
     /// The seq of the newest revocation of this batch, or of the head.
-    pub(super) seq: i64,
+    pub(super) seq: u64,
     pub(super) moment: Moment,
     pub(super) settings: &'c Settings,
     /// Until when subject entries of this batch live, by issuer.
     pub(super) subjects_until: BTreeMap<String, i64>,
-    witness: &'c Witness,
+    witness: &'c HistoryProbe,
     /// For how long entries are kept, once that was needed.
     pub(super) kept: Option<Kept>,
     pub(super) tables: Tables,
@@ -110,12 +109,12 @@ impl<'c> Batch<'c> {
     }
 
     /// The head when the transaction began.
-    pub(crate) fn began_at(&self) -> FeedHead {
+    pub(crate) fn began_at(&self) -> LogPosition {
         self.began_at
     }
 
     /// At most `limit` of the revocations that this batch has made so far, in their order.
-    pub(crate) async fn revoked(&mut self, limit: i64) -> Result<Vec<Logged>, Error> {
+    pub(crate) async fn revoked(&mut self, limit: u64) -> Result<Vec<Logged>, Error> {
         if self.seq == self.began_at.seq {
             return Ok(Vec::new());
         }
@@ -170,14 +169,14 @@ impl<'c> Batch<'c> {
     }
 
     /// Moves the head over this batch's revocations; the last statement before [`Self::commit`].
-    pub(crate) async fn move_head(&mut self) -> Result<FeedHead, Error> {
+    pub(crate) async fn move_head(&mut self) -> Result<LogPosition, Error> {
         self.keep_keyspaces().await?;
         if self.seq > self.began_at.seq {
             // Added and not set: were the head not locked after all, two batches would collide and not overwrite.
-            let new = self.seq - self.began_at.seq;
+            let new = self.seq.saturating_sub(self.began_at.seq);
             self.link.execute("UPDATE feed_head SET seq = seq + $1", values![new]).await?;
         }
-        Ok(FeedHead { seq: self.seq, ..self.began_at })
+        Ok(LogPosition { seq: self.seq, ..self.began_at })
     }
 
     /// Makes everything durable. Where it fails, it is not known whether anything was.

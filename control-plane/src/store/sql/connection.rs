@@ -13,7 +13,7 @@ use sqlx::sqlite::{SqliteConnection, SqlitePool};
 use sqlx::{AssertSqlSafe, Connection as _, Error, MySql, Postgres, Sqlite};
 use tokio::time::timeout;
 
-use super::each::Each;
+use super::per_driver::PerDriver;
 use super::placeholders::in_order;
 use super::row::Row;
 use super::value::Value;
@@ -28,16 +28,16 @@ const ROUND_TRIP: Duration = Duration::from_secs(5);
 const GOODBYE: Duration = Duration::from_secs(1);
 
 /// A connection of its own.
-pub(crate) type Connection = Each<SqliteConnection, PgConnection, MySqlConnection>;
+pub(crate) type Connection = PerDriver<SqliteConnection, PgConnection, MySqlConnection>;
 
 /// Connections that are opened as they are needed.
-pub(crate) type Pool = Each<SqlitePool, PgPool, MySqlPool>;
+pub(crate) type Pool = PerDriver<SqlitePool, PgPool, MySqlPool>;
 
 /// A connection that goes back to its pool.
-pub(crate) type Pooled = Each<PoolConnection<Sqlite>, PoolConnection<Postgres>, PoolConnection<MySql>>;
+pub(crate) type Pooled = PerDriver<PoolConnection<Sqlite>, PoolConnection<Postgres>, PoolConnection<MySql>>;
 
 /// The way to either kind of connection.
-pub(crate) type Link<'c> = Each<&'c mut SqliteConnection, &'c mut PgConnection, &'c mut MySqlConnection>;
+pub(crate) type Link<'c> = PerDriver<&'c mut SqliteConnection, &'c mut PgConnection, &'c mut MySqlConnection>;
 
 impl Connection {
     pub(crate) fn link(&mut self) -> Link<'_> {

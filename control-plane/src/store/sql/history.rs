@@ -14,14 +14,14 @@ use super::connection::Link;
 use super::read::feed_head;
 use super::row::Row;
 use super::value::values;
-use crate::store::Epoch;
+use crate::log::Epoch;
 use crate::store::database::{Database, Options};
 use crate::store::identity::Identity;
 use crate::store::trust::History;
 
 /// What can be asked about the place of a history.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Witness {
+pub(crate) enum HistoryProbe {
     /// The file is asked, not the database in it.
     File(PathBuf),
     /// Server, timeline and table.
@@ -58,7 +58,7 @@ fn may_not_be_asked(error: &Error) -> bool {
     code.is_some_and(|code| ["42501", "42883", "0A000"].contains(&code.as_ref()))
 }
 
-impl Witness {
+impl HistoryProbe {
     /// Finds out what can be asked, and asks it; only outside a transaction.
     pub(crate) async fn find(database: &Database, link: &mut Link<'_>) -> Result<(Self, History), Error> {
         let all = match &database.0 {

@@ -9,7 +9,7 @@ use sqlx::Error;
 use super::batch::Batch;
 use super::connection::Link;
 use super::value::values;
-use crate::store::retention::Retention;
+use crate::log::retention::Retention;
 
 /// Entries that are looked at in one transaction: some tens of milliseconds for which logouts wait.
 const PORTION: i64 = 10_000;

@@ -9,10 +9,9 @@ use super::row::Row;
 use super::tables::Tables;
 use super::trusted::{Trusted, trusted};
 use super::value::values;
+use crate::log::{Epoch, LogPosition, Logged};
 use crate::store::evidence::{Entry, Evidence, Known};
-use crate::store::feed::Logged;
 use crate::store::sessions::{Session, SessionQuery};
-use crate::store::{Epoch, FeedHead};
 
 /// One statement, hence one snapshot: the head, the revocations and the row belong to the same moment.
 pub(crate) const CHECK: Trusted = trusted!(
@@ -71,9 +70,9 @@ SELECT seq AS place, kind, \"key\", cutoff, expires_at FROM revocations WHERE se
 /// The revocations after a place in the log that may not be forgotten at `now`, in their order, within a transaction.
 pub(crate) async fn revocations_after(
     link: &mut Link<'_>,
-    after: i64,
+    after: u64,
     now: i64,
-    limit: i64,
+    limit: u64,
 ) -> Result<Vec<Logged>, Error> {
     present(link.fetch(REVOCATIONS_AFTER, values![after, now, limit]).await?.iter().map(logged))
 }
@@ -81,7 +80,7 @@ pub(crate) async fn revocations_after(
 /// The row's revocation; none where the join found none.
 pub(super) fn logged(row: &Row) -> Result<Option<Logged>, Error> {
     let Some(Entry { kind, key, cutoff }) = entry(row)? else { return Ok(None) };
-    Ok(Some(Logged { seq: row.integer("place")?, kind, key, cutoff, expires_at: row.integer("expires_at")? }))
+    Ok(Some(Logged { seq: row.count("place")?, kind, key, cutoff, expires_at: row.integer("expires_at")? }))
 }
 
 pub(super) fn present<T>(rows: impl Iterator<Item = Result<Option<T>, Error>>) -> Result<Vec<T>, Error> {
@@ -90,7 +89,7 @@ pub(super) fn present<T>(rows: impl Iterator<Item = Result<Option<T>, Error>>) -
 
 impl Reads {
     /// The revocations after a place in the log that may not be forgotten at `now`, in their order.
-    pub(crate) async fn revocations_after(&self, after: i64, now: i64, limit: i64) -> Result<Vec<Logged>, Error> {
+    pub(crate) async fn revocations_after(&self, after: u64, now: i64, limit: u64) -> Result<Vec<Logged>, Error> {
         let (_, rows) = self.trusted(&REVOCATIONS, values![after, now, limit]).await?;
         present(rows.iter().map(logged))
     }
@@ -102,7 +101,7 @@ impl Reads {
     }
 
     /// The head of the log of revocations.
-    pub(crate) async fn head(&self) -> Result<FeedHead, Error> {
+    pub(crate) async fn head(&self) -> Result<LogPosition, Error> {
         Ok(self.trusted(&HEAD, values![]).await?.0)
     }
 
@@ -133,8 +132,8 @@ fn session(row: &Row) -> Result<Option<Session>, Error> {
     }))
 }
 
-pub(super) fn feed_head(row: &Row) -> Result<FeedHead, Error> {
-    Ok(FeedHead { epoch: Epoch::from_bytes(row.sixteen("epoch")?), seq: row.integer("seq")? })
+pub(super) fn feed_head(row: &Row) -> Result<LogPosition, Error> {
+    Ok(LogPosition { epoch: Epoch::from_bytes(row.sixteen("epoch")?), seq: row.count("seq")? })
 }
 
 fn known(row: &Row) -> Result<Known, Error> {

@@ -6,15 +6,15 @@ use std::sync::{Arc, Mutex, PoisonError};
 use sqlx::Error;
 use tokio::sync::Semaphore;
 
+use super::borrowed::Borrowed;
 use super::connect;
 use super::connection::Pool;
 use super::failure::may_pass;
 use super::history::{history, of_file};
-use super::lent::Lent;
 use super::row::Row;
 use super::trusted::Trusted;
 use super::value::Value;
-use crate::store::FeedHead;
+use crate::log::LogPosition;
 use crate::store::database::Database;
 use crate::store::identity::Identity;
 use crate::store::trust::Trust;
@@ -53,7 +53,7 @@ impl Reads {
         &self.database
     }
 
-    pub(crate) async fn acquire(&self) -> Result<Lent, Error> {
+    pub(crate) async fn acquire(&self) -> Result<Borrowed, Error> {
         self.lent(&self.open()?).await
     }
 
@@ -63,7 +63,7 @@ impl Reads {
         &self,
         statement: &Trusted,
         values: &[Value<'_>],
-    ) -> Result<(FeedHead, Vec<Row>), Error> {
+    ) -> Result<(LogPosition, Vec<Row>), Error> {
         let seen = self.trust.seen();
         let (rows, file) = self.fetch(statement, values).await?;
         let history = history(rows.first().ok_or(Error::RowNotFound)?, file)?;
@@ -109,12 +109,12 @@ impl Reads {
 
     /// A connection from the pool. One that has to be made first is made to the end, also when the reader has no patience
     /// left: the next reader finds it, and a server that is far away would never be read from otherwise.
-    async fn lent(&self, open: &Open) -> Result<Lent, Error> {
+    async fn lent(&self, open: &Open) -> Result<Borrowed, Error> {
         let pool = open.pool.clone();
         let place = if pool.must_connect() { Arc::clone(&self.connecting).try_acquire_owned().ok() } else { None };
-        let Some(place) = place else { return Ok(Lent::new(pool.acquire().await?)) };
+        let Some(place) = place else { return Ok(Borrowed::new(pool.acquire().await?)) };
         let connecting = tokio::spawn(async move {
-            let lent = pool.acquire().await.map(Lent::new);
+            let lent = pool.acquire().await.map(Borrowed::new);
             drop(place);
             lent
         });

@@ -5,10 +5,10 @@ use sqlx::postgres::PgRow;
 use sqlx::sqlite::SqliteRow;
 use sqlx::{Error, Row as _};
 
-use super::each::Each;
+use super::per_driver::PerDriver;
 
 /// A row of any of the databases.
-pub(crate) type Row = Each<SqliteRow, PgRow, MySqlRow>;
+pub(crate) type Row = PerDriver<SqliteRow, PgRow, MySqlRow>;
 
 impl Row {
     /// A number that is there.
@@ -32,6 +32,16 @@ impl Row {
                 Err(_) => row.try_get_unchecked(column),
             },
         }
+    }
+
+    /// A number that is there and counts something.
+    pub(crate) fn count(&self, column: &str) -> Result<u64, Error> {
+        self.integer(column).and_then(|number| counted(column, number))
+    }
+
+    /// A number that counts something, if there is one.
+    pub(crate) fn optional_count(&self, column: &str) -> Result<Option<u64>, Error> {
+        self.optional_integer(column)?.map(|number| counted(column, number)).transpose()
     }
 
     /// A text that is there.
@@ -59,6 +69,10 @@ impl Row {
         };
         bytes.try_into().map_err(|_| Error::Decode("not 16 bytes".into()))
     }
+}
+
+fn counted(column: &str, number: i64) -> Result<u64, Error> {
+    u64::try_from(number).map_err(|_| Error::Decode(format!("{column} is negative").into()))
 }
 
 fn absent(column: &str) -> Error {

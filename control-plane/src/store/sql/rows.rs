@@ -8,7 +8,8 @@ use sqlx::Error;
 
 use super::batch::{Batch, PURGE_ROWS};
 use super::value::values;
-use crate::store::command::{Cause, TokenRecord};
+use crate::log::Cause;
+use crate::store::command::TokenRecord;
 use crate::store::evidence::Known;
 
 /// How many tokens of a user one logout of all devices revokes one by one, which takes a second or so. The user's own
@@ -96,7 +97,7 @@ impl Batch<'_> {
         let rest = self.kept().await?.token_rest;
         let values = values![self.seq, self.moment.now, rest, cause.reason(), cause.actor(), user, issuer, MOST_TOKENS];
         let revoked = self.execute(REVOKE, values).await?;
-        self.seq = self.seq.saturating_add_unsigned(revoked);
+        self.seq = self.seq.saturating_add(revoked);
         self.execute(BLOCK, values![self.moment.now, cause.reason(), user, issuer]).await?;
         Ok(revoked)
     }

@@ -5,7 +5,7 @@ use sqlx::Error;
 use super::batch::Batch;
 use super::connect::Opened;
 use super::connection::Link;
-use super::history::Witness;
+use super::history::HistoryProbe;
 use super::value::values;
 
 /// `gen_random_uuid` and index columns beside the key; row constructors, CHECK, window functions.
@@ -21,10 +21,10 @@ const OLDEST_MARIADB: (u32, u32, u32) = (10, 6, 0);
 pub(crate) async fn server_warnings(opened: &mut Opened) -> Result<Vec<String>, Error> {
     let mut link = opened.connection.link();
     match &opened.witness {
-        Witness::File(_) => Ok(Vec::new()),
-        Witness::Postgres => postgres(&mut link, false).await,
-        Witness::PostgresTable => postgres(&mut link, true).await,
-        Witness::MySql => mysql(&mut link).await,
+        HistoryProbe::File(_) => Ok(Vec::new()),
+        HistoryProbe::Postgres => postgres(&mut link, false).await,
+        HistoryProbe::PostgresTable => postgres(&mut link, true).await,
+        HistoryProbe::MySql => mysql(&mut link).await,
     }
 }
 

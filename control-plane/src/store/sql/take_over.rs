@@ -11,7 +11,8 @@ use super::placeholders::{list, tuples};
 use super::register::{ALREADY_REVOKED, New, TOKENS};
 use super::tables::Tables;
 use super::value::{Value, values};
-use crate::store::command::{Cause, TokenRecord};
+use crate::log::Cause;
+use crate::store::command::TokenRecord;
 use crate::store::evidence::{Entry, Evidence, Known};
 
 /// A token of the old table. Of each there is one, however many rows it has.

@@ -25,6 +25,19 @@ impl From<i64> for Value<'_> {
     }
 }
 
+/// A place in the log, a number in a row: more than the databases' signed numbers hold is in none of them.
+impl From<u64> for Value<'_> {
+    fn from(number: u64) -> Self {
+        Self::Integer(Some(i64::try_from(number).unwrap_or(i64::MAX)))
+    }
+}
+
+impl From<Option<u64>> for Value<'_> {
+    fn from(number: Option<u64>) -> Self {
+        Self::Integer(number.map(|number| i64::try_from(number).unwrap_or(i64::MAX)))
+    }
+}
+
 impl From<Option<i64>> for Value<'_> {
     fn from(number: Option<i64>) -> Self {
         Self::Integer(number)

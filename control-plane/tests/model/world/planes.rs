@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use curfew_control_plane::barrier::{Barrier, Beat, Grant, Head, Reading, ReplicaId, ReplicaRow, Terms};
+use curfew_control_plane::leases::protocol::{Barrier, Grant, LeaseTimes, Reading};
+use curfew_control_plane::log::{Beat, ControlPlaneId, ControlPlaneRow, LogPosition};
 use curfew_core::wire::{FeedAnswer, FeedRequest};
 
 use super::{Action, Sent, World};
@@ -20,7 +21,7 @@ pub(crate) struct Plane {
     pub(super) logout: Logout,
     pub(super) logouts: usize,
     pub(super) restarts: usize,
-    pub(super) last_rows: Vec<ReplicaRow>,
+    pub(super) last_rows: Vec<ControlPlaneRow>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -37,12 +38,12 @@ pub(super) enum Logout {
     /// For mutants that do something before the commit: what they would number it, and the rows they see.
     Numbered {
         seq: u64,
-        rows: Vec<ReplicaRow>,
+        rows: Vec<ControlPlaneRow>,
     },
     Committed {
-        head: Head,
+        head: LogPosition,
         began: Duration,
-        rows: Vec<ReplicaRow>,
+        rows: Vec<ControlPlaneRow>,
     },
     Waiting,
 }
@@ -281,7 +282,7 @@ impl World {
         let token = scene.logout(index, plane.logouts)?;
         self.beside_a_dead_one = self.a_row_is_dead();
         let head = self.store_mut().commit(token, seq);
-        let head = if scene.is(Mutant::DatabaseSequence) { Head { seq, ..head } } else { head };
+        let head = if scene.is(Mutant::DatabaseSequence) { LogPosition { seq, ..head } } else { head };
         self.plane_mut(index)?.logout = Logout::Committed { head, began, rows };
         if !scene.slow_commits {
             self.commit_returns(scene, index)?;
@@ -344,7 +345,7 @@ impl World {
     }
 
     pub(super) fn plane_starts_again(&mut self, scene: &Scene, index: usize) -> Option<()> {
-        let id = ReplicaId::from_bytes([self.fresh_id(); 16]);
+        let id = ControlPlaneId::from_bytes([self.fresh_id(); 16]);
         let plane = self.plane_mut(index)?;
         // A logout that was under way is not answered; whether it was committed nobody was told.
         let given_up = usize::from(plane.logout != Logout::Idle);
@@ -355,10 +356,10 @@ impl World {
 }
 
 impl Plane {
-    pub(super) fn new(id: ReplicaId, scene: &Scene) -> Self {
+    pub(super) fn new(id: ControlPlaneId, scene: &Scene) -> Self {
         let drift_ppm = if scene.is(Mutant::DeadlineWithoutDrift) { 0 } else { scene.terms.drift_ppm };
         Self {
-            barrier: Barrier::new(id, Terms { drift_ppm, ..scene.terms }),
+            barrier: Barrier::new(id, LeaseTimes { drift_ppm, ..scene.terms }),
             reading: None,
             last: None,
             held: Vec::new(),

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use curfew_control_plane::barrier::Head;
+use curfew_control_plane::log::LogPosition;
 use curfew_core::WorkerId;
 use curfew_core::wire::{CheckVerdict, FeedAnswer};
 use curfew_filter::checks::Found;
@@ -156,7 +156,7 @@ impl World {
     }
 
     pub(super) fn check_is_read(&mut self, index: usize, call: u32) -> Option<()> {
-        let Head { epoch, seq } = self.store.head();
+        let LogPosition { epoch, seq } = self.store.head();
         let verdict = if self.store.is_revoked(0) { CheckVerdict::Revoked } else { CheckVerdict::Active };
         let answer = Answer { verdict, read_at: Some(Position { epoch, applied: seq }) };
         let check = self.worker_mut(index)?.checks.iter_mut().find(|(asked, _)| *asked == call)?;

@@ -1,6 +1,6 @@
 //! What goes wrong: processes that stop, pause and start, ways that are cut, databases that are lost.
 
-use curfew_control_plane::barrier::ReplicaId;
+use curfew_control_plane::log::ControlPlaneId;
 use curfew_core::Epoch;
 
 use super::World;
@@ -103,7 +103,7 @@ impl World {
 
     fn fail_over(&mut self) {
         let epoch = Epoch::from_bytes(self.dice.sixteen());
-        let nobody = ReplicaId::from_bytes(self.dice.sixteen());
+        let nobody = ControlPlaneId::from_bytes(self.dice.sixteen());
         let nobody = (!self.scene.is(Mutant::LostRowsForgotten)).then_some(nobody);
         self.database.fail_over(epoch, || self.dice.per_mille(500), nobody);
         self.checks.reached.failovers += 1;

@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use curfew_control_plane::barrier::{Head, ReplicaRow, Safe, WaitId};
+use curfew_control_plane::leases::protocol::{Safe, WaitId};
+use curfew_control_plane::log::{ControlPlaneRow, LogPosition};
 use curfew_core::Kind;
 use curfew_core::wire::{CheckVerdict, FeedRevocation};
 use curfew_filter::feed::Position;
@@ -132,7 +133,7 @@ impl World {
                 None
             }
             Statement::Check { call, facts } => {
-                let Head { epoch, seq } = self.database.head;
+                let LogPosition { epoch, seq } = self.database.head;
                 let read_at = Some(Position { epoch, applied: seq });
                 let answer = Answer { verdict: self.database.verdict(&facts.check), read_at };
                 Some(Returned::Check { call, answer: Some(answer) })
@@ -182,7 +183,7 @@ impl World {
     fn second_half(&mut self, half: Half) -> Option<Returned> {
         match half {
             Half::Reading { began, flight, mut snapshot } => {
-                let now = self.database.snapshot(curfew_control_plane::barrier::ReplicaId::from_bytes([0; 16]));
+                let now = self.database.snapshot(curfew_control_plane::log::ControlPlaneId::from_bytes([0; 16]));
                 snapshot.rows = now.rows.into_iter().filter(|(seq, _)| *seq <= snapshot.head.seq).collect();
                 Some(Returned::Reading { began, flight, snapshot })
             }
@@ -207,7 +208,7 @@ impl World {
         began: Duration,
         revocations: &[FeedRevocation],
         first: Option<u64>,
-        rows: Option<Vec<ReplicaRow>>,
+        rows: Option<Vec<ControlPlaneRow>>,
     ) -> Returned {
         let mut head = self.database.commit(revocations, first);
         if let Some(first) = first {
@@ -257,8 +258,8 @@ impl World {
         index: usize,
         logout: usize,
         began: Duration,
-        head: Head,
-        rows: Option<Vec<ReplicaRow>>,
+        head: LogPosition,
+        rows: Option<Vec<ControlPlaneRow>>,
     ) {
         let (Some(now), seen) = (self.plane_now(index), self.scene.seen_head(head)) else { return };
         let Some(plane) = self.planes.get_mut(index) else { return };

@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use curfew_control_plane::barrier::{Barrier, Head, ReplicaId, ReplicaRow, Terms, WaitId};
+use curfew_control_plane::leases::protocol::{Barrier, LeaseTimes, WaitId};
+use curfew_control_plane::log::{ControlPlaneId, ControlPlaneRow, LogPosition};
 use curfew_core::Epoch;
 use curfew_core::wire::FeedRequest;
 use curfew_filter::proofs::Facts;
@@ -33,12 +34,12 @@ pub(super) struct Plane {
     pub(super) rows_asked: Option<Duration>,
     pub(super) rows_awaited: bool,
     /// What the others were told last, and whether the row says less.
-    told: Option<Head>,
+    told: Option<LogPosition>,
     row_is_behind: bool,
     wakes: Option<Moment>,
     /// For mutants.
-    pub(super) last_rows: Vec<ReplicaRow>,
-    pub(super) last_head: Option<Head>,
+    pub(super) last_rows: Vec<ControlPlaneRow>,
+    pub(super) last_head: Option<LogPosition>,
     pub(super) pending_beat: Option<u64>,
 }
 
@@ -50,7 +51,7 @@ impl Plane {
             runs: true,
             clocks,
             frozen_until: Moment::ZERO,
-            barrier: Barrier::new(ReplicaId::from_bytes(id), Terms { drift_ppm, ..scene.terms }),
+            barrier: Barrier::new(ControlPlaneId::from_bytes(id), LeaseTimes { drift_ppm, ..scene.terms }),
             held: Vec::new(),
             readings: Readings::default(),
             waits: BTreeMap::new(),
@@ -72,8 +73,8 @@ impl Scene {
         if self.is(Mutant::SeqsOfTwoEpochsCompared) { Epoch::from_bytes([9; 16]) } else { epoch }
     }
 
-    pub(crate) fn seen_head(&self, head: Head) -> Head {
-        Head { epoch: self.seen_epoch(head.epoch), ..head }
+    pub(crate) fn seen_head(&self, head: LogPosition) -> LogPosition {
+        LogPosition { epoch: self.seen_epoch(head.epoch), ..head }
     }
 
     pub(crate) fn seen_request(&self, request: &FeedRequest) -> FeedRequest {
@@ -132,7 +133,13 @@ impl World {
         self.ask_database(index, life, Statement::Rows { began: now });
     }
 
-    pub(super) fn rows_are_read(&mut self, index: usize, head: Head, mut rows: Vec<ReplicaRow>, began: Duration) {
+    pub(super) fn rows_are_read(
+        &mut self,
+        index: usize,
+        head: LogPosition,
+        mut rows: Vec<ControlPlaneRow>,
+        began: Duration,
+    ) {
         let (Some(now), mutant) = (self.plane_now(index), self.scene.mutant) else { return };
         let Some(plane) = self.planes.get_mut(index) else { return };
         let shown = rows.clone();
@@ -211,7 +218,7 @@ impl World {
             return;
         }
         for plane in (0..self.planes.len()).filter(|plane| *plane != index) {
-            self.send(Route::Others { plane: index }, &Event::Told { plane, news });
+            self.send(Route::Others { plane: index }, &Event::PeerMessage { plane, news });
         }
     }
 

@@ -5,7 +5,8 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use curfew_control_plane::barrier::{Barrier, Grant, Head, Reading};
+use curfew_control_plane::leases::protocol::{Barrier, Grant, Reading};
+use curfew_control_plane::log::LogPosition;
 use curfew_core::wire::{FeedAnswer, FeedRequest};
 
 use super::World;
@@ -40,15 +41,15 @@ pub(super) struct Readings {
     flights: u64,
     last: Option<(Duration, Arc<Snapshot>)>,
     /// The newest head, and when a reading or a commit began that showed it.
-    known: Option<(Head, Duration)>,
+    known: Option<(LogPosition, Duration)>,
     began_last: Duration,
     /// Somebody has committed something.
     pub(super) wanted: bool,
 }
 
 impl Readings {
-    pub(super) fn learn(&mut self, head: Head, began: Duration) {
-        let newer = |(known, since): &(Head, Duration)| {
+    pub(super) fn learn(&mut self, head: LogPosition, began: Duration) {
+        let newer = |(known, since): &(LogPosition, Duration)| {
             if known.epoch == head.epoch { known.seq < head.seq } else { *since < began }
         };
         if self.known.as_ref().is_none_or(newer) {

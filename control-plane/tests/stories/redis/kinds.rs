@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use curfew_control_plane::blacklist::Settings;
+use curfew_control_plane::redis::Settings;
 use curfew_testbed::servers::{Authority, Cluster, Redis, Sentinel};
 
 use super::{get, number, plane_beside, policy, settings};
@@ -12,7 +12,7 @@ use crate::tokens::{NOW, token_of};
 /// Control planes tell each other what they know, through Redis: one hears its own words.
 async fn until_it_hears_itself(plane: &Plane) {
     let until = Instant::now() + Duration::from_secs(30);
-    while !plane.state.strict.hears_itself() {
+    while !plane.state.leases.hears_itself() {
         assert!(Instant::now() < until, "control planes do not hear each other");
         tokio::time::sleep(Duration::from_millis(20)).await;
     }

@@ -7,7 +7,8 @@ mod refused;
 
 use std::time::{Duration, Instant};
 
-use curfew_control_plane::blacklist::{Counters, EntryRules, Settings, Target};
+use curfew_control_plane::redis::{EntryRules, Settings, Target};
+use curfew_control_plane::redis_copy::Counters;
 use curfew_testbed::servers::Redis;
 use serde_json::{Value, json};
 use sqlx::Executor;
@@ -38,13 +39,13 @@ impl Plane {
     /// Until Redis is in use and nothing is missing there.
     async fn until_up(&self) {
         self.until("Redis is in use and complete", |plane| {
-            plane.state.blacklist.is_up() == Some(true) && plane.state.metrics.redis.pending.get() == 0
+            plane.state.redis_copy.is_up() == Some(true) && plane.metrics.redis.pending.get() == 0
         })
         .await;
     }
 
     async fn until_down(&self) {
-        self.until("Redis is left alone", |plane| plane.state.blacklist.is_up() == Some(false)).await;
+        self.until("Redis is left alone", |plane| plane.state.redis_copy.is_up() == Some(false)).await;
     }
 
     async fn until(&self, what: &str, mut done: impl FnMut(&Self) -> bool) {
@@ -63,8 +64,8 @@ impl Plane {
     /// Asks until Redis has had a part in the answer, which it has not on a machine that is too busy for its limits;
     /// the answer is the same in any case.
     async fn ask_until(&self, token: &str, verdict: &str, count: impl Fn(&Counters) -> u64) {
-        let (deadline, before) = (Instant::now() + EVENTUALLY, count(&self.state.metrics.redis));
-        while count(&self.state.metrics.redis) == before {
+        let (deadline, before) = (Instant::now() + EVENTUALLY, count(&self.metrics.redis));
+        while count(&self.metrics.redis) == before {
             assert!(Instant::now() < deadline, "Redis was not asked within {EVENTUALLY:?}");
             assert_eq!(self.verdict(token).await, verdict);
         }

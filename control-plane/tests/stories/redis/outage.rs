@@ -60,7 +60,7 @@ async fn what_a_replica_that_took_over_lacks_is_copied_again() {
     redis.command(&["SET", &marker, &older]).unwrap();
     plane.until("both entries are back", |_| names.iter().all(|name| get(&redis, name).is_some())).await;
     plane.until("all three are marked again", |_| marked(":3")).await;
-    assert_eq!(plane.state.metrics.redis.refills.get(), 1);
+    assert_eq!(plane.metrics.redis.refills.get(), 1);
 }
 
 #[tokio::test]
@@ -98,9 +98,9 @@ async fn a_frozen_redis_delays_one_check_a_little_and_the_others_not_at_all() {
         }
     }
     // Each wait is a failure, and so is each attempt to connect again.
-    let failures = plane.state.metrics.redis.failures.get();
+    let failures = plane.metrics.redis.failures.get();
     assert!((1..=20).contains(&failures), "{failures} in 100 checks");
-    assert_eq!(plane.state.blacklist.is_up(), Some(false));
+    assert_eq!(plane.state.redis_copy.is_up(), Some(false));
     redis.server().thaw();
     plane.until_up().await;
 }
@@ -139,7 +139,7 @@ async fn a_redis_that_is_two_seconds_late_is_as_good_as_none_until_it_is_in_time
         assert_eq!(plane.verdict(&token).await, "revoked");
         assert!(asked.elapsed() < FAST, "{:?}", asked.elapsed());
     }
-    assert_eq!(plane.state.blacklist.is_up(), Some(false));
+    assert_eq!(plane.state.redis_copy.is_up(), Some(false));
     fault.mend();
     plane.until_up().await;
     assert_eq!(get(&redis, &plane.names(&token).await[0]), Some(NOW.to_string()));
@@ -200,7 +200,7 @@ async fn a_replica_that_cannot_be_written_is_not_used() {
     let replica_of = format!("replicaof 127.0.0.1 {}", primary.port());
     let replica = Redis::start_with(&[&replica_of], None).unwrap();
     let plane = Plane::start_beside(policy(), Some(settings(&replica.url()))).await;
-    assert_eq!(plane.state.blacklist.is_up(), Some(false));
+    assert_eq!(plane.state.redis_copy.is_up(), Some(false));
     let token = token_of("alice", "1");
     assert_eq!(plane.logout(&token).await.status, 200);
     assert_eq!(plane.verdict(&token).await, "revoked");

@@ -10,7 +10,7 @@ use std::time::Duration;
 use sqlx::Error;
 
 use super::connection::{Connection, Link, Pool, within};
-use super::history::{Witness, of_file};
+use super::history::{HistoryProbe, of_file};
 use super::tables::Tables;
 use crate::store::database::{Database, Options};
 use crate::store::identity::Identity;
@@ -68,7 +68,7 @@ pub(crate) async fn look(database: &Database) -> Result<Connection, Error> {
 /// The one connection that writes, and what can be asked about where it leads.
 pub(crate) struct Opened {
     pub(crate) connection: Connection,
-    pub(crate) witness: Witness,
+    pub(crate) witness: HistoryProbe,
     /// What its tables are called.
     pub(crate) tables: Tables,
     /// What the file was just before it was opened.
@@ -93,7 +93,7 @@ impl Opened {
             Options::Postgres(options) => Connection::Postgres(postgres::open(options, Purpose::Write).await?),
             Options::MySql(options) => Connection::MySql(mysql::open(options, Purpose::Write).await?),
         };
-        let (witness, _) = Witness::find(database, &mut connection.link()).await?;
+        let (witness, _) = HistoryProbe::find(database, &mut connection.link()).await?;
         Ok(Self { connection, witness, tables: database.tables(), file })
     }
 
@@ -106,7 +106,7 @@ impl Opened {
     /// have it open, and what they write there is gone with them.
     pub(crate) fn leads_there(&self) -> bool {
         match &self.witness {
-            Witness::File(path) => of_file(path).ok() == self.file,
+            HistoryProbe::File(path) => of_file(path).ok() == self.file,
             _ => true,
         }
     }
@@ -125,7 +125,7 @@ pub(super) fn pool(database: &Database, trust: &Arc<Trust>) -> Pool {
 /// latest revocations may be missing.
 async fn known_history(database: &Database, trust: &Trust, mut link: Link<'_>) -> Result<(), Error> {
     let seen = trust.seen();
-    let (_, history) = Witness::find(database, &mut link).await?;
+    let (_, history) = HistoryProbe::find(database, &mut link).await?;
     history.judge(&seen).map_err(|distrust| {
         trust.fence(distrust);
         distrust.into()

@@ -1,0 +1,246 @@
+use std::time::Duration;
+
+use curfew_core::WorkerId;
+use curfew_core::wire::FeedRequest;
+
+use super::*;
+
+const EPOCH: Epoch = Epoch::from_bytes([1; 16]);
+const WORKER: WorkerId = WorkerId::from_bytes([5; 16]);
+const OWN: ControlPlaneId = ControlPlaneId::from_bytes([7; 16]);
+const OTHER: ControlPlaneId = ControlPlaneId::from_bytes([8; 16]);
+
+const fn ms(milliseconds: u64) -> Duration {
+    Duration::from_millis(milliseconds)
+}
+
+const fn head(seq: u64) -> LogPosition {
+    LogPosition { epoch: EPOCH, seq }
+}
+
+/// True clocks; a lease is 1000 ms, a third of it 333.
+const TERMS: LeaseTimes = LeaseTimes { lease: ms(1000), hold: ms(300), drift_ppm: 0 };
+
+fn request(applied: u64) -> FeedRequest {
+    let epoch = (applied > 0).then_some(EPOCH);
+    FeedRequest { worker: WORKER, keyspaces: vec![], epoch, applied, hold_ms: 0, leaving: false }
+}
+
+fn reading(began: u64, seq: u64, own_beat: Option<u64>) -> Reading {
+    Reading { began: ms(began), head: head(seq), own_beat }
+}
+
+fn other(beat: u64, confirmed: Option<u64>) -> ControlPlaneRow {
+    ControlPlaneRow { id: OTHER, beat, confirmed: confirmed.map(head) }
+}
+
+/// A control plane whose row has been written at 0.
+fn registered() -> Barrier {
+    let mut barrier = Barrier::new(OWN, TERMS);
+    assert_eq!(barrier.beat(ms(0)), Some(Beat { beat: 1, confirmed: None }));
+    barrier
+}
+
+/// One that has granted a lease from a reading at 0, with the log at 5.
+fn with_lease() -> Barrier {
+    let mut barrier = registered();
+    let grant = barrier.answer(&request(0), ms(0), &reading(0, 5, Some(1)), true, ms(10));
+    assert_eq!(grant, Grant::Lease { lease_ms: 1000, fresh_ms: 0 });
+    barrier
+}
+
+/// And has committed 6 at 100, and read the rows.
+fn with_logout(rows: &[ControlPlaneRow]) -> (Barrier, WaitId) {
+    let mut barrier = with_lease();
+    let wait = barrier.committed(head(6), ms(90), ms(100));
+    barrier.rows(head(5), rows, ms(100), ms(110));
+    (barrier, wait)
+}
+
+#[test]
+fn a_logout_that_nobody_can_hinder_is_answered_when_the_rows_have_been_read() {
+    let mut barrier = registered();
+    let wait = barrier.committed(head(1), ms(5), ms(10));
+    assert_eq!(barrier.take_safe(ms(10)), []);
+    assert!(barrier.wants_rows());
+    barrier.rows(head(5), &[ControlPlaneRow { id: OWN, beat: 1, confirmed: None }], ms(10), ms(12));
+    assert_eq!(barrier.take_safe(ms(12)), [(wait, Safe::Acknowledged)]);
+    assert_eq!(barrier.take_safe(ms(12)), [], "each is named once");
+}
+
+#[test]
+fn a_logout_waits_for_the_worker_that_decides_by_itself() {
+    let (mut barrier, wait) = with_logout(&[]);
+    assert_eq!(barrier.take_safe(ms(120)), []);
+    assert_eq!(barrier.polled(&request(6)), Some(Ack { worker: WORKER, held: Some(head(6)) }));
+    assert_eq!(barrier.take_safe(ms(130)), [(wait, Safe::Acknowledged)]);
+}
+
+#[test]
+fn or_until_its_lease_is_over() {
+    let (mut barrier, wait) = with_logout(&[]);
+    barrier.beat(ms(400));
+    assert_eq!(barrier.wake_at(ms(400)), ms(400) + ms(1000) / 3, "the row is due");
+    barrier.beat(ms(734));
+    assert_eq!(barrier.wake_at(ms(734)), ms(1000));
+    assert_eq!(barrier.take_safe(ms(999)), []);
+    assert_eq!(barrier.take_safe(ms(1000)), [(wait, Safe::Acknowledged)]);
+}
+
+#[test]
+fn without_the_rows_a_logout_waits_its_time() {
+    let mut barrier = registered();
+    let wait = barrier.committed(head(1), ms(5), ms(10));
+    // Read before the commit returned: one that registered in between would be missing.
+    barrier.rows(head(5), &[], ms(9), ms(12));
+    assert_eq!(barrier.take_safe(ms(1009)), []);
+    assert_eq!(barrier.take_safe(ms(1010)), [(wait, Safe::Outlasted)]);
+}
+
+#[test]
+fn a_logout_waits_for_the_others_to_confirm_by_message_or_row() {
+    let (mut barrier, wait) = with_logout(&[other(1, Some(5))]);
+    barrier.polled(&request(6));
+    assert_eq!(barrier.take_safe(ms(130)), []);
+    barrier.heard_confirmation(OTHER, head(5));
+    assert_eq!(barrier.take_safe(ms(140)), []);
+    barrier.heard_confirmation(OTHER, head(6));
+    assert_eq!(barrier.take_safe(ms(150)), [(wait, Safe::Acknowledged)]);
+
+    let (mut barrier, wait) = with_logout(&[other(1, None)]);
+    barrier.polled(&request(6));
+    barrier.rows(head(5), &[other(2, Some(6))], ms(200), ms(210));
+    assert_eq!(barrier.take_safe(ms(210)), [(wait, Safe::Acknowledged)]);
+}
+
+#[test]
+fn one_that_was_there_at_the_commit_and_has_gone_hinders_no_more() {
+    let (mut barrier, wait) = with_logout(&[other(1, None)]);
+    barrier.polled(&request(6));
+    barrier.rows(head(5), &[], ms(300), ms(310));
+    // One that comes later grants from readings that show the revocation.
+    barrier.rows(
+        head(5),
+        &[ControlPlaneRow { id: ControlPlaneId::from_bytes([9; 16]), beat: 1, confirmed: None }],
+        ms(320),
+        ms(330),
+    );
+    assert_eq!(barrier.take_safe(ms(330)), [(wait, Safe::Acknowledged)]);
+}
+
+#[test]
+fn one_that_ended_long_ago_costs_nothing_and_its_row_may_go() {
+    let mut barrier = registered();
+    barrier.rows(head(5), &[other(1, None)], ms(0), ms(10));
+    let first = barrier.committed(head(1), ms(10), ms(20));
+    barrier.rows(head(5), &[other(1, None)], ms(20), ms(30));
+    assert_eq!(barrier.removable(ms(2009)), []);
+    assert_eq!(barrier.take_safe(ms(1020)), [(first, Safe::Outlasted)]);
+    let second = barrier.committed(head(2), ms(2000), ms(2010));
+    barrier.rows(head(5), &[other(1, None)], ms(2010), ms(2020));
+    assert_eq!(barrier.take_safe(ms(2020)), [(second, Safe::Acknowledged)]);
+    assert_eq!(barrier.removable(ms(2020)), [(OTHER, 1)]);
+}
+
+#[test]
+fn an_acknowledgement_to_another_control_plane_counts_here_too() {
+    let (mut barrier, wait) = with_logout(&[]);
+    barrier.heard_ack(Ack { worker: WORKER, held: Some(head(6)) });
+    assert_eq!(barrier.take_safe(ms(130)), [(wait, Safe::Acknowledged)]);
+}
+
+#[test]
+fn a_worker_that_leaves_says_so_to_all() {
+    let (mut barrier, wait) = with_logout(&[]);
+    let leaving = FeedRequest { leaving: true, ..request(5) };
+    assert_eq!(barrier.polled(&leaving), Some(Ack { worker: WORKER, held: None }));
+    assert_eq!(barrier.take_safe(ms(130)), [(wait, Safe::Acknowledged)]);
+    assert_eq!(barrier.answer(&leaving, ms(130), &reading(130, 6, Some(1)), true, ms(140)), Grant::PageOnly);
+}
+
+#[test]
+fn leases_are_granted_for_last_pages_of_this_history_and_while_the_row_is_seen() {
+    let mut barrier = registered();
+    let page_only = |barrier: &mut Barrier, request: &FeedRequest, reading: &Reading, last| {
+        assert_eq!(barrier.answer(request, ms(0), reading, last, ms(2000)), Grant::PageOnly);
+    };
+    page_only(&mut barrier, &request(0), &reading(0, 5, Some(1)), false);
+    page_only(&mut barrier, &request(0), &reading(0, 5, None), true);
+    page_only(&mut barrier, &request(0), &reading(1001, 5, Some(1)), true);
+    let stranger = FeedRequest { epoch: Some(Epoch::from_bytes([2; 16])), ..request(3) };
+    page_only(&mut barrier, &stranger, &reading(0, 5, Some(1)), true);
+    assert_eq!(Barrier::page_after(&stranger, head(5)), None);
+    assert_eq!(Barrier::page_after(&request(3), head(5)), Some(3));
+    assert_eq!(barrier.confirm(ms(2000)), Some(head(5)), "nothing was granted");
+}
+
+#[test]
+fn a_reading_that_shows_less_than_the_worker_holds_is_made_again_if_it_is_an_old_one() {
+    let mut barrier = registered();
+    assert_eq!(barrier.answer(&request(6), ms(50), &reading(40, 5, Some(1)), true, ms(60)), Grant::ReadAgain);
+    assert_eq!(barrier.answer(&request(6), ms(50), &reading(50, 5, Some(1)), true, ms(60)), Grant::PageOnly);
+}
+
+#[test]
+fn once_a_logout_is_answered_nothing_is_granted_from_a_reading_that_was_under_way() {
+    let (mut barrier, wait) = with_logout(&[]);
+    let under_way = reading(80, 5, Some(1));
+    assert_eq!(
+        barrier.clone().answer(&request(0), ms(70), &under_way, true, ms(115)),
+        Grant::Lease { lease_ms: 1000, fresh_ms: 10 },
+        "before, it only makes the logout wait"
+    );
+    barrier.polled(&request(6));
+    assert_eq!(barrier.take_safe(ms(120)), [(wait, Safe::Acknowledged)]);
+    assert!(!barrier.read(&under_way, ms(130)));
+    assert_eq!(barrier.answer(&request(0), ms(70), &under_way, true, ms(130)), Grant::ReadAgain);
+}
+
+#[test]
+fn a_poll_is_held_as_long_as_both_want() {
+    let barrier = registered();
+    assert_eq!(barrier.hold(&FeedRequest { hold_ms: 200, ..request(5) }), ms(200));
+    assert_eq!(barrier.hold(&FeedRequest { hold_ms: u64::MAX, ..request(5) }), ms(300));
+}
+
+#[test]
+fn a_control_plane_may_go_when_its_leases_are_over() {
+    let barrier = with_lease();
+    assert!(!barrier.all_over(ms(999)) && barrier.all_over(ms(1000)));
+}
+
+#[test]
+fn a_logout_whose_caller_has_gone_is_forgotten() {
+    let (mut barrier, wait) = with_logout(&[]);
+    barrier.forget(wait);
+    assert_eq!(barrier.take_safe(ms(5000)), []);
+}
+
+#[test]
+fn rows_that_another_history_lacks_were_not_taken_away() {
+    let (mut barrier, wait) = with_logout(&[other(1, None)]);
+    barrier.polled(&request(6));
+    let copy = Epoch::from_bytes([2; 16]);
+    barrier.rows(LogPosition { epoch: copy, seq: 1 }, &[], ms(200), ms(210));
+    assert_eq!(barrier.take_safe(ms(220)), []);
+    assert_eq!(barrier.take_safe(ms(1100)), [(wait, Safe::Outlasted)]);
+    // Nor were those that were never seen.
+    let mut barrier = with_lease();
+    barrier.polled(&request(6));
+    let wait = barrier.committed(head(6), ms(90), ms(100));
+    barrier.rows(LogPosition { epoch: copy, seq: 1 }, &[], ms(110), ms(120));
+    assert_eq!(barrier.take_safe(ms(130)), []);
+    barrier.rows(head(6), &[], ms(140), ms(150));
+    assert_eq!(barrier.take_safe(ms(160)), [(wait, Safe::Acknowledged)]);
+}
+
+#[test]
+fn who_asks_for_what_was_committed_teaches_nothing() {
+    let mut barrier = with_lease();
+    let wait = barrier.asked(head(9), ms(100));
+    barrier.rows(head(5), &[], ms(110), ms(120));
+    let grant = barrier.answer(&request(5), ms(130), &reading(130, 5, Some(1)), true, ms(140));
+    assert_eq!(grant, Grant::Lease { lease_ms: 1000, fresh_ms: 0 }, "the log may have gone back to here");
+    assert_eq!(barrier.take_safe(ms(150)), []);
+    assert_eq!(barrier.take_safe(ms(1100)), [(wait, Safe::Outlasted)]);
+}

@@ -1,0 +1,18 @@
+//! A transaction of this process that was committed.
+
+use std::time::Duration;
+
+use super::LogPosition;
+
+/// A committed transaction. The times are those of [`crate::clock::since_boot`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Commit {
+    /// How far the log reached before it. What lies between this and the commit before was committed by others.
+    pub before: LogPosition,
+    /// How far the log reaches with it.
+    pub head: LogPosition,
+    /// When it began, before its first statement.
+    pub began: Duration,
+    /// When the commit had returned.
+    pub returned: Duration,
+}

@@ -1,0 +1,49 @@
+//! The rows by which control planes see each other, as values. The table is called `replicas`.
+
+use super::LogPosition;
+
+/// Names a running control plane: 128 random bits, made anew at each start, so that nothing that was said of the one
+/// before is believed of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct ControlPlaneId([u8; 16]);
+
+impl ControlPlaneId {
+    /// Takes random bytes, or those of a row.
+    pub const fn from_bytes(bytes: [u8; 16]) -> Self {
+        Self(bytes)
+    }
+
+    /// The bytes as they are stored in a row.
+    pub const fn as_bytes(&self) -> &[u8; 16] {
+        &self.0
+    }
+}
+
+/// One control plane's row.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct ControlPlaneRow {
+    /// Whose it is.
+    pub id: ControlPlaneId,
+    /// Raised with every write.
+    pub beat: u64,
+    /// What the control plane has confirmed.
+    pub confirmed: Option<LogPosition>,
+}
+
+/// All rows, from one snapshot.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ControlPlanes {
+    /// How far the log reached in that snapshot.
+    pub head: LogPosition,
+    /// In no order.
+    pub rows: Vec<ControlPlaneRow>,
+}
+
+/// A write of a control plane's own row: insert it, or raise `beat` and set `confirmed` where the stored beat is lower.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Beat {
+    /// The row's number.
+    pub beat: u64,
+    /// What is confirmed at this moment.
+    pub confirmed: Option<LogPosition>,
+}

@@ -1,0 +1,33 @@
+//! Entries of the log, and pages of them.
+
+use curfew_core::{Kind, RevocationKey};
+
+use super::LogPosition;
+
+/// A revocation with its place in the log.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Logged {
+    /// Its place; later ones are higher.
+    pub seq: u64,
+    /// What the key names.
+    pub kind: Kind,
+    /// What is revoked.
+    pub key: RevocationKey,
+    /// A subject entry covers tokens issued up to this second of Unix time.
+    pub cutoff: i64,
+    /// When it may be forgotten, in seconds of Unix time.
+    pub expires_at: i64,
+}
+
+/// A page of the log, and what else the same snapshot showed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LogPage {
+    /// How far the log reaches.
+    pub head: LogPosition,
+    /// The number in the asking control plane's own row, if it has one.
+    pub own_beat: Option<u64>,
+    /// What follows the place that was asked for, in the log's order.
+    pub entries: Vec<Logged>,
+    /// True if the snapshot held more than these.
+    pub more: bool,
+}

@@ -1,0 +1,79 @@
+//! The control planes' rows in `replicas`: reading all of them, and writing the own one.
+//!
+//! What a row means is decided in [`crate::leases::protocol`]. The own row is written over a connection of its own and not by the
+//! writer: a queue of logouts must not make this control plane look silent, nor its confirmations late.
+
+use std::time::Duration;
+
+use super::sql::Opened;
+use super::{Database, ReadFailure, Store};
+use crate::log::{Beat, ControlPlaneId, ControlPlanes};
+
+/// How long a write may take, the opening of a connection included. A row lives three times as long.
+const WRITE_TIMEOUT: Duration = Duration::from_millis(600);
+
+impl Store {
+    /// All rows, from one snapshot.
+    ///
+    /// # Errors
+    ///
+    /// The database could not be read.
+    pub async fn control_planes(&self) -> Result<ControlPlanes, ReadFailure> {
+        self.read(self.reads.control_planes()).await
+    }
+
+    /// The way to write rows.
+    pub fn row_writer(&self) -> RowWriter {
+        RowWriter { database: self.reads.database().clone(), opened: None }
+    }
+}
+
+/// A connection that writes rows, opened when it is needed.
+pub struct RowWriter {
+    database: Database,
+    opened: Option<Opened>,
+}
+
+/// A write that failed, or whose outcome is not known. The cause is for the log.
+#[derive(Debug, thiserror::Error)]
+#[error("the control plane's row could not be written")]
+pub struct RowFailure(#[from] sqlx::Error);
+
+impl RowWriter {
+    /// Writes the row of `id`: inserts it, or raises its number where a lower one is stored.
+    ///
+    /// # Errors
+    ///
+    /// See [`RowFailure`].
+    pub async fn write(&mut self, id: ControlPlaneId, beat: Beat) -> Result<(), RowFailure> {
+        self.within(async |opened| opened.write_replica(id, beat).await).await
+    }
+
+    /// Removes a row, if its number is still this one.
+    ///
+    /// # Errors
+    ///
+    /// See [`RowFailure`].
+    pub async fn remove(&mut self, id: ControlPlaneId, beat: u64) -> Result<(), RowFailure> {
+        self.within(async |opened| opened.remove_replica(id, beat).await).await
+    }
+
+    /// Works on the connection, which is kept only if the work succeeds in time.
+    async fn within(
+        &mut self,
+        work: impl AsyncFnOnce(&mut Opened) -> Result<(), sqlx::Error>,
+    ) -> Result<(), RowFailure> {
+        let opened = self.opened.take().filter(Opened::leads_there);
+        let working = async {
+            let mut opened = match opened {
+                Some(opened) => opened,
+                None => Opened::writer(&self.database).await?,
+            };
+            work(&mut opened).await?;
+            Ok(opened)
+        };
+        let late = |_| Err(sqlx::Error::from(std::io::Error::from(std::io::ErrorKind::TimedOut)));
+        self.opened = Some(tokio::time::timeout(WRITE_TIMEOUT, working).await.unwrap_or_else(late)?);
+        Ok(())
+    }
+}

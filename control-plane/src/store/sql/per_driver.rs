@@ -1,0 +1,23 @@
+//! The three kinds of database that Curfew speaks to, as one type for whatever exists once for each of them.
+
+/// One of three things, by the kind of the database.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum PerDriver<S, P, M> {
+    /// The embedded database.
+    Sqlite(S),
+    /// PostgreSQL.
+    Postgres(P),
+    /// MySQL and MariaDB, which take the same words where Curfew chooses them.
+    MySql(M),
+}
+
+impl<S, P, M> PerDriver<S, P, M> {
+    /// What stands for this kind of database.
+    pub(crate) fn choose<T>(&self, sqlite: T, postgres: T, mysql: T) -> T {
+        match self {
+            Self::Sqlite(_) => sqlite,
+            Self::Postgres(_) => postgres,
+            Self::MySql(_) => mysql,
+        }
+    }
+}
