@@ -1,31 +1,98 @@
-//! The README tells operators every counter and every field there is.
+//! `docs/` tells operators every counter and every field there is, each with its default, and none that there is not.
 
 #![expect(clippy::unwrap_used, reason = "a helper that fails is a test that fails")]
 
+use std::collections::BTreeSet;
+
 use curfew_filter::config::Config;
 use curfew_filter::metrics::{GAUGE_NAMES, NAMES};
+use serde_json::{Value, json};
 
-fn readme() -> String {
-    std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/../README.md")).unwrap()
+const CONFIGURATION: &str = "filter-configuration.md";
+
+fn page(name: &str) -> String {
+    std::fs::read_to_string(format!("{}/../docs/{name}", env!("CARGO_MANIFEST_DIR"))).unwrap()
+}
+
+/// A section of a page, from its heading to the next one of the same level.
+fn section(page: &str, heading: &str) -> String {
+    let (_, rest) = page.split_once(&format!("\n## {heading}\n")).unwrap();
+    rest.split("\n## ").next().unwrap().to_owned()
+}
+
+/// The first two columns of the rows that begin with a name.
+fn rows(section: &str) -> Vec<(&str, &str)> {
+    let rows = section.lines().filter(|line| line.starts_with("| `")).map(|line| {
+        let mut cells = line.trim_matches('|').split(" | ").map(str::trim);
+        (cells.next().unwrap().trim_matches('`'), cells.next().unwrap())
+    });
+    rows.collect()
+}
+
+fn names(section: &str) -> BTreeSet<String> {
+    rows(section).into_iter().map(|(name, _)| name.to_owned()).collect()
 }
 
 #[test]
-fn every_counter_and_gauge_is_explained() {
-    let readme = readme();
-    for name in NAMES.into_iter().map(|(_, name)| name).chain(GAUGE_NAMES) {
-        assert!(readme.contains(&format!("`{name}`")), "{name} is not in the README");
+fn exactly_the_counters_and_gauges_that_there_are_are_explained() {
+    let known = NAMES.into_iter().map(|(_, name)| name).chain(GAUGE_NAMES);
+    assert_eq!(names(&section(&page("metrics.md"), "The filter")), known.map(str::to_owned).collect());
+}
+
+/// The fields that the message about an unknown one lists.
+fn known_fields(place: &str, document: &Value) -> BTreeSet<String> {
+    let mistakes = Config::parse(document.to_string().as_bytes()).unwrap_err();
+    let unknown = if place.is_empty() { "unknown".to_owned() } else { format!("{place}.unknown") };
+    let message = mistakes.iter().find(|mistake| mistake.field == unknown).unwrap().problem.clone();
+    let fields = message.split_once("(known: ").unwrap().1.trim_end_matches(')');
+    fields.split(", ").map(str::to_owned).collect()
+}
+
+#[test]
+fn exactly_the_fields_that_there_are_are_explained() {
+    let page = page(CONFIGURATION);
+    for (heading, place, document) in [
+        ("Fields", "", json!({"unknown": 1})),
+        ("Issuers", "issuers[0]", json!({"issuers": [{"unknown": 1}]})),
+        ("Sources", "sources[0]", json!({"sources": [{"unknown": 1}]})),
+        ("Rules", "rules[0]", json!({"rules": [{"unknown": 1}]})),
+        ("Control plane", "control_plane", json!({"control_plane": {"unknown": 1}})),
+    ] {
+        assert_eq!(names(&section(&page, heading)), known_fields(place, &document), "{heading}");
     }
 }
 
-/// The message about an unknown field lists the known ones.
+/// The configuration that the page calls the smallest.
+fn smallest(page: &str) -> Value {
+    let json = page.split_once("```json\n").unwrap().1.split("```").next().unwrap();
+    serde_json::from_str(json).unwrap()
+}
+
+/// Everything that was read, but for keys and secrets, which have no debug form.
+fn read(document: &Value) -> String {
+    format!("{:?}", Config::parse(document.to_string().as_bytes()).unwrap())
+}
+
 #[test]
-fn every_field_is_explained() {
-    let Err(mistakes) = Config::parse(br#"{"unknown": 1}"#) else { panic!("an unknown field was accepted") };
-    let message = mistakes.iter().find(|mistake| mistake.field == "unknown").unwrap().problem.clone();
-    let fields = message.split_once("(known: ").unwrap().1.trim_end_matches(')').to_owned();
-    let readme = readme();
-    assert!(fields.split(", ").count() > 10, "{fields}");
-    for field in fields.split(", ") {
-        assert!(readme.contains(&format!("| `{field}` |")), "{field} is not in the README's table");
+fn every_field_has_the_default_that_is_told() {
+    let page = page(CONFIGURATION);
+    let mut checked = 0;
+    for (heading, inside) in [("Fields", None), ("Control plane", Some("control_plane"))] {
+        let section = section(&page, heading);
+        for (field, default) in rows(&section).into_iter().filter(|(_, default)| *default != "required") {
+            let mut document = smallest(&page);
+            if field == "max_staleness" {
+                document["consistency"] = json!("bounded");
+            }
+            let without = read(&document);
+            let object = match inside {
+                Some(inside) => &mut document[inside],
+                None => &mut document,
+            };
+            object[field] = serde_json::from_str(default.trim_matches('`')).unwrap();
+            assert_eq!(read(&document), without, "{field}");
+            checked += 1;
+        }
     }
+    assert!(checked > 15, "{checked}");
 }

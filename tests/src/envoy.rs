@@ -13,7 +13,7 @@ use crate::http::Request;
 use crate::process::Process;
 use crate::{wheel, workspace};
 
-/// The version that the README names and the tests are run on.
+/// The version that docs/deploying-on-envoy.md names and the tests are run on.
 pub const VERSION: &str = "1.40.0";
 
 /// The listener of `envoy.yaml` that clients connect to.

@@ -3,7 +3,7 @@
 //! A story is a value: what is set up, what is done to it, and what clients may see of that. Playing one counts what
 //! must never be, whatever fails: a logout that was answered with 200 and is forgotten ([`Report::lost`]), and a request
 //! that began when its token was dead by the published bound, and was admitted all the same ([`Report::wrong`]).
-//! `tests/tests/failures/` plays all of them shortly, `cargo measure failures` at length; the README's table is made
+//! `tests/tests/failures/` plays all of them shortly, `cargo measure failures` at length; the table in docs/under-failure.md is made
 //! from the latter.
 
 mod audit;
@@ -29,7 +29,7 @@ pub use promise::Promise;
 pub use report::Report;
 pub use setup::{Fill, Setup, Sql, Wiring};
 pub use stories::stories;
-pub use table::{inserted, part, rendered, stable};
+pub use table::{PAGE, inserted, part, rendered, stable};
 pub use world::World;
 
 use load::Load;

@@ -25,6 +25,6 @@ pub use histogram::Histogram;
 pub use listener::{Behind, Guard, listener};
 pub use machine::{Cores, description, resident_bytes};
 pub use pace::pace;
-pub use page::{date, write_to_readme};
+pub use page::{PAGE, date, write_to_page};
 pub use statistics::{Spread, spread};
 pub use supply::{Burst, Supply, get};

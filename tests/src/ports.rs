@@ -1,7 +1,7 @@
 //! Loopback addresses for servers under test.
 //!
 //! Servers are asked to listen on port 0 and to say what they got, which cannot race. Only the demo prefers fixed
-//! ports, so that the lines in the README work as they stand.
+//! ports, so that the lines in docs/getting-started.md work as they stand.
 
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 

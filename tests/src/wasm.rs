@@ -1,4 +1,4 @@
-//! The shipped filter: `curfew_filter.wasm`, built the way the README says.
+//! The shipped filter: `curfew_filter.wasm`, built the way CONTRIBUTING.md says.
 //!
 //! Always asks cargo, which knows whether sources changed. Three toolchains can do it, tried in this order: the
 //! `wasm32-wasip1` target of the running one; the same after `rustup target add`; Debian's packages, which bring the

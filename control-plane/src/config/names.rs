@@ -56,14 +56,16 @@ pub(crate) fn is_setting(name: &str) -> bool {
 mod tests {
     use super::*;
 
-    /// The README says once for all secrets that `NAME_FILE` reads one from a file.
+    /// docs/control-plane-configuration.md says once for all secrets that `NAME_FILE` reads one from a file.
     #[test]
     fn every_setting_is_explained() {
-        let readme = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/../README.md")).unwrap();
-        let explained = |name: &str| readme.contains(&format!("`{name}`"));
+        let page =
+            |name: &str| std::fs::read_to_string(format!("{}/../docs/{name}.md", env!("CARGO_MANIFEST_DIR"))).unwrap();
+        let pages = page("control-plane-configuration") + &page("command-line");
+        let explained = |name: &str| pages.contains(&format!("`{name}`"));
         for name in SETTINGS {
             let secret = name.strip_suffix("_FILE").is_some_and(explained);
-            assert!(explained(name) || secret, "{name} is not in the README");
+            assert!(explained(name) || secret, "{name} is not in docs/control-plane-configuration.md");
         }
     }
 }

@@ -430,7 +430,7 @@ on_each_database! {
     async fn one_that_is_broken_off_anywhere_goes_on_from_there(place: &Place) {
         make_old_table(place).await;
         if place.kind == Kind::Mariadb {
-            // Half a schema is not taken back there, as the README says.
+            // Half a schema is not taken back there, as docs/troubleshooting.md says.
             adopt_all(place).await;
         }
         let row = |number: u32| {

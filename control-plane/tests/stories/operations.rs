@@ -83,3 +83,39 @@ async fn the_description_names_exactly_what_there_is() {
     let served = ask(plane.internal(), Request::get("/openapi.json")).await;
     assert_eq!(serde_json::from_str::<Value>(&served.body).unwrap(), document);
 }
+
+fn page(name: &str) -> String {
+    std::fs::read_to_string(format!("{}/../docs/{name}", env!("CARGO_MANIFEST_DIR"))).unwrap()
+}
+
+/// The names in the first column of a page's tables.
+fn rows(page: &str) -> BTreeSet<&str> {
+    page.lines().filter_map(|line| line.strip_prefix("| `")?.split_once("` |")).map(|(name, _)| name).collect()
+}
+
+#[tokio::test]
+async fn every_metric_is_explained() {
+    let plane = Plane::start().await;
+    let answer = ask(plane.internal(), Request::get("/metrics")).await;
+    let page = page("metrics.md");
+    let explained = rows(page.split_once("\n## The control plane\n").unwrap().1);
+    let shown: Vec<_> =
+        answer.body.lines().filter_map(|line| line.strip_prefix("# TYPE ")?.split(' ').next()).collect();
+    assert!(shown.len() > 15, "{shown:?}");
+    for name in shown {
+        assert!(explained.contains(name), "{name} is not in docs/metrics.md");
+    }
+}
+
+#[test]
+fn every_code_is_explained_and_says_what_to_do() {
+    let document: Value = serde_json::from_str(OPENAPI).unwrap();
+    let codes = document["components"]["schemas"]["Problem"]["properties"]["code"]["enum"].as_array().unwrap().clone();
+    let codes: BTreeSet<&str> = codes.iter().map(|code| code.as_str().unwrap()).collect();
+    for (name, heading) in [("api.md", "## Errors"), ("troubleshooting.md", "## Error codes")] {
+        let page = page(name);
+        let section = page.split_once(&format!("\n{heading}\n")).unwrap().1;
+        let section = section.split("\n##").next().unwrap();
+        assert_eq!(rows(section), codes, "{name}");
+    }
+}

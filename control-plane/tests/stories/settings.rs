@@ -1,5 +1,6 @@
 //! Start-up refuses what makes no sense, by the name of the setting.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::process::{Command, Output};
 
@@ -317,4 +318,43 @@ fn tokens_are_minted_as_the_chosen_issuer_makes_them() {
         String::from_utf8(unknown.stderr).unwrap(),
         "error: --issuer: no such issuer is configured with a secret\n"
     );
+}
+
+/// The settings that `curfew serve --help` tells, with their defaults where they have one. A file that holds a secret is
+/// told by the secret's own name, as the documentation does.
+fn settings_of_help(help: &str) -> BTreeMap<String, Option<String>> {
+    let text = help.split_whitespace().collect::<Vec<_>>().join(" ");
+    let settings = text.split("[env: ").skip(1).map(|rest| {
+        let (name, rest) = rest.split_once(']').unwrap();
+        let default = rest.strip_prefix(" [default: ").map(|rest| rest.split(']').next().unwrap().to_owned());
+        let secret = name.strip_suffix("_FILE").filter(|secret| text.contains(&format!("({secret} holds")));
+        (secret.unwrap_or(name).to_owned(), default)
+    });
+    settings.collect()
+}
+
+/// The settings that the page has rows for, with what it says is the default.
+fn settings_of_page(page: &str) -> BTreeMap<String, String> {
+    let rows = page.lines().filter_map(|line| line.strip_prefix("| `"));
+    let rows = rows.map(|row| {
+        let (name, rest) = row.split_once("` | ").unwrap();
+        (name.to_owned(), rest.split(" | ").next().unwrap().to_owned())
+    });
+    rows.collect()
+}
+
+#[test]
+fn the_documentation_has_every_setting_of_serve_with_its_default_and_no_other() {
+    let directory = TempDir::new().unwrap();
+    let help = String::from_utf8(curfew(directory.path(), &["serve", "--help"], &[]).stdout).unwrap();
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/control-plane-configuration.md");
+    let page = settings_of_page(&std::fs::read_to_string(path).unwrap());
+    let serve = settings_of_help(&help);
+    assert!(serve.len() > 30, "{serve:?}");
+    assert_eq!(page.keys().collect::<Vec<_>>(), serve.keys().collect::<Vec<_>>());
+    for (name, default) in serve {
+        if let Some(default) = default {
+            assert_eq!(page[&name], format!("`{default}`"), "{name}");
+        }
+    }
 }

@@ -9,7 +9,7 @@ use super::Story;
 /// The only answer of a logout or a request where clients notice nothing.
 const FINE: &[&str] = &["200"];
 
-/// All stories, in the order of the README's table.
+/// All stories, in the order of the table in docs/under-failure.md.
 pub fn stories() -> Vec<Story> {
     [planes::STORIES, databases::STORIES, redis::STORIES].concat()
 }

@@ -16,7 +16,7 @@ mod table;
 use std::time::Duration;
 
 use anyhow::{Result, ensure};
-use curfew_testbed::measure::{description, resident_bytes};
+use curfew_testbed::measure::{PAGE, description, resident_bytes};
 use curfew_testbed::workspace;
 use serde_json::{Value, json};
 
@@ -42,7 +42,7 @@ pub(crate) struct Arguments {
     /// Under a minute, to see that it works: short, few rows, and the control plane as tests build it.
     #[arg(long)]
     quick: bool,
-    /// Also writes the table in the README.
+    /// Also writes the table in docs/measurements.md.
     #[arg(long)]
     write: bool,
 }
@@ -63,7 +63,7 @@ impl Arguments {
 
 /// Measures everything on SQLite, and on PostgreSQL with Redis.
 pub(crate) fn measure(arguments: &Arguments) -> Result<Value> {
-    ensure!(!arguments.write || !arguments.quick, "the README's figures are not those of --quick");
+    ensure!(!arguments.write || !arguments.quick, "the page's figures are not those of --quick");
     let before = description();
     let program = Program::build(!arguments.quick)?;
     let places = [Place::sqlite()?, Place::postgres()?];
@@ -78,8 +78,8 @@ pub(crate) fn measure(arguments: &Arguments) -> Result<Value> {
     let table = table::rendered(&numbers)?;
     println!("\n{table}");
     if arguments.write {
-        let readme = workspace::root().join("README.md");
-        std::fs::write(&readme, table::inserted(&std::fs::read_to_string(&readme)?, &table)?)?;
+        let page = workspace::root().join(PAGE);
+        std::fs::write(&page, table::inserted(&std::fs::read_to_string(&page)?, &table)?)?;
     }
     Ok(numbers)
 }

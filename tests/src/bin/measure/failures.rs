@@ -1,15 +1,15 @@
 //! What clients see of every fault of `tests/src/failures/`, and that no logout is lost by any.
 
 use anyhow::{Result, bail, ensure};
-use curfew_testbed::failures::{Conditions, Report, inserted, rendered, stories};
+use curfew_testbed::failures::{Conditions, PAGE, Report, inserted, rendered, stories};
 use curfew_testbed::measure::description;
 use curfew_testbed::workspace;
 use serde_json::{Value, json};
 
-/// Plays all stories, or those whose names contain `wanted`, prints the table, and writes it into the README where that
+/// Plays all stories, or those whose names contain `wanted`, prints the table, and writes it into its page where that
 /// is asked for.
 pub(crate) fn measure(rounds: u32, write: bool, wanted: Option<&str>) -> Result<Value> {
-    ensure!(!write || wanted.is_none(), "the README has all stories: leave the name out");
+    ensure!(!write || wanted.is_none(), "the page has all stories: leave the name out");
     let conditions = Conditions { rounds, ..Conditions::LONG };
     let before = description();
     let chosen = stories().into_iter().filter(|story| wanted.is_none_or(|wanted| story.name.contains(wanted)));
@@ -29,8 +29,8 @@ pub(crate) fn measure(rounds: u32, write: bool, wanted: Option<&str>) -> Result<
         bail!("claims do not hold:\n{}", broken.collect::<Vec<_>>().join("\n"));
     }
     if write {
-        let readme = workspace::root().join("README.md");
-        std::fs::write(&readme, inserted(&std::fs::read_to_string(&readme)?, &table)?)?;
+        let page = workspace::root().join(PAGE);
+        std::fs::write(&page, inserted(&std::fs::read_to_string(&page)?, &table)?)?;
     }
     Ok(json!({
         "command": format!("cargo measure failures --rounds {rounds}"), "machine_before": before,

@@ -22,7 +22,7 @@ use std::time::Duration;
 use anyhow::{Result, bail};
 use clap::{Args, ValueEnum};
 use curfew_testbed::envoy;
-use curfew_testbed::measure::{Behind, Bench, WorkerClock, description, write_to_readme};
+use curfew_testbed::measure::{Behind, Bench, WorkerClock, description, write_to_page};
 use serde_json::{Value, json};
 
 use crate::tokens::Keys;
@@ -48,7 +48,7 @@ pub(crate) struct Arguments {
     /// Only variants with one of these in their names, beside the bare one.
     #[arg(long, value_delimiter = ',')]
     only: Vec<String>,
-    /// Also writes the tables in the README.
+    /// Also writes the tables in docs/measurements.md.
     #[arg(long)]
     write: bool,
     /// Also latencies, at so many requests a second.
@@ -88,7 +88,7 @@ pub(crate) fn measure(arguments: &Arguments) -> Result<Value> {
         bail!("--rounds must be at least 1");
     }
     if arguments.write && !(arguments.only.is_empty() && arguments.consistency == Consistency::Strict) {
-        bail!("the README has all variants in strict mode");
+        bail!("the page has all variants in strict mode");
     }
     let before = description();
     let keys = Keys::generate()?;
@@ -123,7 +123,7 @@ pub(crate) fn measure(arguments: &Arguments) -> Result<Value> {
     let latencies = arguments.rate.map(|rate| latency::measure(&rows, &running.stack, rate)).transpose()?;
     if arguments.write {
         let text = report::page(&table, &compared, latencies.as_deref().unwrap_or_default(), arguments, &before);
-        write_to_readme(arguments.command(), &text)?;
+        write_to_page(arguments.command(), &text)?;
     }
     Ok(json!({
         "command": std::env::args().skip(1).collect::<Vec<_>>().join(" "),

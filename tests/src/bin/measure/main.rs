@@ -65,7 +65,7 @@ enum What {
         /// How often control planes are killed in the stories of random moments.
         #[arg(long, default_value_t = 200)]
         rounds: u32,
-        /// Also writes the table in the README.
+        /// Also writes the table in docs/under-failure.md.
         #[arg(long)]
         write: bool,
         /// Only the stories with this in their names.
@@ -79,7 +79,7 @@ enum What {
     HotPath(hot_path::Arguments),
     /// Memory and speed of a worker's copy of the revocations, up to a million of them.
     Replica {
-        /// Also writes the table in the README.
+        /// Also writes the table in docs/measurements.md.
         #[arg(long)]
         write: bool,
     },
@@ -88,7 +88,7 @@ enum What {
         /// How many tokens.
         #[arg(long, default_value_t = 100_000)]
         tokens: usize,
-        /// Also writes the table in the README.
+        /// Also writes the table in docs/measurements.md.
         #[arg(long)]
         write: bool,
     },

@@ -11,7 +11,7 @@ use anyhow::{Context as _, Result, ensure};
 use curfew_core::wire::{CheckRequest, FEED_PATH, FeedAnswer, FeedRequest, FeedRevocation, PAGE_REVOCATIONS};
 use curfew_core::{Epoch, Keyspace, Kind, RevocationKey};
 use curfew_filter::replica::Replica;
-use curfew_testbed::measure::{date, description, write_to_readme};
+use curfew_testbed::measure::{date, description, write_to_page};
 use curfew_testbed::tokens::{ISSUER, Signer, jwks};
 use curfew_testbed::wasm_host::{Host, START, Setup};
 use serde_json::{Value, json};
@@ -57,13 +57,13 @@ impl Row {
     }
 }
 
-/// Measures, prints the table, and writes it into the README where that is asked for.
+/// Measures, prints the table, and writes it into docs/measurements.md where that is asked for.
 pub(crate) fn measure(write: bool) -> Result<Value> {
     let rows = SIZES.map(row).into_iter().collect::<Result<Vec<_>>>()?;
     let table = rendered(&rows);
     println!("{table}");
     if write {
-        write_to_readme(COMMAND, &table)?;
+        write_to_page(COMMAND, &table)?;
     }
     Ok(json!({"command": COMMAND, "machine": description(), "rows": rows.iter().map(Row::json).collect::<Vec<_>>()}))
 }

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, ensure};
 use curfew_testbed::bootstrap::Bootstrap;
-use curfew_testbed::measure::{Client, Supply, date, description, resident_bytes, spread, write_to_readme};
+use curfew_testbed::measure::{Client, Supply, date, description, resident_bytes, spread, write_to_page};
 use curfew_testbed::stack::{Plan, Stack};
 use curfew_testbed::{envoy, wasm};
 use serde_json::{Value, json};
@@ -22,7 +22,7 @@ const WORKERS: u32 = 2;
 
 const PATIENCE: Duration = Duration::from_secs(300);
 
-/// Measures with so many tokens, prints the table, and writes it into the README where that is asked for.
+/// Measures with so many tokens, prints the table, and writes it into docs/measurements.md where that is asked for.
 pub(crate) fn measure(tokens: usize, write: bool) -> Result<Value> {
     let module = wasm::build()?;
     let (raw, packed) = (std::fs::metadata(&module)?.len(), gzipped(&module)?);
@@ -52,7 +52,7 @@ pub(crate) fn measure(tokens: usize, write: bool) -> Result<Value> {
     );
     println!("{table}");
     if write {
-        write_to_readme(COMMAND, &table)?;
+        write_to_page(COMMAND, &table)?;
     }
     Ok(json!({
         "command": COMMAND, "machine": description(), "envoy": envoy::VERSION, "module_bytes": raw, "gzip_bytes": packed,

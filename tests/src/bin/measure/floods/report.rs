@@ -1,4 +1,4 @@
-//! The table as the README has it.
+//! The table as docs/measurements.md has it.
 
 use serde_json::Value;
 

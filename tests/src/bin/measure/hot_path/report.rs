@@ -49,7 +49,7 @@ pub(super) fn compared(bench: &Bench) -> Vec<Value> {
     measured.map(row).collect()
 }
 
-/// The README's tables: what each variant costs, and what that is beside Envoy's own filters.
+/// The tables of docs/measurements.md: what each variant costs, and what that is beside Envoy's own filters.
 pub(super) fn page(
     table: &[Value],
     compared: &[Value],
