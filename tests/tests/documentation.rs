@@ -3,7 +3,7 @@
 
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a helper that fails is a test that fails")]
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use curfew_testbed::workspace;
@@ -98,7 +98,7 @@ fn mistake(page: &Path, link: &str) -> Option<String> {
 
 #[test]
 fn every_link_leads_somewhere() {
-    let pages = files(workspace::root(), ".md");
+    let pages = files(&workspace::root(), ".md");
     assert!(pages.iter().any(|page| page.ends_with("docs/README.md")), "{pages:?}");
     let mut mistakes = Vec::new();
     for page in &pages {
@@ -164,6 +164,26 @@ fn every_warning_and_error_is_explained() {
     }
     assert!(checked > 25, "{checked} messages were found");
     assert!(missing.is_empty(), "docs/troubleshooting.md does not explain:\n{}", missing.join("\n"));
+}
+
+/// The names under which metrics are registered in a file, without prefix and unit.
+fn metrics(source: &str) -> Vec<String> {
+    let calls = ["registry.register(", "registry.register_with_unit("];
+    let calls = calls.into_iter().flat_map(|call| source.split(call).skip(1));
+    calls.filter_map(|rest| Some(rest.trim_start().strip_prefix('"')?.split_once('"')?.0.to_owned())).collect()
+}
+
+/// A counter with labels shows only once it has counted, so that a story cannot see them all.
+#[test]
+fn exactly_the_metrics_of_the_control_plane_that_there_are_are_explained() {
+    let sources = files(&workspace::root().join("control-plane/src"), ".rs");
+    let known: BTreeSet<String> = sources.iter().flat_map(|file| metrics(&read(file))).collect();
+    let page = read(&workspace::root().join("docs/metrics.md"));
+    let table = page.split_once("\n## The control plane\n").unwrap().1;
+    let rows = table.lines().filter_map(|line| line.strip_prefix("| `curfew_")?.split_once('`'));
+    let names = rows.map(|(name, _)| name.strip_prefix("redis_").unwrap_or(name));
+    let told: BTreeSet<String> = names.map(|name| name.strip_suffix("_seconds").unwrap_or(name).to_owned()).collect();
+    assert_eq!(told, known, "docs/metrics.md");
 }
 
 #[test]
