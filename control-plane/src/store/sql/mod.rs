@@ -13,6 +13,7 @@ mod history;
 mod keyspaces;
 mod lent;
 mod migrate;
+mod migrations;
 mod old_table;
 mod placeholders;
 mod prolong;
