@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 
 use anyhow::{Context as _, Result};
+use xtask::workspace;
 
-use crate::workspace;
 
 /// The settings of a file in the form of Docker's `env_file`: `NAME=value` lines, `#` comments.
 #[derive(Clone, Debug, Default)]
