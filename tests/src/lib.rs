@@ -14,6 +14,7 @@ pub mod fuel;
 pub mod fuzz;
 pub mod http2;
 pub mod measure;
+pub mod rooms;
 pub mod scripted;
 #[cfg(feature = "servers")]
 pub mod servers;
