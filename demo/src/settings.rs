@@ -5,7 +5,6 @@ use std::collections::BTreeMap;
 use anyhow::{Context as _, Result};
 use xtask::workspace;
 
-
 /// The settings of a file in the form of Docker's `env_file`: `NAME=value` lines, `#` comments.
 #[derive(Clone, Debug, Default)]
 pub struct Settings(BTreeMap<String, String>);

@@ -59,7 +59,9 @@ mod tests {
         let header = "{\"typ\":\"JWT\",\r\n \"alg\":\"HS256\"}";
         let payload = b"{\"iss\":\"joe\",\r\n \"exp\":1300819380,\r\n \"http://example.com/is_root\":true}";
         let token = hs256_bytes("no text can be that key", header, payload);
-        assert!(token.starts_with("eyJ0eXAiOiJKV1QiLA0KICJhbGciOiJIUzI1NiJ9.eyJpc3MiOiJqb2UiLA0KICJleHAiOjEzMDA4MTkzODA"));
+        assert!(
+            token.starts_with("eyJ0eXAiOiJKV1QiLA0KICJhbGciOiJIUzI1NiJ9.eyJpc3MiOiJqb2UiLA0KICJleHAiOjEzMDA4MTkzODA")
+        );
         assert_eq!(token.split('.').map(str::len).collect::<Vec<_>>(), [40, 94, 43]);
     }
 }

@@ -117,7 +117,8 @@ mod tests {
 
     #[test]
     fn a_failed_build_shows_the_errors_and_nothing_else() {
-        let script = r"printf '   Compiling a v1\n    Building [=> ] 1/2: a\r\033[Kerror: no\n --> a.rs\n' >&2; exit 101";
+        let script =
+            r"printf '   Compiling a v1\n    Building [=> ] 1/2: a\r\033[Kerror: no\n --> a.rs\n' >&2; exit 101";
         assert_eq!(shell(script).unwrap_err().to_string(), "building the test fails:\nerror: no\n --> a.rs\n");
         shell("echo 'warning: fine' >&2").unwrap();
     }
