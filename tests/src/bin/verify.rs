@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, Result, bail};
 use clap::Parser;
 use curfew_testbed::dependencies::Advisories;
-use curfew_testbed::{control_plane, dependencies, envoy, servers, wasm, workspace};
+use curfew_testbed::{control_plane, dependencies, envoy, rooms, servers, wasm, workspace};
 
 /// Checks format, lints, builds and tests; ends with the number of tests, and with an error if anything failed.
 #[derive(Parser)]
@@ -60,8 +60,9 @@ struct Verification {
 type Step = fn(&mut Verification) -> Result<()>;
 
 /// Ordered so that the cheap and the frequent mistakes come first, and the tests last.
-const STEPS: [(&str, Step); 9] = [
+const STEPS: [(&str, Step); 10] = [
     ("format", |_| format()),
+    ("rooms", |_| rooms::check()),
     ("lints", |_| lints()),
     ("dependencies", Verification::dependencies),
     ("filter (wasm)", |_| wasm::build().map(drop)),
@@ -153,10 +154,10 @@ fn lints() -> Result<()> {
     let mut clippy = workspace::cargo();
     clippy.args(["clippy", "--workspace", "--all-targets", "--", "--deny", "warnings"]);
     run(&mut clippy, "cargo clippy")?;
-    // The test build of the filter has code of its own.
+    // The test build of the filter has code of its own. Without --package, the dependencies keep their features.
     let mut trapping = workspace::cargo();
-    trapping.args(["clippy", "--package", "curfew-filter", "--features", "trap", "--", "--deny", "warnings"]);
-    run(&mut trapping, "cargo clippy --features trap")
+    trapping.args(["clippy", "--lib", "--features", "curfew-filter/trap", "--", "--deny", "warnings"]);
+    run(&mut trapping, "cargo clippy --features curfew-filter/trap")
 }
 
 fn story() -> Result<()> {

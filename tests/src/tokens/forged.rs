@@ -3,18 +3,11 @@
 use anyhow::{Context as _, Result};
 use ct_codecs::{Base64UrlSafeNoPadding, Decoder as _};
 
-use super::base64;
+use super::{base64, hs256_bytes};
 
 /// A token with exactly this header and payload text, signed with HMAC-SHA-256 whatever the header says.
 pub fn hs256_text(secret: &str, header: &str, payload: &str) -> String {
     hs256_bytes(secret, header, payload.as_bytes())
-}
-
-/// The same with a payload that need not be text.
-pub fn hs256_bytes(secret: &str, header: &str, payload: &[u8]) -> String {
-    let input = format!("{}.{}", base64(header.as_bytes()), base64(payload));
-    let mac = hmac_sha256::HMAC::mac(input.as_bytes(), secret.as_bytes());
-    format!("{input}.{}", base64(&mac))
 }
 
 /// The other valid spelling of an ES256 token: the signature `(r, n - s)`, which needs no key to make.

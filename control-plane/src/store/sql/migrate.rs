@@ -1,15 +1,12 @@
-//! The schema's migrations, embedded in the binary: one list for each kind of database, with the same numbers.
+//! Brings the schema up to date with the embedded migrations.
 
 use sqlx::migrate::{AppliedMigration, Migrate, MigrateError, Migration, Migrator};
 use sqlx::{AssertSqlSafe, SqlSafeStr as _};
 
 use super::connection::Connection;
+use super::migrations::{MYSQL, POSTGRES, SQLITE};
 use super::tables::{Layout, Tables, layout};
 use super::value::values;
-
-static SQLITE: Migrator = sqlx::migrate!("../migrations/sqlite");
-static POSTGRES: Migrator = sqlx::migrate!("../migrations/postgres");
-static MYSQL: Migrator = sqlx::migrate!("../migrations/mysql");
 
 /// A migration that has just been applied.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -13,6 +13,7 @@ mod failure;
 mod history;
 mod keyspaces;
 mod migrate;
+mod migrations;
 mod old_table;
 mod per_driver;
 mod placeholders;

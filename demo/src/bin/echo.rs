@@ -14,5 +14,5 @@ struct Arguments {
 
 #[tokio::main]
 async fn main() -> anyhow::Result<()> {
-    curfew_testbed::upstream::serve(Arguments::parse().listen).await
+    curfew_demo::upstream::serve(Arguments::parse().listen).await
 }

@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 
 use crate::http::{Answer, Request};
 use crate::stack::Stack;
-use crate::tokens::{Signer, claims, now};
+use crate::token::{claims, now, sign};
 use crate::upstream::echoed_header;
 
 /// Requests sent after the bound to show that every worker of Envoy refuses.
@@ -57,7 +57,8 @@ struct Device {
 #[derive(Debug)]
 pub struct Story<'a, W> {
     stack: &'a Stack,
-    signer: Signer,
+    /// The secret of the demo's issuer.
+    secret: String,
     /// How long a token may live after its logout's 200: nothing in strict mode.
     bound: Duration,
     out: W,
@@ -75,7 +76,7 @@ impl<'a, W: Write> Story<'a, W> {
     /// # Errors
     /// When the stack's settings have no token secret, or its filter is in bounded mode without a `max_staleness`.
     pub fn new(stack: &'a Stack, filter: &Value, out: W) -> Result<Self> {
-        let signer = Signer::from_secret(stack.settings.required("JWT_SECRET")?);
+        let secret = stack.settings.required("JWT_SECRET")?.to_owned();
         let bound = match filter.get("consistency").and_then(Value::as_str) {
             Some("bounded") => {
                 let bound = filter.get("max_staleness").and_then(Value::as_str);
@@ -85,7 +86,7 @@ impl<'a, W: Write> Story<'a, W> {
         };
         Ok(Self {
             stack,
-            signer,
+            secret,
             bound,
             out,
             wrong: 0,
@@ -127,7 +128,7 @@ impl<'a, W: Write> Story<'a, W> {
         while now() <= second {
             std::thread::sleep(Duration::from_millis(20));
         }
-        let unregistered = self.issue("UNREGISTERED", "alice")?;
+        let unregistered = self.issue("UNREGISTERED", "alice");
         self.ask(&unregistered, Expected::Admitted("alice"))?;
         self.log_out_by_backend("a-wrong-key", Expected::Refused(401, "credentials_invalid"))?;
         self.ask(&tablet, Expected::Admitted("alice"))?;
@@ -144,14 +145,13 @@ impl<'a, W: Write> Story<'a, W> {
     }
 
     /// A token as the issuer makes it.
-    fn issue(&mut self, name: &'static str, user: &str) -> Result<Device> {
-        let token = self.signer.sign(&claims(user))?;
-        Ok(Device { name, token })
+    fn issue(&self, name: &'static str, user: &str) -> Device {
+        Device { name, token: sign(&self.secret, &claims(user)) }
     }
 
     /// A token that the login service also registers.
     fn log_in(&mut self, name: &'static str, user: &str) -> Result<Device> {
-        let device = self.issue(name, user)?;
+        let device = self.issue(name, user);
         let address = self.stack.control_plane.internal();
         writeln!(
             self.out,

@@ -8,8 +8,7 @@ use std::path::Path;
 
 use anyhow::{Context as _, Result, bail};
 use serde_json::{Value, json};
-
-use crate::workspace;
+use xtask::workspace;
 
 const ADMIN: &str = "/admin/address/socket_address";
 const LISTENER: &str = "/static_resources/listeners/0/address/socket_address";

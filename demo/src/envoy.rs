@@ -7,11 +7,12 @@ use std::sync::Mutex;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail};
+use xtask::workspace;
 
 use crate::bootstrap::Bootstrap;
 use crate::http::Request;
 use crate::process::Process;
-use crate::{wheel, workspace};
+use crate::wheel;
 
 /// The version that docs/deploying-on-envoy.md names and the tests are run on.
 pub const VERSION: &str = "1.40.0";

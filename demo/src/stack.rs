@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Result, ensure};
 use serde_json::Value;
 use tempfile::TempDir;
+use xtask::{wasm, workspace};
 
 use crate::bootstrap::Bootstrap;
 use crate::control_plane::ControlPlane;
@@ -17,7 +18,6 @@ use crate::http::{Answer, Request};
 use crate::ports::{lasting, loopback};
 use crate::settings::Settings;
 use crate::upstream::Upstream;
-use crate::{wasm, workspace};
 
 /// When the directory of a run that was killed is no longer of use.
 const STALE: Duration = Duration::from_secs(24 * 3600);
@@ -158,7 +158,7 @@ impl Plan {
 }
 
 /// Where the directories of runs are. A run that was killed leaves its own behind; the next day somebody removes it.
-pub(crate) fn runs() -> Result<PathBuf> {
+pub fn runs() -> Result<PathBuf> {
     let runs = workspace::generated("runs")?;
     for entry in std::fs::read_dir(&runs)?.flatten() {
         let age = entry.metadata().and_then(|metadata| metadata.modified()).map(|modified| modified.elapsed());

@@ -1,4 +1,4 @@
-//! Where things are: the source tree and the one directory that everything generated goes to.
+//! Where the source tree is, and the one directory for everything that is generated.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -8,16 +8,16 @@ use anyhow::{Context as _, Result};
 
 /// The root of the source tree: the directory of the workspace manifest.
 ///
-/// The path is fixed when the testbed is compiled, because every part of it is run from the tree it was built in.
+/// The path is fixed at compile time, because these programs run from the tree that they were built in.
 pub fn root() -> PathBuf {
-    let tests = Path::new(env!("CARGO_MANIFEST_DIR"));
-    tests.parent().unwrap_or(tests).to_path_buf()
+    let own = Path::new(env!("CARGO_MANIFEST_DIR"));
+    own.parent().unwrap_or(own).to_path_buf()
 }
 
 /// Cargo's target directory, as cargo itself resolves it (environment, configuration, default).
 ///
 /// # Errors
-/// When `cargo metadata` cannot be run or says something else than it documents.
+/// If `cargo metadata` does not run, or does not print what its documentation says.
 pub fn target() -> Result<PathBuf> {
     static TARGET: OnceLock<PathBuf> = OnceLock::new();
     if let Some(known) = TARGET.get() {
@@ -40,7 +40,7 @@ fn ask_cargo_for_target() -> Result<PathBuf> {
 /// A directory of this name below the target directory, made if it is missing.
 ///
 /// # Errors
-/// When the directory cannot be made.
+/// If the directory cannot be made.
 pub fn generated(name: &str) -> Result<PathBuf> {
     let directory = target()?.join(name);
     std::fs::create_dir_all(&directory).with_context(|| format!("cannot make {}", directory.display()))?;
@@ -51,8 +51,8 @@ pub fn generated(name: &str) -> Result<PathBuf> {
 pub fn cargo() -> Command {
     let program = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let mut command = Command::new(program);
-    // What cargo tells the programs it runs, it must not hear from them: build scripts ask for these, and what they built
-    // would be built anew at each change between a cargo in a shell and one below a test.
+    // Cargo sets these for the programs that it runs. A cargo below such a program must not inherit them: build scripts
+    // read them, so cargo would run those scripts again after each change between a shell and a test.
     for (name, _) in std::env::vars_os().filter(|(name, _)| told_by_cargo(&name.to_string_lossy())) {
         command.env_remove(name);
     }
@@ -64,7 +64,7 @@ fn told_by_cargo(name: &str) -> bool {
     name.starts_with("CARGO_PKG_") || name.starts_with("CARGO_MANIFEST_")
 }
 
-/// A line of progress on standard error, for work that takes long enough to make a person wonder.
+/// Prints a line on standard error, for work that takes longer than a person expects.
 pub fn progress(message: &str) {
     eprintln!("    {message}");
 }

@@ -5,9 +5,9 @@ use std::process::ExitCode;
 
 use anyhow::{Context as _, Result};
 use clap::Parser;
-use curfew_testbed::wasm;
+use xtask::wasm;
 
-/// Builds the filter for wasm32-wasip1 with the toolchain that this machine has or can get, without the callbacks in which it does
+/// Builds the filter for wasm32-wasip1 with a toolchain that this machine has or can get, removes the callbacks that do
 /// nothing, and prints the module's path.
 #[derive(Parser)]
 #[command(name = "cargo filter")]

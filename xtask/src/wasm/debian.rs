@@ -1,7 +1,7 @@
 //! Debian's Rust for the web: a second toolchain under `/usr`, with the standard library as source.
 //!
-//! It compiles `std` together with the filter (about a minute, once), which takes the nightly-only `-Zbuild-std`;
-//! `RUSTC_BOOTSTRAP=1` allows that on a release compiler. The module needs no start file of the C library: the
+//! It compiles `std` together with the filter (about a minute, once). That takes the unstable flag `-Zbuild-std`, which
+//! `RUSTC_BOOTSTRAP=1` allows on a release compiler. The module needs no start file of the C library, because the
 //! proxy-wasm SDK exports `_initialize` itself.
 
 use std::path::{Path, PathBuf};
@@ -9,10 +9,10 @@ use std::process::Command;
 
 use anyhow::Result;
 
-use super::{PROFILE, TARGET, Variant, finish, run};
-use crate::workspace;
+use super::{PROFILE, TARGET, Variant, finish};
+use crate::{compile, workspace};
 
-/// What apt has to install.
+/// The packages that apt has to install.
 pub(super) const PACKAGES: [&str; 5] = ["rustc-web", "cargo-web", "rust-web-src", "wasi-libc", "lld-22"];
 
 /// Its compiler.
@@ -22,7 +22,7 @@ const LINKER: &str = "wasm-ld-22";
 const LIBRARIES: &str = "/usr/lib/wasm32-wasi";
 const SOURCES: &str = "/usr/lib/rustlib/src/rust/library/std";
 
-/// Whether the packages are there, after an attempt to install them where that is possible without asking.
+/// True if the packages are there, or could be installed without asking the user.
 pub(super) fn available_or_installed() -> bool {
     available() || (install() && available())
 }
@@ -33,7 +33,7 @@ fn available() -> bool {
     programs && linker.exists() && Path::new(LIBRARIES).is_dir() && Path::new(SOURCES).exists()
 }
 
-/// Only root can; anybody else gets the error message that names the packages.
+/// Only root can install packages. Another user gets the error message that names them.
 fn install() -> bool {
     let root = Command::new("id").arg("-u").output();
     if !root.is_ok_and(|output| output.stdout.trim_ascii() == b"0") {
@@ -52,9 +52,8 @@ fn apt_get(action: &[&str]) -> bool {
     command.output().is_ok_and(|output| output.status.success())
 }
 
-/// Builds the filter in a target directory of its own, so that the two compilers never invalidate each other's work.
-pub(super) fn build(variant: Variant) -> Result<PathBuf> {
-    workspace::progress("building the filter with Debian's toolchain (std included, once) ...");
+/// Builds the filter in a target directory of its own, so that two compilers never rebuild each other's crates.
+pub(super) fn module(variant: Variant) -> Result<PathBuf> {
     let target = variant.directory(&workspace::target()?.join("debian"));
     let mut cargo = Command::new("/usr/bin/cargo");
     cargo.current_dir(workspace::root());
@@ -66,13 +65,13 @@ pub(super) fn build(variant: Variant) -> Result<PathBuf> {
         "CARGO_TARGET_WASM32_WASIP1_RUSTFLAGS",
         format!("-Clink-self-contained=no -Clinker-flavor=wasm-ld -L{LIBRARIES}"),
     );
-    cargo.args(["build", "--quiet", "--package", "curfew-filter", "--lib"]);
+    cargo.args(["build", "--package", "curfew-filter", "--lib"]);
     cargo.args(["--target", TARGET, "--profile", PROFILE, "-Zbuild-std=std,panic_abort"]).args(variant.arguments());
-    run(&mut cargo)?;
+    compile::run(&mut cargo, "the filter")?;
     finish(&target)
 }
 
-/// Cargo tells its children about itself and its compiler; another cargo must not listen to that.
+/// Removes what the running cargo tells its children about itself and its compiler: this is another cargo.
 fn forget_the_running_toolchain(cargo: &mut Command) {
     for (name, _) in std::env::vars_os() {
         let text = name.to_string_lossy();
@@ -95,7 +94,7 @@ mod tests {
     #[ignore = "compiles std; cargo verify --long runs it"]
     fn debians_toolchain_builds_the_filter_where_it_is_installed() {
         if available() {
-            assert!(build(Variant::Shipped).unwrap().is_file());
+            assert!(module(Variant::Shipped).unwrap().is_file());
         } else {
             eprintln!("not installed here: {PACKAGES:?}");
         }

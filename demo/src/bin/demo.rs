@@ -2,15 +2,16 @@
 
 use std::io::Write as _;
 use std::process::ExitCode;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Result, bail};
 use clap::Parser;
-use curfew_testbed::ports::preferred;
-use curfew_testbed::stack::{Plan, Ports, Stack};
-use curfew_testbed::story::Story;
-use curfew_testbed::tokens::{Signer, claims};
-use curfew_testbed::workspace::progress;
+use curfew_demo::ports::preferred;
+use curfew_demo::prepare::{STEPS, prepare, show};
+use curfew_demo::stack::{Plan, Ports, Stack};
+use curfew_demo::story::Story;
+use curfew_demo::token::{claims, sign};
+use xtask::workspace::progress;
 
 /// Starts a control plane, an upstream and Envoy with the filter, and prints a token and commands to try.
 #[derive(Parser)]
@@ -33,7 +34,7 @@ async fn main() -> ExitCode {
 }
 
 async fn run(arguments: Arguments) -> Result<()> {
-    // The story and the start are blocking; Ctrl-C ends the process during both, and the kernel ends its children.
+    // The story and the start block. During both, Ctrl-C ends this process, and the kernel then ends its children.
     let work =
         tokio::task::spawn_blocking(move || if arguments.story { story().map(|()| None) } else { set_up().map(Some) });
     let stack = tokio::select! {
@@ -49,7 +50,7 @@ async fn run(arguments: Arguments) -> Result<()> {
 fn story() -> Result<()> {
     let plan = Plan::shipped()?;
     let filter = plan.bootstrap.filter()?;
-    let stack = plan.start()?;
+    let stack = start(plan)?;
     Story::new(&stack, &filter, std::io::stdout())?.play()
 }
 
@@ -62,14 +63,22 @@ fn set_up() -> Result<Stack> {
         admin: preferred(9901),
         upstream: preferred(8000),
     };
-    let stack = plan.start()?;
+    let stack = start(plan)?;
     greet(&stack)?;
     Ok(stack)
 }
 
+fn start(plan: Plan) -> Result<Stack> {
+    prepare()?;
+    show(STEPS, "starting the control plane and Envoy", "...");
+    let begun = Instant::now();
+    let stack = plan.start()?;
+    show(STEPS, "starting the control plane and Envoy", &format!("done after {} s", begun.elapsed().as_secs()));
+    Ok(stack)
+}
+
 fn greet(stack: &Stack) -> Result<()> {
-    let signer = Signer::from_secret(stack.settings.required("JWT_SECRET")?);
-    let token = signer.sign(&claims("alice"))?;
+    let token = sign(stack.settings.required("JWT_SECRET")?, &claims("alice"));
     let (envoy, internal) = (stack.address(), stack.control_plane.internal());
     let (app, key) = (stack.settings.required("APP_ID")?, stack.settings.required("APP_KEY")?);
     let mut out = std::io::stdout().lock();
@@ -109,7 +118,7 @@ Ctrl-C stops everything. Logs are in {logs}"#,
     Ok(())
 }
 
-/// Watches over the parts until Ctrl-C.
+/// Watches the parts until Ctrl-C.
 async fn stay(mut stack: Stack) -> Result<()> {
     loop {
         tokio::select! {
@@ -128,7 +137,7 @@ async fn stay(mut stack: Stack) -> Result<()> {
     }
 }
 
-/// Ctrl-C, or a polite request to end.
+/// Returns at Ctrl-C or SIGTERM.
 async fn interrupted() {
     use tokio::signal::unix::{SignalKind, signal};
     let Ok(mut terminate) = signal(SignalKind::terminate()) else {

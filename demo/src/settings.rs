@@ -3,8 +3,7 @@
 use std::collections::BTreeMap;
 
 use anyhow::{Context as _, Result};
-
-use crate::workspace;
+use xtask::workspace;
 
 /// The settings of a file in the form of Docker's `env_file`: `NAME=value` lines, `#` comments.
 #[derive(Clone, Debug, Default)]

@@ -8,12 +8,12 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail};
 use serde_json::Value;
+use xtask::{compile, workspace};
 
 use crate::http::{Answer, Request};
 use crate::ports::loopback;
 use crate::process::Process;
 use crate::settings::Settings;
-use crate::workspace;
 
 const START_LIMIT: Duration = Duration::from_secs(60);
 
@@ -23,7 +23,7 @@ const STOP_LIMIT: Duration = Duration::from_secs(30);
 /// Builds the `curfew` program and returns where it is.
 ///
 /// # Errors
-/// When it does not build; the message carries the compiler's output.
+/// If it does not build; the message carries the compiler's errors.
 pub fn build() -> Result<PathBuf> {
     static BUILT: Mutex<bool> = Mutex::new(false);
     build_as("debug", &[], &BUILT)
@@ -43,15 +43,10 @@ fn build_as(directory: &str, arguments: &[&str], built: &Mutex<bool>) -> Result<
     let mut built = built.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
     let program = workspace::target()?.join(directory).join("curfew");
     if !*built {
-        workspace::progress("building the control plane (minutes, the first time) ...");
         let mut cargo = workspace::cargo();
         // Without --package, dependencies get the features of the whole workspace, as in every other build here.
-        cargo.args(["build", "--quiet", "--bin", "curfew"]).args(arguments);
-        let output = cargo.output()?;
-        if !output.status.success() {
-            let errors = String::from_utf8_lossy(&output.stderr);
-            bail!("the control plane does not build:\n{errors}");
-        }
+        cargo.args(["build", "--bin", "curfew"]).args(arguments);
+        compile::run(&mut cargo, "the control plane")?;
         *built = true;
     }
     Ok(program)

