@@ -2,7 +2,7 @@
 //!
 //! The demo, the tests and the measurements share this one harness, so there is one way to build the filter, to find
 //! Envoy, to start servers and to mint tokens. Nothing here ships with the product, and nothing here decides anything
-//! about tokens: what it expects of Curfew stands in the stories and in `tests/`.
+//! about tokens: the expectations are in the stories and in `tests/`.
 
 pub mod attacks;
 pub mod bootstrap;
@@ -16,9 +16,10 @@ mod family;
 pub mod faults;
 pub mod fuel;
 pub mod fuzz;
-pub mod gate;
 pub mod http;
 pub mod http2;
+pub mod link;
+pub mod local_server;
 pub mod measure;
 pub mod ports;
 pub mod process;
