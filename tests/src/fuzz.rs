@@ -1,9 +1,10 @@
-//! Properties that must hold for any bytes: the bodies of the fuzzing targets, which need no fuzzer to run.
+//! Properties that must hold for any bytes: the bodies of the fuzzing targets, which also run without a fuzzer.
 //!
-//! Each target is a function from an input to what came of it, or to the property that the input breaks. libFuzzer calls
-//! them through `tests/fuzz/` (`cargo measure fuzz`), and `tests/tests/fuzz.rs` replays the rows of [`crate::attacks`] and
-//! the committed corpora through the same functions. A property is checked against a second reading that shares no code
-//! with the product: what two readings disagree about is what attackers live on.
+//! Each target is a function from an input to an outcome, or to the property that the input breaks. libFuzzer calls the
+//! targets through `tests/fuzz/` (`cargo measure fuzz`), and `tests/tests/fuzz.rs` replays the rows of
+//! [`crate::attacks`] and the committed corpora through the same functions. Properties are checked against a second
+//! reader that shares no code with the product, because attackers exploit texts that two readers understand
+//! differently.
 
 pub mod claims;
 pub mod configuration;
@@ -27,22 +28,22 @@ use anyhow::Result;
 
 pub use corpus::Seed;
 
-/// What came of an input that breaks no property: a word that says how far it got, for knowing that a corpus reaches
-/// everything.
+/// The outcome of an input that breaks no property: a word for how far the input got. From these the tests know that a
+/// corpus reaches everything.
 pub type Outcome = &'static str;
 
 /// One target.
 #[derive(Clone, Copy)]
 pub struct Target {
-    /// Its name, also that of its corpus.
+    /// The name of the target and of its corpus.
     pub name: &'static str,
-    /// Whether an input breaks a property.
+    /// Checks the properties on one input.
     pub check: fn(&[u8]) -> Result<Outcome>,
-    /// What a run starts from: the table of attacks, as inputs of this target.
+    /// The first inputs of a run: the table of attacks, as inputs of this target.
     pub rows: fn() -> Result<Vec<Seed>>,
     /// The longest input that is tried, in bytes.
     pub longest: usize,
-    /// The outcomes that seeds and corpus must reach between them.
+    /// The outcomes that seeds and corpus together must reach.
     pub reaches: &'static [Outcome],
 }
 

@@ -1,4 +1,4 @@
-//! An HTTP/2 client with prior knowledge (no TLS): the other protocol that clients of a gateway speak.
+//! An HTTP/2 client with prior knowledge (no TLS).
 
 use std::convert::Infallible;
 use std::net::SocketAddr;
@@ -34,7 +34,7 @@ pub fn send_with_trailers(address: SocketAddr, request: &Request, trailers: &[(&
     runtime.block_on(async { ask(connect(address).await?, request).await })
 }
 
-/// Whether this client can say the request in HTTP/2: valid field values and no fields of the connection (RFC 9113
+/// True if this client can send the request over HTTP/2: valid field values and no fields of the connection (RFC 9113
 /// section 8.2.2).
 pub fn can_say(address: SocketAddr, request: &Request) -> bool {
     let of_connection = |name: &str| ["transfer-encoding", "connection", "upgrade"].contains(&name);

@@ -22,6 +22,6 @@ pub mod tokens;
 pub mod wasm_host;
 
 pub use curfew_demo::{
-    bootstrap, control_plane, envoy, gate, http, ports, process, settings, stack, story, upstream, wheel,
+    bootstrap, control_plane, envoy, http, link, local_server, ports, process, settings, stack, story, upstream, wheel,
 };
 pub use xtask::{wasm, workspace};

@@ -1,9 +1,9 @@
-//! What a request costs Envoy's worker: the parts that every such measurement is made of.
+//! The cost of a request for Envoy's worker: the parts that all such measurements share.
 //!
 //! All variants are listeners of one Envoy with one worker thread, each with a direct response behind its filters, and
-//! are asked in short bursts in turn. What counts is the processor time of the worker thread, which other load on the
-//! machine disturbs far less than the time on the clock, and its ratio to the bare listener's of the same round. How
-//! much a variant costs in the client or the control plane is not in it.
+//! get requests in short bursts in turn. The figures are the processor time of the worker thread, which other load on
+//! the machine disturbs far less than wall-clock time, and its ratio to that of the bare listener in the same round.
+//! The cost in the client and in the control plane is not included.
 
 mod authorization;
 mod bench;

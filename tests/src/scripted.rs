@@ -1,5 +1,6 @@
-//! A control plane that follows a script, for the filter in a real Envoy: its log is what a story writes, it answers what the
-//! filter asks, and it can fall silent. It keeps the feed's contract; the real one is for stories about logouts.
+//! A control plane that follows a script, for the filter in a real Envoy. A story writes its log; it answers the
+//! filter's polls and questions by the feed's contract, and it can fall silent. Stories about logouts use the real
+//! control plane.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -15,9 +16,9 @@ use curfew_core::wire::{
     CHECK_PATH, CheckAnswer, CheckRequest, CheckVerdict, FEED_PATH, FeedAnswer, FeedRequest, FeedRevocation,
 };
 use curfew_core::{Epoch, Kind, WorkerId};
-use tokio::net::TcpListener;
-use tokio::sync::{Notify, oneshot};
+use tokio::sync::Notify;
 
+use crate::local_server::LocalServer;
 use crate::ports::loopback;
 
 const EPOCH: Epoch = Epoch::from_bytes([0x5c; 16]);
@@ -30,9 +31,8 @@ const SILENCE: Duration = Duration::from_secs(3600);
 /// A scripted control plane on a thread of its own, stopped when dropped.
 #[derive(Debug)]
 pub struct Scripted {
-    address: SocketAddr,
+    server: LocalServer,
     shared: Arc<Shared>,
-    _stop: oneshot::Sender<()>,
 }
 
 #[derive(Debug, Default)]
@@ -44,7 +44,7 @@ struct Shared {
 #[derive(Debug, Default)]
 struct Script {
     log: Vec<FeedRevocation>,
-    /// What each worker holds.
+    /// The last seq that each worker has applied.
     workers: BTreeMap<WorkerId, u64>,
     polls: u64,
     checks: u64,
@@ -63,28 +63,13 @@ impl Scripted {
     /// # Errors
     /// When no port can be bound.
     pub fn start() -> Result<Self> {
-        let listener = std::net::TcpListener::bind(loopback(0))?;
-        listener.set_nonblocking(true)?;
-        let address = listener.local_addr()?;
-        let (stop, stopped) = oneshot::channel::<()>();
         let shared = Arc::new(Shared::default());
-        let router = router(shared.clone());
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-        thread::spawn(move || {
-            runtime.block_on(async move {
-                let serve = async { axum::serve(TcpListener::from_std(listener)?, router).await };
-                tokio::select! {
-                    result = serve => result,
-                    _ = stopped => Ok(()),
-                }
-            })
-        });
-        Ok(Self { address, shared, _stop: stop })
+        Ok(Self { server: LocalServer::start(loopback(0), router(shared.clone()))?, shared })
     }
 
     /// Where it listens.
     pub fn address(&self) -> SocketAddr {
-        self.address
+        self.server.address()
     }
 
     /// How many questions have been asked.
@@ -102,15 +87,15 @@ impl Scripted {
         self.shared.script().workers.len()
     }
 
-    /// Answers nothing any more, or again.
+    /// Stops answering, or starts again.
     pub fn set_silent(&self, silent: bool) {
         self.shared.script().silent = silent;
     }
 
-    /// Writes to the log, and waits until each worker holds it.
+    /// Appends to the log, and waits until each worker has acknowledged it.
     ///
     /// # Errors
-    /// When one does not within ten seconds.
+    /// When a worker has not acknowledged it within ten seconds.
     pub fn commit(&self, revocation: FeedRevocation) -> Result<()> {
         let seq = {
             let mut script = self.shared.script();
@@ -150,7 +135,7 @@ async fn feed(State(shared): State<Arc<Shared>>, Json(poll): Json<FeedRequest>) 
     let arrived = Instant::now();
     let hold = Duration::from_millis(poll.hold_ms.min(MAX_HOLD_MS));
     loop {
-        // Before looking, so that nothing that is written afterwards is missed.
+        // Registered before the log is read, so that no later entry is missed.
         let news = shared.news.notified();
         let (answer, silent) = shared.script().page(&poll, arrived);
         if silent {
@@ -165,7 +150,7 @@ async fn feed(State(shared): State<Arc<Shared>>, Json(poll): Json<FeedRequest>) 
 }
 
 impl Script {
-    /// Notes what the worker holds, and reads what it lacks.
+    /// Records what the worker has applied, and reads the rest of the log.
     fn page(&mut self, poll: &FeedRequest, arrived: Instant) -> (FeedAnswer, bool) {
         self.polls += 1;
         let from = if poll.epoch == Some(EPOCH) { poll.applied } else { 0 };
@@ -188,10 +173,10 @@ impl Script {
     }
 }
 
-/// What a token of a configuration is revoked by.
+/// The revocation of one token, by the filter's configuration.
 ///
 /// # Errors
-/// When the configuration is none, or does not accept the token.
+/// When the configuration is invalid, or does not accept the token.
 pub fn logout(filter: &serde_json::Value, token: &str, now: i64) -> Result<FeedRevocation> {
     let config = curfew_filter::config::Config::parse(filter.to_string().as_bytes())?;
     let proven = config.policy.prove(token.as_bytes(), now, curfew_core::verify_natively);

@@ -1,11 +1,12 @@
 //! A proxy-wasm host (ABI 0.2.x) on wasmtime, for the shipped module.
 //!
-//! It is to Envoy what a flight simulator is to a plane: the clocks move by hand, the control plane says what the
-//! story wants, and every rule of the real host that has ever bitten a filter is enforced. A paused request must be
-//! resumed or answered exactly once; request headers are gone after that; a context that was deleted cannot be made
-//! effective; a call that the module makes into nothing is an error, not a guess. It runs one VM and no I/O.
+//! It is to Envoy what a flight simulator is to a plane: a story moves the clocks and writes the control plane's
+//! answers, and the host enforces the rules of the real one. A paused request must be resumed or answered exactly once;
+//! after that its headers are gone; a deleted context cannot be made effective; a call to an import that does not exist
+//! is an error. It runs one VM and does no I/O.
 
 mod calls;
+mod exchanges;
 mod faults;
 mod foreign;
 mod guest;
@@ -18,7 +19,7 @@ mod wasi;
 
 use std::sync::OnceLock;
 
-use anyhow::{Context as _, Result, anyhow, bail};
+use anyhow::{Result, anyhow, bail};
 use serde_json::Value;
 use wasmtime::{Config, Engine, InstancePre, Linker, Module, Store, WasmParams, WasmResults};
 
@@ -32,7 +33,7 @@ pub use hostile::Action;
 pub use state::{Callout, ClusterState};
 pub use streams::Outcome;
 
-/// Stops a module that never returns. An RSA signature in plain wasm takes tens of millions.
+/// The limit that stops a module that never returns. An RSA signature in plain wasm takes tens of millions.
 const FUEL: u64 = 20_000_000_000;
 
 /// The wall clock of a new host: 2026-01-01 00:00:00 UTC, in seconds.
@@ -48,9 +49,9 @@ const MOST_TICKS: u32 = 10_000;
 pub struct Setup {
     /// The plugin configuration, as bytes.
     pub configuration: Vec<u8>,
-    /// Whether the foreign function `verify_signature` is there, as it is in Envoy.
+    /// True if the foreign function `verify_signature` exists, as in Envoy.
     pub verify_signature: bool,
-    /// What every random byte is; without it they come from a fixed sequence.
+    /// The value of every random byte; `None` takes a fixed sequence.
     pub random: Option<u8>,
 }
 
@@ -67,7 +68,7 @@ impl Setup {
         self
     }
 
-    /// The same with this for every random byte, see [`Host::set_random`].
+    /// The same with this value for every random byte (see [`Host::set_random`]).
     #[must_use]
     pub fn with_random(mut self, byte: u8) -> Self {
         self.random = Some(byte);
@@ -107,7 +108,7 @@ impl Host {
         Ok(host)
     }
 
-    /// Starts a VM and says whether the filter accepts the configuration.
+    /// Starts a VM; returns whether the filter accepts the configuration.
     ///
     /// # Errors
     /// When the module cannot be built or loaded, or traps.
@@ -122,7 +123,7 @@ impl Host {
         Ok((host, accepted))
     }
 
-    /// The order of calls in which a host brings up a VM.
+    /// The calls by which a host starts a VM, in order.
     fn boot(&mut self, configuration: usize) -> Result<bool> {
         if let Some(initialize) = self.guest.initialize.clone() {
             self.enter(0, &initialize, ())?;
@@ -137,7 +138,7 @@ impl Host {
         Ok(self.enter(ROOT, &configure, (ROOT, u32::try_from(configuration)?))? != 0)
     }
 
-    /// Hands the filter another configuration, in the VM that it has. Says whether it accepts it.
+    /// Gives the filter another configuration in the same VM; returns whether it accepts it.
     ///
     /// # Errors
     /// When the filter traps or breaks a rule of the host.
@@ -147,134 +148,10 @@ impl Host {
         Ok(self.enter(ROOT, &configure, (ROOT, u32::try_from(setup.configuration.len())?))? != 0)
     }
 
-    /// Sends a request without a body. Header names arrive in lower case, as Envoy's codecs deliver them.
+    /// Lets time pass until the filter wants no more ticks; returns how many there were.
     ///
     /// # Errors
-    /// When the filter traps or breaks a rule of the host.
-    pub fn request(&mut self, headers: &[(&str, &[u8])]) -> Result<(StreamId, Outcome)> {
-        self.open(headers, None)
-    }
-
-    /// Sends a request with a body, which reaches the filter after its headers were let through.
-    ///
-    /// # Errors
-    /// When the filter traps or breaks a rule of the host.
-    pub fn request_with_body(&mut self, headers: &[(&str, &[u8])], body: &[u8]) -> Result<(StreamId, Outcome)> {
-        self.open(headers, Some(body.to_vec()))
-    }
-
-    fn open(&mut self, headers: &[(&str, &[u8])], body: Option<Vec<u8>>) -> Result<(StreamId, Outcome)> {
-        let id = self.next_context;
-        self.next_context += 1;
-        let headers = HeaderMap::from_client(headers);
-        let count = u32::try_from(headers.len())?;
-        let end_of_stream = u32::from(body.is_none());
-        self.store.data_mut().streams.open(id, headers, body);
-        let create = self.guest.on_context_create.clone();
-        self.enter(id, &create, (id, ROOT))?;
-        let on_headers = self.guest.on_request_headers.clone();
-        let action = self.enter(id, &on_headers, (id, count, end_of_stream))?;
-        self.store.data_mut().streams.headers_done(id, action)?;
-        let fuel = self.last_fuel;
-        self.finish_decided()?;
-        self.last_fuel = fuel;
-        let stream = StreamId(id);
-        Ok((stream, self.outcome(stream)?))
-    }
-
-    /// What has become of a request so far.
-    ///
-    /// # Errors
-    /// When the stream was closed.
-    pub fn outcome(&self, stream: StreamId) -> Result<Outcome> {
-        let stream = self.store.data().streams.get(stream.0).context("the stream is closed")?;
-        Ok(stream.outcome().clone())
-    }
-
-    /// The client goes away, or the exchange is over: the stream's context is torn down.
-    ///
-    /// # Errors
-    /// When the filter traps.
-    pub fn close(&mut self, stream: StreamId) -> Result<()> {
-        let id = stream.0;
-        for callback in [self.guest.on_done.clone(), self.guest.on_log.clone()] {
-            match callback {
-                Some(guest::Ending::Done(call)) => drop(self.enter(id, &call, id)?),
-                Some(guest::Ending::Plain(call)) => self.enter(id, &call, id)?,
-                None => {}
-            }
-        }
-        self.store.data_mut().streams.close(id);
-        let delete = self.guest.on_delete.clone();
-        self.enter(id, &delete, id)
-    }
-
-    /// The callouts that wait for an answer, oldest first.
-    pub fn callouts(&self) -> Vec<Callout> {
-        self.store.data().callouts.values().cloned().collect()
-    }
-
-    /// Answers a callout.
-    ///
-    /// # Errors
-    /// When there is no such callout, the filter traps or breaks a rule of the host.
-    pub fn answer(&mut self, callout: u32, status: u16, body: &[u8]) -> Result<()> {
-        let headers = HeaderMap::from_client(&[
-            (":status", status.to_string().as_bytes()),
-            ("content-type", b"application/json"),
-        ]);
-        self.deliver(callout, headers, body)
-    }
-
-    /// Lets a callout fail the way Envoy reports a reset: without a single header.
-    ///
-    /// # Errors
-    /// As [`Host::answer`].
-    pub fn fail(&mut self, callout: u32) -> Result<()> {
-        self.deliver(callout, HeaderMap::default(), b"")
-    }
-
-    fn deliver(&mut self, token: u32, headers: HeaderMap, body: &[u8]) -> Result<()> {
-        self.deliver_sized(token, headers, body, u32::try_from(body.len())?)
-    }
-
-    fn deliver_sized(&mut self, token: u32, headers: HeaderMap, body: &[u8], size: u32) -> Result<()> {
-        let state = self.store.data_mut();
-        state.callouts.remove(&token).with_context(|| format!("no callout {token} is waiting"))?;
-        let sizes = (u32::try_from(headers.len())?, size);
-        state.call_response = Some((headers, body.to_vec()));
-        let on_response = self.guest.on_http_call_response.clone();
-        self.enter(ROOT, &on_response, (ROOT, token, sizes.0, sizes.1, 0))?;
-        let fuel = self.last_fuel;
-        self.store.data_mut().call_response = None;
-        self.finish_decided()?;
-        self.last_fuel = fuel;
-        Ok(())
-    }
-
-    /// Calls what Envoy calls once a request was let through (its body) or answered (the reply's own headers).
-    fn finish_decided(&mut self) -> Result<()> {
-        while let Some((id, body)) = self.store.data_mut().streams.next_to_finish() {
-            match (body, self.guest.on_request_body.clone(), self.guest.on_response_headers.clone()) {
-                (Some(body), Some(on_body), _) => {
-                    let size = u32::try_from(body.len())?;
-                    if self.enter(id, &on_body, (id, size, 1))? != 0 {
-                        bail!("the filter holds the body of a request that it let through");
-                    }
-                }
-                (None, _, Some(on_headers)) => {
-                    self.enter(id, &on_headers, (id, 1, 0))?;
-                }
-                _ => {}
-            }
-        }
-        Ok(())
-    }
-
-    /// Lets time pass until the filter wants no more ticks; how many there were.
-    ///
-    /// # Errors
-    /// When the filter traps, breaks a rule of the host, or never has enough.
+    /// When the filter traps, breaks a rule of the host, or never stops.
     pub fn settle(&mut self) -> Result<u32> {
         for ticks in 0..MOST_TICKS {
             if !self.next_tick()? {
@@ -284,7 +161,7 @@ impl Host {
         bail!("the filter still wants ticks after {MOST_TICKS}");
     }
 
-    /// Lets the time to the next tick pass, and ticks. False if the filter wants none.
+    /// Lets the time to the next tick pass, and ticks; false if the filter wants no tick.
     ///
     /// # Errors
     /// When the filter traps or breaks a rule of the host.

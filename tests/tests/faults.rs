@@ -1,34 +1,32 @@
-//! The promise under faults, in short: `cargo measure faults` plays more of them, for longer.
+//! The promise under faults, shortly: `cargo measure faults` plays more faults, for longer.
 //!
-//! `cfg(test)` is always true here; it tells clippy that what this holds is test code, which may unwrap.
+//! `cfg(test)` is always true here; it tells clippy that this is test code, which may unwrap.
 
 #[cfg(test)]
 mod stories {
     use std::sync::{Mutex, PoisonError};
     use std::time::Duration;
 
-    use curfew_testbed::faults::scenes::{ALL, Scene};
-    use curfew_testbed::faults::{Load, Mesh, Outcome, Setup, play};
+    use curfew_testbed::faults::scenes::{ALL, Outcome, Scene};
+    use curfew_testbed::faults::{Load, Mesh, Promise, Setup};
 
-    /// Kind to a machine that has something else to do.
-    const LOAD: Load =
-        Load { tokens: 500, users: 2, leavers: 8, pause: Duration::from_millis(5), calm: Duration::from_secs(2) };
+    const CALM: Duration = Duration::from_secs(2);
 
     /// One mesh at a time.
     static ONE: Mutex<()> = Mutex::new(());
 
     fn played(mesh: &mut Mesh, scene: &Scene) -> Outcome {
-        let outcome = play(mesh, scene, LOAD).unwrap_or_else(|error| panic!("{}: {error:#}", scene.name));
+        let outcome = scene.play(mesh, Load::MESH, CALM).unwrap_or_else(|error| panic!("{}: {error:#}", scene.name));
         let (slowest, _) = outcome.ledger.slowest_logouts();
         println!(
             "{}: {} logouts ({} failed), the slowest took {slowest:?}; {} requests, {:.1} s of 503",
             scene.name,
-            outcome.ledger.logouts.len(),
-            outcome.ledger.failed_logouts,
-            outcome.ledger.requests,
+            outcome.ledger.logout_times.len(),
+            outcome.ledger.failed_logouts(),
+            outcome.ledger.requests(),
             outcome.ledger.seconds_unavailable()
         );
-        assert!(!outcome.ledger.logouts.is_empty(), "{}: nobody was logged out", scene.name);
+        assert!(!outcome.ledger.logout_times.is_empty(), "{}: no token was logged out", scene.name);
         assert!(outcome.ledger.right_refusals > 0, "{}: no logged-out token was tried", scene.name);
         outcome
     }
@@ -37,7 +35,7 @@ mod stories {
     fn no_fault_has_a_logged_out_token_admitted_or_another_refused() {
         let _one = ONE.lock().unwrap_or_else(PoisonError::into_inner);
         for trapping in [false, true] {
-            let mut mesh = Mesh::start(Setup { trapping, ..Setup::default() }).unwrap();
+            let mut mesh = Mesh::start(Setup { trapping, ..Setup::MESH }).unwrap();
             for scene in ALL.iter().filter(|scene| scene.short && scene.trapping == trapping) {
                 let Outcome { ledger, wrong_refusals, .. } = played(&mut mesh, scene);
                 assert_eq!((ledger.stale_admits, wrong_refusals, ledger.strange), (0, 0, 0), "{}", scene.name);
@@ -48,7 +46,7 @@ mod stories {
     #[test]
     fn the_checker_finds_what_bounded_does_not_promise() {
         let _one = ONE.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut mesh = Mesh::start(Setup { bounded: true, ..Setup::default() }).unwrap();
+        let mut mesh = Mesh::start(Setup { promise: Promise::BOUNDED_2S, ..Setup::MESH }).unwrap();
         let nothing = ALL.iter().find(|scene| scene.name == "nothing").unwrap();
         assert!(played(&mut mesh, nothing).ledger.stale_admits > 0);
     }

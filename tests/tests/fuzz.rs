@@ -1,5 +1,5 @@
-//! The committed corpora and the rows of the table of attacks, through the bodies of the fuzzing targets: what fuzzing has
-//! found stays found, on any machine and without a fuzzer.
+//! The committed corpora and the rows of the table of attacks, through the bodies of the fuzzing targets: findings of
+//! the fuzzer stay fixed, on any machine and without a fuzzer.
 
 #![expect(clippy::unwrap_used, reason = "a helper that fails is a test that fails")]
 
@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 
 use curfew_testbed::fuzz::{TARGETS, corpus, target};
 
-/// Plays everything that is known about a target.
+/// Plays the committed corpus and the rows of a target.
 fn replay(name: &str) {
     let target = target(name).unwrap();
     let (rows, corpus) = ((target.rows)().unwrap(), corpus::read(name).unwrap());

@@ -1,10 +1,11 @@
-//! The harness's own servers: they start, answer, are killed and come back with what they had made durable.
+//! The harness's own servers: they start, answer, are killed, and come back with all that was durable.
 
 use std::net::TcpStream;
 use std::time::{Duration, Instant};
 
+use curfew_testbed::link::{Direction, Link};
 use curfew_testbed::ports::loopback;
-use curfew_testbed::servers::{Authority, Cluster, Direction, Fault, Mariadb, Postgres, Redis, Sentinel};
+use curfew_testbed::servers::{Authority, Cluster, Mariadb, Postgres, Redis, Sentinel};
 
 fn connects(port: u16) -> bool {
     TcpStream::connect(loopback(port)).is_ok()
@@ -122,22 +123,22 @@ fn a_cluster_shares_its_keys_out() {
 #[test]
 fn a_network_is_slow_one_way_then_cut_then_mended() {
     let redis = Redis::start().unwrap();
-    let fault = Fault::to(loopback(redis.port())).unwrap();
-    let client = redis::Client::open(format!("redis://{}", fault.address())).unwrap();
+    let link = Link::to(loopback(redis.port())).unwrap();
+    let client = redis::Client::open(format!("redis://{}", link.address())).unwrap();
     let ping = |connection: &mut redis::Connection| redis::cmd("PING").query::<String>(connection);
     let mut connection = client.get_connection().unwrap();
-    fault.delay(Direction::Answers, Duration::from_millis(400));
+    link.delay(Direction::Answers, Duration::from_millis(400));
     let asked = Instant::now();
     ping(&mut connection).unwrap();
     assert!(asked.elapsed() >= Duration::from_millis(400));
-    fault.cut();
+    link.cut();
     assert!(ping(&mut connection).is_err());
     assert!(client.get_connection().is_err());
-    fault.mend();
+    link.mend();
     let mut connection = client.get_connection().unwrap();
-    fault.hold(Direction::Requests);
+    link.hold(Direction::Requests);
     connection.set_read_timeout(Some(Duration::from_millis(300))).unwrap();
     assert!(ping(&mut connection).is_err());
-    fault.mend();
+    link.mend();
     ping(&mut client.get_connection().unwrap()).unwrap();
 }

@@ -1,4 +1,4 @@
-//! The files that a user runs as they are: do they fit together, and does everything that they name exist?
+//! The files that a user runs unchanged: they fit together, and everything that they name exists.
 
 use std::process::Command;
 
@@ -17,7 +17,7 @@ fn dockerfile() -> Result<String> {
     Ok(std::fs::read_to_string(workspace::root().join("envoy/Dockerfile"))?)
 }
 
-/// Where Envoy finds a cluster: host name and port.
+/// The host name and port of a cluster in Envoy's configuration.
 fn endpoint(cluster: &str) -> Result<(String, u64)> {
     let bootstrap = Bootstrap::shipped()?;
     let clusters = bootstrap.at("/static_resources/clusters")?.as_array().context("a list")?;
@@ -108,7 +108,7 @@ fn everything_that_compose_names_exists() {
     }
 }
 
-/// The module of the tests about traps obeys a request's header; whoever has it deployed can be stopped by anybody.
+/// The module for the tests about traps obeys a header of the request. If it were deployed, any client could stop it.
 #[test]
 fn the_shipped_module_knows_no_command_to_trap() {
     let knows = |module: &std::path::Path| {
@@ -122,7 +122,7 @@ fn the_shipped_module_knows_no_command_to_trap() {
     assert_eq!((knows(&shipped), knows(&trapping)), (false, true));
 }
 
-/// A host enters the VM for each of them, for every request.
+/// The host enters the VM for each exported callback, for every request.
 #[test]
 fn the_module_exports_no_callback_that_does_nothing() {
     let module = std::fs::read(wasm::build().unwrap()).unwrap();
@@ -148,7 +148,7 @@ fn the_image_has_the_filter_where_envoy_yaml_loads_it() {
     assert!(dockerfile().unwrap().contains(&version));
 }
 
-/// Docker's own opinion, where a client with compose is installed; it needs no engine for this.
+/// Docker's own check, if a client with compose is installed; it needs no engine.
 #[test]
 fn docker_compose_accepts_the_file() {
     let docker = |arguments: &[&str]| Command::new("docker").current_dir(workspace::root()).args(arguments).output();

@@ -1,4 +1,4 @@
-//! What must be possible in a model. The promise could be kept by doing nothing.
+//! What a model must reach. A system that does nothing would keep the promise too.
 
 use curfew_control_plane::leases::protocol::Safe;
 use stateright::Property;
@@ -6,7 +6,7 @@ use stateright::Property;
 use crate::scene::Scene;
 use crate::world::World;
 
-/// What must be possible, or the promise would be kept by doing nothing.
+/// What must be possible in a scene.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Reached {
     ByAcknowledgement,

@@ -1,4 +1,4 @@
-//! How large a model is, and what may go wrong in it.
+//! The size of a model, and the faults in it.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,19 +15,19 @@ use crate::reached::Reached;
 
 pub(crate) type Token = u8;
 
-/// The wall clock stands still: no lease may depend on it.
+/// The wall clock stands still, because no lease may depend on it.
 const UNIX: i64 = 1_000_000;
 
-/// The size of a model, and what may go wrong in it.
+/// The size of a model, and the faults in it.
 #[derive(Debug, Clone)]
 pub(crate) struct Scene {
     pub(crate) terms: LeaseTimes,
     /// How many ticks of true time there are.
     pub(crate) horizon: u64,
-    /// What each worker's and each control plane's clock shows for a tick, in milliseconds.
+    /// By how many milliseconds each worker's and each control plane's clock advances in a tick.
     pub(crate) worker_rates: Vec<u64>,
     pub(crate) plane_rates: Vec<u64>,
-    /// The tokens that each control plane is asked to log out, in this order.
+    /// The tokens that each control plane logs out, in this order.
     pub(crate) logouts: Vec<Vec<Token>>,
     /// Revocations a page.
     pub(crate) page: usize,
@@ -35,34 +35,34 @@ pub(crate) struct Scene {
     pub(crate) requests: usize,
     /// Polls that may be given up.
     pub(crate) timeouts: usize,
-    /// Workers that may start again; control planes that may; restores of the database.
+    /// How many workers may start again, how many control planes may, and how often the database may be restored.
     pub(crate) worker_restarts: usize,
     pub(crate) plane_restarts: usize,
     pub(crate) restores: usize,
-    /// How the log is read, and whether the writing of a row takes time.
+    /// How the log is read, and whether writing a row takes time.
     pub(crate) readings: Readings,
     /// Whether a commit is visible before it returns.
     pub(crate) slow_commits: bool,
     pub(crate) slow_rows: bool,
-    /// Logouts are of all devices of the token's user, in the second in which it was issued.
+    /// Logouts are of all devices of the token's user, in the second in which the token was issued.
     pub(crate) ties: bool,
-    /// Whether a worker may be left without requests at some time.
+    /// Whether a worker may get no requests for a time.
     pub(crate) idle_at: Option<u64>,
-    /// Tokens expire at this tick of true time; workers' wall clocks are a tick behind.
+    /// Tokens expire at this tick of true time. The wall clocks of workers are one tick behind.
     pub(crate) expires: Option<u64>,
     pub(crate) mutant: Option<Mutant>,
-    /// What must be possible in it.
+    /// What the model must reach.
     pub(crate) reached: Vec<Reached>,
 }
 
 /// How a control plane reads the log.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Readings {
-    /// For each answer, in no time.
+    /// For each answer. The reading takes no time.
     Fresh,
-    /// At any time, in no time; each serves until the next.
+    /// At any time. A reading takes no time, and serves until the next one.
     Shared,
-    /// While polls wait; each begins, ends some time later, and serves until the next.
+    /// While polls wait. A reading ends some time after its begin, and serves until the next one.
     Slow,
 }
 
@@ -74,11 +74,11 @@ impl Scene {
 
 impl Scene {
     pub(crate) fn tokens(&self) -> Token {
-        // One more, which nobody logs out.
+        // One more token, which is never logged out.
         self.logouts.iter().flatten().max().map_or(1, |token| token + 2)
     }
 
-    /// A token that nobody logs out.
+    /// The token that is never logged out.
     pub(crate) fn bystander(&self) -> Token {
         self.tokens() - 1
     }
@@ -87,7 +87,7 @@ impl Scene {
         self.logouts.get(plane)?.get(index).copied()
     }
 
-    /// What a control plane that knows no epochs takes a head for.
+    /// The epoch that a control plane without a notion of epochs reads in a head.
     pub(crate) fn seen_head(&self, head: LogPosition) -> LogPosition {
         LogPosition { epoch: self.seen_epoch(head.epoch), ..head }
     }
@@ -116,7 +116,7 @@ impl Scene {
 }
 
 fn clock(rate: u64, tick: u64) -> Duration {
-    // Far enough from zero for times before the first one.
+    // Far enough from zero that earlier times exist.
     Duration::from_millis(100_000 + rate * tick)
 }
 

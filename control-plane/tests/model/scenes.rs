@@ -1,4 +1,4 @@
-//! The models that are checked, each about something else.
+//! The models that are checked, each about one part of the protocol.
 
 use std::time::Duration;
 
@@ -37,7 +37,7 @@ pub(crate) fn quiet() -> Scene {
     }
 }
 
-/// Clocks as far apart as they may be, readings that take time, polls that are given up.
+/// Clocks as far apart as the drift allows, readings that take time, polls that are given up.
 pub(crate) fn clocks() -> Scene {
     Scene {
         terms: LeaseTimes { lease: seconds(3), hold: seconds(1), drift_ppm: 200_000 },
@@ -49,7 +49,7 @@ pub(crate) fn clocks() -> Scene {
     }
 }
 
-/// The same for leases so short that all that can happen is looked at.
+/// The same with leases so short that every order of events is checked.
 pub(crate) fn short_leases() -> Scene {
     Scene {
         terms: LeaseTimes { lease: seconds(2), ..clocks().terms },
@@ -59,7 +59,7 @@ pub(crate) fn short_leases() -> Scene {
     }
 }
 
-/// Polls that are given up, and arrive all the same.
+/// Polls that a worker gives up and that arrive all the same.
 pub(crate) fn lost_polls() -> Scene {
     Scene {
         terms: LeaseTimes { lease: seconds(1), ..quiet().terms },
@@ -81,12 +81,12 @@ pub(crate) fn workers() -> Scene {
     }
 }
 
-/// Revocations that move, and pages of one.
+/// Revocations that get a new seq, and pages of one revocation.
 pub(crate) fn pages() -> Scene {
     Scene { logouts: vec![vec![0, 1, 0]], page: 1, horizon: 2, readings: Slow, worker_restarts: 1, ..quiet() }
 }
 
-/// Two control planes, one worker that goes from one to the other.
+/// Two control planes, and one worker that polls now the one and now the other.
 pub(crate) fn planes() -> Scene {
     Scene {
         terms: LeaseTimes { lease: seconds(1), ..quiet().terms },
@@ -98,12 +98,12 @@ pub(crate) fn planes() -> Scene {
     }
 }
 
-/// The rows of two control planes take time to be written.
+/// Two control planes whose rows take time to be written.
 pub(crate) fn rows() -> Scene {
     Scene { slow_rows: true, readings: Fresh, horizon: 1, ..planes() }
 }
 
-/// A control plane ends, and starts again under another name.
+/// A control plane ends, and starts again under another id.
 pub(crate) fn dead_planes() -> Scene {
     Scene {
         readings: Fresh,
@@ -126,12 +126,12 @@ pub(crate) fn epochs() -> Scene {
     }
 }
 
-/// One reading serves many polls, and some of them long after.
+/// One reading serves many polls, some of them long after it.
 pub(crate) fn shared() -> Scene {
     Scene { terms: LeaseTimes { lease: seconds(2), ..quiet().terms }, horizon: 4, readings: Shared, ..quiet() }
 }
 
-/// Workers that start again between control planes that read at their own pace, in no time.
+/// Workers that start again, and control planes that read at any time.
 pub(crate) fn names() -> Scene {
     Scene { readings: Shared, horizon: 0, worker_restarts: 1, ..planes() }
 }

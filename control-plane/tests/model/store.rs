@@ -1,4 +1,4 @@
-//! The database, as far as the promise rests on it: one row for the head, the revocations, the control planes' rows.
+//! The part of the database that the promise rests on: the head row, the revocations, the control planes' rows.
 
 use std::collections::BTreeMap;
 
@@ -11,12 +11,12 @@ use crate::scene::Token;
 pub(crate) struct Store {
     epoch: u8,
     seq: u64,
-    /// One row a token; a newer revocation takes the place of the older under a new seq.
+    /// One row for each token. A newer revocation replaces the older one under a new seq.
     revoked: BTreeMap<Token, u64>,
     replicas: BTreeMap<ControlPlaneId, ControlPlaneRow>,
 }
 
-/// What one statement shows: the head, all rows in the order of seq, the asker's own row.
+/// The result of one statement: the head, all rows in the order of seq, and the row of the control plane that asks.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(crate) struct Snapshot {
     pub(crate) head: LogPosition,
@@ -25,7 +25,7 @@ pub(crate) struct Snapshot {
 }
 
 impl Snapshot {
-    /// The rows after a seq, `page` at most, how far they reach, and whether there are more.
+    /// At most `page` rows after a seq, the last seq that they cover, and whether there are more.
     pub(crate) fn page(&self, from: u64, page: usize) -> (Vec<Token>, u64, bool) {
         let after: Vec<_> = self.revoked.iter().filter(|(seq, _)| *seq > from).collect();
         let rows = after.get(..page.min(after.len())).unwrap_or_default();
@@ -44,7 +44,7 @@ impl Store {
         LogPosition { epoch: Epoch::from_bytes([self.epoch; 16]), seq: self.seq }
     }
 
-    /// Takes the next seq; nothing is to be seen of it yet.
+    /// Takes the next seq, which is not visible yet.
     pub(crate) fn next_seq(&self) -> u64 {
         self.seq + 1
     }

@@ -1,8 +1,8 @@
-//! Everything there is at one moment, what can happen next, and what comes of it.
+//! The state of a model at one moment, the actions that are possible in it, and the state after each.
 //!
-//! Workers run the filter's `Strict`, control planes run the `Barrier`; what is written here is what stands between them
-//! and around them: the host's callouts, a network that delays and loses, a database, processes that stop and start, and
-//! clocks that run at different speeds. A process that pauses is one that does nothing while time passes.
+//! Workers run the filter's own strict mode and control planes the barrier itself. This module is everything between
+//! and around them: the host's callouts, a network that delays and loses, a database, processes that stop and start,
+//! and clocks that run at different speeds. A process pauses by doing nothing while time passes.
 
 mod planes;
 mod workers;
@@ -27,14 +27,14 @@ pub(crate) struct World {
     pub(crate) store: Arc<Store>,
     pub(crate) workers: Vec<Arc<Worker>>,
     pub(crate) planes: Vec<Arc<Plane>>,
-    /// Polls on their way, and acknowledgements that control planes tell each other.
+    /// Polls under way, and acknowledgements that control planes send each other.
     polls: Vec<Sent>,
     gossip: Vec<Ack>,
-    /// How each token's first logout that was answered was found safe.
+    /// For each token: why its first answered logout was safe.
     pub(crate) answered: Vec<Option<Safe>>,
-    /// A request was admitted that came after its token's logout was answered.
+    /// True once a request would be admitted that came after its token's logout was answered.
     pub(crate) broken: bool,
-    /// A logout was committed when the row of a control plane stood there that had ended.
+    /// True once a logout was committed while the row of a control plane that had ended was still there.
     beside_a_dead_one: bool,
     restores: usize,
     ids: u8,
@@ -48,7 +48,7 @@ struct Sent {
     request: FeedRequest,
 }
 
-/// What happens next.
+/// One step.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) enum Action {
     Tick,
@@ -114,7 +114,7 @@ impl World {
         self.ids
     }
 
-    // Parts are shared between worlds until one changes them.
+    // Worlds share their parts until one of them changes a part.
 
     fn worker_mut(&mut self, index: usize) -> Option<&mut Worker> {
         self.workers.get_mut(index).map(Arc::make_mut)
@@ -128,7 +128,7 @@ impl World {
         Arc::make_mut(&mut self.store)
     }
 
-    /// All that can happen now.
+    /// All actions that are possible now.
     pub(crate) fn actions(&self, scene: &Scene, actions: &mut Vec<Action>) {
         if self.broken || self.is_over(scene) {
             return;
@@ -151,7 +151,7 @@ impl World {
         actions.extend((0..self.polls.len()).map(|index| Action::PollArrives { index }));
     }
 
-    /// All logouts are answered and all workers know of them: nothing can go wrong any more.
+    /// True when all logouts are answered and all workers know of them: then nothing can break the promise any more.
     fn is_over(&self, scene: &Scene) -> bool {
         let logouts = scene.logouts.iter().zip(&self.planes).all(|(logouts, plane)| plane.logouts >= logouts.len());
         let restarts = self.workers.iter().any(|worker| worker.restarts < scene.worker_restarts);
@@ -166,12 +166,12 @@ impl World {
     }
 
     fn may_purge(&self, scene: &Scene, token: Token) -> bool {
-        // A tick for the skew of the wall clocks.
+        // One tick more for the skew of wall clocks.
         let kept = if scene.is(Mutant::RetentionTooShort) { 0 } else { 1 };
         self.store.is_revoked(token) && scene.expires.is_some_and(|expires| self.tick >= expires + kept)
     }
 
-    /// What an action makes of this. `None`: nothing.
+    /// The world after an action; `None` if the action changes nothing.
     pub(crate) fn after(&self, scene: &Scene, action: Action) -> Option<Self> {
         let mut world = self.clone();
         world.carry_out(scene, action)?;
@@ -246,7 +246,7 @@ impl World {
         }
     }
 
-    /// Answers the logouts that may be answered, at once: later would only be safer.
+    /// Answers all logouts that may be answered. A later answer would only be safer.
     fn answer_logouts(&mut self, scene: &Scene) {
         for (index, plane) in self.planes.iter_mut().enumerate() {
             if plane.logout != Logout::Waiting {
@@ -265,13 +265,13 @@ impl World {
         }
     }
 
-    /// Whether a request that came at this moment would be admitted although its token's logout was answered.
+    /// True if a request at this moment would be admitted although its token's logout was answered.
     fn would_break(&self, scene: &Scene) -> bool {
         let tokens = (0..scene.tokens()).zip(&self.answered).filter(|(_, answered)| answered.is_some());
         tokens.into_iter().any(|(token, _)| (0..self.workers.len()).any(|worker| self.admits(scene, worker, token)))
     }
 
-    /// Whether a logout was answered by acknowledgements although a control plane that had ended could confirm nothing.
+    /// True if a logout was answered by acknowledgements although a control plane that had ended could not confirm it.
     pub(crate) fn a_dead_one_was_ignored(&self) -> bool {
         self.beside_a_dead_one && self.answered.contains(&Some(Safe::Acknowledged))
     }
@@ -281,7 +281,7 @@ impl World {
         self.store.rows().iter().any(|row| !running(row.id))
     }
 
-    /// Whether a worker would admit a token now without asking.
+    /// True if a worker would admit a token now without asking.
     pub(crate) fn admits(&self, scene: &Scene, worker: usize, token: Token) -> bool {
         // The worker's wall clock is a tick behind.
         let in_time = scene.expires.is_none_or(|expires| self.tick < expires + 1);

@@ -1,4 +1,4 @@
-//! What must hold, and what must happen, or the promise would be kept by doing nothing.
+//! What must hold in every world, and what must happen in some: a world in which nothing happens keeps the promise too.
 
 use std::collections::BTreeMap;
 
@@ -6,7 +6,7 @@ use curfew_control_plane::log::{ControlPlaneId, LogPosition};
 use curfew_core::wire::FeedRequest;
 use curfew_core::{Epoch, WorkerId};
 
-/// The first thing that was wrong, and what is needed to see the next.
+/// The first violation, and the facts that are needed to find one.
 #[derive(Default)]
 pub(crate) struct Checks {
     pub(crate) violation: Option<String>,
@@ -15,7 +15,7 @@ pub(crate) struct Checks {
     confirmed: BTreeMap<(ControlPlaneId, Epoch), u64>,
 }
 
-/// How often something happened.
+/// How often each kind of event happened.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Reached {
     pub(crate) events: u64,
@@ -54,7 +54,7 @@ impl Reached {
         self.numbers().into_iter().zip(other.numbers()).for_each(|(sum, number)| *sum += *number);
     }
 
-    /// Whether everything has happened at least once.
+    /// True if each has happened at least once.
     pub(crate) fn is_all(mut self) -> bool {
         self.numbers().into_iter().all(|number| *number > 0)
     }
@@ -71,7 +71,8 @@ impl Checks {
         }
     }
 
-    /// Under one id a worker's `applied` never goes down, its epoch never changes, and nothing follows a farewell.
+    /// Under one id a worker's `applied` never goes down, its epoch never changes, and no poll follows the one that
+    /// says that it leaves.
     pub(crate) fn polled(&mut self, request: &FeedRequest) {
         let Some(before) = self.said.insert(request.worker, request.clone()) else { return };
         let same = before.epoch.is_none() || before.epoch == request.epoch;
@@ -79,7 +80,7 @@ impl Checks {
         self.hold(true_still, || format!("said of one id: {before:?}, then {request:?}"));
     }
 
-    /// What a control plane has confirmed stays confirmed.
+    /// A confirmation of a control plane is never taken back.
     pub(crate) fn confirmed(&mut self, id: ControlPlaneId, head: LogPosition) {
         let before = self.confirmed.insert((id, head.epoch), head.seq).unwrap_or(0);
         self.hold(before <= head.seq, || format!("{id:?} has confirmed {before} and then {head:?}"));

@@ -1,4 +1,4 @@
-//! True time, which nobody in a world sees, and the clocks, which run as fast as they please within what is allowed.
+//! True time, which no process of a world sees, and the clocks, whose speeds differ within the allowed drift.
 
 use std::time::Duration;
 
@@ -7,7 +7,7 @@ use curfew_filter::gate::Now;
 /// True time since the world began.
 pub(crate) type Moment = Duration;
 
-/// What true wall clocks show when the world begins, in seconds of Unix time.
+/// The true wall clock when the world begins, in seconds of Unix time.
 const UNIX: u64 = 1_700_000_000;
 
 const MILLION: u128 = 1_000_000;
@@ -15,11 +15,11 @@ const MILLION: u128 = 1_000_000;
 /// The clocks of one machine.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Clocks {
-    /// What the monotonic clock shows at the beginning; it means nothing.
+    /// The monotonic clock at the beginning: an arbitrary value.
     started: Duration,
-    /// Parts per million of true speed.
+    /// Its speed, in parts per million of true speed.
     rate: u32,
-    /// How far the wall clock is ahead of one that is two seconds behind.
+    /// The wall clock's lead over one that is two seconds slow.
     pub(crate) wall: Duration,
 }
 
@@ -35,7 +35,7 @@ impl Clocks {
         self.started + nanos(at.as_nanos() * u128::from(self.rate) / MILLION)
     }
 
-    /// When the monotonic clock shows this, or now if it has passed.
+    /// The moment when the monotonic clock reaches this time, or now if it has passed.
     pub(crate) fn when(&self, shown: Duration) -> Moment {
         nanos((shown.saturating_sub(self.started).as_nanos() * MILLION).div_ceil(u128::from(self.rate)))
     }
@@ -45,7 +45,7 @@ impl Clocks {
     }
 }
 
-/// Seconds of Unix time at a moment, by a true clock.
+/// Seconds of Unix time at a moment, on a true clock.
 pub(crate) fn unix(at: Moment) -> i64 {
     i64::try_from(UNIX + at.as_secs()).unwrap_or(i64::MAX)
 }

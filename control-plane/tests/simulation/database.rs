@@ -1,5 +1,5 @@
-//! The database: one row for the head, the revocations, the registered tokens, the control planes' rows. What is done here
-//! is done in no time; how long a statement is on its way before and after, and whether it comes back, is the world's.
+//! The database: the head row, the revocations, the registered tokens, the control planes' rows. Statements take no
+//! time here; the world decides how long a statement is under way and whether its result comes back.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -9,18 +9,18 @@ use curfew_core::{Coverage, Epoch, Kind, RevocationKey, TokenKeys, covers};
 
 pub(crate) struct Database {
     pub(crate) head: LogPosition,
-    /// One row a key; a newer revocation takes the older one's place under a new seq.
+    /// One row for each key. A newer revocation replaces the older one under a new seq.
     revocations: BTreeMap<(u8, RevocationKey), (u64, FeedRevocation)>,
     /// Tokens that were registered, and whether each was logged out.
     registered: BTreeMap<RevocationKey, bool>,
     replicas: BTreeMap<ControlPlaneId, ControlPlaneRow>,
-    /// Tokens that some committed revocation has covered, ever.
+    /// All tokens that a committed revocation has ever covered.
     revoked: BTreeSet<RevocationKey>,
-    /// The last number that was taken before its commit; for mutants.
+    /// For mutants: the last seq that was taken before its commit.
     numbers: u64,
 }
 
-/// What one statement shows.
+/// The result of one statement.
 #[derive(Debug, Clone)]
 pub(crate) struct Snapshot {
     pub(crate) head: LogPosition,
@@ -30,7 +30,7 @@ pub(crate) struct Snapshot {
 }
 
 impl Snapshot {
-    /// The rows after a seq, `page` at most, how far they reach, and whether there are more.
+    /// At most `page` rows after a seq, the last seq that they cover, and whether there are more.
     pub(crate) fn page(&self, from: u64, page: usize) -> (Vec<FeedRevocation>, u64, bool) {
         let after = self.rows.iter().filter(|(seq, _)| *seq > from);
         let rows: Vec<_> = after.clone().take(page).collect();
@@ -58,7 +58,7 @@ impl Database {
         Snapshot { head: self.head, rows, own_beat: self.replicas.get(&asker).map(|row| row.beat) }
     }
 
-    /// Makes revocations visible, the first under `first` and the others after it; `None`: after the head.
+    /// Makes revocations visible under consecutive seqs from `first` on, or after the head.
     pub(crate) fn commit(&mut self, revocations: &[FeedRevocation], first: Option<u64>) -> LogPosition {
         let first = first.unwrap_or(self.head.seq + 1);
         for (seq, revocation) in (first..).zip(revocations) {
@@ -69,14 +69,14 @@ impl Database {
         self.head
     }
 
-    /// The first of so many numbers that nobody else gets; for mutants.
+    /// For mutants: reserves so many seqs and returns the first.
     pub(crate) fn take_numbers(&mut self, count: usize) -> u64 {
         let first = self.numbers.max(self.head.seq) + 1;
         self.numbers = first + count as u64 - 1;
         first
     }
 
-    /// Takes back what should never have been seen.
+    /// Takes revocations back that should never have been visible.
     pub(crate) fn roll_back(&mut self, revocations: &[FeedRevocation], first: u64) {
         for (seq, revocation) in (first..).zip(revocations) {
             let row = (number(revocation.kind), revocation.key);
@@ -94,7 +94,7 @@ impl Database {
         self.registered.contains_key(token)
     }
 
-    /// As the control plane's own rule has it, with the tie of the cutoff's second.
+    /// By the control plane's own rule, with the tie of the cutoff's second.
     pub(crate) fn verdict(&self, token: &CheckRequest) -> CheckVerdict {
         let keys = TokenKeys { token: token.token, jti: token.jti, session: token.session, subject: token.subject };
         let said = keys.iter().filter_map(|(kind, key)| {
@@ -116,13 +116,13 @@ impl Database {
         self.revoked.contains(&token.token) || self.verdict(token) == CheckVerdict::Revoked
     }
 
-    /// Forgets what is kept until `now` at most.
+    /// Purges the revocations that have to be kept until `now` at most.
     pub(crate) fn purge(&mut self, kept_until: impl Fn(&FeedRevocation) -> i64, now: i64) {
         self.revocations.retain(|_, (_, revocation)| kept_until(revocation) > now);
     }
 
-    /// Another server takes over: the same revocations under another history. It may lack rows of control planes, and gets
-    /// one of nobody instead.
+    /// A standby takes over: the same revocations in a new epoch. It may lack rows of control planes; one row of an id
+    /// that no control plane has stands for all that are missing.
     pub(crate) fn fail_over(&mut self, epoch: Epoch, lost: impl FnMut() -> bool, nobody: Option<ControlPlaneId>) {
         let mut lost = lost;
         self.replicas.retain(|_, _| !lost());

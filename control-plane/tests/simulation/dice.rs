@@ -1,10 +1,10 @@
-//! Chance, all of it from one seed.
+//! Random numbers, all of them from one seed.
 
 use std::time::Duration;
 
 use curfew_core::WorkerId;
 
-/// SplitMix64: any seed will do, also 0 and its neighbours.
+/// SplitMix64, which takes any seed, small numbers too.
 pub(crate) struct Dice(u64);
 
 impl Dice {
@@ -19,7 +19,7 @@ impl Dice {
         mixed ^ (mixed >> 31)
     }
 
-    /// 0 up to `sides`, which is not reached.
+    /// A number from 0 to `sides`, without `sides`.
     pub(crate) fn below(&mut self, sides: usize) -> usize {
         usize::try_from(self.next() % sides.max(1) as u64).unwrap_or(0)
     }

@@ -1,4 +1,4 @@
-//! What can happen, and the queue in which it waits for its time.
+//! The events of a world, and the queue in which they wait for their time.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -15,11 +15,11 @@ use std::time::Duration;
 use crate::clocks::Moment;
 use crate::database::Snapshot;
 
-/// A worker's callout. It ends once, whatever arrives for it.
+/// A worker's callout. It ends once, however many answers arrive.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Call {
     pub(crate) worker: usize,
-    /// Which of those that ran in its place.
+    /// Which of the workers that ran in this place, one after the other.
     pub(crate) life: u64,
     pub(crate) id: CallId,
 }
@@ -47,16 +47,16 @@ pub(crate) enum Event {
     End,
 }
 
-/// What control planes tell each other.
+/// A message between control planes.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum News {
     Ack(Ack),
     Confirmed(ControlPlaneId, LogPosition),
-    /// Something was committed.
+    /// A revocation was committed.
     Bell,
 }
 
-/// What a control plane asks of the database.
+/// A statement of a control plane to the database.
 #[derive(Debug, Clone)]
 pub(crate) enum Statement {
     Reading {
@@ -82,18 +82,18 @@ pub(crate) enum Statement {
         logout: usize,
         began: Duration,
     },
-    /// For mutants that do something before the commit, or read twice.
+    /// For mutants that act before the commit, or read twice.
     SecondHalf(Box<Half>),
 }
 
-/// What was done first.
+/// The part of such a statement that was done first.
 #[derive(Debug, Clone)]
 pub(crate) enum Half {
     Commit { logout: usize, began: Duration, first: u64, rows: Vec<ControlPlaneRow>, revocations: Vec<FeedRevocation> },
     Reading { began: Duration, flight: u64, snapshot: Snapshot },
 }
 
-/// What comes back.
+/// The result of a statement.
 #[derive(Debug, Clone)]
 pub(crate) enum Returned {
     Reading {
@@ -120,13 +120,13 @@ pub(crate) enum Returned {
         head: LogPosition,
         rows: Option<Vec<ControlPlaneRow>>,
     },
-    /// Whether it was committed nobody knows.
+    /// The control plane does not learn whether it was committed.
     CommitFailed {
         logout: usize,
     },
 }
 
-/// Events in the order of their time, and of one time in the order in which they were put here.
+/// Events in the order of their time; of the same time, in the order in which they were pushed.
 #[derive(Default)]
 pub(crate) struct Queue {
     events: BTreeMap<(Moment, u64), Event>,
@@ -145,7 +145,7 @@ impl Queue {
 }
 
 impl Statement {
-    /// What comes back if it fails, where anybody waits for that.
+    /// The result if the statement fails, if the control plane waits for one.
     pub(crate) fn failed(&self) -> Option<Returned> {
         match self {
             Self::Reading { flight, .. } => Some(Returned::ReadingFailed { flight: *flight }),

@@ -1,24 +1,26 @@
-//! The promise of strict mode, in worlds of several proxies and control planes whose time passes.
+//! The promise of strict mode, in simulated worlds of several proxies and control planes.
 //!
 //! > Once a logout call has returned 200, no request that reaches any proxy afterwards is admitted with that token.
 //!
-//! What runs here is the filter's `Strict` and the control plane's `Barrier` themselves. Around them (in `world`) is all else:
-//! a network that delays, loses and doubles, a database whose commits come back late or not at all, messages between control
-//! planes, processes that pause, stop and start again, clocks that run at different speeds. A seed decides everything. The
-//! `model` beside this goes through every order of a few events; this goes through few orders of a great many.
+//! The filter's strict mode and the control plane's barrier run here themselves. Around them (in `world`) everything is
+//! simulated: a network that delays, loses and doubles, a database whose commits come back late or not at all, messages
+//! between control planes, processes that pause, stop and start again, clocks that run at different speeds. A seed
+//! decides everything. The `model` beside this checks every order of a few events; the simulation checks a few orders
+//! of very many.
 //!
-//! Checked at every step, and in `world::requests` and `world::logouts`: the promise; that nobody is refused who has not been
-//! logged out; that what is said of a worker's id stays true. When the faults have ended: that every worker decides by
-//! itself again, and that every logout returns, by acknowledgements and soon.
+//! Checked at every step, and in `world::requests` and `world::logouts`: that the promise holds, that no live token is
+//! refused, and that facts about a worker's id stay true. Checked after the faults have ended: that every worker
+//! decides without asking again, and that every logout returns soon and by acknowledgements.
 //!
-//! A failure names its seed. `CURFEW_SIMULATION_SEED=7 cargo test --workspace --test simulation keeps -- --nocapture` plays it
-//! again and tells every event; `CURFEW_SIMULATION_SEEDS=100000` tries that many.
+//! A failure names its seed. `CURFEW_SIMULATION_SEED=7 cargo test --workspace --test simulation keeps -- --nocapture`
+//! plays it again and prints every event; `CURFEW_SIMULATION_SEEDS=100000` tries that many seeds.
 
 mod checks;
 mod clocks;
 mod database;
 mod dice;
 mod events;
+#[path = "../mutants/mutant.rs"]
 mod mutant;
 mod network;
 mod scene;
@@ -30,13 +32,13 @@ use checks::Reached;
 use mutant::Mutant;
 use world::World;
 
-/// Worlds in which each mistake has to be found.
+/// How many worlds are searched for each mistake.
 const SEEDS: u64 = 1000;
 
-/// Worlds in which the promise has to be kept.
+/// How many worlds have to keep the promise.
 const WORLDS: u64 = 3000;
 
-/// So many broken worlds are enough to see what they have in common.
+/// The search ends after so many broken worlds: enough to see what they have in common.
 const FAILURES: usize = 10;
 
 fn number(name: &str) -> Option<u64> {
@@ -64,7 +66,7 @@ fn keeps_the_promise_in_every_world() {
     }
     assert!(broken.is_empty(), "{broken:#?}");
     println!("seeds {seeds:?} in {:.1?}: {reached:?}", started.elapsed());
-    assert!(one.is_some() || reached.is_all(), "too little has happened");
+    assert!(one.is_some() || reached.is_all(), "something never happened in any world");
 }
 
 #[test]
@@ -74,7 +76,7 @@ fn a_seed_decides_everything() {
     assert_ne!(numbers(3), numbers(4));
 }
 
-/// Looks for a world in which a mistake shows.
+/// Looks for a world in which a mistake is found.
 fn finds(mutant: Mutant) {
     let started = Instant::now();
     let shows = |seed: &u64| run(*seed, Some(mutant), false).0;
@@ -85,12 +87,17 @@ fn finds(mutant: Mutant) {
 
 /// A test for each mistake.
 macro_rules! a_mistake_is_found {
-    ($($name:ident: $mutant:ident,)*) => { $(
-        #[test]
+    ($($name:ident: $mutant:ident,)*) => {
+        $(#[test]
         fn $name() {
             crate::finds(crate::Mutant::$mutant);
+        })*
+
+        #[test]
+        fn every_mistake_is_made() {
+            assert_eq!([$(crate::Mutant::$mutant),*], crate::Mutant::ALL);
         }
-    )* };
+    };
 }
 
 mod a_mistake_is_found {

@@ -1,4 +1,4 @@
-//! Messages and statements: how long they take, and whether they arrive.
+//! How long messages and statements take, and whether they arrive.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -7,7 +7,7 @@ use crate::clocks::Moment;
 use crate::dice::Dice;
 use crate::scene::Network;
 
-/// Two ends between which messages go.
+/// A connection between two processes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Route {
     Workers { proxy: usize, plane: usize },
@@ -15,20 +15,20 @@ pub(crate) enum Route {
     Database { plane: usize },
 }
 
-/// Which ways are cut, and until when; and until when messages may be lost at all.
+/// Which routes are cut and until when, and until when messages may be lost at all.
 pub(crate) struct Weather {
     network: Network,
     cut: BTreeMap<Route, Moment>,
     healed: Moment,
 }
 
-/// What becomes of a statement.
+/// The fate of a statement.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Fate {
     Fine,
-    /// It never reached the database.
+    /// It does not reach the database.
     NotDone,
-    /// It was carried out, and its answer is lost.
+    /// It is carried out, and its result is lost.
     AnswerLost,
 }
 
@@ -45,7 +45,7 @@ impl Weather {
         self.cut.get(&route).is_some_and(|until| now < *until)
     }
 
-    /// How long each copy of a message is on its way.
+    /// How long each copy of a message is under way.
     pub(crate) fn deliveries(&self, route: Route, now: Moment, dice: &mut Dice) -> Vec<Duration> {
         let (network, stormy) = (self.network, now < self.healed);
         if self.is_cut(route, now) || (stormy && dice.per_mille(network.lost)) {
@@ -55,7 +55,7 @@ impl Weather {
         (0..copies).map(|_| self.delay(network.latency, network.delayed, stormy, dice)).collect()
     }
 
-    /// How long a statement is on its way to the database, or from it.
+    /// How long a statement is under way to the database, or its result back.
     pub(crate) fn statement(&self, now: Moment, dice: &mut Dice) -> Duration {
         self.delay(self.network.statement, self.network.slow, now < self.healed, dice)
     }

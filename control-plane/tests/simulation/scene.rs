@@ -1,5 +1,5 @@
-//! How large a world is, how its clocks run and what may go wrong in it, all drawn from the seed. Each seed has some
-//! kinds of faults and not others: what one fault would hide, another seed shows.
+//! The size of a world, its clocks and its faults, all drawn from the seed. Each seed has some kinds of faults and not
+//! others, because one kind can hide the effect of another.
 
 use std::time::Duration;
 
@@ -17,7 +17,7 @@ const fn us(microseconds: u64) -> Duration {
     Duration::from_micros(microseconds)
 }
 
-/// By how much a proxy's wall clock may be wrong, to either side; tokens pass for as long after their time.
+/// By how much a proxy's wall clock may be wrong, to either side. Tokens are admitted for as long after their expiry.
 pub(crate) const SKEW_SECONDS: i64 = 1;
 
 #[derive(Debug, Clone)]
@@ -25,52 +25,52 @@ pub(crate) struct Scene {
     pub(crate) mutant: Option<Mutant>,
     pub(crate) terms: LeaseTimes,
     pub(crate) planes: Vec<Clocks>,
-    /// Each proxy's clocks, and how many workers it has.
+    /// The clocks and the number of workers of each proxy.
     pub(crate) proxies: Vec<(Clocks, usize)>,
     pub(crate) network: Network,
     pub(crate) gossip: Gossip,
     pub(crate) faults: Faults,
-    /// Revocations a page.
+    /// Revocations in a page.
     pub(crate) page: usize,
-    /// The replica's, in bytes.
+    /// The limit of a worker's copy, in bytes.
     pub(crate) budget: u64,
-    /// The filter's timeout of a call that is not held back.
+    /// The filter's timeout for a call that the control plane does not hold.
     pub(crate) timeout: Duration,
-    /// For how long a reading serves polls that have nothing to wait for.
+    /// For how long a reading serves polls that wait for nothing.
     pub(crate) shared_for: Duration,
-    /// Logouts and logins are so far apart on average, and requests at a worker.
+    /// The average time between two logouts, two logins, and two requests at a worker.
     pub(crate) logout_every: Duration,
     pub(crate) request_every: Duration,
-    /// How many seconds a token lives.
+    /// The life of a token, in seconds.
     pub(crate) token_seconds: i64,
-    /// Of a thousand logouts, those of all devices.
+    /// How many of a thousand logouts are of all devices.
     pub(crate) all_devices: u64,
-    /// From when on nothing goes wrong any more, from when on nothing is left of it, and the end.
+    /// When the last fault has ended, when its effects are over, and when the world ends.
     pub(crate) healed: Duration,
     pub(crate) calm: Duration,
     pub(crate) end: Duration,
 }
 
-/// What a message is in for while something may go wrong.
+/// The unreliability of messages and statements while faults may happen.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Network {
     pub(crate) latency: Duration,
     pub(crate) statement: Duration,
-    /// Of a thousand messages.
+    /// How many of a thousand messages.
     pub(crate) lost: u64,
     pub(crate) doubled: u64,
     pub(crate) delayed: u64,
-    /// Of a thousand statements.
+    /// How many of a thousand statements.
     pub(crate) failed: u64,
     pub(crate) slow: u64,
     pub(crate) longest: Duration,
 }
 
-/// What carries messages between control planes.
+/// How messages between control planes travel.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Gossip {
     None,
-    /// As unreliable as the network is.
+    /// Over the network, as unreliable as it is.
     Some,
 }
 
@@ -88,9 +88,9 @@ pub(crate) struct Faults {
     pub(crate) failovers: bool,
     pub(crate) wall_steps: bool,
     pub(crate) listener_updates: bool,
-    /// Hosts that now and then never say that a call has ended.
+    /// Hosts that sometimes fail to report that a call has ended.
     pub(crate) forgotten_calls: bool,
-    /// Whether workers are left without requests for a while.
+    /// Workers that get no requests for a while.
     pub(crate) idleness: bool,
 }
 
@@ -101,9 +101,9 @@ impl Scene {
         let terms = LeaseTimes { lease, hold, drift_ppm: dice.pick(1000, &[0, 50_000, 200_000]) };
         let (planes, proxies) = draw_machines(dice, terms);
         let faults = Faults::draw(dice);
-        // IDLE_AFTER is ten seconds.
+        // A worker leaves after ten seconds without requests.
         let healed = if faults.idleness || faults.listener_updates { ms(13_000) } else { ms(5000) };
-        // Rows of those who ended must be seen to stand still; feeds pause up to two seconds after failures.
+        // Time to see that the rows of dead control planes do not change. Feeds pause up to two seconds after failures.
         let timeout = ms(dice.pick(500, &[300, 1500]));
         let lost = if faults.forgotten_calls { (timeout + terms.hold) * 5 } else { Duration::ZERO };
         let calm = healed + (terms.silence() * 3 / 2).max(lost) + terms.lease_over() + ms(3500);
@@ -133,7 +133,7 @@ impl Scene {
         self.mutant == Some(mutant)
     }
 
-    /// Whether every replica has room for everything.
+    /// True if every copy has room for all revocations.
     pub(crate) fn has_room(&self) -> bool {
         self.budget > 10_000
     }
@@ -141,7 +141,7 @@ impl Scene {
 
 fn draw_machines(dice: &mut Dice, terms: LeaseTimes) -> (Vec<Clocks>, Vec<(Clocks, usize)>) {
     let (slow, fast) = (1_000_000 - terms.drift_ppm, 1_000_000 + terms.drift_ppm);
-    // Workers, then control planes: to the limit where it hurts most, as often as not.
+    // Workers, then control planes: every other time at the limit of drift in the worst direction.
     let rates = dice.pick(Some((slow, fast)), &[Some((fast, slow)), None]);
     let any = |dice: &mut Dice| slow + u32::try_from(dice.below(2 * terms.drift_ppm as usize + 1)).unwrap_or(0);
     let started = |dice: &mut Dice| dice.between(ms(20_000), ms(3_600_000));
@@ -160,7 +160,7 @@ fn draw_machines(dice: &mut Dice, terms: LeaseTimes) -> (Vec<Clocks>, Vec<(Clock
     (planes, proxies.collect())
 }
 
-/// A wall clock that is wrong by the skew at most.
+/// A wall clock that is wrong by at most the skew.
 pub(crate) fn draw_wall(dice: &mut Dice) -> Duration {
     let skew = Duration::from_secs(SKEW_SECONDS.unsigned_abs());
     dice.between(Clocks::TRUE_WALL - skew, Clocks::TRUE_WALL + skew)

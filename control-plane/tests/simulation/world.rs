@@ -1,8 +1,8 @@
-//! Everything there is in one run, and what comes of each event.
+//! The state of one run, and the effect of each event.
 //!
-//! Workers run the filter's `Strict`, control planes run the `Barrier`; what is written here and below is what stands between
-//! them and around them: the host's callouts, a network, a database, processes that stop, pause and start, and clocks.
-//! One queue of events in the order of true time drives it all.
+//! Workers run the filter's own strict mode and control planes the barrier itself. This module and those below are
+//! everything between and around them: the host's callouts, a network, a database, processes that stop, pause and
+//! start, and clocks. One queue of events, in the order of true time, drives it all.
 
 mod faults;
 mod logouts;
@@ -32,7 +32,7 @@ pub(crate) struct World {
     scene: Scene,
     dice: Dice,
     now: Moment,
-    /// Events so far: tells what came after what at one moment.
+    /// How many events there were so far, which orders events of the same moment.
     step: u64,
     queue: Queue,
     weather: Weather,
@@ -100,14 +100,14 @@ impl World {
         }
     }
 
-    /// Goes on to the end, or to the first thing that is wrong.
+    /// Runs to the end, or to the first violation.
     pub(crate) fn run(&mut self) {
         while self.checks.violation.is_none()
             && let Some((at, event)) = self.queue.pop()
         {
             self.now = at;
             if let Some(thaws) = self.frozen_until(&event).filter(|thaws| at < *thaws) {
-                // Everything that came meanwhile is found afterwards, in its order.
+                // Events that came meanwhile are handled afterwards, in their order.
                 self.queue.push(thaws, event);
                 continue;
             }
@@ -168,24 +168,24 @@ impl World {
         }
     }
 
-    /// Whether faults may still happen.
+    /// True while faults may happen.
     fn is_stormy(&self) -> bool {
         self.now < self.scene.healed
     }
 
-    /// Whether nothing is left of the last fault.
+    /// True when the effects of the last fault are over.
     fn is_calm(&self) -> bool {
         self.now >= self.scene.calm
     }
 
-    /// Sends a message, which may arrive never or twice.
+    /// Sends a message, which may arrive once, twice or never.
     fn send(&mut self, route: Route, event: &Event) {
         for delay in self.weather.deliveries(route, self.now, &mut self.dice) {
             self.queue.push(self.now + delay, event.clone());
         }
     }
 
-    /// Some time around this.
+    /// A random time around this one.
     fn about(&mut self, length: Duration) -> Duration {
         self.dice.between(length / 4, length * 7 / 4)
     }

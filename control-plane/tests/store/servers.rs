@@ -5,8 +5,9 @@ use std::time::{Duration, Instant};
 use curfew_control_plane::store::command::{LogoutOutcome, Unavailable};
 use curfew_control_plane::store::{self, Database, watch};
 use curfew_core::wire::CheckVerdict::{Active, Revoked};
+use curfew_testbed::link::{Direction, Link};
 use curfew_testbed::ports::loopback;
-use curfew_testbed::servers::{Authority, Direction, Fault, Mariadb, Postgres};
+use curfew_testbed::servers::{Authority, Mariadb, Postgres};
 
 use crate::place::{Kind, NOW, Place, mariadb, on_each_database, outcome, postgres, settings, token};
 
@@ -223,11 +224,11 @@ async fn a_postgres_database_that_cannot_hold_any_name_is_refused() {
 
 /// A server so far away that a connection takes longer to be made than a read may take.
 async fn far_away(url: &str, port: u16, way: Duration) {
-    let fault = Fault::to(loopback(port)).unwrap();
+    let link = Link::to(loopback(port)).unwrap();
     let database =
-        Database::from_url(&url.replace(&format!(":{port}/"), &format!(":{}/", fault.address().port()))).unwrap();
+        Database::from_url(&url.replace(&format!(":{port}/"), &format!(":{}/", link.address().port()))).unwrap();
     store::migrate(&database).await.unwrap();
-    fault.delay(Direction::Answers, way);
+    link.delay(Direction::Answers, way);
     store::prepare(&database, &settings(), NOW, false).await.unwrap();
     assert_eq!(store::head(&database).await.unwrap().seq, 0);
     let plane = crate::place::open(&database);
@@ -283,17 +284,17 @@ async fn outage(url: &str, server: &mut curfew_testbed::servers::Server) {
 
 /// A network that swallows everything, under connections that stay.
 async fn black_hole(url: &str, port: u16) {
-    let fault = Fault::to(loopback(port)).unwrap();
+    let link = Link::to(loopback(port)).unwrap();
     let database =
-        Database::from_url(&url.replace(&format!(":{port}/"), &format!(":{}/", fault.address().port()))).unwrap();
+        Database::from_url(&url.replace(&format!(":{port}/"), &format!(":{}/", link.address().port()))).unwrap();
     store::migrate(&database).await.unwrap();
     store::prepare(&database, &settings(), NOW, false).await.unwrap();
     let plane = crate::place::open(&database);
     let early = token("alice", 1);
     let _ = plane.store.writer().logout(early.clone()).await.unwrap();
     assert_eq!(plane.verdict(&early).await, Revoked);
-    fault.hold(Direction::Requests);
-    fault.hold(Direction::Answers);
+    link.hold(Direction::Requests);
+    link.hold(Direction::Answers);
     let started = Instant::now();
     // More reads than the pool has connections, each of which is given up while it waits for an answer.
     let reads = (0..30).map(|_| plane.store.check(&early.keys, None));
@@ -303,7 +304,7 @@ async fn black_hole(url: &str, port: u16) {
     assert!(unwritten.is_err(), "{unwritten:?}");
     watch::look(&plane.store).await;
     assert!(started.elapsed() < Duration::from_secs(15), "{:?}", started.elapsed());
-    fault.mend();
+    link.mend();
     let mended = Instant::now();
     assert_eq!(plane.verdict(&early).await, Revoked);
     assert_eq!(plane.store.writer().logout(token("alice", 3)).await.map(outcome), Ok(LogoutOutcome::LoggedOut));

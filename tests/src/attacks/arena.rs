@@ -1,4 +1,4 @@
-//! Where rows are played: the whole of Curfew, and beside it, in the same Envoy, a listener with `jwt_authn`.
+//! The system that the rows are played on: the whole of Curfew, and a listener with `jwt_authn` in the same Envoy.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -15,27 +15,27 @@ use crate::tokens::with;
 
 const JWT_AUTHN: &str = "jwt_authn";
 
-/// A running stack whose filter trusts the rows' keys, reads tokens from the header, a cookie and a parameter, and asks
-/// for none under `/public/`. Otherwise it is the shipped one.
+/// A running stack whose filter trusts the rows' keys, reads tokens from the header, a cookie and a parameter, and
+/// needs none under `/public/`. Everything else is as shipped.
 #[derive(Debug)]
 pub struct Arena {
     /// Everything that runs.
     pub stack: Stack,
-    /// What tokens are signed with.
+    /// The keys that tokens are signed with.
     pub keys: Keys,
     jwt_authn: SocketAddr,
 }
 
-/// What Envoy counts about its Wasm VMs. A VM that dies and is made anew changes it.
+/// Envoy's counters about its Wasm VMs. They change when a VM dies and is made again.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Standing(BTreeMap<String, u64>);
 
-/// Which promise the filter keeps. What it refuses must not depend on it.
+/// The mode of the filter, on which refusals must not depend.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Mode {
     /// As it is shipped.
     Strict,
-    /// Answers that may be a second old.
+    /// Bounded, with answers that may be a second old.
     Bounded,
 }
 
@@ -61,7 +61,7 @@ impl Arena {
             }
             change(filter);
         })?;
-        // Row after row is refused at the logout endpoint, and is to say why.
+        // Every row gets its own refusal from the logout endpoint, and never 429.
         plan.settings.set("CURFEW_FAILED_LOGOUTS_PER_MINUTE", "0");
         plan.settings.set("CURFEW_FAILED_LOGOUTS_PER_TOKEN", "0");
         plan.bootstrap.add_listener(listener(&keys)?)?;
@@ -75,7 +75,7 @@ impl Arena {
         self.keys.forge(user)
     }
 
-    /// Asks `jwt_authn` instead of Curfew. It guards a direct answer, so 200 is an admission.
+    /// Sends the request to `jwt_authn` instead of Curfew. It guards a direct answer, so 200 is an admission.
     ///
     /// # Errors
     /// When there is no answer.
@@ -83,10 +83,10 @@ impl Arena {
         request.send(self.jwt_authn)
     }
 
-    /// What Envoy counts about its Wasm VMs now.
+    /// Envoy's counters about its Wasm VMs now.
     ///
     /// # Errors
-    /// When the admin interface does not answer, or counts nothing.
+    /// When the admin interface does not answer, or has no such counter.
     pub fn standing(&self) -> Result<Standing> {
         let page = Request::get("/stats?filter=wasm").send(self.stack.envoy.admin())?.text();
         let counters = page.lines().filter_map(|line| {
@@ -119,7 +119,7 @@ impl Arena {
     }
 }
 
-/// The filter's configuration as an arena has it, for a gate without Envoy.
+/// The filter's configuration in an arena, for a gate without Envoy.
 ///
 /// # Errors
 /// When the shipped one cannot be read.
@@ -137,7 +137,7 @@ fn change(filter: &mut Value) {
     }
 }
 
-/// A listener whose requests meet `jwt_authn` and then a direct 200.
+/// A listener whose requests pass `jwt_authn` and then get a direct 200.
 fn listener(keys: &Keys) -> Result<Value> {
     const HTTP: &str = "type.googleapis.com/envoy.extensions.filters.http";
     const MANAGER: &str =

@@ -1,4 +1,4 @@
-//! What the claims may say: dates that are dates, identifiers that identify, each once.
+//! Rules about claims: dates are dates, identifiers identify, and each member is there once.
 
 use curfew_core::TokenError;
 use serde_json::{Value, json};
@@ -11,7 +11,7 @@ const SECTION: &str = "claims";
 /// The header of every row here.
 const HEADER: &str = r#"{"alg":"HS256","typ":"JWT"}"#;
 
-/// A token whose claims differ in these members; null takes one away.
+/// A token whose claims differ in these members; null removes one.
 fn refused(id: &str, asks: &str, rule: TokenError, changes: fn(i64) -> Value) -> Row {
     bad(SECTION, id, asks, rule, move |forge| Ok(changed(forge, changes)))
 }
@@ -24,7 +24,7 @@ fn changed(forge: &Forge<'_>, changes: fn(i64) -> Value) -> Vec<u8> {
     forge.hs256(HEADER, with(forge.claims(), changes(forge.now())).to_string()).into_bytes()
 }
 
-/// A token whose claim is this JSON text, which may be none.
+/// A token whose claim is this text, which need not be JSON.
 fn raw(id: &str, asks: &str, rule: TokenError, claim: &'static str, text: &'static str) -> Row {
     bad(SECTION, id, asks, rule, move |forge| {
         let claims = with(forge.claims(), json!({ claim: null }));
@@ -43,7 +43,7 @@ fn appended(forge: &Forge<'_>, claims: &Value, text: &str) -> Vec<u8> {
     forge.hs256(HEADER, format!("{open},{text}}}")).into_bytes()
 }
 
-/// A token whose whole payload is made of the text of good claims.
+/// A token whose payload is made from the text of good claims.
 fn payload(id: &str, asks: &str, rule: TokenError, make: fn(String) -> Vec<u8>) -> Row {
     bad(SECTION, id, asks, rule, move |forge| Ok(forge.hs256(HEADER, make(forge.claims().to_string())).into_bytes()))
 }

@@ -1,4 +1,4 @@
-//! Whether a text is a token at all: three parts of canonical base64url, two dots, nothing else.
+//! The form of a token: three parts of canonical base64url, two dots, nothing else.
 
 use anyhow::{Context as _, Result};
 use curfew_core::{MAX_TOKEN_BYTES, TokenError};
@@ -17,7 +17,7 @@ fn parts(forge: &Forge<'_>) -> Result<[String; 3]> {
     Ok([header, payload, signature].map(str::to_owned))
 }
 
-/// A row whose text is made of the three parts of a good token.
+/// A row whose text is made from the three parts of a good token.
 fn text(id: &str, asks: &str, rule: TokenError, make: fn(&str, &str, &str) -> String) -> Row {
     bad(SECTION, id, asks, rule, move |forge| {
         let [header, payload, signature] = parts(forge)?;
@@ -25,10 +25,10 @@ fn text(id: &str, asks: &str, rule: TokenError, make: fn(&str, &str, &str) -> St
     })
 }
 
-/// A token over exactly these two parts, well signed, so that only their spelling is at stake.
+/// A token over exactly these two parts, well signed, so that only their spelling can be wrong.
 fn spelled(id: &str, asks: &str, rule: TokenError, make: fn(String, String) -> (String, String)) -> Row {
     bad(SECTION, id, asks, rule, move |forge| {
-        // One space more makes the base64 of both parts end in unused bits and allow for padding.
+        // One more space makes the base64 of both parts end in unused bits, and leaves room for padding.
         let header = base64(br#"{ "alg":"HS256"}"#);
         let payload = with(forge.claims(), json!({"x": "???>>>~~~"})).to_string();
         let slack = " ".repeat((4 - payload.len() % 3) % 3);

@@ -1,4 +1,4 @@
-//! What the header may ask for: nothing but the key that is configured anyway.
+//! Rules about the header: it may ask for nothing but the key that is configured.
 
 use curfew_core::{MAX_HEADER_BYTES, TokenError};
 use serde_json::json;
@@ -48,7 +48,7 @@ fn algorithms() -> Vec<Row> {
     ]
 }
 
-/// HMACs with what is public: the classic confusion of a verifier that lets the token choose the algorithm.
+/// HMACs keyed with public values: the classic confusion of a verifier that lets the token choose the algorithm.
 fn confusions() -> Vec<Row> {
     let forms = [
         ("rsa-pem", "the RSA key's PEM", "rs"),

@@ -1,4 +1,4 @@
-//! The keys that rows are signed with, and the forge that makes tokens of them.
+//! The keys that rows are signed with, and the forge that makes tokens with them.
 
 pub(crate) mod primes;
 
@@ -19,7 +19,7 @@ use crate::tokens::{base64, now};
 /// The issuer of the rows' tokens.
 const ISSUER: &str = "https://issuer.example";
 
-/// Another issuer that is trusted too, with a key of its own.
+/// A second trusted issuer, with a key of its own.
 pub(crate) const OTHER_ISSUER: &str = "https://other.example";
 
 /// The audience that tokens must be meant for.
@@ -30,10 +30,10 @@ pub(crate) const OTHER_SECRET: &str = "the secret of the other issuer, long enou
 
 /// The keys of one run. The RSA key is new in each; the others are fixed.
 pub struct Keys {
-    /// What makes the `jti` of this run's tokens its own.
+    /// The part of the `jti` that sets this run's tokens apart from others.
     run: String,
     serial: AtomicU64,
-    /// When tokens are made, in seconds of Unix time; the machine's clock says it where this is none.
+    /// When tokens are made, in seconds of Unix time; `None` takes the machine's clock.
     moment: Option<i64>,
     rsa: PKey<Private>,
     modulus: Vec<u8>,
@@ -60,11 +60,11 @@ impl Keys {
         Self::new(rsa_pair, run, None)
     }
 
-    /// The same keys each time, and a forge that makes the same tokens at the same moment (in seconds of Unix time), up to
-    /// the salts of RSASSA-PSS.
+    /// The same keys each time, and a forge that makes the same tokens at the same moment (in seconds of Unix time),
+    /// but for the salts of RSASSA-PSS.
     ///
     /// # Errors
-    /// When the RSA key is none.
+    /// When the RSA key is invalid.
     pub fn fixed(moment: i64) -> Result<Self> {
         let rsa_pair = RS256KeyPair::from_pem(&primes::rsa_pem()?).map_err(|error| anyhow!("no RSA key: {error}"))?;
         Self::new(rsa_pair, "fixed".to_owned(), Some(moment))
@@ -85,10 +85,10 @@ impl Keys {
         })
     }
 
-    /// The JWK Set of the first issuer: one key for each of the five algorithms that rows are about.
+    /// The JWK Set of the first issuer: one key for each of the five algorithms of the rows.
     ///
     /// # Errors
-    /// When a key has no such form.
+    /// When a key cannot be written as a JWK.
     pub fn jwks(&self) -> Result<Value> {
         let rsa: Value = serde_json::from_str(&self.rsa_pair.public_key().to_jwk())?;
         let (n, e) = (rsa.get("n"), rsa.get("e"));
@@ -114,7 +114,7 @@ impl Keys {
         ]))
     }
 
-    /// The same for Envoy's `jwt_authn`, with every strictness that it offers and Curfew has.
+    /// The same for Envoy's `jwt_authn`, with every check of Curfew's that it offers.
     ///
     /// # Errors
     /// As [`Keys::jwks`].
@@ -138,7 +138,7 @@ impl Keys {
     }
 }
 
-/// Makes tokens for one user, none like another.
+/// Makes tokens for one user, no two alike.
 #[derive(Clone, Copy, Debug)]
 pub struct Forge<'a> {
     keys: &'a Keys,
@@ -153,12 +153,12 @@ pub(crate) struct Signed {
 }
 
 impl Signed {
-    /// With its own signature.
+    /// The token with its own signature.
     pub(crate) fn text(&self) -> String {
         self.with(&self.signature)
     }
 
-    /// With another signature.
+    /// The token with another signature.
     pub(super) fn with(&self, signature: &[u8]) -> String {
         format!("{}.{}", self.input, base64(signature))
     }
@@ -254,7 +254,7 @@ impl Forge<'_> {
         signature.to_bytes().to_vec()
     }
 
-    /// What a confused verifier might take for an HMAC secret: every form of the public keys.
+    /// Every form of the public keys, which a confused verifier might take for an HMAC secret.
     pub(super) fn public_form(&self, form: &str) -> Result<Vec<u8>> {
         let rsa = self.keys.rsa_pair.public_key();
         let whole = |error: jwt_simple::Error| anyhow!("{error}");

@@ -1,4 +1,4 @@
-//! Paths that look public to one reader and protected to another, each sent without a token.
+//! Paths that look public to one program and protected to another, each sent without a token.
 
 use super::{Attack, Expected, Row};
 

@@ -1,29 +1,29 @@
-//! Judges answers: what a row's expectation means on the wire.
+//! Judges answers on the wire by what a row expects.
 
 use serde_json::Value;
 
 use super::{Expected, Row};
 use crate::http::{Answer, Request};
 
-/// Whether an answer is what a row must get, and in which words to say what it was.
+/// The judgement of an answer, with a short text for the answer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Verdict {
-    /// True where it is.
+    /// True if it is the answer that the row must get.
     pub met: bool,
     /// The answer in short.
     pub answer: String,
 }
 
 impl Row {
-    /// What this request must get over HTTP. A value with control characters is no HTTP at all (RFC 9110 section 5.5),
-    /// whatever the token in it would be natively.
+    /// The answer that this request must get over HTTP. A value with control characters is not HTTP (RFC 9110 section
+    /// 5.5), whatever the verdict on the token in it is natively.
     pub fn expected_of(&self, request: &Request) -> Expected {
         let control = |byte: &u8| (*byte < 0x20 && *byte != b'\t') || *byte == 0x7f;
         let malformed = request.headers.iter().any(|(_, value)| value.iter().any(control));
         if malformed { Expected::NotHttp } else { self.expected }
     }
 
-    /// Judges an answer through Envoy, where the upstream echoes what it saw.
+    /// Judges an answer through Envoy, where the upstream echoes the request as it saw it.
     pub fn judge_at_filter(&self, request: &Request, answer: &Answer) -> Verdict {
         let echo = answer.json();
         let expected = self.behind_envoy.map_or_else(|| self.expected_of(request), |(expected, _)| expected);
@@ -61,7 +61,7 @@ fn one_identity(echo: &Value) -> bool {
     values.len() == 1 && !values.contains(&"root")
 }
 
-/// What the upstream saw of Authorization is what the filter judged: one header at most, with one token.
+/// The Authorization header that the upstream saw is the one that the filter judged: at most one, with one token.
 fn one_credential(echo: &Value) -> bool {
     let values = echoed(echo, "authorization");
     values.len() <= 1 && !values.iter().any(|value| value.contains([',', '\r']))
@@ -74,7 +74,7 @@ fn echoed<'a>(echo: &'a Value, name: &str) -> Vec<&'a str> {
     headers.filter(|pair| part(pair, 0).replace('_', "-") == name).map(|pair| part(pair, 1)).collect()
 }
 
-/// What was reached is public to every reader: nothing in the path can be read as anything else.
+/// True if every program reads the reached path as public: nothing in it can be read as anything else.
 fn stays_public(echo: &Value) -> bool {
     let path = echo.get("path").and_then(Value::as_str).unwrap_or_default();
     let path = path.split_once('?').map_or(path, |(path, _)| path);

@@ -1,4 +1,4 @@
-//! Signatures that no library makes on purpose, and arithmetic on their halves.
+//! Signatures that no library makes, and arithmetic on their halves.
 
 use anyhow::{Context as _, Result, anyhow};
 use superboring::hash::MessageDigest;
@@ -20,7 +20,7 @@ pub(super) const ED25519_ORDER: [u8; 32] = [
     0, 0, 0, 0, 0, 0, 0, 0, 0, 0x10,
 ];
 
-/// An RSA padding with the bits of its hash, and the length of a salt (-1 for that of the hash).
+/// An RSA padding with the bits of its hash, and the length of a salt (-1: as long as the hash).
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Padding {
     Pkcs1(u16),
@@ -31,7 +31,7 @@ pub(super) fn hmac(secret: &[u8], input: &str) -> [u8; 32] {
     hmac_sha256::HMAC::mac(input.as_bytes(), secret)
 }
 
-/// The key of a PEM, and its modulus.
+/// The key in a PEM, and its modulus.
 pub(super) fn rsa_key(pem: &str) -> Result<(PKey<Private>, Vec<u8>)> {
     let rsa = Rsa::private_key_from_pem(pem.as_bytes()).map_err(|error| anyhow!("{error:?}"))?;
     let modulus = rsa.n().to_vec();
@@ -64,7 +64,7 @@ pub(super) fn rsa_sign(key: &PKey<Private>, input: &[u8], padding: Padding) -> R
     sign().map_err(|error: superboring::error::ErrorStack| anyhow!("{error:?}"))
 }
 
-/// The private operation, without any padding of its own.
+/// The private operation, without padding.
 pub(super) fn rsa_private(pem: &str, padded: &[u8]) -> Result<Vec<u8>> {
     use rsa::pkcs8::DecodePrivateKey as _;
     let key = rsa::RsaPrivateKey::from_pkcs8_pem(pem).context("the RSA key")?;
@@ -73,13 +73,13 @@ pub(super) fn rsa_private(pem: &str, padded: &[u8]) -> Result<Vec<u8>> {
     Ok(left_padded(&signature.to_bytes_be(), 256))
 }
 
-/// `bytes` with zeros before them.
+/// `bytes` with leading zeros.
 pub(super) fn left_padded(bytes: &[u8], length: usize) -> Vec<u8> {
     let zeros = vec![0; length.saturating_sub(bytes.len())];
     [zeros.as_slice(), bytes].concat()
 }
 
-/// The sum of two little-endian numbers of one length; a carry beyond it becomes one more byte.
+/// The sum of two little-endian numbers of one length; a final carry becomes one more byte.
 pub(super) fn sum(one: &[u8], other: &[u8]) -> Vec<u8> {
     let mut carry = 0_u16;
     let mut total = Vec::with_capacity(one.len() + 1);
@@ -92,7 +92,7 @@ pub(super) fn sum(one: &[u8], other: &[u8]) -> Vec<u8> {
     total
 }
 
-/// The same of big-endian numbers.
+/// The same for big-endian numbers.
 pub(super) fn sum_be(one: &[u8], other: &[u8]) -> Vec<u8> {
     let reversed = |bytes: &[u8]| bytes.iter().rev().copied().collect::<Vec<u8>>();
     reversed(&sum(&reversed(one), &reversed(other)))

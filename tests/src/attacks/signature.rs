@@ -1,4 +1,4 @@
-//! Whether a signature is one: exact length, exact padding, numbers in range.
+//! The form of signatures: exact length, exact padding, numbers in range.
 
 use anyhow::{Context as _, Result};
 use curfew_core::TokenError;
@@ -10,7 +10,7 @@ use crate::tokens::{base64, es256_twin};
 
 const SECTION: &str = "signature";
 
-/// A good token of an algorithm, with another signature made of the right one.
+/// A good token of an algorithm, with a signature made from the right one.
 fn forged<F>(algorithm: &'static str, id: &str, asks: &str, make: F) -> Row
 where
     F: Fn(&Forge<'_>, &Signed) -> Result<Vec<u8>> + Send + Sync + 'static,

@@ -1,6 +1,6 @@
-//! What is no row, because it takes several requests, a moment in time or a part that fails: the stories that play it.
+//! Attacks that are no row, because they take several requests, a moment in time or a part that fails.
 
-/// A trick and the test that plays it, by the name of its function.
+/// An attack and the test that plays it, by the name of its function.
 pub const STORIES: &[(&str, &str)] = &[
     ("a respelled base64 before and after a logout", "a_respelled_base64_is_refused_before_and_after_a_logout"),
     ("the other spelling of an ECDSA signature", "a_logout_of_either_spelling_of_an_ecdsa_signature_kills_both"),

@@ -1,4 +1,4 @@
-//! How a request carries its token: one credential, in one way that every reader reads alike.
+//! How a request carries its token: one credential, in one place, that every program reads alike.
 
 use anyhow::Result;
 use curfew_core::Denial;
@@ -17,7 +17,7 @@ where
     Row::new(SECTION, id, asks, expected, Attack::Lines(Box::new(move |forge| Ok(make(forge)))))
 }
 
-/// A row with one Authorization header, made of a good token.
+/// A row with one Authorization header, made from a good token.
 fn value(id: &str, asks: &str, expected: Expected, make: fn(&str) -> Vec<u8>) -> Row {
     lines(id, asks, expected, move |forge| vec![line("authorization", make(&forge.good()))])
 }
@@ -26,10 +26,10 @@ fn line(name: &str, value: impl AsRef<[u8]>) -> (String, Vec<u8>) {
     (name.to_owned(), value.as_ref().to_vec())
 }
 
-/// Why the control plane is not asked about cookies and queries.
+/// Why the control plane gets no rows about cookies and queries.
 const HEADER_ONLY: &str = "the control plane reads the Authorization header and nothing else";
 
-/// Why Envoy makes one header of an empty and a good one.
+/// Why Envoy joins an empty header and a good one.
 const JOINED: &str = "Envoy joins the two into the good one, and the filter and the upstream see that one alone";
 
 fn request<F>(id: &str, asks: &str, expected: Expected, make: F) -> Row
@@ -127,7 +127,7 @@ fn several() -> Vec<Row> {
     ]
 }
 
-/// What stands in other headers than Authorization.
+/// Credentials in other headers than Authorization.
 fn bystanders() -> Vec<Row> {
     let elsewhere = |name: &'static str| {
         let id = format!("elsewhere-{}", name.to_ascii_lowercase());

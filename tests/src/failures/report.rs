@@ -1,14 +1,14 @@
-//! What came of a story, held against its claims.
+//! The result of a story, held against its claims.
 
 use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use super::audit::Audit;
-use super::seen::Answers;
 use super::{Claims, Conditions, Story};
+use crate::faults::Played;
+use crate::faults::ledger::{Answers, Ledger};
 
-/// Fewer requests with dead tokens, or questions about them, show nothing.
+/// Fewer requests with dead tokens, or questions about them, prove nothing.
 const WATCHED: u64 = 50;
 
 /// One story, played.
@@ -16,41 +16,36 @@ const WATCHED: u64 = 50;
 pub struct Report {
     /// Its name.
     pub name: &'static str,
-    /// How long the fault lasted.
-    pub fault: Duration,
-    /// How long it took until all was well after that.
-    pub recovery: Duration,
-    /// What clients saw, and what was left.
-    pub audit: Audit,
+    /// The counts and times.
+    pub played: Played,
     claims: Claims,
     spared: Option<u64>,
 }
 
 impl Report {
-    pub(super) fn new(
-        story: &Story,
-        conditions: Conditions,
-        fault: Duration,
-        recovery: Duration,
-        audit: Audit,
-    ) -> Self {
-        Self { name: story.name, fault, recovery, audit, claims: story.claims, spared: conditions.spared }
+    pub(super) fn new(story: &Story, conditions: Conditions, played: Played) -> Self {
+        Self { name: story.name, played, claims: story.claims, spared: conditions.spared }
     }
 
-    /// Logouts that were answered with 200 and are forgotten.
+    /// What clients saw.
+    pub fn ledger(&self) -> &Ledger {
+        &self.played.ledger
+    }
+
+    /// Logouts that returned 200 and are forgotten.
     pub fn lost(&self) -> u64 {
-        self.audit.lost
+        self.played.audit.lost
     }
 
     /// Requests that were admitted, and questions that were answered "active", though the token was dead by the promise
     /// when they began.
     pub fn wrong(&self) -> u64 {
-        self.audit.seen.wrong
+        self.ledger().stale_admits
     }
 
     /// Every claim that does not hold, in words.
     pub fn broken(&self) -> Vec<String> {
-        let seen = &self.audit.seen;
+        let ledger = self.ledger();
         let mut broken = Vec::new();
         let mut claim = |holds: bool, what: String| {
             if !holds {
@@ -58,49 +53,57 @@ impl Report {
             }
         };
         claim(self.lost() == 0, format!("{} lost logouts", self.lost()));
-        claim(self.wrong() == 0, format!("{} wrong admits: {:#?}", self.wrong(), seen.described));
-        claim(answered(&seen.logouts, self.claims.logouts), format!("logouts: {:?}", seen.logouts));
-        claim(self.requests_are_as_claimed(), format!("requests: {:?}", seen.good));
-        let slowest = seen.logouts.slowest;
+        claim(self.wrong() == 0, format!("{} wrong admits: {:#?}", self.wrong(), ledger.described));
+        claim(only(&ledger.logouts, self.claims.logouts), format!("logouts: {}", texts(&ledger.logouts)));
+        claim(self.requests_are_as_claimed(), format!("requests: {}", texts(&ledger.live)));
+        let slowest = ledger.logouts.slowest;
         claim(slowest <= self.claims.slowest_logout, format!("a logout took {slowest:?}"));
-        let longest = self.fault + self.claims.refused_after;
-        claim(seen.refused_for <= longest, format!("a client was refused for {:?}", seen.refused_for));
-        let failed = seen.logouts.count() - seen.logouts.ok();
-        claim(failed > 0 || !self.claims.felt, "no logout failed: what was the fault?".to_owned());
-        let watched = seen.dead.count().min(seen.checks.count());
+        let longest = self.played.fault + self.claims.refused_after;
+        let refused = ledger.refused_for();
+        claim(refused <= longest, format!("a client was refused for {refused:?}"));
+        claim(ledger.failed_logouts() > 0 || !self.claims.felt, "no logout failed: was there a fault?".to_owned());
+        let watched = ledger.dead.count().min(ledger.checks.count());
         claim(watched >= WATCHED, format!("only {watched} looks at dead tokens"));
         broken
     }
 
     fn requests_are_as_claimed(&self) -> bool {
-        let good = &self.audit.seen.good;
-        let few = |count: u64| self.spared.is_some_and(|of| count.saturating_mul(of) <= good.count());
+        let live = &self.ledger().live;
+        let few = |count: u64| self.spared.is_some_and(|of| count.saturating_mul(of) <= live.count());
         let claimed = |answer: &str| self.claims.requests.contains(&answer);
-        good.by_answer.iter().all(|(answer, count)| claimed(answer) || (answer == "503 unavailable" && few(*count)))
+        live.by_reply.iter().all(|(reply, count)| {
+            let answer = reply.to_string();
+            claimed(&answer) || (answer == "503 unavailable" && few(*count))
+        })
     }
 
     /// As JSON, in seconds.
     pub fn json(&self) -> Value {
-        let seen = &self.audit.seen;
+        let ledger = self.ledger();
         json!({
             "name": self.name,
             "lost_logouts": self.lost(), "wrong_admits": self.wrong(),
-            "unconfirmed_and_done": self.audit.done_all_the_same,
-            "fault_s": seconds(self.fault), "recovery_s": seconds(self.recovery),
-            "refused_for_s": seconds(seen.refused_for),
-            "logouts": answers(&seen.logouts), "requests": answers(&seen.good),
-            "dead_tokens": answers(&seen.dead), "checks": answers(&seen.checks),
+            "unconfirmed_and_done": self.played.audit.done_all_the_same,
+            "fault_s": seconds(self.played.fault), "recovery_s": seconds(self.played.recovery),
+            "refused_for_s": seconds(ledger.refused_for()),
+            "logouts": answers(&ledger.logouts), "requests": answers(&ledger.live),
+            "dead_tokens": answers(&ledger.dead), "checks": answers(&ledger.checks),
             "broken": self.broken(),
         })
     }
 }
 
-fn answered(answers: &Answers, allowed: &[&str]) -> bool {
-    answers.by_answer.keys().all(|answer| allowed.contains(&answer.as_str()))
+fn only(answers: &Answers, allowed: &[&str]) -> bool {
+    answers.by_reply.keys().all(|reply| allowed.contains(&reply.to_string().as_str()))
+}
+
+/// Such as `{"200":9,"503 unavailable":1}`.
+fn texts(answers: &Answers) -> Value {
+    answers.by_reply.iter().map(|(reply, count)| (reply.to_string(), json!(count))).collect()
 }
 
 fn answers(answers: &Answers) -> Value {
-    json!({"by_answer": answers.by_answer, "slowest_s": seconds(answers.slowest)})
+    json!({"by_answer": texts(answers), "slowest_s": seconds(answers.slowest)})
 }
 
 /// To a hundredth.
@@ -111,26 +114,26 @@ fn seconds(time: Duration) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::failures::seen::Seen;
     use crate::failures::stories;
+    use crate::faults::Audit;
+    use crate::faults::ledger::{Exchange, Reply};
 
-    fn answers_of(list: &[(&str, u64)]) -> Answers {
-        let by_answer = list.iter().map(|(answer, count)| ((*answer).to_owned(), *count)).collect();
-        Answers { by_answer, slowest: Duration::from_millis(40) }
+    fn answers_of(list: &[(u16, &str, u64)]) -> Answers {
+        let by_reply = list.iter().map(|(status, code, count)| (Reply::new(*status, code), *count)).collect();
+        Answers { by_reply, slowest: Duration::from_millis(40) }
     }
 
-    fn report(name: &str, change: impl FnOnce(&mut Audit)) -> Report {
+    fn report(name: &str, change: impl FnOnce(&mut Played)) -> Report {
         let story = *stories().iter().find(|story| story.name == name).unwrap();
-        let seen = Seen {
-            logouts: answers_of(&[("200", 300)]),
-            good: answers_of(&[("200", 900)]),
-            dead: answers_of(&[("401 token_revoked", 400)]),
-            checks: answers_of(&[("200", 500)]),
-            ..Seen::default()
-        };
-        let mut audit = Audit { seen, lost: 0, done_all_the_same: 0 };
-        change(&mut audit);
-        Report::new(&story, Conditions::SHORT, Duration::from_secs(3), Duration::ZERO, audit)
+        let mut ledger = Ledger::default();
+        ledger.logouts = answers_of(&[(200, "", 300)]);
+        ledger.live = answers_of(&[(200, "", 900)]);
+        ledger.dead = answers_of(&[(401, "token_revoked", 400)]);
+        ledger.checks = answers_of(&[(200, "", 500)]);
+        let (fault, window) = (Duration::from_secs(3), (Duration::ZERO, Duration::from_secs(3)));
+        let mut played = Played { ledger, window, fault, recovery: Duration::ZERO, audit: Audit::default() };
+        change(&mut played);
+        Report::new(&story, Conditions::SHORT, played)
     }
 
     #[test]
@@ -140,34 +143,39 @@ mod tests {
 
     #[test]
     fn one_lost_logout_or_one_wrong_admit_is_too_many() {
-        assert_eq!(report("redis-killed", |audit| audit.lost = 1).broken(), ["1 lost logouts"]);
-        let wrong = report("redis-killed", |audit| audit.seen.wrong = 1).broken();
+        assert_eq!(report("redis-killed", |played| played.audit.lost = 1).broken(), ["1 lost logouts"]);
+        let wrong = report("redis-killed", |played| played.ledger.stale_admits = 1).broken();
         assert!(wrong[0].starts_with("1 wrong admits"), "{wrong:?}");
     }
 
     #[test]
-    fn an_answer_that_was_not_claimed_is_told() {
-        let broken =
-            report("redis-killed", |audit| audit.seen.good = answers_of(&[("200", 9), ("503 unavailable", 1)]));
-        assert!(broken.broken()[0].starts_with("requests: "), "{:?}", broken.broken());
-        let spared =
-            report("redis-killed", |audit| audit.seen.good = answers_of(&[("200", 98), ("503 unavailable", 2)]));
+    fn an_answer_that_was_not_claimed_is_reported() {
+        let requests = |ok, unavailable| answers_of(&[(200, "", ok), (503, "unavailable", unavailable)]);
+        let broken = report("redis-killed", |played| played.ledger.live = requests(9, 1)).broken();
+        assert!(broken[0].starts_with("requests: "), "{broken:?}");
+        let spared = report("redis-killed", |played| played.ledger.live = requests(98, 2));
         assert_eq!(spared.broken(), Vec::<String>::new());
-        let broken = report("redis-killed", |audit| audit.seen.logouts = answers_of(&[("200", 9), ("500", 1)]));
-        assert!(broken.broken()[0].starts_with("logouts: "), "{:?}", broken.broken());
+        let logouts = answers_of(&[(200, "", 9), (500, "", 1)]);
+        let broken = report("redis-killed", |played| played.ledger.logouts = logouts).broken();
+        assert!(broken[0].starts_with("logouts: "), "{broken:?}");
     }
 
     #[test]
-    fn a_fault_that_nobody_felt_was_none() {
-        assert_eq!(report("postgres-killed", |_| {}).broken(), ["no logout failed: what was the fault?"]);
+    fn a_fault_that_no_client_felt_was_none() {
+        assert_eq!(report("postgres-killed", |_| {}).broken(), ["no logout failed: was there a fault?"]);
     }
 
     #[test]
-    fn slowness_and_a_load_that_was_none_are_told() {
-        let broken = report("redis-killed", |audit| {
-            audit.seen.logouts.slowest = Duration::from_secs(3);
-            audit.seen.refused_for = Duration::from_secs(4);
-            audit.seen.checks = answers_of(&[("200", 49)]);
+    fn slowness_and_a_load_that_was_none_are_reported() {
+        let at = Duration::from_secs;
+        let broken = report("redis-killed", |played| {
+            played.ledger.logouts.slowest = at(3);
+            played.ledger.checks = answers_of(&[(200, "", 49)]);
+            for (status, started, ended) in [(503, 1, 2), (200, 4, 5)] {
+                let reply = Reply::new(status, if status == 503 { "unavailable" } else { "" });
+                let (started, ended) = (at(started), at(ended));
+                played.ledger.enter(&Exchange { started, ended, reply, logout_begun: None, logout_returned: None });
+            }
         });
         assert_eq!(
             broken.broken(),

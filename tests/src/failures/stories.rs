@@ -6,7 +6,7 @@ mod redis;
 
 use super::Story;
 
-/// The only answer of a logout or a request where clients notice nothing.
+/// The only answer to a logout or a request where clients notice nothing.
 const FINE: &[&str] = &["200"];
 
 /// All stories, in the order of the table in docs/under-failure.md.

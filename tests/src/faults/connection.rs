@@ -1,4 +1,4 @@
-//! A client's connection that stays open, and is made anew when it was lost.
+//! A client's connection, which stays open and is made again after it was lost.
 
 use std::io::{BufReader, Write as _};
 use std::net::{SocketAddr, TcpStream};
@@ -6,7 +6,12 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result};
 
+use super::dice::Dice;
+use super::ledger::Reply;
 use crate::http::{Answer, connect, read_answer};
+
+/// Connections of a client to one Envoy: several, so that each worker gets some.
+const CONNECTIONS: usize = 4;
 
 /// A connection to one address.
 #[derive(Debug)]
@@ -22,10 +27,10 @@ impl Connection {
         Self { address, patience, stream: None }
     }
 
-    /// Makes the connection, if there is none.
+    /// Connects, unless the connection is open.
     ///
     /// # Errors
-    /// When nobody listens.
+    /// When nothing listens at the address.
     pub(super) fn open(&mut self) -> Result<()> {
         if self.stream.is_none() {
             let stream = connect(self.address)?;
@@ -47,11 +52,17 @@ impl Connection {
         Ok(sent?)
     }
 
-    /// Reads the answer to what was sent.
-    ///
-    /// # Errors
-    /// When the connection is lost or patience is; it is then closed.
-    pub(super) fn receive(&mut self) -> Result<Answer> {
+    /// Reads the answer to the last request. Without an answer in time the connection is closed.
+    pub(super) fn receive(&mut self) -> Reply {
+        Reply::of(&self.read())
+    }
+
+    /// Sends a request over the connection, which must be open, and reads the answer.
+    pub(super) fn exchange(&mut self, request: &[u8]) -> Reply {
+        self.send(request).map_or(Reply::none(), |()| self.receive())
+    }
+
+    fn read(&mut self) -> Result<Answer> {
         let answer = read_answer(self.stream.as_mut().context("not open")?, "GET");
         let lasts = |answer: &Answer| answer.header("connection") != Some("close");
         if !answer.as_ref().is_ok_and(lasts) {
@@ -59,13 +70,21 @@ impl Connection {
         }
         answer
     }
+}
 
-    /// Sends and reads.
-    ///
-    /// # Errors
-    /// As [`Self::send`] and [`Self::receive`].
-    pub(super) fn exchange(&mut self, request: &[u8]) -> Result<Answer> {
-        self.send(request)?;
-        self.receive()
+/// Several connections to one address.
+#[derive(Debug)]
+pub(super) struct Connections(Vec<Connection>);
+
+impl Connections {
+    /// As [`Connection::to`].
+    pub(super) fn to(address: SocketAddr, patience: Duration) -> Self {
+        Self((0..CONNECTIONS).map(|_| Connection::to(address, patience)).collect())
+    }
+
+    /// One of them, by chance.
+    pub(super) fn any(&mut self, dice: &mut Dice) -> Option<&mut Connection> {
+        let place = dice.below(self.0.len());
+        self.0.get_mut(place)
     }
 }

@@ -1,122 +1,150 @@
-//! What each request and each logout came to, judged by what was known when.
+//! The answers to all requests and logouts of a run, judged by what was known when.
 //!
-//! - **Stale admit**: a request that started after its token's logout had returned 200, and was admitted. There may be none.
-//! - **Wrong refusal**: a request with a token that nobody had begun to log out, and that was refused with 401; or that was
-//!   told 503 while no outage was declared. There may be none.
-//! - A request that overlaps its token's logout may be told anything.
+//! - **Stale admit**: a request that started after its token's logout had returned 200 (and after the published bound,
+//!   in bounded mode) and was admitted; or a control plane that called such a token active. There may be none.
+//! - **Wrong refusal**: a request with a token that no client had begun to log out, refused with 401. There may be
+//!   none. Whether a 503 is allowed depends on the fault, so the ledger keeps their times.
+//! - A request that overlaps its token's logout may get any decision.
+//!
+//! Each client fills a ledger of its own, so that it can also tell for how long that one client was refused. The
+//! ledgers are added up at the end.
+
+mod exchange;
+mod reply;
+mod spell;
 
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-/// What is counted as one piece of an outage.
+pub use exchange::{Exchange, Judgement, Standing};
+pub use reply::{Answers, Reply};
+
+use spell::Spell;
+
+/// Outages are counted in pieces of this length.
 const SLICE: Duration = Duration::from_millis(100);
 
-/// One request.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Exchange {
-    /// Before the first byte was sent.
-    pub started: Duration,
-    /// After the answer was read, or given up.
-    pub ended: Duration,
-    /// The answer's status; `None` if the connection was lost or patience was.
-    pub status: Option<u16>,
-    /// When the first logout of its token was begun, as known after the end.
-    pub logout_begun: Option<Duration>,
-    /// When a logout of its token had returned 200, as known after the end.
-    pub logout_returned: Option<Duration>,
-}
+/// How many stale admits are described. All are counted.
+const DESCRIBED: usize = 10;
 
-/// What a request came to.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Judgement {
-    /// Admitted, though its token's logout had returned before it started.
-    StaleAdmit,
-    /// Refused, though nobody had begun to log its token out.
-    WrongRefusal,
-    /// Admitted or refused as it may be.
-    Right,
-    /// 503.
-    Unavailable,
-    /// Any other answer, which has no place here.
-    Strange,
-    /// No answer.
-    Unanswered,
-}
-
-impl Exchange {
-    /// Judges.
-    pub fn judge(&self) -> Judgement {
-        match self.status {
-            Some(200) if self.logout_returned.is_some_and(|returned| returned <= self.started) => Judgement::StaleAdmit,
-            Some(401) if self.logout_begun.is_none_or(|begun| begun > self.ended) => Judgement::WrongRefusal,
-            Some(200 | 401) => Judgement::Right,
-            Some(503 | 504) => Judgement::Unavailable,
-            Some(_) => Judgement::Strange,
-            None => Judgement::Unanswered,
-        }
-    }
-}
-
-/// The counts of one scene.
+/// The counts of one run.
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
 pub struct Ledger {
-    /// Requests in all.
-    pub requests: u64,
-    /// See [`Judgement`].
+    bound: Duration,
+    /// The answers to requests with live tokens.
+    pub live: Answers,
+    /// The answers to requests that overlap the logout of their token.
+    pub either: Answers,
+    /// The answers to requests with dead tokens.
+    pub dead: Answers,
+    /// The control planes' answers to questions about dead tokens.
+    pub checks: Answers,
+    /// The answers to logouts.
+    pub logouts: Answers,
+    /// How long each logout took that returned 200.
+    pub logout_times: Vec<Duration>,
+    /// See [`Judgement`]. Questions that a control plane answered "active" count too.
     pub stale_admits: u64,
-    /// Of tokens that nobody had begun to log out, refused with 401.
+    /// The first stale admits, in words.
+    pub described: Vec<String>,
+    /// Requests with live tokens that were refused with 401.
     pub wrong_refusals: u64,
-    /// Requests that started after their token's logout had returned, and were refused with 401.
+    /// Requests with dead tokens that were refused with 401.
     pub right_refusals: u64,
-    /// Answers that have no place here.
+    /// Answers that are not expected at all.
     pub strange: u64,
     /// Requests without an answer.
     pub unanswered: u64,
-    /// Requests that were told 503: when they started and when they ended.
+    /// When each request started and ended that was answered with 503 or 504.
     pub unavailable: Vec<(Duration, Duration)>,
-    /// How long each logout took that returned 200.
-    pub logouts: Vec<Duration>,
-    /// Logouts that returned something else, or nothing.
-    pub failed_logouts: u64,
+    spell: Spell,
 }
 
 impl Ledger {
+    /// An empty ledger; `bound` is how long after the 200 of its logout a token may still be admitted.
+    pub fn with_bound(bound: Duration) -> Self {
+        Self { bound, ..Self::default() }
+    }
+
     /// Enters a request.
     pub fn enter(&mut self, exchange: &Exchange) {
-        self.requests += 1;
-        match exchange.judge() {
-            Judgement::StaleAdmit => self.stale_admits += 1,
+        let (started, ended) = (exchange.started, exchange.ended);
+        let answers = match exchange.standing(self.bound) {
+            Standing::Live => &mut self.live,
+            Standing::Either => &mut self.either,
+            Standing::Dead => &mut self.dead,
+        };
+        answers.add(&exchange.reply, ended.saturating_sub(started));
+        if exchange.standing(self.bound) == Standing::Live {
+            self.spell.add(exchange.reply.is_ok(), started, ended);
+        }
+        match exchange.judge(self.bound) {
+            Judgement::StaleAdmit => self.stale("admitted by Envoy", exchange),
             Judgement::WrongRefusal => self.wrong_refusals += 1,
-            Judgement::Unavailable => self.unavailable.push((exchange.started, exchange.ended)),
+            Judgement::Unavailable => self.unavailable.push((started, ended)),
             Judgement::Strange => self.strange += 1,
             Judgement::Unanswered => self.unanswered += 1,
-            Judgement::Right => {
-                let was_dead = exchange.logout_returned.is_some_and(|returned| returned <= exchange.started);
-                self.right_refusals += u64::from(was_dead && exchange.status == Some(401));
-            }
+            Judgement::Right => self.right_refusals += u64::from(is_right_refusal(exchange, self.bound)),
         }
     }
 
-    /// Enters a logout: its status, and how long it took.
-    pub fn enter_logout(&mut self, status: Option<u16>, took: Duration) {
-        if status == Some(200) {
-            self.logouts.push(took);
-        } else {
-            self.failed_logouts += 1;
+    /// Enters a question to a control plane about a token whose logout had returned 200. Such a token must never be
+    /// called active; no bound applies to the control plane.
+    pub fn enter_check(&mut self, plane: usize, exchange: &Exchange, called_active: bool) {
+        self.checks.add(&exchange.reply, exchange.ended.saturating_sub(exchange.started));
+        if called_active && exchange.standing(Duration::ZERO) == Standing::Dead {
+            self.stale(&format!("called active by control plane {plane}"), exchange);
         }
     }
 
-    /// Adds another thread's counts.
+    /// Enters a logout and the time that it took.
+    pub fn enter_logout(&mut self, reply: &Reply, took: Duration) {
+        self.logouts.add(reply, took);
+        if reply.is_ok() {
+            self.logout_times.push(took);
+        }
+    }
+
+    fn stale(&mut self, how: &str, exchange: &Exchange) {
+        self.stale_admits += 1;
+        if self.described.len() < DESCRIBED {
+            let since = exchange.started.saturating_sub(exchange.logout_returned.unwrap_or_default());
+            self.described.push(format!("{how}: sent {since:?} after the 200, {:?} after the start", exchange.started));
+        }
+    }
+
+    /// Adds the counts of another client.
     pub fn add(&mut self, other: Self) {
-        self.requests += other.requests;
+        self.live.merge(other.live);
+        self.either.merge(other.either);
+        self.dead.merge(other.dead);
+        self.checks.merge(other.checks);
+        self.logouts.merge(other.logouts);
+        self.logout_times.extend(other.logout_times);
         self.stale_admits += other.stale_admits;
+        self.described.extend(other.described);
+        self.described.truncate(DESCRIBED);
         self.wrong_refusals += other.wrong_refusals;
         self.right_refusals += other.right_refusals;
         self.strange += other.strange;
         self.unanswered += other.unanswered;
         self.unavailable.extend(other.unavailable);
-        self.logouts.extend(other.logouts);
-        self.failed_logouts += other.failed_logouts;
+        self.spell.merge(&other.spell);
+    }
+
+    /// How many requests there were.
+    pub fn requests(&self) -> u64 {
+        self.live.count() + self.either.count() + self.dead.count()
+    }
+
+    /// How many logouts returned something else than 200, or nothing.
+    pub fn failed_logouts(&self) -> u64 {
+        self.logouts.count() - self.logouts.ok()
+    }
+
+    /// The longest time for which one client was not admitted with live tokens.
+    pub fn refused_for(&self) -> Duration {
+        self.spell.longest()
     }
 
     /// Seconds with a 503 in them, in tenths.
@@ -126,21 +154,25 @@ impl Ledger {
         SLICE.saturating_mul(u32::try_from(slices.len()).unwrap_or(u32::MAX)).as_secs_f64()
     }
 
-    /// The requests that were told 503 and were at no time in the declared outage. One that began in it may be told late: where
-    /// it waited in a VM that died, only Envoy's `stream_idle_timeout` ends it.
+    /// The requests that got 503 and did not touch the declared outage. The answer to one that began in it may come
+    /// late: where it waited in a VM that died, only Envoy's `stream_idle_timeout` ends it.
     pub fn undeclared(&self, outage: Option<(Duration, Duration)>) -> Vec<(Duration, Duration)> {
         let touches =
             |(started, ended): &(Duration, Duration)| outage.is_some_and(|(from, to)| from <= *ended && *started <= to);
         self.unavailable.iter().copied().filter(|request| !touches(request)).collect()
     }
 
-    /// The slowest logout and the one that a hundredth was slower than.
+    /// Of the logouts that returned 200: the slowest, and the 99th percentile.
     pub fn slowest_logouts(&self) -> (Duration, Duration) {
-        let mut sorted = self.logouts.clone();
+        let mut sorted = self.logout_times.clone();
         sorted.sort();
         let place = (sorted.len() * 99).div_ceil(100).saturating_sub(1);
         (sorted.last().copied().unwrap_or_default(), sorted.get(place).copied().unwrap_or_default())
     }
+}
+
+fn is_right_refusal(exchange: &Exchange, bound: Duration) -> bool {
+    exchange.reply.status() == Some(401) && exchange.standing(bound) == Standing::Dead
 }
 
 #[cfg(test)]
@@ -151,41 +183,17 @@ mod tests {
         Duration::from_millis(milliseconds)
     }
 
-    fn exchange(status: Option<u16>, begun: Option<u64>, returned: Option<u64>) -> Exchange {
+    fn exchange(status: u16, begun: Option<u64>, returned: Option<u64>) -> Exchange {
         let time = |milliseconds: Option<u64>| milliseconds.map(at);
         let (logout_begun, logout_returned) = (time(begun), time(returned));
-        Exchange { started: at(100), ended: at(110), status, logout_begun, logout_returned }
-    }
-
-    #[test]
-    fn admitted_after_the_logout_returned_is_stale_and_beside_it_is_not() {
-        let judged = |begun, returned| exchange(Some(200), Some(begun), returned).judge();
-        assert_eq!(judged(50, Some(100)), Judgement::StaleAdmit);
-        assert_eq!(judged(50, Some(101)), Judgement::Right);
-        assert_eq!(judged(50, None), Judgement::Right);
-        assert_eq!(exchange(Some(200), None, None).judge(), Judgement::Right);
-    }
-
-    #[test]
-    fn refused_before_anybody_logged_it_out_is_wrong() {
-        assert_eq!(exchange(Some(401), None, None).judge(), Judgement::WrongRefusal);
-        assert_eq!(exchange(Some(401), Some(111), Some(120)).judge(), Judgement::WrongRefusal);
-        assert_eq!(exchange(Some(401), Some(110), None).judge(), Judgement::Right);
-    }
-
-    #[test]
-    fn a_failure_is_no_refusal_and_no_admission() {
-        assert_eq!(exchange(Some(503), None, Some(50)).judge(), Judgement::Unavailable);
-        assert_eq!(exchange(None, None, Some(50)).judge(), Judgement::Unanswered);
-        assert_eq!(exchange(Some(404), None, None).judge(), Judgement::Strange);
+        Exchange { started: at(100), ended: at(110), reply: Reply::new(status, ""), logout_begun, logout_returned }
     }
 
     #[test]
     fn an_outage_is_counted_in_tenths_and_by_whether_it_was_declared() {
         let mut ledger = Ledger::default();
         for ended in [1_010, 1_020, 1_190, 5_000] {
-            let times = Exchange { started: at(ended - 20), ended: at(ended), ..exchange(Some(503), None, None) };
-            ledger.enter(&times);
+            ledger.enter(&Exchange { started: at(ended - 20), ended: at(ended), ..exchange(503, None, None) });
         }
         assert!((ledger.seconds_unavailable() - 0.3).abs() < 1e-9);
         assert_eq!(ledger.undeclared(None).len(), 4);
@@ -195,16 +203,28 @@ mod tests {
     }
 
     #[test]
-    fn the_counts_of_threads_add_up() {
+    fn the_counts_of_clients_add_up() {
         let mut one = Ledger::default();
-        one.enter(&exchange(Some(200), Some(50), Some(60)));
-        one.enter(&exchange(Some(401), Some(50), Some(60)));
-        one.enter(&exchange(Some(401), None, None));
-        one.enter_logout(Some(200), at(3));
-        one.enter_logout(None, at(9));
+        one.enter(&exchange(200, Some(50), Some(60)));
+        one.enter(&exchange(401, Some(50), Some(60)));
+        one.enter(&exchange(401, None, None));
+        one.enter(&exchange(200, Some(105), None));
+        one.enter_logout(&Reply::new(200, ""), at(3));
+        one.enter_logout(&Reply::none(), at(9));
         let mut sum = one.clone();
         sum.add(one);
-        assert_eq!((sum.requests, sum.stale_admits, sum.right_refusals, sum.wrong_refusals), (6, 2, 2, 2));
-        assert_eq!((sum.slowest_logouts(), sum.failed_logouts), ((at(3), at(3)), 2));
+        assert_eq!((sum.requests(), sum.stale_admits, sum.right_refusals, sum.wrong_refusals), (8, 2, 2, 2));
+        assert_eq!((sum.live.count(), sum.either.count(), sum.dead.count()), (2, 2, 4));
+        assert_eq!((sum.slowest_logouts(), sum.failed_logouts(), sum.logouts.slowest), ((at(3), at(3)), 2, at(9)));
+        assert_eq!((sum.described.len(), sum.refused_for()), (2, at(0)));
+    }
+
+    #[test]
+    fn a_control_plane_that_calls_a_dead_token_active_breaks_the_promise_without_any_bound() {
+        let mut ledger = Ledger::with_bound(Duration::from_secs(1));
+        ledger.enter_check(1, &exchange(200, Some(50), Some(100)), true);
+        ledger.enter_check(1, &exchange(200, Some(50), Some(100)), false);
+        assert_eq!((ledger.stale_admits, ledger.checks.count(), ledger.requests()), (1, 2, 0));
+        assert!(ledger.described[0].starts_with("called active by control plane 1"), "{:?}", ledger.described);
     }
 }

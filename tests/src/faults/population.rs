@@ -1,4 +1,5 @@
-//! The tokens of the clients, and what this process knows of each: whether its logout was begun, and when it returned 200.
+//! The tokens of the clients, and what this process knows of each: whether its logout was begun, and when it returned
+//! 200.
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -6,17 +7,15 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
 use anyhow::Result;
+use serde_json::Value;
 
 use super::dice::Dice;
+use super::outside::Outside;
 use crate::http::Request;
-use crate::tokens::{Signer, claims};
-
-/// Tokens whose logout returned 200 and that are still tried: the youngest.
-const REMEMBERED: usize = 4_000;
 
 const NEVER: u64 = u64::MAX;
 
-/// The one clock.
+/// The one clock of a run.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Clock(Instant);
 
@@ -25,7 +24,7 @@ impl Clock {
         Self(Instant::now())
     }
 
-    /// Since the start.
+    /// The time since the start.
     pub(super) fn now(self) -> Duration {
         self.0.elapsed()
     }
@@ -38,41 +37,48 @@ pub(super) struct Token {
     pub(super) request: Vec<u8>,
     /// Its logout, as bytes.
     pub(super) logout: Vec<u8>,
+    /// The question that the filter would ask about it.
+    pub(super) question: Value,
     text: String,
     begun: AtomicU64,
-    done: AtomicU64,
+    returned: AtomicU64,
 }
 
 impl Token {
-    fn new(text: String) -> Self {
-        let request = Request::get("/").bearer(&text).to_open_connection();
+    pub(super) fn new(text: String, question: Value) -> Self {
+        let request = Request::get("/orders").bearer(&text).to_open_connection();
         let logout = Request::post("/api/v2/logout").bearer(&text).to_open_connection();
-        Self { request, logout, text, begun: AtomicU64::new(NEVER), done: AtomicU64::new(NEVER) }
+        let [begun, returned] = [AtomicU64::new(NEVER), AtomicU64::new(NEVER)];
+        Self { request, logout, question, text, begun, returned }
     }
 
-    /// A request that has the filter's VM trap, if it is built to.
+    /// A request that makes the filter's VM trap, if the filter is built to.
     pub(super) fn trapping(&self) -> Request {
         Request::get("/").header("x-curfew-trap", "headers").bearer(&self.text)
     }
 
     /// To be called before the first byte of a logout is sent.
     pub(super) fn logout_begins(&self, now: Duration) {
-        // The first attempt counts: from it on nobody knows.
+        // Only the first attempt counts: from then on the token may be dead.
         let _ = self.begun.compare_exchange(NEVER, nanoseconds(now), Ordering::SeqCst, Ordering::SeqCst);
     }
 
     /// To be called after a whole 200 was read.
     pub(super) fn logout_returned(&self, now: Duration) {
-        let _ = self.done.compare_exchange(NEVER, nanoseconds(now), Ordering::SeqCst, Ordering::SeqCst);
+        let _ = self.returned.compare_exchange(NEVER, nanoseconds(now), Ordering::SeqCst, Ordering::SeqCst);
     }
 
-    /// When a logout was begun first, and when one returned 200.
+    /// When the first logout was begun, and when one returned 200.
     pub(super) fn logout(&self) -> (Option<Duration>, Option<Duration>) {
         let at = |time: &AtomicU64| match time.load(Ordering::SeqCst) {
             NEVER => None,
             nanoseconds => Some(Duration::from_nanos(nanoseconds)),
         };
-        (at(&self.begun), at(&self.done))
+        (at(&self.begun), at(&self.returned))
+    }
+
+    fn is_dead_at(&self, now: Duration, bound: Duration) -> bool {
+        self.logout().1.is_some_and(|returned| returned + bound <= now)
     }
 }
 
@@ -80,59 +86,103 @@ fn nanoseconds(time: Duration) -> u64 {
     u64::try_from(time.as_nanos()).unwrap_or(NEVER - 1)
 }
 
-/// All tokens in use, and those that were logged out last.
+/// All tokens in use, and those that were logged out.
 #[derive(Debug)]
 pub(super) struct Population {
-    signer: Signer,
-    alive: RwLock<Vec<Arc<Token>>>,
-    dead: Mutex<VecDeque<Arc<Token>>>,
+    live: RwLock<Vec<Arc<Token>>>,
+    /// In the order of their logouts, but for some that returned at nearly the same time.
+    dead: RwLock<VecDeque<Arc<Token>>>,
+    unconfirmed: Mutex<Vec<Arc<Token>>>,
+    remembered: usize,
 }
 
 impl Population {
-    pub(super) fn new(signer: Signer, size: usize) -> Result<Self> {
-        let alive = (0..size).map(|_| token(&signer)).collect::<Result<Vec<_>>>()?;
-        Ok(Self { signer, alive: RwLock::new(alive), dead: Mutex::default() })
+    /// So many tokens in use; of the dead ones the youngest `remembered` are kept.
+    pub(super) fn new(outside: &Outside, size: usize, remembered: usize) -> Result<Self> {
+        let live = (0..size).map(|_| Ok(Arc::new(outside.token()?))).collect::<Result<Vec<_>>>()?;
+        Ok(Self { live: RwLock::new(live), dead: RwLock::default(), unconfirmed: Mutex::default(), remembered })
     }
 
-    /// A token that nobody has begun to log out, as far as the one who asks can tell.
-    pub(super) fn alive(&self, dice: &mut Dice) -> Option<Arc<Token>> {
-        let alive = self.alive.read().unwrap_or_else(PoisonError::into_inner);
-        alive.get(dice.below(alive.len())).cloned()
+    /// A token in use. Another client may begin to log it out at any moment.
+    pub(super) fn live(&self, dice: &mut Dice) -> Option<Arc<Token>> {
+        let live = self.live.read().unwrap_or_else(PoisonError::into_inner);
+        live.get(dice.below(live.len())).cloned()
     }
 
-    /// One that was logged out, more likely a young one.
-    pub(super) fn dead(&self, dice: &mut Dice) -> Option<Arc<Token>> {
-        let dead = self.dead.lock().unwrap_or_else(PoisonError::into_inner);
-        let within = dice.below(dead.len()) + 1;
-        let back = dice.below(within) + 1;
-        dead.len().checked_sub(back).and_then(|place| dead.get(place)).cloned()
+    /// A token that is dead at `now` though it may be admitted for `bound` after its logout: half of the time the
+    /// youngest, else any, more likely a young one.
+    pub(super) fn dead(&self, dice: &mut Dice, now: Duration, bound: Duration) -> Option<Arc<Token>> {
+        let dead = self.dead.read().unwrap_or_else(PoisonError::into_inner);
+        let known = dead.partition_point(|token| token.is_dead_at(now, bound));
+        let within = dice.below(known) + 1;
+        let back = if dice.flip() { 1 } else { dice.below(within) + 1 };
+        // The order is nearly that of the logouts, so look again.
+        dead.get(known.checked_sub(back)?).filter(|token| token.is_dead_at(now, bound)).cloned()
     }
 
-    /// The youngest that were logged out.
+    /// The tokens that were logged out last.
     pub(super) fn youngest_dead(&self, count: usize) -> Vec<Arc<Token>> {
-        let dead = self.dead.lock().unwrap_or_else(PoisonError::into_inner);
+        let dead = self.dead.read().unwrap_or_else(PoisonError::into_inner);
         dead.iter().rev().take(count).cloned().collect()
     }
 
     /// Takes a token out of use, for a logout; a new one takes its place.
-    pub(super) fn take(&self, dice: &mut Dice) -> Result<Arc<Token>> {
-        let new = token(&self.signer)?;
-        let mut alive = self.alive.write().unwrap_or_else(PoisonError::into_inner);
-        let place = dice.below(alive.len());
-        let taken = alive.get_mut(place).map(|token| std::mem::replace(token, new));
+    pub(super) fn take(&self, outside: &Outside, dice: &mut Dice) -> Result<Arc<Token>> {
+        let new = Arc::new(outside.token()?);
+        let mut live = self.live.write().unwrap_or_else(PoisonError::into_inner);
+        let place = dice.below(live.len());
+        let taken = live.get_mut(place).map(|token| std::mem::replace(token, new));
         taken.ok_or_else(|| anyhow::anyhow!("there are no tokens"))
     }
 
-    /// The logout of a token has returned 200.
+    /// To be called when the logout of a token has returned 200.
     pub(super) fn bury(&self, token: Arc<Token>) {
-        let mut dead = self.dead.lock().unwrap_or_else(PoisonError::into_inner);
-        if dead.len() >= REMEMBERED {
+        let mut dead = self.dead.write().unwrap_or_else(PoisonError::into_inner);
+        if dead.len() >= self.remembered {
             dead.pop_front();
         }
         dead.push_back(token);
     }
+
+    /// To be called for a logout that failed and is not repeated.
+    pub(super) fn leave_unconfirmed(&self, token: Arc<Token>) {
+        self.unconfirmed.lock().unwrap_or_else(PoisonError::into_inner).push(token);
+    }
+
+    /// The dead tokens, and those whose logout failed.
+    pub(super) fn into_logged_out(self) -> [Vec<Arc<Token>>; 2] {
+        let dead = self.dead.into_inner().unwrap_or_else(PoisonError::into_inner);
+        [dead.into(), self.unconfirmed.into_inner().unwrap_or_else(PoisonError::into_inner)]
+    }
 }
 
-fn token(signer: &Signer) -> Result<Arc<Token>> {
-    Ok(Arc::new(Token::new(signer.sign(&claims("alice"))?)))
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const fn at(milliseconds: u64) -> Duration {
+        Duration::from_millis(milliseconds)
+    }
+
+    #[test]
+    fn only_tokens_whose_bound_is_over_count_as_dead() {
+        let (dead, mut dice) = (RwLock::default(), Dice::new());
+        let population = Population { live: RwLock::default(), dead, unconfirmed: Mutex::default(), remembered: 2 };
+        for returned in [10, 20, 30] {
+            let token = Arc::new(Token::new(returned.to_string(), Value::Null));
+            token.logout_begins(at(returned - 1));
+            token.logout_returned(at(returned));
+            population.bury(token);
+        }
+        assert_eq!(
+            population.youngest_dead(9).iter().map(|token| token.text.as_str()).collect::<Vec<_>>(),
+            ["30", "20"]
+        );
+        assert!(population.dead(&mut dice, at(29), at(10)).is_none());
+        for _ in 0..20 {
+            assert_eq!(population.dead(&mut dice, at(30), at(10)).unwrap().text, "20");
+        }
+        let met = (0..200).map(|_| population.dead(&mut dice, at(40), at(10)).unwrap().text.clone());
+        assert_eq!(met.collect::<std::collections::BTreeSet<_>>().len(), 2);
+    }
 }

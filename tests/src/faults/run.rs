@@ -1,89 +1,70 @@
-//! One scene from its beginning to its end: clients begin, the fault comes and goes, clients go on, all is counted.
+//! One run from its beginning to its end: clients start, the fault comes and goes, the mesh works again, clients go on,
+//! and everything is counted.
 
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use anyhow::{Result, anyhow};
+use anyhow::{Context as _, Result, ensure};
 
-use super::clients::{self, Pile, Shared};
+use super::audit::{Audit, audit};
+use super::clients::{Load, Pile, Shared, joined};
 use super::dice::Dice;
 use super::ledger::Ledger;
 use super::mesh::Mesh;
-use super::population::{Clock, Population};
-use super::scenes::{Outage, Scene};
-use crate::tokens::Signer;
 
-/// What clients do.
+/// How long a mesh may take to work again after a fault, on a machine that may be busy.
+const WELL_LIMIT: Duration = Duration::from_secs(30);
+
+/// How many requests pile up in front of an Envoy that is frozen.
+const PILE: usize = 100;
+
+/// How long the parts of a run take.
 #[derive(Debug, Clone, Copy)]
-pub struct Load {
-    /// Tokens in use at any time.
-    pub tokens: usize,
-    /// Clients that use tokens, at each Envoy.
-    pub users: usize,
-    /// Clients that log tokens out.
-    pub leavers: usize,
-    /// Between two requests of a client.
-    pub pause: Duration,
+pub struct Times {
     /// Before the fault, and once more after its traces should be gone.
     pub calm: Duration,
+    /// How long a fault lasts, where the fault itself does not say.
+    pub fault: Duration,
+    /// How often a part is killed by faults that kill at random moments.
+    pub rounds: u32,
+    /// How long after its end the fault may still be felt.
+    pub traces: Duration,
 }
 
-/// After the end of a fault 503 is no surprise for so long: a lease has to be earned again, by a poll that may just
-/// have been put off.
-const RECOVERY: Duration = Duration::from_secs(6);
+/// What is done to the mesh, from the first harm to the last repair.
+pub type Fault = fn(&mut Mesh, &Stage<'_>) -> Result<()>;
 
-/// What a scene came to.
-#[derive(Debug, Clone)]
-pub struct Outcome {
-    /// The scene's name.
-    pub name: &'static str,
-    /// All counts.
-    pub ledger: Ledger,
-    /// 401 or 503 that nothing declared explains.
-    pub wrong_refusals: u64,
-    /// Requests that reached the protected service.
-    pub reached: u64,
-    /// How long a logout may have taken.
-    pub longest_logout: Option<Duration>,
-}
-
-impl Outcome {
-    /// Whether some logout took longer than the scene allows.
-    pub fn is_late(&self) -> bool {
-        self.longest_logout.is_some_and(|longest| self.ledger.slowest_logouts().0 > longest)
-    }
-}
-
-/// The stage of a scene: what the fault may use beside the mesh.
+/// What a fault may use beside the mesh.
 #[derive(Debug)]
 pub struct Stage<'a> {
+    /// The times of the run.
+    pub times: Times,
     shared: &'a Shared,
     piled: Mutex<Ledger>,
 }
 
 impl Stage<'_> {
-    /// The fault lasts so long, clients go on.
+    /// Waits while the clients go on.
     pub fn wait(&self, time: Duration) {
         thread::sleep(time);
     }
 
-    /// Has a VM of each Envoy trap, on the connection that the request happens to get.
-    pub fn trap(&self, mesh: &Mesh) {
-        let Some(token) = self.shared.population.alive(&mut Dice::new()) else { return };
-        for entrance in mesh.entrances() {
+    /// Makes a VM of each Envoy trap: the VM of the worker that gets the request.
+    pub fn trap(&self) {
+        let Some(token) = self.shared.population.live(&mut Dice::new()) else { return };
+        for entrance in &self.shared.outside.entrances {
             // Envoy's answer is a bare 503, if the connection lives for it.
-            let _ = token.trapping().send(entrance);
+            let _ = token.trapping().send(*entrance);
         }
     }
 
-    /// The Envoy with this number is frozen until `thaw` is called; requests with tokens that were logged out meanwhile pile up
-    /// before it.
-    pub fn pile_up(&self, mesh: &Mesh, number: usize, time: Duration, thaw: impl FnOnce()) {
+    /// For an Envoy that is frozen until `thaw` is called: requests with dead tokens pile up in front of it, and their
+    /// answers are judged.
+    pub fn pile_up(&self, envoy: usize, time: Duration, thaw: impl FnOnce()) {
         thread::sleep(time / 2);
-        let entrance = mesh.entrances().get(number).copied();
-        let pile = entrance.map(|entrance| Pile::send(self.shared, entrance, 100));
+        let entrance = self.shared.outside.entrances.get(envoy).copied();
+        let pile = entrance.map(|entrance| Pile::send(self.shared, entrance, PILE));
         thread::sleep(time / 2);
         thaw();
         let read = pile.map(|pile| pile.read(self.shared)).unwrap_or_default();
@@ -91,44 +72,75 @@ impl Stage<'_> {
     }
 }
 
-/// Plays a scene in the mesh, which is whole again afterwards.
+/// The result of a run.
+#[derive(Debug, Clone)]
+pub struct Played {
+    /// All counts.
+    pub ledger: Ledger,
+    /// When the fault began, and when its traces should be gone.
+    pub window: (Duration, Duration),
+    /// How long the fault lasted.
+    pub fault: Duration,
+    /// How long it took after the fault until a token was admitted and logged out everywhere.
+    pub recovery: Duration,
+    /// The logouts, looked up in the database; only where that was asked for.
+    pub audit: Audit,
+}
+
+/// Plays a fault in the mesh, which works again afterwards.
 ///
 /// # Errors
-/// When the fault cannot be played, or the mesh is not whole at the end.
-pub fn play(mesh: &mut Mesh, scene: &Scene, load: Load) -> Result<Outcome> {
-    let population = Population::new(Signer::from_secret(mesh.secret()?), load.tokens)?;
-    let shared = Shared { clock: Clock::start(), population, stop: AtomicBool::new(false), pause: load.pause };
-    let stage = Stage { shared: &shared, piled: Mutex::default() };
-    let (entrances, exits, reached) = (mesh.entrances(), mesh.exits(), mesh.reached());
-    let (played, ledgers) = thread::scope(|scope| {
-        let users = entrances.iter().flat_map(|entrance| vec![*entrance; load.users]);
-        let using = |entrance| {
-            let shared = &shared;
-            scope.spawn(move || Ok(clients::use_tokens(shared, entrance)))
-        };
-        let users: Vec<_> = users.map(using).collect();
-        let leave = || scope.spawn(|| clients::log_out(&shared, &exits, &entrances, || thread::sleep(load.pause)));
-        let leavers: Vec<_> = (0..load.leavers).map(|_| leave()).collect();
-        thread::sleep(load.calm);
-        let from = shared.clock.now();
-        let played = (scene.fault)(mesh, &stage);
-        let to = shared.clock.now() + RECOVERY;
-        thread::sleep(if scene.outage == Outage::None { load.calm } else { RECOVERY + load.calm });
-        shared.stop.store(true, Ordering::SeqCst);
-        let ledgers: Vec<_> = users.into_iter().chain(leavers).map(|client| client.join()).collect();
-        (played.map(|()| (from, to)), ledgers)
+/// When the fault cannot be played, or the mesh does not work at the end. The decisions that clients got are no error.
+pub fn play(mesh: &mut Mesh, fault: Fault, load: Load, times: Times) -> Result<Played> {
+    let (played, _) = run(mesh, fault, load, times)?;
+    Ok(played)
+}
+
+/// As [`play`]; afterwards Redis is emptied, and every control plane is asked about every logout.
+///
+/// # Errors
+/// As [`play`], and when a control plane gives no verdict.
+pub fn play_and_audit(mesh: &mut Mesh, fault: Fault, load: Load, times: Times) -> Result<Played> {
+    let (played, shared) = run(mesh, fault, load, times)?;
+    mesh.wipe_redis()?;
+    Ok(Played { audit: audit(&shared.outside, shared.population)?, ..played })
+}
+
+fn run(mesh: &mut Mesh, fault: Fault, load: Load, times: Times) -> Result<(Played, Shared)> {
+    let shared = Shared::new(mesh.outside()?, load)?;
+    let stage = Stage { times, shared: &shared, piled: Mutex::default() };
+    let (played, ledger) = thread::scope(|scope| {
+        let clients = shared.begin(scope, load);
+        let played = act(mesh, fault, load, &stage);
+        shared.end();
+        (played, joined(clients))
     });
-    let window = played?;
-    let mut ledger = stage.piled.into_inner().unwrap_or_else(PoisonError::into_inner);
-    for client in ledgers {
-        ledger.add(client.map_err(|_| anyhow!("a client panicked"))??);
+    let played = played.with_context(|| mesh.output())?;
+    let mut sum = stage.piled.into_inner().unwrap_or_else(PoisonError::into_inner);
+    sum.add(ledger?);
+    Ok((Played { ledger: sum, ..played }, shared))
+}
+
+/// A calm time, the fault, and a calm time after the mesh works again.
+fn act(mesh: &mut Mesh, fault: Fault, load: Load, stage: &Stage<'_>) -> Result<Played> {
+    let (shared, times) = (stage.shared, stage.times);
+    shared.wait_for_load(times.calm)?;
+    let from = shared.clock.now();
+    fault(mesh, stage)?;
+    let mended = shared.clock.now();
+    let recovery = wait_until_well(shared)?;
+    let traces_gone = mended + times.traces;
+    thread::sleep(traces_gone.saturating_sub(shared.clock.now()));
+    shared.wait_for_load(times.calm + load.bound)?;
+    let (window, fault) = ((from, traces_gone), mended - from);
+    Ok(Played { ledger: Ledger::default(), window, fault, recovery, audit: Audit::default() })
+}
+
+fn wait_until_well(shared: &Shared) -> Result<Duration> {
+    let began = Instant::now();
+    while !shared.outside.is_well() {
+        ensure!(began.elapsed() < WELL_LIMIT, "the mesh does not work {WELL_LIMIT:?} after the fault");
+        thread::sleep(Duration::from_millis(50));
     }
-    let declared = (scene.outage == Outage::Declared).then_some(window);
-    let undeclared = ledger.undeclared(declared);
-    if !undeclared.is_empty() {
-        eprintln!("{}: 503 at {undeclared:?}; declared was {declared:?}", scene.name);
-    }
-    let wrong_refusals = ledger.wrong_refusals + u64::try_from(undeclared.len())?;
-    let (reached, longest_logout) = (mesh.reached() - reached, scene.longest_logout);
-    Ok(Outcome { name: scene.name, wrong_refusals, reached, longest_logout, ledger })
+    Ok(began.elapsed())
 }

@@ -1,8 +1,8 @@
 //! The committed figures, `tests/measure/fuel.json`, and the comparison with them.
 //!
-//! The same sources make different instructions under another compiler, so each compiler has figures of its own, which
-//! hold closely and in both directions: a gain that is not written down could be lost again unseen. A compiler without
-//! figures is held against the first that has some, and only to notice what is out of all proportion.
+//! Another compiler makes other instructions from the same sources, so each compiler has figures of its own. They hold
+//! closely and in both directions: a gain that is not recorded could be lost again unnoticed. A compiler without
+//! figures is compared with the first one that has some, and only to notice gross differences.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -12,19 +12,20 @@ use serde::{Deserialize, Serialize};
 
 use crate::workspace;
 
-/// Instructions by what was measured.
+/// Instructions, by the name of the measured case.
 pub type Figures = BTreeMap<String, u64>;
 
 /// The file.
 #[derive(Debug, Default, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct Record {
-    /// By how many percent a figure may differ from that of the same compiler. Salts of PSS and the layout of hash tables
-    /// are worth a few tenths.
+    /// By how many percent a figure may differ from that of the same compiler. Salts of PSS and the layout of hash
+    /// tables are worth a few tenths.
     tolerance_percent: u64,
-    /// The same for signatures that are checked in the VM, whose cost depends on their numbers; ECDSA draws new ones each time.
+    /// The same for signatures that are checked in the VM, whose cost depends on their numbers; ECDSA draws new ones
+    /// each time.
     alone_tolerance_percent: u64,
-    /// How many percent more than the figures of another compiler are taken for the compiler's doing.
+    /// How many percent more than the figures of another compiler count as an effect of the compiler.
     other_compiler_percent: u64,
     compilers: BTreeMap<String, Figures>,
 }
@@ -54,7 +55,7 @@ pub fn write(compiler: &str, figures: &Figures) -> Result<()> {
     std::fs::write(path(), text).context("the figures cannot be written")
 }
 
-/// A line for each figure that is not as committed; `compiler` made the module, if that is known.
+/// A line for each figure that differs from the committed one; `compiler` made the module, if that is known.
 pub fn compare(record: &Record, compiler: Option<&str>, figures: &Figures) -> Vec<String> {
     let own = compiler.and_then(|compiler| record.compilers.get(compiler));
     let (committed, up, down) = match (own, record.compilers.values().next()) {
@@ -73,7 +74,7 @@ pub fn compare(record: &Record, compiler: Option<&str>, figures: &Figures) -> Ve
     names.into_iter().filter_map(line).collect()
 }
 
-/// Whether `now` is `up` percent more than `then` at most, and `down` percent less.
+/// True if `now` is at most `up` percent more and `down` percent less than `then`.
 fn within(then: u64, now: u64, up: u64, down: u64) -> bool {
     let (low, high) = (then * 100u64.saturating_sub(down), then * (100 + up));
     (low..=high).contains(&(now * 100))

@@ -1,6 +1,6 @@
-//! A second reader of base64url (RFC 4648 section 5), bit by bit, that accepts the one canonical spelling alone.
+//! A second reader of base64url (RFC 4648 section 5), bit by bit, which accepts only the canonical spelling.
 
-/// The bytes of a text, if no other text of this alphabet has the same bytes.
+/// The bytes of a text, if no other text in this alphabet means the same bytes.
 pub(super) fn canonical(text: &[u8]) -> Option<Vec<u8>> {
     let (mut bits, mut held) = (0_u32, 0_u32);
     let mut bytes = Vec::new();

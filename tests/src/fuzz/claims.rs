@@ -1,7 +1,7 @@
-//! Any bytes as the claims of a token that is well signed, so that what stands behind the signature is reached.
+//! Any bytes as the claims of a well-signed token, so that the checks after the signature are reached.
 //!
-//! What an issuer signed may still be a user's text. Whatever is accepted must mean one thing: to a reader that takes the
-//! first of two members and to one that takes the last, in the revocation keys, and in the headers that the upstream gets.
+//! Signed claims may still contain a user's text. Accepted claims must mean one thing: to a reader that takes the first
+//! of two members and to one that takes the last, in the revocation keys, and in the headers that the upstream gets.
 
 use anyhow::{Context as _, Result, ensure};
 use curfew_core::{Keyspace, Policy, ProvenToken, RevocationKey, TokenError, verify_natively};
@@ -14,7 +14,7 @@ use super::{Outcome, respelling};
 use crate::attacks::{OTHER_ISSUER, OTHER_SECRET};
 use crate::tokens::hs256_bytes;
 
-/// "accepted", by each of the policies, and the rules about claims.
+/// "accepted" by each of the policies, and the rules about claims.
 pub(super) const REACHES: [Outcome; 10] = [
     "accepted",
     "accepted leniently",
@@ -48,13 +48,13 @@ pub fn check(payload: &[u8]) -> Result<Outcome> {
     })
 }
 
-/// Signed by the issuer that the payload speaks of, or by the first one.
+/// Signed by the issuer that the payload names, or by the first one.
 fn sign(fixed: &Fixed, payload: &[u8]) -> String {
     let other = payload.windows(OTHER_ISSUER.len()).any(|window| window == OTHER_ISSUER.as_bytes());
     if other { hs256_bytes(OTHER_SECRET, HEADER, payload) } else { fixed.forge().hs256(HEADER, payload) }
 }
 
-/// A policy, and what the second reader must know of it.
+/// A policy, and the facts about it that the second reader needs.
 struct Reading<'a> {
     policy: &'a Policy,
     user: &'static str,
@@ -64,7 +64,7 @@ struct Reading<'a> {
 }
 
 impl Reading<'_> {
-    /// The rule that the token breaks, if it does.
+    /// The rule that the token breaks, if it breaks one.
     fn judge(&self, text: &str, payload: &[u8]) -> Result<Option<TokenError>> {
         let token = match self.policy.prove(text.as_bytes(), NOW, verify_natively) {
             Ok(token) => token,
@@ -80,7 +80,7 @@ impl Reading<'_> {
         Ok(None)
     }
 
-    /// Keys are made of what is signed, by the documented rule.
+    /// The keys are made from the signed values, by the documented rule.
     fn identifiers(&self, tree: &Tree, token: &ProvenToken) -> Result<()> {
         let named = |name: &str| -> Result<Option<String>> {
             let (first, last) = tree.first_and_last(name);
@@ -104,7 +104,7 @@ impl Reading<'_> {
         Ok(())
     }
 
-    /// The dates are those of the claims, and hold now, and do not when they have passed.
+    /// The dates are those of the claims; the token is in time now, and not after its expiry.
     fn times(&self, tree: &Tree, token: &ProvenToken) -> Result<()> {
         let date = |name| tree.first_and_last(name).0.and_then(Tree::whole);
         #[expect(clippy::cast_precision_loss, reason = "dates that are accepted have twelve digits at most")]
@@ -126,7 +126,7 @@ impl Reading<'_> {
         Ok(())
     }
 
-    /// What would stand in identity headers is the claim's text, and one header's worth of it.
+    /// The identity headers would carry the claim's text, as the value of exactly one header.
     fn headers(&self, tree: &Tree, token: &ProvenToken) -> Result<()> {
         let headers = ["sub", "uid", "name", "email", "admin"];
         let headers =
@@ -146,7 +146,7 @@ impl Reading<'_> {
         Ok(())
     }
 
-    /// The same claims, written anew or under another header, are revoked by the same keys.
+    /// The same claims, written again or under another header, are revoked by the same keys.
     fn stays_the_same(&self, payload: &[u8], token: &ProvenToken) -> Result<()> {
         let fixed = fixed()?;
         if token.issuer == OTHER_ISSUER {
@@ -157,7 +157,7 @@ impl Reading<'_> {
         for payload in [payload, rewritten.as_bytes()] {
             for text in respelling::signed_anew(&fixed.forge(), payload) {
                 let again = self.policy.prove(text.as_bytes(), NOW, verify_natively);
-                // Numbers may have been written longer.
+                // The numbers may have had a longer spelling.
                 if again.as_ref().err() == Some(&TokenError::TooLong) {
                     continue;
                 }

@@ -1,7 +1,7 @@
 //! Any bytes as the filter's configuration.
 //!
-//! What is accepted keeps every promise that the rest of the filter relies on; what is refused is refused in lines that an
-//! operator can read, and that show no secret.
+//! An accepted configuration keeps every promise that the rest of the filter relies on. A refusal consists of lines
+//! that an operator can read and that show no secret.
 
 use anyhow::{Result, ensure};
 use curfew_core::Mistakes;
@@ -14,10 +14,10 @@ use std::time::Duration;
 
 use super::{Outcome, readers};
 
-/// What every secret is replaced with, so that it can be looked for.
+/// The text that replaces every secret, so that a leak can be found.
 const MARK: &str = "Zq7xW2kvZq7xW2kv";
 
-/// The longest line about one mistake, and the most of them.
+/// The longest line about one mistake, and the largest number of lines.
 const LONGEST_LINE: usize = 1024;
 const MOST_LINES: usize = 100;
 
@@ -65,7 +65,7 @@ fn is_readable(mistakes: &Mistakes) -> Result<()> {
     Ok(())
 }
 
-/// What the fields' documentation says, and what their users take for granted.
+/// The documented limits of the fields, and the assumptions of the code that uses them.
 fn keeps_its_promises(config: &Config) -> Result<()> {
     let plane = &config.control_plane;
     ensure!(
@@ -114,7 +114,7 @@ fn identity_headers(config: &Config) -> Result<()> {
     Ok(())
 }
 
-/// A token in a place that is configured is found there.
+/// A token in a configured place is found there.
 fn every_place_is_read(config: &Config) -> Result<()> {
     ensure!(!config.sources.is_empty(), "no place for a token");
     for source in &config.sources {
@@ -134,7 +134,7 @@ fn visible(text: &str) -> bool {
     !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_graphic())
 }
 
-/// Replaces every secret that is longer than the mark by one that holds it.
+/// Replaces every secret that is longer than the mark by one that contains the mark.
 fn mark_secrets(value: &mut Value) {
     match value {
         Value::Array(values) => values.iter_mut().for_each(mark_secrets),

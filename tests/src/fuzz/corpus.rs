@@ -1,7 +1,7 @@
 //! Corpora as text: a line for each input, its name and then its bytes, escaped as in a Rust byte string.
 //!
-//! A text shows in a review what was added, and a thousand inputs are one file. libFuzzer wants a file for each, which
-//! `cargo measure fuzz` unpacks below the target directory.
+//! In a text, a review shows new inputs, and a thousand inputs are one file. libFuzzer needs a file for each input, so
+//! `cargo measure fuzz` unpacks them below the target directory.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -13,7 +13,7 @@ use crate::workspace;
 /// An input and its name.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Seed {
-    /// Without spaces.
+    /// The name, without spaces.
     pub name: String,
     /// The input.
     pub input: Vec<u8>,
@@ -26,7 +26,7 @@ impl Seed {
     }
 }
 
-/// Where the committed corpus of a target is.
+/// The file of a target's committed corpus.
 pub fn path(target: &str) -> PathBuf {
     workspace::root().join("tests/fuzz/corpus").join(format!("{target}.txt"))
 }
@@ -34,17 +34,17 @@ pub fn path(target: &str) -> PathBuf {
 /// Reads the committed corpus of a target.
 ///
 /// # Errors
-/// When it cannot be read, or has a line that is no input.
+/// When it cannot be read, or a line in it is not an input.
 pub fn read(target: &str) -> Result<Vec<Seed>> {
     let path = path(target);
     let text = std::fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
     parse(&text).with_context(|| path.display().to_string())
 }
 
-/// Reads a corpus. Lines that begin with `#` are for people.
+/// Reads a corpus. Lines that begin with `#` are comments.
 ///
 /// # Errors
-/// For a line that is no input, and for two of one name.
+/// For a line that is not an input, and for two inputs with one name.
 pub fn parse(text: &str) -> Result<Vec<Seed>> {
     let mut names = BTreeSet::new();
     let mut seeds = Vec::new();
@@ -77,7 +77,7 @@ pub fn unpack(seeds: &[Seed], directory: &Path) -> Result<()> {
     Ok(())
 }
 
-/// Undoes `escape_ascii`.
+/// Reverses `escape_ascii`.
 fn unescape(mut text: &[u8]) -> Option<Vec<u8>> {
     let mut bytes = Vec::new();
     loop {

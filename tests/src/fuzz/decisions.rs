@@ -1,9 +1,10 @@
-//! Anything that can happen to a filter, to two of them at once: the gate as the tests of its crate run it, and the module
-//! that ships, in the wasm host.
+//! Any sequence of events, played to two filters at once: the gate as the tests of its crate run it, and the shipped
+//! module in the wasm host.
 //!
-//! What is observed must be the same after every event: what became of each request and with which headers, what is asked
-//! and polled for, when the next tick is wanted, what a replica holds, and what is counted. So what is shown of the one by other means holds for the other: 32-bit sizes, the target's own
-//! library, the glue and the bytes that travel between it and the host change nothing.
+//! After every event, both must show the same: the outcome of each request and its headers, the questions and polls,
+//! when the next tick is wanted, the content of the copy, and the counters. Then other tests of the gate also hold for
+//! the module: 32-bit sizes, the target's own library, the glue, and the bytes between the glue and the host change
+//! nothing.
 
 mod native;
 mod pages;
@@ -24,7 +25,7 @@ use readers::{READERS, Readers};
 use seen::{Asked, Seen};
 use setups::{Prepared, setups};
 
-/// What became of the feed, or else of some request, as it is counted: the first of these.
+/// The counters that give a script its outcome. The first that is not zero counts.
 pub(super) const REACHES: [Outcome; 17] = [
     "curfew_replica_overflows",
     "curfew_replica_restarts",
@@ -45,13 +46,13 @@ pub(super) const REACHES: [Outcome; 17] = [
     "nothing",
 ];
 
-/// Requests that are open at once; more are not sent.
+/// The largest number of requests that are open at once.
 const MOST_STREAMS: usize = 48;
 
-/// Plays a script, see [`script`], to both.
+/// Plays a script (see [`script`]) to both.
 ///
 /// # Errors
-/// The first thing in which they differ, or the rule of a host that the module breaks.
+/// The first difference, or the rule of a host that the module breaks.
 pub fn check(text: &[u8]) -> Result<Outcome> {
     check_with(text, READERS)
 }
@@ -66,14 +67,14 @@ fn check_with(text: &[u8], readers: Readers) -> Result<Outcome> {
         both.agree().with_context(|| format!("after {shown}"))?;
     }
     let outcome = REACHES.iter().find(|name| both.native.has_counted(name)).copied().unwrap_or("nothing");
-    // What was counted and not told yet is the same too.
+    // Counts that the host has not got yet must be the same too.
     both.play(Event::TickNow)?;
     both.agree().context("after the last tick")?;
     Ok(outcome)
 }
 
-/// What every random byte is during an event: another than during the one before, so that a worker that takes a new id is
-/// told from one that keeps its own.
+/// The value of every random byte during an event. It differs from that of the event before, so that a worker with a
+/// new id can be told from one that keeps its id.
 fn random_byte(event: usize) -> u8 {
     event.to_le_bytes()[0].wrapping_mul(37).wrapping_add(1)
 }
@@ -82,9 +83,9 @@ struct Both {
     host: Host,
     native: Native,
     tokens: &'static Prepared,
-    /// Those that are open, by the host's name and by our own.
+    /// The open requests, by the host's name and by our own.
     streams: Vec<(StreamId, u32)>,
-    /// By how many bytes an empty replica is smaller where pointers have 32 bits; known from the first page on.
+    /// By how many bytes an empty copy is smaller where pointers have 32 bits; known from the first page on.
     pointers: Option<u64>,
 }
 
@@ -181,7 +182,7 @@ impl Both {
         Ok(())
     }
 
-    /// Whether everything that can be observed is the same.
+    /// Checks that everything that can be observed is the same.
     fn agree(&mut self) -> Result<()> {
         for (stream, own) in &self.streams {
             let (module, native) = (Seen::of(self.host.outcome(*stream)?), self.native.seen(*own));
@@ -201,7 +202,7 @@ impl Both {
         self.gauges_agree()
     }
 
-    /// What is held is the same, but for the size of pointers.
+    /// The copies are the same, but for the size of pointers.
     fn gauges_agree(&mut self) -> Result<()> {
         let module @ [seq, entries, bytes] = GAUGE_NAMES.map(|name| self.host.metric(name));
         let native = self.native.gauges;
@@ -215,7 +216,7 @@ impl Both {
     }
 }
 
-/// One of these, counted round and round.
+/// One of these; after the last, the count begins again.
 fn at<T: Clone>(all: &[T], place: usize) -> Option<T> {
     all.get(place.checked_rem(all.len())?).cloned()
 }

@@ -1,7 +1,7 @@
 //! Any head of a request, before the filter takes the token out of it.
 //!
-//! Where the filter takes a token, or finds none, no reader of an upstream may find another: that is a credential which
-//! nobody checked. Where one would, the request must be refused.
+//! No program behind the filter may find another token than the filter took: that would be a credential that was never
+//! checked. If one would, the filter must refuse the request.
 
 use anyhow::{Result, ensure};
 use curfew_filter::request::Request;
@@ -9,7 +9,7 @@ use curfew_filter::sources::{Source, extract};
 
 use super::{Outcome, head, readers};
 
-/// The places that are configured: the default, all kinds, and names that need care.
+/// The configured places: the default, all kinds, and names that need care.
 fn configured() -> [Vec<Source>; 3] {
     let header = |name: &str| Source::Header(name.to_owned());
     let (cookie, query) = (|name: &str| Source::Cookie(name.to_owned()), |name: &str| Source::Query(name.to_owned()));
@@ -33,7 +33,7 @@ pub fn check(lines: &[u8]) -> Result<Outcome> {
         let taken = extract(&sources, &request);
         outcome = match taken {
             Ok(Some(token)) if !token.iter().all(|byte| byte.is_ascii_alphanumeric() || b"-._".contains(byte)) => {
-                // The gate refuses it, whatever others read in it.
+                // The gate refuses it, whatever other readers find in it.
                 "no token"
             }
             Ok(taken) => {
@@ -46,7 +46,7 @@ pub fn check(lines: &[u8]) -> Result<Outcome> {
     Ok(outcome)
 }
 
-/// What every reader finds is what was taken, or nothing.
+/// Every reader finds the token that was taken, or none.
 fn nobody_finds_another(sources: &[Source], request: &Request<'_>, taken: &[u8]) -> Result<()> {
     for source in sources {
         for (reader, found) in found(source, request) {

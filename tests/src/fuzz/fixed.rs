@@ -1,4 +1,4 @@
-//! What the targets judge tokens by: one policy with a key of every algorithm, the same in every run.
+//! The policy of the targets, with a key of every algorithm, the same in every run.
 
 use std::sync::OnceLock;
 
@@ -13,7 +13,7 @@ use crate::wasm_host;
 /// The moment at which everything happens, in seconds of Unix time.
 pub(super) const NOW: i64 = wasm_host::START;
 
-/// The issuer of the algorithms that the rows are not about.
+/// The issuer for the algorithms that no row uses.
 pub(super) const THIRD_ISSUER: &str = "https://third.example";
 
 const THIRD_ALGORITHMS: [&str; 8] = ["HS384", "HS512", "RS384", "RS512", "PS384", "PS512", "ES384", "ES512"];
@@ -26,7 +26,7 @@ pub(super) struct Fixed {
     pub(super) issuers: Value,
     /// The policy over them, with defaults otherwise.
     pub(super) policy: Policy,
-    /// Another: any issuer with the rows' secret, other claims, and `exp` may be missing.
+    /// Another policy: any issuer with the rows' secret, other claims, and `exp` may be missing.
     pub(super) lenient: Policy,
 }
 
@@ -65,7 +65,7 @@ impl Fixed {
     }
 }
 
-/// The one of this process.
+/// The policy of this process.
 pub(super) fn fixed() -> Result<&'static Fixed> {
     static FIXED: OnceLock<Result<Fixed>> = OnceLock::new();
     FIXED.get_or_init(Fixed::new).as_ref().map_err(|error| anyhow!("{error:#}"))

@@ -3,11 +3,11 @@
 /// Names and values.
 pub(super) type Pairs = Vec<(Vec<u8>, Vec<u8>)>;
 
-/// More headers than any proxy lets through.
+/// More headers than any proxy accepts.
 const MOST: usize = 100;
 
-/// Reads a line for each header, names in lower case as proxies hand them over. A pseudo-header's colon is part of its
-/// name. Lines without a name are left out.
+/// Reads a line for each header, with names in lower case as proxies deliver them. A pseudo-header's colon is part of
+/// its name. Lines without a name are left out.
 pub(super) fn read(lines: &[u8]) -> Pairs {
     lines.split(|&byte| byte == b'\n').filter_map(line).take(MOST).collect()
 }
@@ -27,7 +27,7 @@ pub(super) fn written<N: AsRef<[u8]>, V: AsRef<[u8]>>(headers: impl IntoIterator
     lines.collect::<Vec<_>>().join(&b'\n')
 }
 
-/// Borrowed, as the filter reads them.
+/// The headers borrowed, as the filter reads them.
 pub(super) fn borrowed(pairs: &Pairs) -> Vec<(&[u8], &[u8])> {
     pairs.iter().map(|(name, value)| (name.as_slice(), value.as_slice())).collect()
 }

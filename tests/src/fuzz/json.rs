@@ -1,4 +1,4 @@
-//! A second reader of JSON that keeps what ordinary ones throw away: members that are there twice.
+//! A second reader of JSON, which keeps members that are there twice. Ordinary readers drop one of them.
 
 use std::fmt;
 
@@ -22,7 +22,7 @@ impl Tree {
         serde_json::from_slice(text).ok()
     }
 
-    /// What a reader that takes the first member of a name finds, and what one finds that takes the last.
+    /// The values for a reader that takes the first member of a name, and for one that takes the last.
     pub(super) fn first_and_last(&self, name: &str) -> (Option<&Self>, Option<&Self>) {
         let Self::Object(members) = self else { return (None, None) };
         let mut named = members.iter().filter(|(own, _)| own == name).map(|(_, value)| value);
@@ -30,7 +30,7 @@ impl Tree {
         (first, named.next_back().or(first))
     }
 
-    /// Whether some object in it has two members of one name.
+    /// True if some object in it has two members of one name.
     pub(super) fn names_twice(&self) -> bool {
         match self {
             Self::List(values) => values.iter().any(Self::names_twice),

@@ -1,7 +1,7 @@
-//! Any rules, and any head of a request that they are asked about.
+//! Any rules, and any head of a request that they decide about.
 //!
-//! A request is let through without a token only where a rule that opens says so literally, where every program reads the
-//! same path, and where no rule before it asks for a token in the eyes of a lenient router.
+//! A request may pass without a token only if a rule that opens names its path literally, if every program reads the
+//! same path, and if no rule before that one requires a token by the reading of a lenient router.
 
 use anyhow::{Context as _, Result, ensure};
 use curfew_filter::config::Config;
@@ -20,7 +20,7 @@ const REDIRECTING: [&str; 6] = [
     "x-method-override",
 ];
 
-/// Judges the rules in the first line, as JSON, by the head in the others, see [`head::read`].
+/// Judges the rules in the first line, as JSON, by the head in the other lines (see [`head::read`]).
 ///
 /// # Errors
 /// The property that they break.
@@ -46,7 +46,7 @@ pub fn check(input: &[u8]) -> Result<Outcome> {
     Ok(if action == Action::Skip { "skip" } else { "optional" })
 }
 
-/// The rules by a second reading, and by the filter's own if it accepts them.
+/// The rules as the second reader reads them, and as the filter does if it accepts them.
 fn configured(text: &[u8]) -> Option<(Vec<Rule>, Config)> {
     let rules: Value = serde_json::from_slice(text).ok()?;
     let read = rules.as_array()?.iter().map(Rule::read).collect::<Option<Vec<_>>>();
@@ -59,7 +59,7 @@ fn configured(text: &[u8]) -> Option<(Vec<Rule>, Config)> {
     Some((read?, config))
 }
 
-/// A path by which no program may know another resource.
+/// True for a path that means the same resource to every program.
 fn every_program_reads_it_alike(path: &[u8]) -> Result<()> {
     let text = std::str::from_utf8(path).context("opened, and not UTF-8")?;
     ensure!(path.iter().all(u8::is_ascii_graphic), "opened with blanks or other scripts: {text:?}");
@@ -74,7 +74,7 @@ fn every_program_reads_it_alike(path: &[u8]) -> Result<()> {
     Ok(())
 }
 
-/// No header and no parameter makes a framework take another path or method.
+/// True if no header and no parameter makes a framework take another path or method.
 fn it_asks_for_nothing_else(request: &Request<'_>) -> Result<()> {
     for (name, value) in request.headers() {
         let redirects = REDIRECTING.iter().any(|header| readers::same_header(name, header));
@@ -87,7 +87,7 @@ fn it_asks_for_nothing_else(request: &Request<'_>) -> Result<()> {
     Ok(())
 }
 
-/// A rule by a second reading.
+/// A rule as the second reader reads it.
 #[derive(Debug)]
 struct Rule {
     action: Action,
@@ -115,13 +115,13 @@ impl Rule {
         self.action == action && asked && self.covers(path, self.path.as_bytes())
     }
 
-    /// Whole segments.
+    /// Compares whole segments.
     fn covers(&self, path: &[u8], own: &[u8]) -> bool {
         let below = if own.ends_with(b"/") { own.to_vec() } else { [own, b"/"].concat() };
         path == own || (self.prefix && path.starts_with(&below))
     }
 
-    /// Without regard to case, to a slash at the end and to a format's suffix; GET also means HEAD.
+    /// Ignores case, a slash at the end and a format's suffix; GET also means HEAD.
     fn covers_leniently(&self, method: &[u8], path: &[u8]) -> bool {
         let method = method.to_ascii_uppercase();
         let asked = |own: &String| own.as_bytes() == method || (own == "GET" && method == b"HEAD");
@@ -135,7 +135,7 @@ impl Rule {
     }
 }
 
-/// Without what stands behind a dot in the last segment.
+/// Without the part after a dot in the last segment.
 fn without_suffix(path: &[u8]) -> &[u8] {
     let segment = path.iter().rposition(|&byte| byte == b'/').map_or(0, |slash| slash + 1);
     let dot = path.iter().skip(segment).position(|&byte| byte == b'.').filter(|dot| *dot > 0);

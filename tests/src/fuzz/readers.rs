@@ -1,6 +1,7 @@
-//! Readers of credentials, as upstreams have them: each a model of programs in use, none of them the filter's.
+//! Readers of credentials, as upstreams have them. Each is a model of programs in use; none is the filter's own.
 //!
-//! A reader that decodes a whole query before it splits it is not among them: to it any value may hold any parameter.
+//! A reader that decodes a whole query before it splits it is not among them, because for it any value can contain any
+//! parameter.
 
 /// The values that some program finds under a name.
 pub(super) type Find = fn(list: &[u8], name: &str) -> Vec<Vec<u8>>;
@@ -42,7 +43,7 @@ pub(super) fn credentials(value: &[u8]) -> Vec<Vec<u8>> {
     value.split(|&byte| byte == b',').map(credential).collect()
 }
 
-/// Whether CGI (RFC 3875 section 4.1.18) has one variable for both, or a program that folds all punctuation.
+/// True if CGI (RFC 3875 section 4.1.18), or a program that folds all punctuation, has one variable for both names.
 pub(super) fn same_header(own: &[u8], name: &str) -> bool {
     let variable = |byte: &u8| if byte.is_ascii_punctuation() { b'_' } else { byte.to_ascii_uppercase() };
     own.iter().map(variable).eq(name.as_bytes().iter().map(variable))
@@ -88,7 +89,7 @@ fn unquoted(value: &[u8]) -> &[u8] {
     inner.unwrap_or(value)
 }
 
-/// `application/x-www-form-urlencoded`: escapes, and `+` for a space. What is no escape stays.
+/// `application/x-www-form-urlencoded`: escapes, and `+` for a space. Everything else stays as it is.
 fn decoded(raw: &[u8]) -> Vec<u8> {
     let digit = |byte: u8| char::from(byte).to_digit(16).and_then(|digit| u8::try_from(digit).ok());
     let mut bytes = Vec::new();
@@ -108,7 +109,7 @@ fn decoded(raw: &[u8]) -> Vec<u8> {
     }
 }
 
-/// PHP's name of a variable (`php_register_variable_ex`): no spaces before it, nothing behind a NUL or an array's bracket,
+/// PHP's name of a variable (`php_register_variable_ex`): no leading spaces, nothing after a NUL or an array's bracket,
 /// and `_` for dots, spaces and a bracket that is never closed.
 fn php(name: &[u8]) -> Vec<u8> {
     let name = until(name, 0);

@@ -1,4 +1,4 @@
-//! Other texts for the same token, as lenient readers would take them.
+//! Other texts that a lenient reader would take for the same token.
 
 use crate::attacks::Forge;
 use crate::tokens::es256_twin;
@@ -41,7 +41,7 @@ fn of_part(part: &[u8]) -> Vec<Vec<u8>> {
     all
 }
 
-/// The part with another last character of which only the unused bits differ, or might.
+/// The part with another last character, of which only the unused bits differ, or might.
 fn unused_bits(part: &[u8]) -> Vec<Vec<u8>> {
     let Some((last, rest)) = part.split_last() else { return Vec::new() };
     let Some(position) = ALPHABET.iter().position(|known| known == last) else { return Vec::new() };
@@ -49,7 +49,7 @@ fn unused_bits(part: &[u8]) -> Vec<Vec<u8>> {
     others.into_iter().flatten().map(|other| [rest, &[*other]].concat()).collect()
 }
 
-/// The same payload text signed anew under other good headers: another token each.
+/// The same payload signed again under other good headers: each is another token.
 pub(super) fn signed_anew(forge: &Forge<'_>, payload: &[u8]) -> Vec<String> {
     let headers = [r#"{"alg":"HS256"}"#, r#"{"typ":"JWT","alg":"HS256"}"#, r#"{"alg":"HS256","kid":"hs"}"#];
     headers.iter().map(|header| forge.hs256(header, payload)).collect()

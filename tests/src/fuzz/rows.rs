@@ -1,4 +1,5 @@
-//! What a run starts from: the rows of the table of attacks as inputs of each target, and examples of what has no rows.
+//! The first inputs of a run: the rows of the table of attacks as inputs of each target, and examples where there are
+//! no rows.
 
 use anyhow::Result;
 use curfew_core::wire::{CheckAnswer, CheckRequest, CheckVerdict, RegisterAnswer, RegisterRequest, RegisterToken};
@@ -37,7 +38,7 @@ pub(super) fn payloads() -> Result<Vec<Seed>> {
     Ok(tokens()?.into_iter().filter_map(payload).collect())
 }
 
-/// Every row's request, by its head.
+/// The head of every row's request.
 pub(super) fn heads() -> Result<Vec<Seed>> {
     requests(|_, request| head::written(pairs(request)))
 }
@@ -121,7 +122,7 @@ pub(super) fn messages() -> Result<Vec<Seed>> {
     ])
 }
 
-/// An input for each row, made of its request; those that a proxy would not let through for their size are left out.
+/// An input for each row, made from its request. Requests that are too large for a proxy are left out.
 fn requests(input: impl Fn(&Attack, &Request) -> Vec<u8>) -> Result<Vec<Seed>> {
     let keys = Keys::fixed(NOW)?;
     let forge = keys.forge("alice");
@@ -134,7 +135,7 @@ fn requests(input: impl Fn(&Attack, &Request) -> Vec<u8>) -> Result<Vec<Seed>> {
     Ok(seeds)
 }
 
-/// Its headers, the pseudo-headers first.
+/// The request's headers, the pseudo-headers first.
 fn pairs(request: &Request) -> impl Iterator<Item = (&[u8], &[u8])> {
     let pseudo = [(&b":method"[..], request.method.as_bytes()), (b":path", request.target.as_bytes())];
     pseudo.into_iter().chain(request.headers.iter().map(|(name, value)| (name.as_bytes(), value.as_slice())))

@@ -1,29 +1,29 @@
-//! What happens to a filter, as a fuzzer writes it: a line for each event.
+//! The events of a script, as a fuzzer writes them: a line for each.
 //!
 //! | line | event |
 //! |---|---|
-//! | `kN` | first of all: which of the configurations |
+//! | `kN` | first of all: the number of the configuration |
 //! | `rNAME:VALUE␟NAME:VALUE` | a request; `@N` in a value stands for one of some tokens, and `{...}` to its end for a token with these claims, signed |
 //! | `+N`, `-N` | a question is answered: active, revoked |
 //! | `pN WORDS` | a poll is answered with a page, see `decisions/pages.rs` |
-//! | `aN:STATUS:BODY` | a question or a poll is answered with anything |
+//! | `aN:STATUS:BODY` | a question or a poll gets any answer |
 //! | `xN` | its connection is reset |
 //! | `tN`, `wN` | milliseconds pass; the wall clock is set by seconds |
 //! | `cN` | a client goes away |
-//! | `d`, `u` | the control plane goes, and comes back |
-//! | `iN` | so many ticks come, each when it is wanted |
+//! | `d`, `u` | the control plane goes away, and comes back |
+//! | `iN` | so many ticks come, each at the time that the filter wants |
 //! | `o` | a tick comes out of turn |
-//! | `s` | ticks come until none is wanted: what is held back is released, and polls go unanswered until nobody is served |
+//! | `s` | ticks come until none is wanted: requests that are held are released, and polls get no answer until the worker leaves |
 
 use super::head::{self, Pairs};
 
-/// Between the headers of a request.
+/// The separator between the headers of a request.
 pub(super) const SEPARATOR: u8 = 0x1f;
 
-/// Scripts are cut off there.
+/// The largest number of events in a script; the rest is cut off.
 const MOST_EVENTS: usize = 100;
 
-/// Ticks of one event.
+/// The largest number of ticks of one event.
 const MOST_TICKS: u8 = 50;
 
 /// An event.
@@ -43,7 +43,7 @@ pub(super) enum Event {
     Settle,
 }
 
-/// The number of the configuration, and the events, each with its line for people.
+/// The number of the configuration, and the events, each with its line for error messages.
 pub(super) fn read(text: &[u8]) -> (usize, Vec<(String, Event)>) {
     let mut lines = text.split(|&byte| byte == b'\n').peekable();
     let configuration = match lines.peek().and_then(|line| line.strip_prefix(b"k")) {
@@ -88,7 +88,7 @@ fn event(line: &[u8]) -> Option<Event> {
     })
 }
 
-/// Headers, and before them the pseudo-headers that no request lacks.
+/// Headers, preceded by the pseudo-headers that every request has.
 fn request(text: &[u8]) -> Pairs {
     let given: Pairs = text.split(|&byte| byte == SEPARATOR).filter_map(head::line).collect();
     let usual = [(":method", "GET"), (":path", "/orders"), (":authority", "shop.example"), (":scheme", "https")];
@@ -98,7 +98,7 @@ fn request(text: &[u8]) -> Pairs {
     pairs
 }
 
-/// The decimal number at the start, or zero.
+/// The decimal number at the start of a text, or zero.
 pub(super) fn number<T: std::str::FromStr + Default>(text: &[u8]) -> T {
     std::str::from_utf8(text).ok().and_then(|text| text.trim().parse().ok()).unwrap_or_default()
 }

@@ -1,7 +1,7 @@
-//! Any bytes as a token, before the one gate that all tokens pass.
+//! Any bytes as a token, for the one check that all tokens pass.
 //!
-//! What is accepted must be a token by a second, stricter reading; and whatever other text is accepted in its place must
-//! be the same token, or a logout of the one would leave the other alive.
+//! An accepted text must be a token to a second, stricter reader. Any other text that is accepted in its place must be
+//! the same token, or a logout of the one would leave the other alive.
 
 use anyhow::{Context as _, Result, ensure};
 use curfew_core::{MAX_TOKEN_BYTES, Policy, ProvenToken, from_authorization, verify_natively};
@@ -49,7 +49,7 @@ pub fn check(text: &[u8]) -> Result<Outcome> {
     Ok("accepted")
 }
 
-/// What the second reader says about an accepted text.
+/// The second reader's judgement of an accepted text.
 fn is_one_token(text: &[u8], token: &ProvenToken) -> Result<()> {
     ensure!(text.len() <= MAX_TOKEN_BYTES, "longer than is allowed");
     ensure!(from_authorization(text) == Ok(text), "accepted, but not as the value of a header");
@@ -85,7 +85,7 @@ fn id(text: &[u8]) -> Result<Vec<u8>> {
     Ok(hmac_sha256::Hash::hash(signed).get(..16).unwrap_or_default().to_vec())
 }
 
-/// Every respelling of an accepted token that is accepted has the same id, and is itself in canonical form.
+/// If a respelling of an accepted token is accepted too, it has the same id and is in canonical form.
 pub(super) fn no_second_spelling(policy: &Policy, text: &[u8], token: &ProvenToken) -> Result<()> {
     for other in respellings(text) {
         if let Ok(proven) = policy.prove(&other, NOW, verify_natively) {

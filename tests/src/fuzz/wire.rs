@@ -1,7 +1,7 @@
-//! Any bytes as what filter, control plane and host say to each other.
+//! Any bytes as a message between filter, control plane and host.
 //!
-//! No reader panics, and what one accepts is written so that it reads back equal: otherwise the two sides would have
-//! understood two things.
+//! No reader panics. An accepted message, written again, reads back equal; otherwise the two sides could understand it
+//! differently.
 
 use anyhow::{Context as _, Result, ensure};
 use curfew_core::RevocationKey;
@@ -35,7 +35,7 @@ pub fn check(input: &[u8]) -> Result<Outcome> {
     Ok(if read { outcome } else { "refused" })
 }
 
-/// What is accepted reads back equal from what is written of it.
+/// An accepted message reads back equal after it is written.
 fn survives<T: DeserializeOwned + Serialize + PartialEq>(message: &[u8]) -> Result<Option<T>> {
     let Ok(read) = serde_json::from_slice::<T>(message) else { return Ok(None) };
     let written = serde_json::to_vec(&read)?;
@@ -44,7 +44,7 @@ fn survives<T: DeserializeOwned + Serialize + PartialEq>(message: &[u8]) -> Resu
     Ok(Some(read))
 }
 
-/// And nothing of it was left out, added or said twice.
+/// As above, and nothing in the message was left out, added or repeated.
 fn exact<T: DeserializeOwned + Serialize + PartialEq>(message: &[u8]) -> Result<bool> {
     let Some(read) = survives::<T>(message)? else { return Ok(false) };
     let tree = Tree::read(message).context("accepted, and no JSON")?;
@@ -53,8 +53,8 @@ fn exact<T: DeserializeOwned + Serialize + PartialEq>(message: &[u8]) -> Result<
     Ok(true)
 }
 
-/// Whether a message says what was understood. A member that is null is one that is absent; and serde also takes a list of
-/// an object's members, in their order, for the object.
+/// True if a message means what was read from it. A member that is null counts as absent; and serde also accepts a list
+/// of an object's values, in their order, for the object.
 fn same(understood: &Value, said: &Value) -> bool {
     match (understood, said) {
         (Value::Object(_), Value::Array(_)) => true,

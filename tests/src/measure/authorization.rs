@@ -1,12 +1,11 @@
-//! What stands behind Envoy's `ext_authz` when it is measured beside Curfew: a small HTTP endpoint that asks the control
-//! plane about each request's token, as a service would that does without the filter.
+//! The service that Envoy's `ext_authz` asks when it is measured beside Curfew: a small HTTP endpoint that asks the
+//! control plane about each request's token, as a service without the filter would.
 //!
-//! It remembers what it has proven, and never what it was answered. What it costs itself is not in the worker's time.
+//! It caches proofs of signatures, and never a verdict. Its own cost is not in the worker's time.
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
-use std::thread;
 
 use anyhow::{Context as _, Result};
 use axum::Router;
@@ -21,18 +20,16 @@ use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioExecutor;
 use serde_json::{Value, json};
-use tokio::net::TcpListener;
-use tokio::sync::oneshot;
 
+use crate::local_server::LocalServer;
 use crate::ports::loopback;
 use crate::tokens::now;
 
 /// The endpoint, on a thread of its own, stopped when dropped.
 #[derive(Debug)]
 pub struct Authorization {
-    address: SocketAddr,
+    server: LocalServer,
     control_plane: Arc<OnceLock<ControlPlane>>,
-    _stop: oneshot::Sender<()>,
 }
 
 #[derive(Debug)]
@@ -41,7 +38,7 @@ struct ControlPlane {
     secret: String,
 }
 
-struct Server {
+struct Endpoint {
     policy: Policy,
     control_plane: Arc<OnceLock<ControlPlane>>,
     questions: Mutex<HashMap<Vec<u8>, CheckRequest>>,
@@ -49,34 +46,23 @@ struct Server {
 }
 
 impl Authorization {
-    /// Starts to serve, for tokens of these issuers. Everything is refused until [`Self::ask`] says whom to ask.
+    /// Starts to serve, for tokens of these issuers. Every request is refused until [`Self::ask`] has set a control
+    /// plane.
     ///
     /// # Errors
     /// When the issuers are not as the filter takes them, or there is no free port.
     pub fn start(issuers: &Value) -> Result<Self> {
         let policy = Policy::from_document(&json!({ "issuers": issuers }));
         let policy = policy.map_err(|mistakes| anyhow::anyhow!("the issuers are wrong: {mistakes:?}"))?;
-        let listener = std::net::TcpListener::bind(loopback(0)).context("the endpoint cannot listen")?;
-        listener.set_nonblocking(true)?;
-        let (address, control_plane) = (listener.local_addr()?, Arc::new(OnceLock::new()));
+        let control_plane = Arc::new(OnceLock::new());
         let client = Client::builder(TokioExecutor::new()).build_http();
-        let server = Server { policy, control_plane: Arc::clone(&control_plane), questions: Mutex::default(), client };
-        let router = Router::new().fallback(authorize).with_state(Arc::new(server));
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-        let (stop, stopped) = oneshot::channel::<()>();
-        thread::spawn(move || {
-            runtime.block_on(async move {
-                let serve = async { axum::serve(TcpListener::from_std(listener)?, router).await };
-                tokio::select! {
-                    result = serve => result,
-                    _ = stopped => Ok(()),
-                }
-            })
-        });
-        Ok(Self { address, control_plane, _stop: stop })
+        let endpoint =
+            Endpoint { policy, control_plane: Arc::clone(&control_plane), questions: Mutex::default(), client };
+        let router = Router::new().fallback(authorize).with_state(Arc::new(endpoint));
+        Ok(Self { server: LocalServer::start(loopback(0), router)?, control_plane })
     }
 
-    /// Says where the control plane's internal listener is, and its secret. Only the first word counts.
+    /// Sets the address of the control plane's internal listener, and its secret. Only the first call has an effect.
     pub fn ask(&self, internal: SocketAddr, secret: &str) {
         let check = format!("http://{internal}{CHECK_PATH}");
         self.control_plane.get_or_init(|| ControlPlane { check, secret: format!("Bearer {secret}") });
@@ -84,24 +70,24 @@ impl Authorization {
 
     /// Where it listens.
     pub fn address(&self) -> SocketAddr {
-        self.address
+        self.server.address()
     }
 }
 
-async fn authorize(State(server): State<Arc<Server>>, request: Request) -> StatusCode {
+async fn authorize(State(endpoint): State<Arc<Endpoint>>, request: Request) -> StatusCode {
     let credential = request.headers().get(AUTHORIZATION).and_then(|value| from_authorization(value.as_bytes()).ok());
-    let Some(question) = credential.and_then(|text| server.question(text)) else {
+    let Some(question) = credential.and_then(|text| endpoint.question(text)) else {
         return StatusCode::UNAUTHORIZED;
     };
-    match server.verdict(&question).await {
+    match endpoint.verdict(&question).await {
         Ok(CheckVerdict::Active) => StatusCode::OK,
         Ok(CheckVerdict::Revoked) => StatusCode::UNAUTHORIZED,
         Err(_) => StatusCode::SERVICE_UNAVAILABLE,
     }
 }
 
-impl Server {
-    /// What to ask about a token that is well signed and in time.
+impl Endpoint {
+    /// The question about a token whose signature and times are good.
     fn question(&self, text: &[u8]) -> Option<CheckRequest> {
         let mut known = self.questions.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(question) = known.get(text) {
@@ -114,7 +100,7 @@ impl Server {
     }
 
     async fn verdict(&self, question: &CheckRequest) -> Result<CheckVerdict> {
-        let control_plane = self.control_plane.get().context("nobody to ask")?;
+        let control_plane = self.control_plane.get().context("no control plane was set")?;
         let request = axum::http::Request::post(&control_plane.check)
             .header("authorization", &control_plane.secret)
             .header("content-type", "application/json")
@@ -131,7 +117,7 @@ mod tests {
     use crate::tokens::{ISSUER, Signer, claims};
 
     #[test]
-    fn without_a_good_token_or_an_answer_nobody_passes() {
+    fn without_a_good_token_or_an_answer_no_request_passes() {
         const SECRET: &str = "0123456789abcdef0123456789abcdef";
         let issuers = json!([{"issuer": ISSUER, "secret": SECRET}]);
         let endpoint = Authorization::start(&issuers).unwrap();
@@ -140,7 +126,7 @@ mod tests {
         assert_eq!(status(Request::get("/orders")), 401);
         assert_eq!(status(Request::get("/orders").bearer("a.b.c")), 401);
         assert_eq!(status(Request::get("/orders").bearer(&token)), 503);
-        // Nobody listens on port 1.
+        // Nothing listens on port 1.
         endpoint.ask(loopback(1), "secret");
         assert_eq!(status(Request::get("/orders").bearer(&token)), 503);
     }

@@ -1,4 +1,4 @@
-//! Variants, asked in bursts in turn, and what each request cost the worker.
+//! Variants that get requests in bursts in turn, and the cost of each request for the worker.
 
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
@@ -11,26 +11,26 @@ use super::statistics::{Spread, spread};
 use super::supply::Supply;
 use crate::http::read_answer;
 
-/// Requests under way at the same time; enough that the worker need not wait for the client. Where it has to wait for somebody
-/// else, as `ext_authz` does, [`Cost::busy`] tells.
+/// Requests under way at the same time: enough that the worker need not wait for the client. [`Cost::busy`] shows if it
+/// waits for another service, as with `ext_authz`.
 const CONNECTIONS: usize = 16;
 
-/// What every answer of a variant must be; anything else makes its figure worthless.
+/// The answer that a variant must always give; another one makes its figure worthless.
 #[derive(Clone, Copy, Debug)]
 pub struct Expected {
-    /// Of every answer.
+    /// The status of every answer.
     pub status: u16,
-    /// A part of the body of one answer, looked at before the bursts: 401 alone does not say that the request was
+    /// A part of the body of one answer, checked before the bursts: a 401 alone does not show that the request was
     /// refused for the reason that the variant is about.
     pub says: &'static str,
 }
 
-/// One listener, asked one kind of request.
+/// One listener with one kind of request.
 #[derive(Debug)]
 pub struct Variant {
-    /// What was asked, as the table says it.
+    /// The kind of request, by its name in the table.
     pub name: String,
-    /// What answers.
+    /// The listener, by its name in the table.
     pub guard: String,
     expected: Expected,
     supply: Supply,
@@ -38,24 +38,24 @@ pub struct Variant {
     /// Microseconds per request, round by round.
     bursts: Vec<f64>,
     requests: u64,
-    /// Of the worker's processor, and of the clock on the wall, in all bursts that count.
+    /// The worker's processor time and the wall-clock time, in all bursts that count.
     spent: Duration,
     lasted: Duration,
 }
 
-/// What a request of a variant costs the worker, in microseconds, and beside the bare listener.
+/// The cost of a variant's request for the worker, in microseconds, and beside the bare listener.
 #[derive(Clone, Copy, Debug)]
 pub struct Cost {
-    /// Of the worker's processor time.
+    /// The worker's processor time.
     pub microseconds: Spread,
-    /// More than on the bare listener.
+    /// The difference to the bare listener.
     pub added: Spread,
-    /// Times what the bare listener takes.
+    /// The ratio to the bare listener.
     pub ratio: Spread,
-    /// That were measured.
+    /// How many were measured.
     pub requests: u64,
-    /// The share of the time in which the worker was at work. One that waits is woken for single events, which makes each
-    /// request dearer.
+    /// The share of the time in which the worker was busy. A worker that waits is woken for single events, which makes
+    /// each request dearer.
     pub busy: f64,
 }
 
@@ -63,7 +63,7 @@ impl Variant {
     /// A variant whose requests go to `address`.
     ///
     /// # Errors
-    /// When nobody listens there, or there is nothing to send.
+    /// When nothing listens there, or there is nothing to send.
     pub fn new(name: &str, guard: &str, address: SocketAddr, mut supply: Supply, expected: Expected) -> Result<Self> {
         ensure!(!supply.is_empty(), "{name}: there is nothing to send");
         let (name, guard) = (name.to_owned(), guard.to_owned());
@@ -94,7 +94,7 @@ impl Variant {
     }
 }
 
-/// Sends one request and looks at the whole answer.
+/// Sends one request and checks the whole answer.
 fn look(address: SocketAddr, supply: &mut Supply, expected: Expected) -> Result<()> {
     let mut burst = supply.burst();
     let request = burst.take().context("there is nothing to send")?;
@@ -117,7 +117,7 @@ pub struct Bench {
 }
 
 impl Bench {
-    /// Variants to be measured by one worker's clock. The first is the one that the others are compared with.
+    /// Variants to be measured by one worker's clock. The others are compared with the first.
     ///
     /// # Errors
     /// When there is nothing to compare with.
@@ -126,7 +126,7 @@ impl Bench {
         Ok(Self { clock, variants, rounds: 0 })
     }
 
-    /// One burst for each variant, not counted: code is compiled, connections and caches are filled.
+    /// One burst for each variant that does not count, to compile code and fill connections and caches.
     ///
     /// # Errors
     /// As [`Bench::round`].
@@ -137,8 +137,8 @@ impl Bench {
         Ok(())
     }
 
-    /// One burst for each variant, of this length at most. Another one begins in each round, so that none has always the same
-    /// one before it.
+    /// One burst for each variant, of at most this length. Each round begins with another variant, so that none always
+    /// follows the same one.
     ///
     /// # Errors
     /// When an answer is not what the variant expects.
@@ -157,12 +157,12 @@ impl Bench {
         Ok(())
     }
 
-    /// The clock, for what is measured besides.
+    /// The clock, for other measurements.
     pub fn clock(&self) -> &WorkerClock {
         &self.clock
     }
 
-    /// How many times what `other` takes a request of `one` takes, round by round; `None` where one was not measured.
+    /// The ratio of a request of `one` to a request of `other`, round by round; `None` if one of them was not measured.
     pub fn times(&self, one: &str, other: &str) -> Option<Spread> {
         let bursts = |name: &str| self.variants.iter().find(|variant| variant.name == name).map(|own| &own.bursts);
         let (one, other) = (bursts(one)?, bursts(other)?);

@@ -23,7 +23,7 @@ impl Client {
     /// Connects this many times.
     ///
     /// # Errors
-    /// When nobody listens.
+    /// When nothing listens there.
     pub fn connect(address: SocketAddr, connections: usize) -> Result<Self> {
         let connections = (0..connections).map(|_| Ok(BufReader::new(connect(address)?)));
         Ok(Self { connections: connections.collect::<Result<_>>()? })

@@ -11,7 +11,7 @@ use super::machine::Cores;
 /// The name that Envoy gives its first worker thread.
 const WORKER: &str = "wrk:worker_0";
 
-/// Reads how long one thread has run, as the kernel counts it: waiting for a core is not in it.
+/// Reads how long one thread has run, by the kernel's count, which does not include waiting for a core.
 #[derive(Debug)]
 pub struct WorkerClock {
     task: PathBuf,
@@ -21,7 +21,7 @@ impl WorkerClock {
     /// The clock of the only worker thread of this process.
     ///
     /// # Errors
-    /// When the process has no such thread, or several workers: the time of one would then say little.
+    /// When the process has no such thread, or several workers, whose single times would mean little.
     pub fn of(process: u32) -> Result<Self> {
         let tasks = PathBuf::from(format!("/proc/{process}/task"));
         let tasks = fs::read_dir(&tasks).with_context(|| format!("cannot read {}", tasks.display()))?;
@@ -38,17 +38,17 @@ impl WorkerClock {
     /// The kernel's number for the thread.
     ///
     /// # Errors
-    /// Never, as `/proc` is today.
+    /// If `/proc` changes its form.
     pub fn thread(&self) -> Result<u32> {
         let number = self.task.file_name().and_then(|name| name.to_str()).and_then(|name| name.parse().ok());
         number.with_context(|| format!("{} names no thread", self.task.display()))
     }
 
-    /// Gives the worker and the calling thread, the client, a core each where there are two. Other programs still run on
-    /// both. False where there is one core.
+    /// Gives the worker and the calling thread, the client, a core each if there are two. Other programs still run on
+    /// both. False if there is only one core.
     ///
     /// # Errors
-    /// Where util-linux's `taskset` is missing or refused.
+    /// When util-linux's `taskset` is missing or refused.
     pub fn pin(&self) -> Result<bool> {
         let cores = Cores::two();
         if let Some(cores) = cores {
@@ -88,7 +88,7 @@ mod tests {
         let ((work, told), (done, finished)) = (channel::<()>(), channel());
         let worker = thread::Builder::new().name(WORKER.to_owned()).spawn(move || {
             for () in told {
-                // SHA-256 of some megabytes: work that nobody can leave out.
+                // SHA-256 of some megabytes: work that the compiler cannot remove.
                 done.send(crate::tokens::sha256(&vec![7; 1 << 22])).unwrap();
             }
         });

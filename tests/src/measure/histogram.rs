@@ -1,8 +1,8 @@
-//! Histograms of a control plane's `/metrics`, and what they say of a stretch of time.
+//! Histograms in a control plane's `/metrics`, and their differences between two readings.
 
 use std::ops::{AddAssign, Sub};
 
-/// Upper bounds in seconds, ascending, each with how many observations were at most that.
+/// Upper bounds in seconds, ascending, each with the number of observations up to it.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Histogram(Vec<(f64, f64)>);
 
@@ -22,8 +22,8 @@ impl Histogram {
         self.0.last().map_or(0.0, |(_, count)| *count)
     }
 
-    /// Below which so large a part of the observations lies, by a straight line within the bucket, as Prometheus'
-    /// `histogram_quantile` has it; `None` where there are none.
+    /// The quantile, interpolated linearly within its bucket as by Prometheus' `histogram_quantile`; `None` without
+    /// observations.
     pub fn quantile(&self, part: f64) -> Option<f64> {
         let wanted = part * self.count();
         let mut below = (0.0, 0.0);
@@ -40,7 +40,7 @@ impl Histogram {
 }
 
 impl AddAssign for Histogram {
-    /// Puts the observations of another one with the same bounds to these.
+    /// Adds the observations of another histogram with the same bounds.
     fn add_assign(&mut self, other: Self) {
         if self.0.is_empty() {
             *self = other;

@@ -1,4 +1,4 @@
-//! Listeners that differ from the shipped one in what guards them, and in nothing else that costs.
+//! Listeners that differ from the shipped one in their guard, and in nothing else that costs time.
 
 use anyhow::{Context as _, Result, bail};
 use serde_json::{Value, json};
@@ -11,12 +11,12 @@ const MANAGER: &str = "/filter_chains/0/filters/0/typed_config";
 const FILTERS: &str = "/filter_chains/0/filters/0/typed_config/http_filters";
 const CONFIGURATION: &str = "/typed_config/config/configuration/value";
 
-/// What stands before a service.
+/// The filters before a service.
 #[derive(Clone, Debug)]
 pub enum Guard {
-    /// Nothing.
+    /// None.
     Nobody,
-    /// Curfew's filter as it stands in the configuration.
+    /// Curfew's filter as in the configuration.
     Curfew,
     /// Curfew's filter with this configuration, in a VM of its own.
     CurfewAs(Value),
@@ -24,12 +24,12 @@ pub enum Guard {
     JwtAuthn(Value),
     /// Envoy's own `ext_authz`, which asks this cluster over HTTP about each request.
     ExtAuthz(&'static str),
-    /// These, one behind the other.
+    /// These guards, one behind the other.
     All(Vec<Self>),
 }
 
 impl Guard {
-    /// The filters that make it up, the router not included.
+    /// Its filters, without the router.
     fn filters(&self, listener: &str, curfew: &Value) -> Result<Vec<Value>> {
         Ok(match self {
             Self::Nobody => Vec::new(),
@@ -72,7 +72,7 @@ fn ext_authz(cluster: &str) -> Value {
     json!({"name": "envoy.filters.http.ext_authz", "typed_config": configuration})
 }
 
-/// What answers the requests that the guard lets pass.
+/// The service that answers admitted requests.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Behind {
     /// Envoy itself, with a 200 and nothing more.
@@ -90,8 +90,8 @@ impl Behind {
     }
 }
 
-/// The shipped listener under another name and guard, on a free port, and without an access log: a line for each request of
-/// a flood would measure the disk.
+/// The shipped listener with another name and guard, on a free port, and without an access log: with a line for each
+/// request, a flood would measure the disk.
 ///
 /// # Errors
 /// When the shipped file is not as it was.

@@ -1,4 +1,4 @@
-//! The machine that figures were measured on, and which core does what.
+//! The machine that figures were measured on, and its cores.
 
 use std::fs;
 use std::process::Command;
@@ -14,7 +14,7 @@ pub struct Cores {
 }
 
 impl Cores {
-    /// Two of the cores that this process may use; `None` where it has only one.
+    /// Two of the cores that this process may use; `None` if it has only one.
     pub fn two() -> Option<Self> {
         let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
         let list = status.lines().find_map(|line| line.strip_prefix("Cpus_allowed_list:"))?;
@@ -27,7 +27,7 @@ impl Cores {
     /// Keeps a thread, such as Envoy's worker, on the first core and the calling thread on the second.
     ///
     /// # Errors
-    /// Where util-linux's `taskset` is missing or refused.
+    /// When util-linux's `taskset` is missing or refused.
     pub fn pin(self, worker_thread: u32) -> Result<()> {
         taskset(self.worker, worker_thread)?;
         let own = fs::read_link("/proc/thread-self")?;
@@ -52,7 +52,7 @@ fn taskset(core: u32, thread: u32) -> Result<()> {
     Ok(())
 }
 
-/// Processor, cores and load, for whoever compares figures.
+/// Processor, cores and load, for comparing figures.
 pub fn description() -> Value {
     let file = |path: &str| fs::read_to_string(path).unwrap_or_default();
     let cpuinfo = file("/proc/cpuinfo");
@@ -63,7 +63,7 @@ pub fn description() -> Value {
     json!({"processor": model.map(|(_, name)| name), "cores": cores, "load_average": load})
 }
 
-/// The memory that a process has in use (its resident set).
+/// The resident memory of a process.
 ///
 /// # Errors
 /// When there is no such process.

@@ -1,7 +1,8 @@
 //! Latency at a fixed rate of requests.
 //!
-//! A client that waits for an answer before it sends the next request slows down with the server and hides how slow it
-//! was. Here each request has its time, and its latency counts from that time, whenever it could be sent.
+//! A client that waits for an answer before it sends the next request slows down with the server, and so hides how slow
+//! the server was. Here each request has its planned time, and its latency counts from that time, whenever it could be
+//! sent.
 
 use std::io::{BufReader, Write as _};
 use std::net::SocketAddr;
@@ -12,10 +13,10 @@ use anyhow::{Result, anyhow, ensure};
 
 use crate::http::{connect, read_answer};
 
-/// Connections, each on a thread of its own. More requests than this are never under way.
+/// Connections, each on a thread of its own, and so the largest number of requests under way.
 const CONNECTIONS: u32 = 8;
 
-/// Sends `requests` in turn, `rate` of them a second for so long; the latencies of all, sorted.
+/// Sends `requests` in turn, `rate` of them a second, for the given time; returns all latencies, sorted.
 ///
 /// # Errors
 /// When a connection ends or an answer has another status than `status`.

@@ -1,8 +1,8 @@
-//! Medians, for what is measured beside other work.
+//! Medians, for measurements beside other work.
 
 use serde_json::{Value, json};
 
-/// The middle of some numbers, and where the middle half of them lies.
+/// The median and the quartiles of some numbers.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Spread {
     /// A quarter of the numbers is smaller.
@@ -25,7 +25,7 @@ impl Spread {
 pub fn spread(numbers: impl IntoIterator<Item = f64>) -> Spread {
     let mut numbers: Vec<f64> = numbers.into_iter().collect();
     numbers.sort_by(f64::total_cmp);
-    // In quarters of a place, so that no number has to be rounded.
+    // Counted in quarters of a place, so that nothing has to be rounded.
     let at = |quarters: usize| {
         let place = numbers.len().saturating_sub(1) * quarters;
         let lower = numbers.get(place / 4).copied().unwrap_or_default();

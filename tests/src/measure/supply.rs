@@ -1,18 +1,18 @@
-//! The requests that a variant is asked, as bytes made in advance, so that making them costs nothing in a burst.
+//! The requests of a variant, as bytes that are made in advance, so that a burst does not pay for them.
 
 use std::ops::Range;
 
-/// Requests in an order, taken one after the other.
+/// Requests that are taken one after the other.
 #[derive(Debug)]
 pub struct Supply {
     requests: Vec<Vec<u8>>,
     next: usize,
-    /// How many a burst may take; `None` for requests that may be repeated without end.
+    /// How many a burst may take; `None` for requests that may be repeated endlessly.
     per_burst: Option<usize>,
 }
 
 impl Supply {
-    /// Requests that are repeated from the start when all were sent.
+    /// Requests that are repeated from the start after all were sent.
     pub fn repeated(requests: Vec<Vec<u8>>) -> Self {
         Self { requests, next: 0, per_burst: None }
     }
@@ -28,19 +28,19 @@ impl Supply {
         self.requests.len()
     }
 
-    /// Whether there are none.
+    /// True if there are none.
     pub fn is_empty(&self) -> bool {
         self.requests.is_empty()
     }
 
-    /// The requests of one burst. What the burst does not take is left for the next one.
+    /// The requests of one burst. Those that it does not take are left for the next one.
     pub fn burst(&mut self) -> Burst<'_> {
         let end = self.per_burst.map_or(usize::MAX, |count| self.next.saturating_add(count).min(self.requests.len()));
         Burst { range: self.next..end, supply: self }
     }
 }
 
-/// What one burst may send.
+/// The requests that one burst may send.
 #[derive(Debug)]
 pub struct Burst<'a> {
     range: Range<usize>,
@@ -48,7 +48,7 @@ pub struct Burst<'a> {
 }
 
 impl Burst<'_> {
-    /// The next request; `None` when this burst has had its share.
+    /// The next request; `None` when the share of this burst is used up.
     pub fn take(&mut self) -> Option<&[u8]> {
         let place = self.range.next()?;
         self.supply.next = self.range.start;
@@ -57,7 +57,8 @@ impl Burst<'_> {
     }
 }
 
-/// A `GET` with these header lines on a connection that stays open, as a browser's script or a service would send it.
+/// A `GET` with these header lines on a connection that stays open, as a script in a browser or a service would send
+/// it.
 pub fn get(target: &str, headers: &[(&str, &str)]) -> Vec<u8> {
     let mut text = format!(
         "GET {target} HTTP/1.1\r\nhost: shop.example\r\nuser-agent: curl/8.5.0\r\naccept: */*\r\naccept-encoding: gzip\r\n"

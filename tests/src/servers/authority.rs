@@ -1,4 +1,4 @@
-//! A certificate authority of a test's own, and one server certificate that it signed, made by the `openssl` program.
+//! A certificate authority for one test, and one server certificate that it signed, made by the `openssl` program.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -26,7 +26,7 @@ pub(super) fn find() -> Result<()> {
 }
 
 impl Authority {
-    /// Makes a new one, known to nobody.
+    /// Makes a new one, which no program trusts yet.
     ///
     /// # Errors
     /// When `openssl` cannot be had or refuses.

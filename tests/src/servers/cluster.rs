@@ -22,7 +22,7 @@ impl Cluster {
     /// Starts three nodes and joins them.
     ///
     /// # Errors
-    /// When one does not start or they do not agree.
+    /// When a node does not start, or the nodes do not agree.
     pub fn start() -> Result<Self> {
         let nodes = NODES.iter().map(|_| node()).collect::<Result<Vec<(Redis, u16)>>>()?;
         for ((node, _), (epoch, (from, to))) in nodes.iter().zip((1..).zip(NODES)) {

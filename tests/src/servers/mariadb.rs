@@ -1,4 +1,4 @@
-//! A MariaDB of a test's own.
+//! A MariaDB for one test.
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
@@ -19,7 +19,7 @@ const PASSWORD: &str = "only-for-tests";
 const MARIADBD: Wanted = Wanted {
     program: "mariadbd",
     variable: "MARIADBD",
-    // The second has a program that the script of the first calls.
+    // The second package has a program that the script of the first calls.
     debian: "mariadb-server-core mariadb-client-core",
     directories: &["/usr/sbin"],
     wheel: None,
@@ -29,7 +29,7 @@ pub(super) fn find() -> Result<PathBuf> {
     MARIADBD.find()
 }
 
-/// A running MariaDB with one user who may do everything, known by password.
+/// A running MariaDB with one user, who has a password and all rights.
 #[derive(Debug)]
 pub struct Mariadb {
     server: Server,
@@ -98,7 +98,7 @@ impl Mariadb {
         Ok(url(self.port, name))
     }
 
-    /// Runs statements as the user who may do everything.
+    /// Runs statements as the user with all rights.
     ///
     /// # Errors
     /// When the server refuses.
@@ -126,17 +126,17 @@ fn url(port: u16, database: &str) -> String {
     format!("mysql://{USER}:{PASSWORD}@127.0.0.1:{port}/{database}")
 }
 
-/// MariaDB runs as root only when it is told so.
+/// MariaDB runs as root only with this argument.
 fn as_root() -> Option<OsString> {
     rustix::process::geteuid().is_root().then(|| "--user=root".into())
 }
 
-/// Makes the system tables, with the script that stands in Debian's package of the server.
+/// Makes the system tables, with the script in Debian's package of the server.
 fn initialise(mariadbd: &Path, place: &Place) -> Result<()> {
     let beside = mariadbd.with_file_name("mariadb-install-db");
     let script = if beside.is_file() { beside } else { PathBuf::from("mariadb-install-db") };
     let mut command = Command::new(script);
-    // Its temporary tables apart from those of others that are made at the same time.
+    // A directory of its own for temporary tables, because several servers may be made at the same time.
     command.env("TMPDIR", place.path());
     command.arg("--no-defaults").arg(format!("--datadir={}", place.path().join("data").display()));
     command.args(["--auth-root-authentication-method=normal", "--skip-test-db"]).args(as_root());

@@ -1,13 +1,12 @@
-//! Real servers for tests: PostgreSQL, MariaDB and Redis (single, Sentinel, Cluster), and a network that can fail.
+//! Real servers for tests: PostgreSQL, MariaDB and Redis (single, Sentinel, Cluster).
 //!
-//! Each runs on a free loopback port with its data in a directory of its own, waits until it answers, shows its output
-//! when it does not, and is gone when it is dropped or this process ends. No test uses a server that was there before.
-//! All of them are killed, frozen and started again through [`Server`]; nothing is made faster by giving up what makes
-//! a commit durable.
+//! Each runs on a free loopback port with its data in a directory of its own. The start waits until the server answers,
+//! and shows its output if it does not. A server ends when it is dropped or this process ends. No test uses a server
+//! that was there before. All of them are killed, frozen and started again through [`Server`]. None gets a setting that
+//! makes commits faster but less durable.
 
 mod authority;
 mod cluster;
-mod fault;
 mod install;
 mod mariadb;
 mod place;
@@ -19,17 +18,16 @@ mod sql;
 
 pub use authority::Authority;
 pub use cluster::Cluster;
-pub use fault::{Direction, Fault};
 pub use mariadb::Mariadb;
 pub use postgres::Postgres;
 pub use redis::Redis;
 pub use sentinel::Sentinel;
 pub use server::Server;
 
-/// Finds or installs every program that the tests of servers need, with a line of progress for what takes long.
+/// Finds or installs every program that the tests of servers need, and prints progress for slow steps.
 ///
 /// # Errors
-/// When one cannot be had; the message says what to do.
+/// When a program cannot be had; the message says what to do.
 pub fn find() -> anyhow::Result<()> {
     postgres::find()?;
     mariadb::find()?;

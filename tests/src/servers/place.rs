@@ -1,7 +1,7 @@
-//! Where a server keeps its data, and which user it runs as.
+//! The directory of a server's data, and the user that it runs as.
 //!
-//! PostgreSQL refuses to run as root. A harness that runs as root gives it to another user then, with a directory that
-//! belongs to that user; any other harness runs it as itself.
+//! PostgreSQL refuses to run as root. If the harness is root, it runs PostgreSQL as another user, in a directory of
+//! that user; otherwise as itself.
 
 use std::ffi::OsString;
 use std::os::unix::fs::chown;
@@ -16,7 +16,7 @@ use crate::workspace;
 /// Paths of unix sockets end at 107 bytes, and PostgreSQL's name of one takes 15.
 const LONGEST_DIRECTORY: usize = 85;
 
-/// The users a server is given to when the harness is root, in this order.
+/// The users that a server may run as when the harness is root, in this order.
 const USERS: [&str; 2] = ["postgres", "nobody"];
 
 /// A user and group, by number.
@@ -27,7 +27,7 @@ pub(super) struct User {
 }
 
 impl User {
-    /// Whom to run a server as that refuses root; `None` where the harness is not root.
+    /// The user for a server that refuses root; `None` if the harness is not root.
     ///
     /// # Errors
     /// When no suitable user exists.
@@ -49,9 +49,9 @@ impl User {
         })
     }
 
-    /// The words before a command line that run it as this user.
+    /// The words that go before a command line to run it as this user.
     ///
-    /// A change of user drops the death signal that the harness gave, so it is given again.
+    /// A change of user drops the death signal that the harness set, so it is set again.
     pub(super) fn prefix(self) -> Vec<OsString> {
         let words = ["setpriv", "--pdeathsig", "KILL", "--clear-groups"].map(OsString::from);
         let ids = [format!("--reuid={}", self.uid), format!("--regid={}", self.gid), "--".into()];
@@ -67,11 +67,11 @@ pub(super) struct Place {
 }
 
 impl Place {
-    /// A new directory for `user`, below the target directory where that user gets there and the path is short enough,
+    /// A new directory for `user`, below the target directory if that user can enter it and the path is short enough,
     /// else in the system's directory for temporary files.
     ///
     /// # Errors
-    /// When no directory can be made, or none that the user can enter.
+    /// When no directory can be made that the user can enter.
     pub(super) fn new(user: Option<User>) -> Result<Self> {
         let near = Self::below(&workspace::generated("servers")?, user)?;
         if near.path().as_os_str().len() <= LONGEST_DIRECTORY && near.entered_by_its_user() {
@@ -113,7 +113,7 @@ impl Place {
         command
     }
 
-    /// Writes a file that belongs to the user of this place, and that nobody else reads.
+    /// Writes a file that belongs to the user of this place and that no other user can read.
     ///
     /// # Errors
     /// When it cannot be written.

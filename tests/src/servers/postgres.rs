@@ -1,4 +1,4 @@
-//! A PostgreSQL of a test's own.
+//! A PostgreSQL for one test.
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
@@ -15,7 +15,7 @@ use super::sql;
 const USER: &str = "curfew";
 const PASSWORD: &str = "only-for-tests";
 
-/// `initdb`, because `postgres` itself is a link on some machines and stands beside it everywhere.
+/// `initdb`, because `postgres` is a symbolic link on some machines. The real one is always beside `initdb`.
 const INITDB: Wanted = Wanted {
     program: "initdb",
     variable: "INITDB",
@@ -28,7 +28,7 @@ pub(super) fn find() -> Result<PathBuf> {
     INITDB.find()
 }
 
-/// A running PostgreSQL with one superuser, known by password.
+/// A running PostgreSQL with one superuser, who has a password.
 #[derive(Debug)]
 pub struct Postgres {
     server: Server,
@@ -117,7 +117,7 @@ fn url(port: u16, database: &str) -> String {
     format!("postgres://{USER}:{PASSWORD}@127.0.0.1:{port}/{database}")
 }
 
-/// Makes an empty cluster. Only its making is not synced to the disk; every commit after it is.
+/// Makes an empty cluster. Only this step is not synced to the disk; every later commit is.
 fn initialise(initdb: &Path, place: &Place) -> Result<()> {
     let password = place.write("password", PASSWORD)?;
     let mut command = place.command(initdb);

@@ -1,4 +1,4 @@
-//! A Redis of a test's own: one server, without persistence unless a test asks for it.
+//! A Redis for one test: one server, without persistence unless the test asks for it.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -118,7 +118,7 @@ impl Redis {
         self.command(&["FLUSHALL"]).map(drop)
     }
 
-    /// To kill, freeze and restart it. A restart finds what the configuration made it keep: by default nothing.
+    /// To kill, freeze and restart it. After a restart it is empty, unless its configuration keeps data.
     pub fn server(&mut self) -> &mut Server {
         &mut self.server
     }
@@ -139,7 +139,7 @@ fn configuration(place: &Place, port: u16, lines: &[&str], tls: bool) -> String 
 
 /// One command over a connection of its own.
 ///
-/// A read with a limit of time is interrupted by every signal, such as that of a child that ended; the command is then
+/// A read with a timeout is interrupted by every signal, such as the one for a child that ended; the command is then
 /// sent again.
 pub(super) fn ask(socket: &Path, password: Option<&str>, words: &[&str]) -> Result<redis::Value> {
     let (name, arguments) = words.split_first().context("a command has a name")?;

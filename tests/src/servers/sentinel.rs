@@ -10,7 +10,7 @@ use super::server::{Launch, Server};
 
 const SERVICE: &str = Sentinel::SERVICE;
 
-/// How long the three parts may take to find each other, and a failover to be done.
+/// How long the three parts may take to find each other, and how long a failover may take.
 const AGREE_LIMIT: Duration = Duration::from_secs(60);
 
 /// A primary with a replica and Sentinels.
@@ -22,7 +22,7 @@ pub struct Sentinel {
 }
 
 impl Sentinel {
-    /// What the Sentinels call the group.
+    /// The name of the group in the Sentinels' configuration.
     pub const SERVICE: &str = "curfew";
 
     /// Starts a primary, a replica and `count` Sentinels, of which a majority must agree to a failover.
@@ -105,7 +105,7 @@ fn sentinel(primary: u16, quorum: usize) -> Result<(Server, u16)> {
     })
 }
 
-/// What a Sentinel knows of the primary: names and values in turn.
+/// The Sentinel's facts about the primary: names and values in turn.
 fn state(sentinel: &Server) -> Option<Vec<String>> {
     let socket = sentinel.place().path().join("redis.sock");
     let answer = ask(&socket, None, &["SENTINEL", "MASTER", SERVICE]).ok()?;

@@ -1,4 +1,4 @@
-//! One running server, of whichever kind: killed, frozen, started again on the same port and data.
+//! One running server of any kind: it can be killed, frozen, and started again on the same port and data.
 
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -13,13 +13,13 @@ use crate::process::Process;
 /// A database recovers from a kill before it answers, on a machine that may be busy with other tests.
 const START_LIMIT: Duration = Duration::from_secs(90);
 
-/// How often another port is tried when somebody took the one that was free a moment ago.
+/// How often another port is tried, when a port that was free a moment ago is taken.
 const PORT_TRIES: usize = 5;
 
-/// What a server's log or error says when its port is taken.
+/// The words in a server's log or error when its port is taken.
 const PORT_TAKEN: [&str; 2] = ["in use", "Failed listening on port"];
 
-/// What a running server answers when it is ready.
+/// The check whether a running server is ready.
 pub(super) type Ready = Box<dyn Fn() -> bool + Send + Sync>;
 
 /// How to start a server, again and again.
@@ -45,7 +45,8 @@ impl std::fmt::Debug for Server {
 }
 
 impl Server {
-    /// Starts a server on a free port and waits until it answers; another port is taken when this one was lost.
+    /// Starts a server on a free port and waits until it answers. If the port was taken meanwhile, it tries another
+    /// one.
     pub(super) fn start(place: Place, launch: impl Fn(&Place, u16) -> Result<Launch>) -> Result<(Self, u16)> {
         for _ in 1..PORT_TRIES {
             let port = ports::lasting()?;
@@ -78,7 +79,7 @@ impl Server {
         Ok(())
     }
 
-    /// SIGSTOP to every process of the server: connections stay open, new ones too, and nobody answers.
+    /// SIGSTOP to every process of the server: connections stay open, new ones are accepted, and none gets an answer.
     pub fn freeze(&self) {
         self.process.freeze();
     }

@@ -1,4 +1,4 @@
-//! SQL for the harness itself: is the server ready, make a database, do what a test wants to have done.
+//! SQL for the harness itself: checks whether a server is ready, makes databases, runs a test's statements.
 
 use std::thread;
 use std::time::Duration;
@@ -6,7 +6,7 @@ use std::time::Duration;
 use anyhow::{Context as _, Result};
 use sqlx::{AssertSqlSafe, Connection};
 
-/// A server that accepts connections and then says nothing must not hang the harness.
+/// A server that accepts connections and does not answer must not hang the harness.
 const ANSWER_LIMIT: Duration = Duration::from_secs(30);
 
 /// Runs statements, separated by `;`, over a connection of their own.
@@ -23,7 +23,7 @@ where
         sqlx::raw_sql(AssertSqlSafe(statements)).execute(&mut connection).await?;
         connection.close().await
     };
-    // A thread of its own, because a test may itself run in a runtime.
+    // A thread of its own, because the test may already run in a runtime.
     let outcome = thread::scope(|scope| {
         let work = || {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;

@@ -1,4 +1,4 @@
-//! Callouts, buffers and foreign functions: the filter's ways to learn something.
+//! Callouts, buffers and foreign functions: the imports by which the filter gets data.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! Host calls that fail: what a host that is out of order does to the filter.
+//! Host calls that fail, as in a host that is out of order.
 
 use std::collections::BTreeMap;
 
@@ -15,15 +15,16 @@ pub enum HostCall {
     Buffer,
     /// Dispatching a callout.
     Dispatch,
-    /// Making a stream's context effective. The root's never fails: the SDK itself cannot do without.
+    /// Making a stream's context effective. For the root context it never fails, because the SDK itself depends on
+    /// that.
     Select,
-    /// Letting a request go on.
+    /// Resuming a request.
     Resume,
     /// Answering a request.
     Reply,
-    /// Counting.
+    /// Metrics.
     Metric,
-    /// Asking for ticks.
+    /// Setting the tick period.
     Tick,
     /// A foreign function.
     Foreign,
@@ -45,7 +46,8 @@ impl HostCall {
         Self::Foreign,
     ];
 
-    /// Whether a failure of this call can keep the filter from settling a request: the host does not do what it is told.
+    /// True if a failure of this call can keep the filter from settling a request, because the host does not carry it
+    /// out.
     pub fn settles(self) -> bool {
         matches!(self, Self::Select | Self::Resume | Self::Reply | Self::Tick)
     }
@@ -54,16 +56,16 @@ impl HostCall {
 /// How a host call fails.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fault {
-    /// It does nothing and says so.
+    /// It does nothing and reports an error.
     Error,
-    /// It says that all is well, and hands over nothing.
+    /// It reports success and returns nothing.
     Empty,
-    /// It says that all is well, and hands over bytes that mean nothing.
+    /// It reports success and returns meaningless bytes.
     Garbage,
 }
 
 impl Fault {
-    /// What is handed over instead of the truth, or nothing but a status.
+    /// The bytes that are returned instead of the real ones, or only a status.
     pub(super) fn bytes(self) -> Option<&'static [u8]> {
         match self {
             Self::Error => None,

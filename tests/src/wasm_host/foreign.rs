@@ -1,9 +1,9 @@
 //! Envoy's foreign function `verify_signature`, answered by native code.
 //!
 //! The message is protobuf: 1 hash function, 2 public key (DER SubjectPublicKeyInfo), 3 signature, 4 text. The answer:
-//! 1 success (bool), 2 error. RSA is PKCS#1 v1.5; ECDSA takes a DER signature. The checking itself is the core's, so
-//! this host is as strict as the filter's own fallback and says nothing about Envoy's BoringSSL: the end-to-end tests
-//! do that.
+//! 1 success (bool), 2 error. RSA is PKCS#1 v1.5; ECDSA takes a DER signature. The core's own code checks the
+//! signature, so this host is as strict as the filter's fallback and shows nothing about Envoy's BoringSSL; the
+//! end-to-end tests do.
 
 use curfew_core::{SignatureCheck, VerificationKey, verify_natively};
 use jwt_simple::prelude::{ES256PublicKey, ES384PublicKey, RS256PublicKey};

@@ -1,4 +1,4 @@
-//! The module's side: its exports, and its memory as the imports read and write it.
+//! The module's side of the interface: its exports, and its memory as the imports read and write it.
 
 use wasmtime::{
     Caller, Extern, Instance, Linker, Memory, Result, Store, TypedFunc, WasmParams, WasmResults, bail, format_err,
@@ -18,7 +18,7 @@ pub(super) mod status {
 const ALLOCATORS: [&str; 2] = ["proxy_on_memory_allocate", "malloc"];
 const LOG_LEVELS: [&str; 6] = ["trace", "debug", "info", "warn", "error", "critical"];
 
-/// A callback at the end of a stream: one that answers, or one that does not.
+/// A callback at the end of a stream, with or without a result.
 #[derive(Clone)]
 pub(super) enum Ending {
     Done(TypedFunc<u32, u32>),
@@ -91,7 +91,7 @@ fn memory(call: &mut Call<'_>) -> Result<Memory> {
     }
 }
 
-/// A place or a size in the module's memory, as the host's own index type.
+/// An address or a size in the module's memory, as the host's own index type.
 fn index(value: u32) -> Result<usize> {
     Ok(usize::try_from(value)?)
 }
@@ -118,7 +118,8 @@ pub(super) fn write_u32(call: &mut Call<'_>, at: u32, value: u32) -> Result<()> 
     write(call, at, &value.to_le_bytes())
 }
 
-/// Hands bytes over: memory allocated by the module, its address and size written where the module wants them.
+/// Passes bytes to the module: into memory that the module allocates, with the address and size written where it wants
+/// them.
 pub(super) fn give(call: &mut Call<'_>, bytes: &[u8], address_at: u32, size_at: u32) -> Result<()> {
     let size = u32::try_from(bytes.len())?;
     let address = if bytes.is_empty() { 0 } else { allocate(call, size)? };
@@ -129,7 +130,7 @@ pub(super) fn give(call: &mut Call<'_>, bytes: &[u8], address_at: u32, size_at: 
     write_u32(call, size_at, size)
 }
 
-/// Ends a call that hands bytes over the way a fault wants it.
+/// Ends a call that passes bytes as a fault requires.
 pub(super) fn broken(mut call: Call<'_>, fault: Fault, address_at: u32, size_at: u32) -> Result<u32> {
     match fault.bytes() {
         Some(bytes) => give(&mut call, bytes, address_at, size_at).map(|()| status::OK),

@@ -26,7 +26,7 @@ impl HeaderMap {
         self.0.len()
     }
 
-    /// True where there is none.
+    /// True if there is none.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
@@ -55,7 +55,7 @@ impl HeaderMap {
         self.0.retain(|(known, _)| known != name);
     }
 
-    /// Replaces the first value and leaves others of the name alone: the less helpful of the behaviours seen in hosts.
+    /// Replaces the first value and keeps others of the name. Hosts differ here; this is the less helpful behaviour.
     fn replace(&mut self, name: Vec<u8>, value: Vec<u8>) {
         match self.0.iter_mut().find(|(known, _)| *known == name) {
             Some((_, old)) => *old = value,
@@ -129,7 +129,7 @@ pub(super) fn install(linker: &mut Linker<State>) -> Result<()> {
     Ok(())
 }
 
-/// The map that a call means, where there is one now: headers of a request that was let go are gone.
+/// The map that a call names, if it exists now: the headers of a decided request are gone.
 fn map<'a>(call: &'a Call<'_>, kind: u32) -> Option<&'a HeaderMap> {
     let state = call.data();
     match kind {

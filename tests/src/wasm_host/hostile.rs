@@ -1,14 +1,14 @@
-//! What a host may do to a filter beside what Envoy does: parts of a request while its head waits, ticks out of turn,
+//! Events that Envoy does not send but another host may: parts of a request while its head waits, ticks out of turn,
 //! answers of any form.
 
 use anyhow::{Context as _, Result, bail};
 
 use super::{HeaderMap, Host, ROOT, StreamId};
 
-/// What the filter says about a part of a request.
+/// The filter's decision on a part of a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Action {
-    /// Go on, with all that has been held so far.
+    /// Continue, with everything that has been held so far.
     Continue,
     /// Hold it.
     Pause,
@@ -25,7 +25,7 @@ impl Action {
 }
 
 impl Host {
-    /// Brings a part of a request's body, whether its head waits or not.
+    /// Delivers a part of a request's body, whether its head waits or not.
     ///
     /// # Errors
     /// When the filter traps or breaks a rule of the host.
@@ -35,7 +35,7 @@ impl Host {
         Action::of(action)
     }
 
-    /// Brings a request's trailers, whether its head waits or not.
+    /// Delivers a request's trailers, whether its head waits or not.
     ///
     /// # Errors
     /// When the stream was closed, the filter traps or breaks a rule of the host.
@@ -49,7 +49,7 @@ impl Host {
         Action::of(action)
     }
 
-    /// The host lets go of the plugin: the root's context is torn down.
+    /// The host removes the plugin: the root context is deleted.
     ///
     /// # Errors
     /// When the filter traps.
@@ -58,7 +58,7 @@ impl Host {
         self.enter(ROOT, &delete, ROOT)
     }
 
-    /// Ticks, whether the filter wants it or not. No time passes.
+    /// Ticks, whether the filter wants a tick or not. No time passes.
     ///
     /// # Errors
     /// When the filter traps or breaks a rule of the host.
@@ -70,7 +70,7 @@ impl Host {
         Ok(())
     }
 
-    /// Answers a callout with these headers, which need not make sense.
+    /// Answers a callout with any headers.
     ///
     /// # Errors
     /// As [`Host::answer`].
@@ -78,7 +78,7 @@ impl Host {
         self.deliver(callout, HeaderMap::from_client(headers), body)
     }
 
-    /// Answers a callout and promises more of a body than there is.
+    /// Answers a callout and announces a larger body than there is.
     ///
     /// # Errors
     /// As [`Host::answer`].

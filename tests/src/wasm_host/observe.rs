@@ -1,4 +1,4 @@
-//! What a story may turn and read: clocks, clusters, metrics, logs, and the cost of a call.
+//! Everything that a story may set and read: clocks, clusters, metrics, logs, and the cost of a call.
 
 use std::time::Duration;
 
@@ -19,8 +19,8 @@ impl Host {
         clock.wall = if seconds < 0 { clock.wall.saturating_sub(step) } else { clock.wall + step };
     }
 
-    /// What every random byte is from now on. So whoever plays the same elsewhere draws the same, however often the filter
-    /// draws and for what.
+    /// Sets the value of every random byte from now on. Another player of the same events then draws the same bytes,
+    /// however often the filter draws and for what.
     pub fn set_random(&mut self, byte: u8) {
         self.store.data_mut().random_byte = Some(byte);
     }
@@ -30,7 +30,7 @@ impl Host {
         i64::try_from(self.store.data().clock.wall.as_secs()).unwrap_or(i64::MAX)
     }
 
-    /// Changes what dispatching a callout to a cluster does.
+    /// Sets the effect of dispatching a callout to a cluster.
     pub fn set_cluster(&mut self, name: &str, state: ClusterState) {
         self.store.data_mut().clusters.insert(name.to_owned(), state);
     }
@@ -44,18 +44,18 @@ impl Host {
         };
     }
 
-    /// Whether any host call fails now.
+    /// True if any host call fails now.
     pub fn any_fault(&self) -> bool {
         !self.store.data().faults.is_empty()
     }
 
-    /// The period of the ticks that the filter wants, if it wants any.
+    /// The tick period that the filter has set, if any.
     pub fn ticks_wanted(&self) -> Option<Duration> {
         let period = self.store.data().tick_period;
         (period > 0).then(|| Duration::from_millis(period.into()))
     }
 
-    /// The value of a metric, 0 where the filter never defined it.
+    /// The value of a metric; 0 if the filter never defined it.
     pub fn metric(&self, name: &str) -> u64 {
         let metrics = &self.store.data().metrics;
         metrics.iter().find(|(known, _)| known == name).map_or(0, |(_, value)| *value)
@@ -66,7 +66,7 @@ impl Host {
         self.store.data().metrics.clone()
     }
 
-    /// What the filter has logged, and printed to standard output or error.
+    /// Everything that the filter has logged, or printed to standard output or error.
     pub fn log(&self) -> &[String] {
         &self.store.data().log
     }

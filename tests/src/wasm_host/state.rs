@@ -1,4 +1,4 @@
-//! What the host knows: clocks, streams, callouts, metrics, and the rules that were broken.
+//! The host's state: clocks, streams, callouts, metrics, and the rules that were broken.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -8,7 +8,7 @@ use super::headers::HeaderMap;
 use super::streams::Streams;
 use super::{START, Setup};
 
-/// The two clocks a module can read, both moved by hand.
+/// The two clocks that a module can read. The story moves both.
 #[derive(Debug)]
 pub(super) struct Clock {
     /// Since 1970.
@@ -17,7 +17,7 @@ pub(super) struct Clock {
     pub(super) monotonic: Duration,
 }
 
-/// What dispatching a callout to a cluster does.
+/// The effect of dispatching a callout to a cluster.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ClusterState {
     /// The callout is sent and waits for an answer.
@@ -29,7 +29,7 @@ pub enum ClusterState {
 /// A callout that the filter has dispatched.
 #[derive(Clone, Debug)]
 pub struct Callout {
-    /// Names the callout when it is answered.
+    /// The name of the callout, for its answer.
     pub token: u32,
     /// The cluster it goes to.
     pub cluster: String,
@@ -37,7 +37,7 @@ pub struct Callout {
     pub headers: HeaderMap,
     /// The request's body.
     pub body: Vec<u8>,
-    /// How long the host would wait.
+    /// How long the host would wait for the answer.
     pub timeout: Duration,
 }
 
@@ -52,7 +52,7 @@ impl Callout {
 pub(super) struct State {
     pub(super) clock: Clock,
     random: u64,
-    /// What every random byte is instead.
+    /// The value of every random byte, if one is set.
     pub(super) random_byte: Option<u8>,
     pub(super) configuration: Vec<u8>,
     pub(super) verify_signature: bool,
@@ -95,12 +95,12 @@ impl State {
         }
     }
 
-    /// How this call fails now, if it does.
+    /// How this call fails now, if it fails.
     pub(super) fn fault(&self, call: HostCall) -> Option<Fault> {
         self.faults.get(&call).copied()
     }
 
-    /// Whether this call, which hands nothing over, fails now.
+    /// True if this call, which returns no bytes, fails now.
     pub(super) fn fails(&self, call: HostCall) -> bool {
         self.faults.contains_key(&call)
     }
@@ -110,12 +110,12 @@ impl State {
         self.context = context;
     }
 
-    /// The context that host calls are about: the one the call was made for, or the one made effective since.
+    /// The context that host calls are about: that of the call into the module, or one that was made effective since.
     pub(super) fn context(&self) -> u32 {
         self.context
     }
 
-    /// Makes another context effective until the call ends; false where it does not exist.
+    /// Makes another context effective until the call ends; false if it does not exist.
     pub(super) fn set_effective(&mut self, context: u32) -> bool {
         let fails = self.fails(HostCall::Select);
         let exists = context == super::ROOT || (!fails && self.streams.get(context).is_some());
@@ -125,7 +125,7 @@ impl State {
         exists
     }
 
-    /// A number from a fixed sequence (xorshift64*), so that every run is the same; or always the one that was chosen.
+    /// A number from a fixed sequence (xorshift64*), so that every run is the same; or always the value that was set.
     pub(super) fn next_random(&mut self) -> u8 {
         if let Some(byte) = self.random_byte {
             return byte;

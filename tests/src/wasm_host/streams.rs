@@ -12,12 +12,12 @@ use super::state::State;
 const CONTINUE: u32 = 0;
 const PAUSE: u32 = 1;
 
-/// What the filter made of a request.
+/// The outcome of a request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Outcome {
     /// It waits.
     Paused,
-    /// It went on to the upstream with these headers.
+    /// It was admitted to the upstream with these headers.
     Continued {
         /// The headers as the upstream gets them.
         headers: HeaderMap,
@@ -30,7 +30,7 @@ pub enum Outcome {
         headers: HeaderMap,
         /// The body.
         body: String,
-        /// What `%RESPONSE_CODE_DETAILS%` shows.
+        /// The value of `%RESPONSE_CODE_DETAILS%`.
         details: String,
         /// The gRPC status, -1 for none.
         grpc_status: i32,
@@ -81,7 +81,7 @@ impl Stream {
         self.properties.insert(name, value);
     }
 
-    /// Decides the request; the reason why not, where it was decided before.
+    /// Decides the request; an error if it was decided before.
     fn decide(&mut self, outcome: Outcome) -> std::result::Result<(), String> {
         if self.outcome != Outcome::Paused {
             return Err(format!("a second decision {outcome:?} after {:?}", self.outcome));
@@ -140,8 +140,8 @@ impl Streams {
         }
     }
 
-    /// A decided request whose last callback has not been made: its body if it was let through with one, `None` if it
-    /// was answered.
+    /// A decided request whose last callback has not been made: its body if it was admitted with one, `None` if it was
+    /// answered.
     pub(super) fn next_to_finish(&mut self) -> Option<(u32, Option<Vec<u8>>)> {
         for (id, stream) in &mut self.0 {
             if stream.finished || stream.outcome == Outcome::Paused {

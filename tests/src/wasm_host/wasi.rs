@@ -1,4 +1,4 @@
-//! The few functions of WASI preview 1 that Rust's standard library asks for, by hand.
+//! The few functions of WASI preview 1 that Rust's standard library needs.
 
 use wasmtime::{Linker, Result, bail};
 

@@ -1,5 +1,5 @@
-//! The rows about credentials, put to `POST /api/v2/logout`: what is refused leaves nothing behind, what is admitted is
-//! logged out, and once only.
+//! The rows about credentials, sent to `POST /api/v2/logout`: a refused request changes nothing, and an admitted one
+//! logs its token out, once only.
 
 use curfew_testbed::attacks::{Expected, rows};
 use curfew_testbed::tokens::es256_twin;
@@ -7,8 +7,8 @@ use serde_json::json;
 
 use crate::shared::{alone, arena};
 
-/// Whether the token of this row would be listed under its user: not where the row changes `sub`, and not where it has
-/// expired, if only within the skew.
+/// True if the token of this row would be listed under its user: not if the row changes `sub`, nor if the token has
+/// expired, even within the skew.
 fn would_be_listed(id: &str) -> bool {
     !id.starts_with("claims-sub-") && id != "claims-exp-just-past"
 }

@@ -1,4 +1,4 @@
-//! All rows through a real Envoy with the shipped filter. After each batch its VMs are the same as before.
+//! All rows through a real Envoy with the shipped filter. After each batch, its VMs are still the same.
 
 use curfew_testbed::attacks::{Mode, Row, rows};
 use curfew_testbed::http::{Answer, Request};
@@ -6,7 +6,7 @@ use curfew_testbed::http2;
 
 use crate::shared::{alone, arena, arena_in};
 
-/// Plays every row that `send` can say, and returns how many those were.
+/// Plays every row that `send` can send, and returns how many those were.
 fn play(mode: Mode, send: impl Fn(&Row, &Request) -> Option<anyhow::Result<Answer>>) -> usize {
     let (arena, _alone) = (arena_in(mode), alone());
     let rows = rows();
@@ -36,7 +36,7 @@ fn play(mode: Mode, send: impl Fn(&Row, &Request) -> Option<anyhow::Result<Answe
         let after = arena.standing().unwrap();
         assert_eq!(after, before, "a VM died of {section}");
         assert_eq!(after.failures(), []);
-        // Both workers: connections are shared out among them.
+        // Both workers, because Envoy spreads connections over them.
         for _ in 0..8 {
             let good = Request::get("/orders").bearer(&arena.forge("alice").good());
             assert_eq!(arena.stack.send(&good).unwrap().status, 200, "after {section}");

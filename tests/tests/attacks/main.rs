@@ -1,7 +1,7 @@
-//! Every trick of `src/attacks/`, three ways: natively, at the logout endpoint, and through a real Envoy.
+//! Every row of `src/attacks/`, three ways: natively, at the logout endpoint, and through a real Envoy.
 //!
-//! All stories of this binary share one stack. `cfg(test)` is always true here; it tells clippy that what these modules
-//! hold is test code, which may unwrap.
+//! All stories of this binary share one stack. `cfg(test)` is always true here; it tells clippy that these modules are
+//! test code, which may unwrap.
 
 #[cfg(test)]
 mod control_plane;

@@ -1,5 +1,5 @@
-//! The rows without Envoy: those about one token put to the core's policy, where each breaks exactly the rule that it is
-//! about, and all of them to the filter's gate.
+//! The rows without Envoy: the core's policy gets those about one token, and each breaks exactly the rule that it is
+//! about; the filter's gate gets all of them.
 
 use std::time::Duration;
 
@@ -34,7 +34,7 @@ fn every_token_breaks_the_rule_that_its_row_is_about() {
     assert!(judged > 250, "only {judged} rows are about tokens");
 }
 
-/// What Envoy makes of a request before a filter sees it, as far as it changes nothing.
+/// A request as Envoy passes it to a filter, for requests that Envoy does not change.
 fn headers_of(request: &Request) -> Vec<(String, Vec<u8>)> {
     let pseudo = [(":method", request.method.as_str()), (":path", &request.target), (":authority", "shop.example")];
     let pseudo = pseudo.map(|(name, value)| (name.to_owned(), value.as_bytes().to_vec()));
@@ -42,7 +42,7 @@ fn headers_of(request: &Request) -> Vec<(String, Vec<u8>)> {
     pseudo.into_iter().chain(own).collect()
 }
 
-/// A path is judged here as it was sent: what Envoy would make canonical first is not, and needs a token.
+/// Paths are judged here as they were sent. Envoy makes some of them canonical first; here those need a token.
 #[test]
 fn every_row_gets_from_the_gate_what_it_must() {
     let keys = Keys::generate().unwrap();
@@ -56,7 +56,7 @@ fn every_row_gets_from_the_gate_what_it_must() {
         let now = Now { monotonic: Duration::from_secs(1), unix: now() };
         let step = gate.arrive(1, &Headers::new(&pairs), now, verify_natively);
         let met = match (row.expected, &step) {
-            // Nothing but the revocations is left to be asked about.
+            // Only the revocations are left to be asked about.
             (Expected::Admitted, step) => matches!(step, Step::Wait { question: Some(_), .. }),
             (Expected::Open, step) => matches!(step, Step::Admit(_)),
             (Expected::Breaks(error), Step::Refuse(refusal)) => refusal.denial.code() == error.denial().code(),

@@ -13,7 +13,7 @@ fn the_page_lists_every_row_with_its_text_and_what_it_gets() {
     assert_eq!(listed(&page), listed(&fresh), "run `cargo measure attacks --write`");
 }
 
-/// All that is written in a directory, one file after the other.
+/// The text of all files in a directory.
 fn sources(directory: &Path) -> String {
     let mut text = String::new();
     for entry in std::fs::read_dir(directory).unwrap() {

@@ -5,9 +5,9 @@ use std::thread;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
-use curfew_testbed::gate::Gate;
 use curfew_testbed::http::{Answer, Request, connect};
 use curfew_testbed::http2;
+use curfew_testbed::link::Link;
 use curfew_testbed::stack::{Plan, Stack};
 use curfew_testbed::tokens::{Signer, claims};
 use curfew_testbed::upstream::sha256_hex;
@@ -15,29 +15,29 @@ use serde_json::json;
 
 const SIZE: usize = 10 << 20;
 
-/// Long enough for a request to reach the filter and its question to reach the gate.
+/// Long enough for a request to reach the filter and its question to reach the link.
 const A_MOMENT: Duration = Duration::from_millis(500);
 
 fn start() -> Result<(Stack, Signer)> {
     let mut plan =
         Plan::shipped()?.bounded("2s")?.change_filter(|filter| filter["control_plane"]["timeout"] = json!("20s"))?;
-    plan.gated = true;
+    plan.linked = true;
     let signer = Signer::from_secret(plan.settings.required("JWT_SECRET")?);
     Ok((plan.start()?, signer))
 }
 
-fn gate(stack: &Stack) -> Result<&Gate> {
-    stack.gate.as_ref().context("the plan asked for a gate")
+fn link(stack: &Stack) -> Result<&Link> {
+    stack.link.as_ref().context("the plan asked for a link")
 }
 
-/// Sends a request while the gate is closed, and opens it a moment later.
-fn send_through_a_closed_gate(stack: &Stack, send: impl FnOnce() -> Result<Answer> + Send) -> Result<Answer> {
-    let gate = gate(stack)?;
-    gate.close();
+/// Sends a request while the link holds everything, and mends the link a moment later.
+fn send_through_a_held_link(stack: &Stack, send: impl FnOnce() -> Result<Answer> + Send) -> Result<Answer> {
+    let link = link(stack)?;
+    link.hold_all();
     thread::scope(|scope| {
         let answer = scope.spawn(send);
         thread::sleep(A_MOMENT);
-        gate.open();
+        link.mend();
         answer.join().unwrap_or_else(|_| Err(anyhow::anyhow!("the client panicked")))
     })
 }
@@ -65,9 +65,9 @@ fn large_bodies_wait_for_the_verdict_and_arrive_whole() {
     let in_chunks = upload().header("transfer-encoding", "chunked").body(chunked(&body));
     let over_http2 = upload().body(body.clone());
     let answers = [
-        send_through_a_closed_gate(&stack, || with_length.send(address)).unwrap(),
-        send_through_a_closed_gate(&stack, || in_chunks.send(address)).unwrap(),
-        send_through_a_closed_gate(&stack, || http2::send(address, &over_http2)).unwrap(),
+        send_through_a_held_link(&stack, || with_length.send(address)).unwrap(),
+        send_through_a_held_link(&stack, || in_chunks.send(address)).unwrap(),
+        send_through_a_held_link(&stack, || http2::send(address, &over_http2)).unwrap(),
     ];
     for answer in answers {
         assert_eq!(answer.status, 200, "{}", answer.text());
@@ -81,18 +81,18 @@ fn large_bodies_wait_for_the_verdict_and_arrive_whole() {
     a_crowd_that_waits_for_one_token_does_not_kill_the_vm(&stack, &signer).unwrap();
 }
 
-/// Released in one callback, some 300 local replies overflow V8's stack: the VM dies, and with it everybody who waits.
+/// Some 300 local replies in one callback overflow V8's stack: the VM dies, and with it all requests that wait.
 fn a_crowd_that_waits_for_one_token_does_not_kill_the_vm(stack: &Stack, signer: &Signer) -> Result<()> {
     let [dead, alive] = [signer.sign(&claims("alice"))?, signer.sign(&claims("alice"))?];
     let logout = Request::post("/api/v2/logout").bearer(&dead).send(stack.control_plane.public())?;
     assert_eq!(logout.status, 200, "{}", logout.text());
     let crowd = |request: Request| -> Result<Vec<Answer>> {
-        let gate = gate(stack)?;
-        gate.close();
+        let link = link(stack)?;
+        link.hold_all();
         thread::scope(|scope| {
             let answers = scope.spawn(|| http2::send_crowd(stack.address(), &request, 12, 100));
             thread::sleep(A_MOMENT * 4);
-            gate.open();
+            link.mend();
             answers.join().unwrap_or_else(|_| Err(anyhow::anyhow!("the client panicked")))
         })
     };
@@ -109,7 +109,7 @@ fn clients_that_leave_take_nothing_from_others(stack: &Stack, signer: &Signer) -
     let token = signer.sign(&claims("alice"))?;
     let request = format!("GET /orders HTTP/1.1\r\nhost: x\r\nauthorization: Bearer {token}\r\n\r\n");
     let seen = stack.upstream.requests_seen();
-    let patient = send_through_a_closed_gate(stack, || {
+    let patient = send_through_a_held_link(stack, || {
         for _ in 0..20 {
             connect(stack.address())?.write_all(request.as_bytes())?;
         }
@@ -121,16 +121,16 @@ fn clients_that_leave_take_nothing_from_others(stack: &Stack, signer: &Signer) -
     Ok(())
 }
 
-/// The question is read after the logout was committed, so its answer has to know of it.
+/// The control plane reads the log for the question after the logout was committed, so its answer must know of it.
 fn a_logout_overtakes_a_question_on_its_way(stack: &Stack, signer: &Signer) -> Result<()> {
     let token = signer.sign(&claims("alice"))?;
-    let gate = gate(stack)?;
-    gate.close();
+    let link = link(stack)?;
+    link.hold_all();
     let waiting = thread::scope(|scope| -> Result<Answer> {
         let waiting = scope.spawn(|| stack.send(&Request::get("/orders").bearer(&token)));
         thread::sleep(A_MOMENT);
         let logout = stack.send(&Request::post("/api/v2/logout").bearer(&token));
-        gate.open();
+        link.mend();
         assert_eq!(logout?.status, 200);
         waiting.join().unwrap_or_else(|_| Err(anyhow::anyhow!("the client panicked")))
     })?;

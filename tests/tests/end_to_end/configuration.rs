@@ -6,7 +6,7 @@ use curfew_testbed::envoy::{Validation, validate};
 use curfew_testbed::wasm;
 use serde_json::{Value, json};
 
-/// What Envoy says of the shipped file with a changed filter configuration.
+/// Envoy's judgement of the shipped file with a changed filter configuration.
 fn validated(change: impl FnOnce(&mut Value)) -> Result<Validation> {
     let mut bootstrap = Bootstrap::shipped()?;
     bootstrap.load_filter_from(&wasm::build()?)?;

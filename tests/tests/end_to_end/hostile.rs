@@ -1,4 +1,4 @@
-//! Requests from people who want in: each meets a 401 or a 400, and Envoy and its VMs live on.
+//! Requests of attackers: each gets a 401 or a 400, and Envoy and its VMs live on.
 
 use curfew_testbed::http::{Request, exchange};
 use curfew_testbed::http2;
@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use crate::shared::{shared, told};
 
-/// Tokens that only look like some, with the code that both the filter and the control plane answer.
+/// Texts that look like tokens, with the code in the answers of both the filter and the control plane.
 fn bad_tokens() -> Vec<(&'static str, String, &'static str)> {
     let shared = shared();
     let secret = shared.stack.settings.required("APP_KEY").unwrap();
@@ -99,7 +99,8 @@ fn the_identity_that_the_upstream_sees_is_never_the_clients() {
     assert!(!answer.text().contains("root"), "{}", answer.text());
 }
 
-/// The upstream here drops trailers; what counts is that ones that are stripped and ones that are not both get through.
+/// The upstream here drops trailers. The test shows that requests get through with trailers that the filter strips, and
+/// with others.
 #[test]
 fn a_request_with_trailers_arrives() {
     let shared = shared();

@@ -1,5 +1,5 @@
-//! Failed logouts through Envoy are counted under the client's address as Envoy saw it, and unfinished ones hold
-//! nobody up.
+//! Failed logouts through Envoy are counted under the client's address as Envoy saw it, and unfinished ones hold up no
+//! other client.
 
 use std::io::Write;
 use std::time::{Duration, Instant};
@@ -30,16 +30,16 @@ fn a_client_cannot_choose_the_address_that_its_failures_are_counted_under() {
     assert_eq!(limited.header("content-type"), Some("application/problem+json"));
     assert_eq!(limited.header("cache-control"), Some("no-store"));
     assert!(limited.header("retry-after").is_some_and(|seconds| (1..=30).contains(&seconds.parse().unwrap())));
-    // It is Envoy's word that counts: another one from it is another client.
+    // The address that Envoy writes counts: another address is another client.
     let as_if_from_envoy = forged(5).send(stack.control_plane.public()).unwrap();
     assert_eq!(told(&as_if_from_envoy), invalid);
-    // A real logout of the same client goes through.
+    // A real logout of the same client succeeds.
     let token = signer.sign(&claims("alice")).unwrap();
     let logout = stack.send(&Request::post("/api/v2/logout").bearer(&token)).unwrap();
     assert_eq!((logout.status, logout.text().as_str()), (200, r#"{"message":"Successfully Logged Out."}"#));
 }
 
-/// More than the requests to one cluster that Envoy allows unless it is told otherwise.
+/// More requests than Envoy's default limit for one cluster.
 const UNFINISHED: usize = 1_100;
 
 #[test]

@@ -1,4 +1,4 @@
-//! Logouts of all kinds, and what is left of the token.
+//! Logouts of all kinds, and the token afterwards.
 
 use std::time::Instant;
 

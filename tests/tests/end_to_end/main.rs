@@ -1,12 +1,11 @@
 //! Stories through a real Envoy with two worker threads, the real control plane and a real upstream.
 //!
-//! Most of them share one stack, which differs from the shipped configuration in four things: it also trusts an
-//! issuer with keys of every algorithm, verdicts are good for one second only, `/public/` needs no token, and logouts may
-//! fail as often as they like. Stories
-//! that take parts away have stacks of their own. Waiting is always for an event with a generous limit; the only time
-//! that is asserted is the promise itself.
+//! Most of them share one stack, which differs from the shipped configuration in four things: it also trusts an issuer
+//! with keys of every algorithm, verdicts are good for one second only, `/public/` needs no token, and failed logouts
+//! are not limited. Stories in which parts fail have stacks of their own. A story waits for events, with generous
+//! limits; the only time that is asserted is the promise itself.
 //!
-//! `cfg(test)` is always true here; it tells clippy that what these modules hold is test code, which may unwrap.
+//! `cfg(test)` is always true here; it tells clippy that these modules are test code, which may unwrap.
 
 #[cfg(test)]
 mod bodies;

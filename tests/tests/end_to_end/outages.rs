@@ -1,4 +1,4 @@
-//! Parts that die: what clients see meanwhile, and that nothing is forgotten.
+//! Parts that die: the answers to clients meanwhile, and that nothing is forgotten.
 
 use std::time::{Duration, Instant};
 
@@ -21,7 +21,7 @@ fn use_token(stack: &Stack, token: &str) -> Result<curfew_testbed::http::Answer>
     stack.send(&Request::get("/orders").bearer(token))
 }
 
-/// Envoy may need a moment to find that the control plane is back.
+/// Envoy may need a moment to notice that the control plane is back.
 fn is_admitted_again(stack: &Stack, token: &str) -> Result<()> {
     let deadline = Instant::now() + PATIENCE;
     loop {
@@ -43,7 +43,7 @@ fn a_control_plane_that_dies_costs_fresh_answers_and_forgets_nothing() {
         assert_eq!(use_token(&stack, token).unwrap().status, 200);
     }
 
-    // Killed right after the 200: what was answered is durable.
+    // Killed right after the 200: an answered logout is durable.
     let logout = stack.send(&Request::post("/api/v2/logout").bearer(&dead)).unwrap();
     let at = Instant::now();
     stack.control_plane.kill().unwrap();
@@ -60,7 +60,7 @@ fn a_control_plane_that_dies_costs_fresh_answers_and_forgets_nothing() {
             assert_ne!(answer.status, 200, "nobody can say whether it is alive");
         }
     }
-    // What needs no answer gets one; the logout itself is refused, not swallowed.
+    // A request that needs no answer from the control plane is decided; the logout itself is refused, not swallowed.
     assert_eq!(told(&stack.send(&Request::get("/orders")).unwrap()), (401, "token_missing".into()));
     assert_eq!(stack.send(&Request::get("/healthz")).unwrap().status, 200);
     assert_eq!(stack.send(&Request::post("/api/v2/logout").bearer(&alive)).unwrap().status, 503);

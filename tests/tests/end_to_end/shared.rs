@@ -1,4 +1,4 @@
-//! The stack that most stories share, and what they keep asking of it.
+//! The stack that most stories share, and the requests that they often send.
 
 use std::collections::BTreeMap;
 use std::sync::OnceLock;
@@ -17,7 +17,7 @@ pub(crate) const KEYED_ISSUER: &str = "https://keys.example";
 /// `max_staleness` of the shared stack.
 pub(crate) const BOUND: Duration = Duration::from_secs(1);
 
-/// How long something may take that has no promise of its own, on a machine that is busy.
+/// How long an event without a promise of its own may take, on a busy machine.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
 
 pub(crate) struct Shared {
@@ -26,7 +26,7 @@ pub(crate) struct Shared {
     pub(crate) keyed: BTreeMap<&'static str, Signer>,
 }
 
-/// Started by the first story that asks; the kernel ends its children with this process.
+/// Started by the first story that needs it. The kernel ends its children with this process.
 pub(crate) fn shared() -> &'static Shared {
     static SHARED: OnceLock<Result<Shared>> = OnceLock::new();
     match SHARED.get_or_init(start) {
@@ -37,7 +37,7 @@ pub(crate) fn shared() -> &'static Shared {
 
 fn start() -> Result<Shared> {
     let mut plan = Plan::shipped()?;
-    // The stories would use up one another's failures.
+    // The stories would use up one another's allowed failures.
     plan.settings.set("CURFEW_FAILED_LOGOUTS_PER_MINUTE", "0");
     plan.settings.set("CURFEW_FAILED_LOGOUTS_PER_TOKEN", "0");
     let secret = plan.settings.required("JWT_SECRET")?.to_owned();
@@ -88,7 +88,7 @@ impl Shared {
     }
 }
 
-/// Asserts the promise of bounded mode: after the bound, nothing but refusals, on whatever worker.
+/// Asserts the promise of bounded mode: after the bound, only refusals, on any worker.
 pub(crate) fn dies_within_the_bound(stack: &Stack, token: &str, logged_out: Instant, bound: Duration) -> Result<()> {
     thread::sleep((logged_out + bound).saturating_duration_since(Instant::now()));
     for _ in 0..20 {

@@ -71,7 +71,7 @@ fn what_happened_is_visible_in_metrics_and_access_log_without_any_token() {
     }
     let deadline = std::time::Instant::now() + crate::shared::PATIENCE;
     while !shared.stack.envoy.output().contains("curfew_token_missing") {
-        // Envoy writes its access log in intervals.
+        // Envoy writes its access log at intervals.
         assert!(std::time::Instant::now() < deadline, "no curfew_token_missing in the access log");
         std::thread::sleep(std::time::Duration::from_millis(100));
     }

@@ -1,8 +1,8 @@
-//! What a trap in the filter costs, wherever it happens: with the module that traps on command, which differs from the
-//! shipped one in nothing else.
+//! The cost of a trap in the filter, wherever it happens: with the module that traps on command and otherwise is the
+//! shipped one.
 //!
-//! Envoy starts a new VM when the next request comes, unless the dead one was younger than a second or so; until then it
-//! refuses. A dead VM admits nobody.
+//! Envoy starts a new VM when the next request comes, unless the dead one was younger than about a second; until then
+//! it refuses. A dead VM admits no request.
 
 mod storm;
 mod waiting;
@@ -20,10 +20,10 @@ use curfew_testbed::upstream::SLOW;
 
 use crate::shared::{PATIENCE, told};
 
-/// A VM that lived for longer is replaced at once: Envoy's reload back-off is 1 s to 1.5 s since the VM's start.
+/// A VM that has lived for longer is replaced at once: Envoy's reload back-off is 1 s to 1.5 s from the VM's start.
 const BACK_OFF: Duration = Duration::from_millis(1_500);
 
-/// The least that Envoy's reload back-off can be.
+/// The shortest reload back-off of Envoy's.
 const SHORTEST_BACK_OFF: Duration = Duration::from_secs(1);
 
 /// Long enough for a request to reach the filter and its question to reach the control plane.
@@ -93,14 +93,14 @@ fn a_trap_refuses_its_request_and_the_next_one_meets_a_new_vm() {
     assert_eq!(told(&stack.send(&Request::get("/dead").bearer(&dead)).unwrap()), (401, "token_revoked".into()));
 }
 
-/// Envoy holds the next reload back; until then this worker refuses everything, and admits nothing wrong.
+/// Envoy delays the next reload; until then this worker refuses every request, and so admits none wrongly.
 fn a_second_trap_too_soon_closes_the_worker_for_a_while(
     stack: &Stack,
     client: &mut Client,
     good: &str,
     dead: &str,
 ) -> Result<()> {
-    // A fresh VM, for the one before may have had its second already.
+    // A fresh VM, because the one before may have lived for a second already.
     thread::sleep(BACK_OFF);
     let before = reloads(stack)?;
     let begun = Instant::now();
@@ -116,7 +116,7 @@ fn a_second_trap_too_soon_closes_the_worker_for_a_while(
         refused += 1;
         thread::sleep(Duration::from_millis(20));
     }
-    // The second VM cannot have started before the first trap, so within a second of that it is too young.
+    // The second VM started after the first trap, so within a second of that trap it is too young.
     ensure!(refused > 0 || trapped - begun > SHORTEST_BACK_OFF, "a VM was replaced at once that was too young");
     println!("back-off: {refused} refusals in {:.2} s after the second trap", trapped.elapsed().as_secs_f64());
     assert_eq!(stack.upstream.requests_to("/orders"), seen + 1, "the one that ended it was admitted");
@@ -143,7 +143,7 @@ fn exchanges_under_way_in_the_vm_are_lost(stack: &Stack, good: &str) -> Result<(
         ensure!(begun.elapsed() < PATIENCE, "not all were admitted");
         thread::sleep(Duration::from_millis(20));
     }
-    // Enough connections to meet both workers.
+    // Enough connections to reach both workers.
     for _ in 0..16 {
         assert!(is_envoys_refusal(&Client::to(stack)?.get("/trap", good, Some("headers"))?));
     }

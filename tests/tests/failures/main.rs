@@ -1,6 +1,6 @@
-//! Every story of `src/failures/`, shortly; and that docs/under-failure.md tells exactly them.
+//! Plays every story of `src/failures/` shortly, and checks that the page about failures lists exactly these.
 //!
-//! `cfg(test)` is always true here; it tells clippy that what these modules hold is test code, which may unwrap.
+//! `cfg(test)` is always true here; it tells clippy that these modules are test code, which may unwrap.
 
 #[cfg(test)]
 mod page;

@@ -2,7 +2,7 @@
 
 use curfew_testbed::failures::{Conditions, stories};
 
-/// Plays a story and holds it against its claims.
+/// Plays a story and checks its claims.
 fn holds(name: &str, conditions: Conditions) {
     let story = *stories().iter().find(|story| story.name == name).unwrap();
     let report = story.play(conditions).unwrap_or_else(|error| panic!("{error:#}"));

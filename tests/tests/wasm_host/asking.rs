@@ -1,4 +1,4 @@
-//! Asking the control plane, and how long its answers are good.
+//! Questions to the control plane, and how long its answers are good.
 
 use std::time::Duration;
 
@@ -54,7 +54,7 @@ fn an_active_verdict_is_good_until_max_staleness_after_the_question_was_sent() {
     let mut host = host().unwrap();
     let token = token().unwrap();
     let (stream, _) = send(&mut host, &token).unwrap();
-    // The answer takes 4 seconds; the verdict's age counts from the question.
+    // The answer takes 4 seconds; the verdict's age counts from the question on.
     host.advance(Duration::from_secs(4));
     answer(&mut host, "active").unwrap();
     admitted(&host.outcome(stream).unwrap()).unwrap();

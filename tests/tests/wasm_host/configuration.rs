@@ -1,4 +1,4 @@
-//! The plugin configuration, what is told to operators, and what is kept in memory.
+//! The plugin configuration, the messages to operators, and the memory that caches take.
 
 use curfew_testbed::wasm_host::{Host, Setup};
 use serde_json::json;

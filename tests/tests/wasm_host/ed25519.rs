@@ -1,5 +1,5 @@
-//! Ed25519 in the module, whose arithmetic is on other words than that of the control plane: what one of them takes and the
-//! other does not is a bypass. Who signs here chooses points that an honest signer never makes.
+//! Ed25519 in the module. Its arithmetic uses other machine words than the control plane's; a signature that only one
+//! of the two accepts would be a bypass. The signer here chooses points that an honest signer never makes.
 
 use ct_codecs::{Base64UrlSafeNoPadding, Encoder as _};
 use curfew_testbed::tokens;
@@ -12,7 +12,7 @@ use sha2::{Digest as _, Sha512};
 
 use crate::support::{admitted, claims_of, configured, refused, send, send_and_answer};
 
-/// A key `secret * B`, and a part of small order where `torsion` is not 0.
+/// A key `secret * B`, plus a part of small order if `torsion` is not 0.
 struct Signer {
     secret: Scalar,
     encoding: [u8; 32],
@@ -38,7 +38,8 @@ impl Signer {
         json!({"keys": [{"kty": "OKP", "crv": "Ed25519", "x": base64url(self.encoding)}]})
     }
 
-    /// A signature whose equation holds times the cofactor, for an R with a part of small order; and with `more` added to S.
+    /// A signature whose equation holds times the cofactor, for an R with a part of small order; and with `more` added
+    /// to S.
     fn sign(&self, claims: &Value, torsion: usize, more: Scalar) -> String {
         let signed = format!("{}.{}", base64url(r#"{"alg":"EdDSA"}"#), base64url(claims.to_string()));
         let nonce = hashed(&[b"nonce", signed.as_bytes()]);

@@ -1,11 +1,11 @@
-//! The ways in which a question can end, and what each means for those who wait.
+//! The ways in which a question can end, and what each means for the requests that wait.
 
 use anyhow::Result;
 use curfew_testbed::wasm_host::Host;
 
 use crate::support::verdict;
 
-/// What a request has coming to it.
+/// The decision that a request must get.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Verdict {
     Active,
@@ -24,12 +24,12 @@ const fn missing(name: &'static str, end: fn(&mut Host, u32) -> Result<()>) -> E
     Ending { name, means: Verdict::Missing, end }
 }
 
-/// An answer "active" behind these headers.
+/// An answer "active" with these headers.
 fn active_behind(host: &mut Host, call: u32, headers: &[(&str, &[u8])]) -> Result<()> {
     host.answer_with(call, headers, &verdict("active"))
 }
 
-/// An answer "active" with so much white space behind it.
+/// An answer "active" followed by so much white space.
 fn padded(size: usize) -> Vec<u8> {
     let mut body = verdict("active");
     body.resize(size, b' ');

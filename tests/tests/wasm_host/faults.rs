@@ -10,14 +10,14 @@ use crate::support::{configured, send, token};
 
 const FAULTS: [Fault; 3] = [Fault::Error, Fault::Empty, Fault::Garbage];
 
-/// Whether anybody may pass whom nobody has vouched for: by the shape, unless the call has no part in an answer and the
-/// answer was no.
+/// True if a request may pass without a verdict: by the shape of its traffic, unless the failing call has no part in an
+/// answer and the answer was "revoked".
 fn opens(shape: &Shape, call: HostCall, verdict: Verdict) -> bool {
     let told = verdict == Verdict::Revoked && [HostCall::Metric, HostCall::Tick].contains(&call);
     shape.name == "report_only" || (shape.name == "on_unavailable allow" && !told)
 }
 
-/// Requests while the call fails; nobody passes without an answer, and all who can be are settled.
+/// Requests while the call fails: none passes without an answer, and all that can be settled are.
 fn play(host: &mut Host, shape: &Shape, call: HostCall, fault: Fault, verdict: Verdict) -> Result<()> {
     host.set_fault(call, Some(fault));
     let token = token()?;
@@ -40,7 +40,7 @@ fn play(host: &mut Host, shape: &Shape, call: HostCall, fault: Fault, verdict: V
         host.close(stream)?;
     }
     host.set_fault(call, None);
-    // What was held back for want of ticks is dealt with by those that come again.
+    // Requests that were held for want of ticks are settled when the ticks come again.
     host.tick()?;
     host.settle()?;
     Ok(())
@@ -77,7 +77,7 @@ fn a_host_call_that_fails_admits_nobody_and_leaves_the_filter_alive() {
     }
 }
 
-/// RSA is checked by a foreign function; whatever it says instead of a plain yes is no.
+/// RSA is checked by a foreign function. Any result of it but a plain "yes" means "no".
 #[test]
 fn a_foreign_function_that_fails_verifies_nothing() {
     use curfew_testbed::tokens::{ISSUER, Signer, claims, jwks, with};

@@ -1,4 +1,4 @@
-//! A control plane that follows a script: its log, and what it answers to polls and questions.
+//! A control plane that follows a script: its log, and its answers to polls and questions.
 
 use std::time::Duration;
 
@@ -14,7 +14,7 @@ use crate::support::{configuration, verdict};
 
 pub(crate) const EPOCH: Epoch = Epoch::from_bytes([0x11; 16]);
 
-/// What the script grants.
+/// The lease that the script grants.
 pub(crate) const LEASE: Duration = Duration::from_secs(2);
 
 pub(crate) fn strict_configuration() -> Value {
@@ -29,7 +29,7 @@ pub(crate) fn strict_host() -> Result<Host> {
     Host::start(&strict(json!({})))
 }
 
-/// What the filter will ask about a token.
+/// The filter's question about a token.
 pub(crate) fn keys_of(token: &str) -> Result<CheckRequest> {
     let config = Config::parse(strict_configuration().to_string().as_bytes())?;
     let proven = config.policy.prove(token.as_bytes(), START, verify_natively)?;
@@ -50,7 +50,7 @@ pub(crate) fn questions(host: &Host) -> Vec<Callout> {
     callouts_to(host, CHECK_PATH)
 }
 
-/// The poll that is under way; there is never more than one of a feed.
+/// The poll that is under way; a feed has never more than one.
 pub(crate) fn only_poll(host: &Host) -> Result<(u32, FeedRequest)> {
     match callouts_to(host, FEED_PATH).as_slice() {
         [poll] => Ok((poll.token, request(poll)?)),
@@ -62,7 +62,7 @@ pub(crate) fn request(poll: &Callout) -> Result<FeedRequest> {
     serde_json::from_slice(&poll.body).context("a poll")
 }
 
-/// The page after what the poll holds, up to the end of `log`, with a lease that begins with the poll's arrival.
+/// The page from the poll's position to the end of `log`, with a lease that begins with the poll's arrival.
 pub(crate) fn page(poll: &FeedRequest, log: &[FeedRevocation]) -> FeedAnswer {
     let from = if poll.epoch == Some(EPOCH) { poll.applied } else { 0 };
     let news = log.iter().skip(usize::try_from(from).unwrap()).copied().collect();

@@ -1,4 +1,4 @@
-//! Floods: what many tokens that are seen once do to the memory of the VM, and to the tokens that are in use.
+//! Floods: the effect of many tokens that are used once on the memory of the VM and on the tokens in use.
 
 use curfew_testbed::tokens::{self, base64, hs256_text};
 use curfew_testbed::wasm_host::{Host, Outcome, START};
@@ -12,7 +12,7 @@ fn host_with_a_budget() -> Host {
     Host::start(&configured(json!({"cache_bytes": BUDGET}))).unwrap()
 }
 
-/// The payload of a token that is like no other, longer by this many bytes than it needs to be.
+/// The payload of a new token, longer by this many bytes than necessary.
 fn payload(index: usize, filler: usize) -> String {
     json!({
         "iss": tokens::ISSUER, "sub": format!("user-{index}"), "iat": START, "exp": START + 600,
@@ -25,7 +25,7 @@ fn good(index: usize, filler: usize) -> String {
     hs256_text(SECRET, r#"{"alg":"HS256","typ":"JWT"}"#, &payload(index, filler))
 }
 
-/// Sends a request to its end, with this answer to its question if it raises one.
+/// Plays a request to its end, with this answer to its question if it raises one.
 fn through(host: &mut Host, token: &str, says: &str) -> Outcome {
     let (stream, _) = send(host, token).unwrap();
     for callout in host.callouts() {
@@ -47,7 +47,7 @@ fn a_flood_takes_little_more_memory_than_the_budget() {
             admitted(&through(&mut host, &good(index, filler), "active")).unwrap();
         }
         let grown = host.memory_size() - before;
-        // The budget counts entries; the allocator's gaps and the doubling of tables come on top.
+        // The budget counts entries; gaps of the allocator and the doubling of tables come in addition.
         assert!(grown < BUDGET * 5 / 4, "{filler}: {grown}");
         assert!(grown > BUDGET / 2, "{filler}: the flood was too small to tell: {grown}");
     }

@@ -1,4 +1,4 @@
-//! What a request costs inside the module is committed: a change that makes it dearer, or cheaper, says so.
+//! The cost of a request inside the module is committed, so that a change that raises or lowers it has to say so.
 
 use curfew_testbed::{fuel, wasm};
 

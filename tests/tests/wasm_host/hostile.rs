@@ -1,6 +1,7 @@
 //! Every way for a question to end, for every shape of traffic, with clients that stay and clients that leave.
 //!
-//! The host itself watches that nothing traps, that nobody is decided twice, and that nobody who is gone is decided.
+//! The host itself checks that nothing traps, that no request is decided twice, and that none is decided after it is
+//! gone.
 
 use anyhow::{Context as _, Result, ensure};
 use curfew_testbed::wasm_host::{Action, ClusterState, Fault, Host, HostCall, Outcome, StreamId};
@@ -36,7 +37,7 @@ pub(crate) const SHAPES: [Shape; 6] = [
     },
 ];
 
-/// Which clients leave while they wait, by the order of their requests. The first one's is the one that asked.
+/// Which clients leave while they wait, by the order of their requests. The first request is the one that asked.
 type Leavers = (&'static str, fn(usize) -> bool);
 
 const LEAVERS: [Leavers; 4] =
@@ -52,7 +53,7 @@ impl Shape {
         (0..self.requests).map(|_| if self.one_token { Ok(first.clone()) } else { token() }).collect()
     }
 
-    /// What becomes of a request after this verdict.
+    /// The decision on a request after this verdict.
     pub(crate) fn expects(&self, verdict: Verdict, outcome: &Outcome) -> Result<()> {
         let config = (self.configuration)();
         let passes = match verdict {
@@ -70,7 +71,9 @@ impl Shape {
         Ok(())
     }
 
-    /// Requests come, some leave, parts of the others follow, their questions end, and each that stays is settled.
+    /// Requests come, some clients leave, parts of the other requests follow, the questions end, and each request that
+    /// stays is
+    /// settled.
     fn play(&self, host: &mut Host, ending: &Ending, leaves: fn(usize) -> bool) -> Result<()> {
         let mut staying = Vec::new();
         for (index, token) in self.tokens()?.iter().enumerate() {
@@ -95,7 +98,7 @@ impl Shape {
     }
 }
 
-/// Ends all questions, and those that their answers raise.
+/// Ends all questions, including those that arise from the answers.
 fn end_all(host: &mut Host, ending: &Ending) -> Result<usize> {
     for rounds in 0..10 {
         let callouts = host.callouts();
@@ -156,8 +159,8 @@ fn an_answer_after_the_filter_has_given_up_changes_nothing() {
     }
 }
 
-/// The SDK cannot route an answer that it does not wait for, and traps. Envoy erases a callout before it reports its end,
-/// so this is a host that has lost its mind; it gets no second decision either.
+/// The SDK cannot route an answer that it does not wait for, and traps. Envoy erases a callout before it reports its
+/// end, so only a broken host does this; it gets no second decision either.
 #[test]
 fn an_end_that_is_reported_twice_costs_the_vm_and_decides_nobody_twice() {
     let mut host = SHAPES[0].host().unwrap();
@@ -200,7 +203,8 @@ fn ticks_out_of_turn_do_nothing_and_without_ticks_nobody_passes() {
     assert_eq!(paused(&host), 0);
 }
 
-/// With `allow_on_headers_stop_iteration` Envoy brings a body while its head waits, and then "continue" means all of it.
+/// With `allow_on_headers_stop_iteration` Envoy delivers a body while its head waits, and then "continue" means all of
+/// it.
 #[test]
 fn a_body_that_comes_before_the_verdict_or_after_a_refusal_is_held() {
     let mut host = SHAPES[0].host().unwrap();
@@ -218,7 +222,8 @@ fn a_body_that_comes_before_the_verdict_or_after_a_refusal_is_held() {
     assert_eq!(host.body(refused, 10, true).unwrap(), Action::Pause);
 }
 
-/// The host does not bring trailers again after the verdict, so those that cannot be cleaned now would go on as they are.
+/// The host does not deliver trailers again after the verdict, so trailers that cannot be cleaned now would go on
+/// unchanged.
 #[test]
 fn trailers_that_cannot_be_cleaned_while_their_head_waits_end_the_request() {
     let mut host = SHAPES[0].host().unwrap();

@@ -1,4 +1,4 @@
-//! Answers to polls that no control plane of ours gives. None of them may earn a lease, keep one alive, or cost the VM.
+//! Answers to polls that our control plane never gives. None of them may earn a lease, keep one alive, or end the VM.
 
 use std::time::Duration;
 
@@ -109,7 +109,7 @@ fn scene(answer: &Answer) -> Result<(Host, String, String)> {
     Ok((host, dead, alive))
 }
 
-/// A request that comes and goes: somebody wants the replica.
+/// A request that comes and goes, so that the worker is in use.
 fn touch(host: &mut Host, token: &str) -> Result<()> {
     let (stream, _) = send(host, token)?;
     host.close(stream)
@@ -118,7 +118,7 @@ fn touch(host: &mut Host, token: &str) -> Result<()> {
 fn stays_out(host: &mut Host, token: &str) {
     let (stream, outcome) = send(host, token).unwrap();
     if outcome == Outcome::Paused {
-        // Its replica was thrown away: it asks, and the control plane knows.
+        // The copy was thrown away: the worker asks, and the control plane knows.
         say(host, "revoked").unwrap();
     }
     refused(&host.outcome(stream).unwrap(), 401, "token_revoked");
@@ -134,7 +134,7 @@ fn plays(answer: &Answer) -> Result<()> {
     say(&mut host, "active")?;
     admitted(&host.outcome(stream)?)?;
 
-    // And it comes round, however long the script goes on.
+    // And the worker recovers, however long the script was.
     for _ in 0..20 {
         touch(&mut host, &dead)?;
         until_polled(&mut host)?;
@@ -193,7 +193,7 @@ fn a_flood_of_hostile_pages_stays_inside_the_budget() {
     let token = sign(&with(claims_of("alice"), json!({"exp": START + 1_000_000}))).unwrap();
     let mut warm = 0;
     for round in 0_u64..120 {
-        // Over its budget it asks for ten minutes.
+        // A worker over its budget asks for ten minutes.
         while callouts_to(&host, FEED_PATH).is_empty() {
             host.advance(Duration::from_secs(601));
             touch(&mut host, &token).unwrap();

@@ -1,8 +1,8 @@
-//! Stories about the shipped module, told by a host whose clocks and control plane do what the story says.
+//! Stories about the shipped module, in a host whose clocks and control plane follow the story.
 //!
-//! The host itself enforces what holds in all of them: no trap, and exactly one resume or reply for each paused request.
+//! The host itself enforces the rules of all stories: no trap, and exactly one resume or reply for each paused request.
 //!
-//! `cfg(test)` is always true here; it tells clippy that what these modules hold is test code, which may unwrap.
+//! `cfg(test)` is always true here; it tells clippy that these modules are test code, which may unwrap.
 
 #[cfg(test)]
 mod asking;
@@ -30,6 +30,8 @@ mod requests;
 mod scheduler;
 #[cfg(test)]
 mod scheduler_strict;
+#[cfg(test)]
+mod stage;
 #[cfg(test)]
 mod strict;
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! What a request looks like to the filter, and what it becomes.
+//! Requests as the filter sees them, and as it passes them on.
 
 use curfew_testbed::wasm_host::{Host, Outcome};
 use serde_json::json;

@@ -1,4 +1,4 @@
-//! Hosts, requests and verdicts: what all stories begin with.
+//! Hosts, requests and verdicts for all stories.
 
 use anyhow::{Context as _, Result, bail};
 use curfew_testbed::tokens::{self, Signer, claims, with};
@@ -93,7 +93,7 @@ pub(crate) fn admitted(outcome: &Outcome) -> Result<&curfew_testbed::wasm_host::
     }
 }
 
-/// Status and code of a local reply, after a look at what all refusals have in common.
+/// Status and code of a local reply, after checking the parts that all refusals share.
 pub(crate) fn refusal(outcome: &Outcome) -> Result<(u32, String)> {
     let Outcome::LocalReply { status, headers, body, details, .. } = outcome else {
         bail!("not refused: {outcome:?}");

@@ -1,4 +1,4 @@
-//! When nobody can say whether a token is revoked.
+//! Requests while no control plane can say whether a token is revoked.
 
 use std::time::Duration;
 

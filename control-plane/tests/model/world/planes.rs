@@ -1,4 +1,4 @@
-//! The control planes, and what happens to them: the `Barrier` between polls, the database and each other.
+//! The control planes: the barrier between polls, the database and other control planes.
 
 use std::time::Duration;
 
@@ -35,7 +35,7 @@ pub(super) struct Held {
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(super) enum Logout {
     Idle,
-    /// For mutants that do something before the commit: what they would number it, and the rows they see.
+    /// For mutants that act before the commit: the seq that they took, and the rows that they saw.
     Numbered {
         seq: u64,
         rows: Vec<ControlPlaneRow>,
@@ -55,7 +55,7 @@ impl World {
         match &plane.reading {
             _ if scene.readings == Readings::Fresh => {}
             Some(_) => actions.push(Action::ReadingEnds { plane: index }),
-            // A reading that would show the same at the same time is no other reading.
+            // A second reading of the same content at the same time adds no new state.
             None if plane
                 .last
                 .as_ref()
@@ -124,7 +124,7 @@ impl World {
         let awaited = self.workers.get(worker)?.poll.as_ref().is_some_and(|poll| poll.call == call);
         let plane = self.plane_mut(to)?;
         let told = plane.barrier.polled(&heard);
-        // Nobody would hear the answer; but what is granted counts as granted.
+        // The worker would not hear the answer, but a lease that is granted counts.
         if !request.leaving && (awaited || scene.timeouts > 0) {
             plane.held.push(Held { worker, call, request, arrived: now });
         }
@@ -169,7 +169,7 @@ impl World {
         let plane = self.plane_mut(index)?;
         let (began, mut snapshot) = plane.reading.take()?;
         if torn {
-            // The head was read when the reading began, the rows up to it when it ended.
+            // The head was read at the begin of the reading, the rows up to it at the end.
             snapshot.revoked = rows.into_iter().filter(|(seq, _)| *seq <= snapshot.head.seq).collect();
         }
         let reading = snapshot.reading(scene, began);
@@ -191,7 +191,7 @@ impl World {
         let Held { worker, call, request, arrived } = plane.held.get(held)?.clone();
         let mut reading = snapshot.reading(scene, began);
         if scene.is(Mutant::GrantBeforeRow) {
-            // As if the row were there as soon as it is being written.
+            // As if the row were there as soon as the write begins.
             reading.own_beat = plane.beat.map(|beat| beat.beat).or(reading.own_beat);
         }
         let after = Barrier::page_after(&request, snapshot.head);
@@ -245,7 +245,7 @@ impl World {
         Some(())
     }
 
-    /// Where rows are not what is looked at, they are written as soon as they are due.
+    /// In scenes that are not about rows, each row is written as soon as it is due.
     pub(super) fn write_rows_in_time(&mut self, scene: &Scene, index: usize) {
         let due = self.planes.get(index).is_some_and(|plane| {
             plane.barrier.wake_at(scene.plane_now(index, self.tick)) <= scene.plane_now(index, self.tick)
@@ -347,7 +347,7 @@ impl World {
     pub(super) fn plane_starts_again(&mut self, scene: &Scene, index: usize) -> Option<()> {
         let id = ControlPlaneId::from_bytes([self.fresh_id(); 16]);
         let plane = self.plane_mut(index)?;
-        // A logout that was under way is not answered; whether it was committed nobody was told.
+        // A logout that was under way gets no answer; its caller does not learn whether it was committed.
         let given_up = usize::from(plane.logout != Logout::Idle);
         let (restarts, logouts) = (plane.restarts + 1, plane.logouts + given_up);
         *plane = Plane { restarts, logouts, ..Plane::new(id, scene) };

@@ -1,4 +1,4 @@
-//! The workers, and what happens to them: the filter's `Strict` in a host that makes its callouts.
+//! The workers: the filter's strict mode in a host that makes its callouts.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -27,7 +27,7 @@ pub(crate) struct Worker {
     pub(super) arrived: usize,
     pub(super) timeouts: usize,
     pub(super) restarts: usize,
-    /// For the mutant that uses its id again.
+    /// For the mutant that uses its first id again.
     pub(super) first_id: u8,
     pub(crate) admitted_by_answer: bool,
 }
@@ -78,7 +78,7 @@ impl World {
         let poll = worker.strict.feed_mut().poll(now, chance(id));
         let Some(poll) = poll else {
             self.ids -= 1;
-            // It may have gone to rest.
+            // The worker may have stopped polling for lack of requests.
             return Some(());
         };
         if poll.request.worker != WorkerId::from_bytes([id; 16]) || scene.is(Mutant::IdsUsedAgain) {
@@ -115,7 +115,7 @@ impl World {
         let poll = worker.poll.take()?;
         worker.timeouts += 1;
         worker.strict.feed_mut().answered(poll.call, None, now, chance(0));
-        // The request may still arrive; its answer is for nobody.
+        // The poll may still arrive, but its answer reaches no worker.
         Some(())
     }
 
@@ -123,7 +123,7 @@ impl World {
         let now = scene.worker_now(index, self.tick);
         let worker = self.worker_mut(index)?;
         let (restarts, first_id, timeouts) = (worker.restarts + 1, worker.first_id, worker.timeouts);
-        // The requests that waited in it were refused.
+        // The requests that waited in the worker were refused.
         *worker = Worker {
             restarts,
             first_id,
@@ -199,7 +199,7 @@ impl World {
 
 impl Worker {
     pub(super) fn new(first_id: u8, now: Now) -> Self {
-        // Room for some forty revocations: little to copy.
+        // Room for some forty revocations, so that little is copied between worlds.
         let settings =
             FeedSettings { keyspaces: Vec::new(), budget: 2048, timeout: Duration::from_secs(1000), seed: [1, 2] };
         let mut strict = Strict::new(settings);

@@ -1,4 +1,4 @@
-//! What goes wrong: processes that stop, pause and start, ways that are cut, databases that are lost.
+//! The faults: processes that stop, pause and start, routes that are cut, databases that are lost.
 
 use curfew_control_plane::log::ControlPlaneId;
 use curfew_core::Epoch;
@@ -109,7 +109,7 @@ impl World {
         self.checks.reached.failovers += 1;
     }
 
-    /// The polls that it held are reset; what it was to answer is answered by nobody.
+    /// The polls that it held are reset, and nothing that waited for it gets an answer.
     fn plane_stops(&mut self, index: usize, until: Moment) {
         let Some(plane) = self.planes.get_mut(index).filter(|plane| plane.runs) else { return };
         plane.runs = false;
@@ -135,7 +135,7 @@ impl World {
         self.queue.push(until, Event::ProxyStarts { proxy: index });
         let workers = self.workers.iter().enumerate().filter(|(_, worker)| worker.proxy == index);
         let workers: Vec<_> = workers.map(|(worker, _)| worker).collect();
-        // Nothing comes to them until the proxy runs again.
+        // Nothing reaches them until the proxy runs again.
         workers.into_iter().for_each(|worker| self.replace_worker(worker));
     }
 
@@ -143,7 +143,7 @@ impl World {
         self.proxies.iter_mut().skip(index).take(1).for_each(|proxy| proxy.runs = true);
     }
 
-    /// A new VM takes the requests that come from now on; the old one lives on without.
+    /// A new VM gets all requests from now on; the old one lives on without requests.
     fn update_listener(&mut self, index: usize) {
         if self.workers.len() >= 10 {
             return;

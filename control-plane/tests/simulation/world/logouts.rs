@@ -1,4 +1,4 @@
-//! Logouts, from the call to the answer, and what the database does for them and for everybody else.
+//! Logouts, from the call to the answer, and the statements that arrive at the database and come back.
 
 use std::time::Duration;
 
@@ -15,17 +15,17 @@ use crate::events::{Event, Half, News, Returned, Statement};
 use crate::mutant::Mutant;
 use crate::scene::{Gossip, SKEW_SECONDS, ms};
 
-/// How long a revocation is kept after its token passes nowhere any more, in seconds.
+/// How long a revocation is kept after the last moment at which its token could be admitted, in seconds.
 const MARGIN_SECONDS: i64 = 4;
 
 pub(super) struct Logout {
     token: usize,
-    /// Of all of the user's devices.
+    /// Of all devices of the user.
     all: bool,
     /// The tokens that are dead when it is answered.
     covers: Vec<usize>,
     called: Moment,
-    /// When the commit had returned, and to whom.
+    /// When and to which control plane the commit returned.
     committed: Option<(Moment, usize, u64)>,
     ended: bool,
 }
@@ -39,7 +39,7 @@ impl World {
         }
         if let Some(token) = self.draw_victim() {
             let all = self.dice.per_mille(self.scene.all_devices);
-            // Who logs out everywhere often logs in again in the same second.
+            // A user who logs out everywhere often logs in again in the same second.
             if all && self.dice.per_mille(500) {
                 (0..3).for_each(|_| self.log_in());
             }
@@ -50,7 +50,7 @@ impl World {
         }
     }
 
-    /// The newest first: about those there are questions under way.
+    /// The newest first, because questions about those are under way.
     fn draw_victim(&mut self) -> Option<usize> {
         let now = unix(self.now);
         let alive = |(_, token): &(usize, &super::Token)| !token.asked && !token.spared && token.is_in_time(now);
@@ -87,7 +87,7 @@ impl World {
         }
     }
 
-    /// What a logout makes of the rows there are, at its commit.
+    /// The revocations that a logout commits, given the rows at that moment.
     fn revocations(&self, logout: usize) -> Option<Vec<FeedRevocation>> {
         let logout = self.logouts.get(logout)?;
         let token = self.tokens.get(logout.token)?;
@@ -115,7 +115,7 @@ impl World {
         Some(revocations)
     }
 
-    /// Something arrives at the database and is carried out.
+    /// A statement arrives at the database and is carried out.
     pub(super) fn carry_out(&mut self, plane: usize, life: u64, statement: Statement, answer_is_lost: bool) {
         let failed = statement.failed();
         let done = match statement {
@@ -167,7 +167,7 @@ impl World {
     fn commit(&mut self, plane: usize, life: u64, logout: usize, began: Duration) -> Option<Returned> {
         let revocations = self.revocations(logout)?;
         match self.scene.mutant {
-            Some(Mutant::PublishBeforeCommit | Mutant::DatabaseSequence | Mutant::RowsReadBeforeCommit) => {
+            Some(mutant) if mutant.acts_before_the_commit() => {
                 let first = self.database.take_numbers(revocations.len());
                 let rows = self.database.rows();
                 if self.scene.is(Mutant::PublishBeforeCommit) {
@@ -201,7 +201,7 @@ impl World {
         }
     }
 
-    /// Makes a logout durable, and notes which tokens are dead from then on.
+    /// Makes a logout durable, and records the tokens that are dead from then on.
     fn committed(
         &mut self,
         logout: usize,
@@ -232,7 +232,7 @@ impl World {
         Returned::Committed { logout, began, head, rows }
     }
 
-    /// Something comes back from the database.
+    /// A result comes back from the database.
     pub(super) fn returned(&mut self, index: usize, life: u64, returned: Returned) {
         if self.plane(index, life).is_none() {
             if let Returned::Committed { logout, .. } | Returned::CommitFailed { logout } = returned {
@@ -277,7 +277,7 @@ impl World {
         if self.dice.per_mille(10)
             && let Some(plane) = self.planes.get_mut(index)
         {
-            // Its caller has gone.
+            // The caller has gone.
             plane.barrier.forget(wait);
             plane.waits.remove(&wait);
         }
@@ -301,11 +301,11 @@ impl World {
                 token.answered.get_or_insert(self.step);
             }
         }
-        // Where control planes tell each other nothing, a worker that now polls another one than its lease is from
-        // acknowledges to that one too late, and a logout takes its time.
+        // Without messages between control planes, a worker that polls another control plane than the one that granted
+        // its lease acknowledges too late for the latter, and the logout waits for the lease to end.
         let (soon, by_time) = match self.scene.gossip {
             Gossip::None if self.planes.len() > 1 => (self.longest_wait(), true),
-            // A worker that is many pages behind gets its lease when it has them all.
+            // A worker that is many pages behind gets a lease only with the last of them.
             _ if self.scene.page < 1000 => (self.longest_wait(), true),
             _ => (self.scene.terms.lease / 2, false),
         };
@@ -316,12 +316,12 @@ impl World {
         (0..self.workers.len()).for_each(|worker| self.probe(worker));
     }
 
-    /// On true clocks, with the time that it takes to see that it is over.
+    /// On true clocks, with the time that it takes to notice the end.
     fn longest_wait(&self) -> Duration {
         self.scene.terms.lease_over() * 5 / 4 + ms(100)
     }
 
-    /// At the end, nobody may still wait who has waited long enough.
+    /// At the end, no caller may still wait that has waited long enough.
     pub(super) fn all_logouts_have_returned(&mut self) {
         let most = self.longest_wait();
         for logout in self.logouts.iter().filter(|logout| !logout.ended) {

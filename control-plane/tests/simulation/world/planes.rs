@@ -1,4 +1,4 @@
-//! The control planes: the `Barrier` between polls, the database and each other, called as its table says.
+//! The control planes: the barrier between polls, the database and other control planes, called as its table says.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -18,7 +18,7 @@ use crate::mutant::Mutant;
 use crate::network::Route;
 use crate::scene::{Gossip, Scene, ms};
 
-/// How often a control plane looks after what nobody tells it of.
+/// How often a control plane looks for changes that no message announces.
 const TICK: Duration = ms(40);
 
 pub(super) struct Plane {
@@ -30,10 +30,10 @@ pub(super) struct Plane {
     pub(super) held: Vec<Held>,
     pub(super) readings: Readings,
     pub(super) waits: BTreeMap<WaitId, usize>,
-    /// When the rows were asked for last, and whether they are on their way.
+    /// When the rows were last asked for, and whether the question is under way.
     pub(super) rows_asked: Option<Duration>,
     pub(super) rows_awaited: bool,
-    /// What the others were told last, and whether the row says less.
+    /// The last confirmation that was sent to the others, and whether the row is behind it.
     told: Option<LogPosition>,
     row_is_behind: bool,
     wakes: Option<Moment>,
@@ -68,7 +68,7 @@ impl Plane {
 }
 
 impl Scene {
-    /// What a control plane that knows no epochs takes one for.
+    /// The epoch that a control plane without a notion of epochs sees.
     pub(crate) fn seen_epoch(&self, epoch: Epoch) -> Epoch {
         if self.is(Mutant::SeqsOfTwoEpochsCompared) { Epoch::from_bytes([9; 16]) } else { epoch }
     }
@@ -83,7 +83,7 @@ impl Scene {
 }
 
 impl World {
-    /// The time by this control plane's clock.
+    /// The time on this control plane's clock.
     pub(super) fn plane_now(&self, index: usize) -> Option<Duration> {
         self.planes.get(index).map(|plane| plane.clocks.monotonic(self.now))
     }
@@ -115,7 +115,8 @@ impl World {
         self.after(index);
     }
 
-    /// While somebody waits for others their rows may confirm; otherwise it is enough to see who stands still.
+    /// While a logout waits for other control planes, their rows may confirm it; otherwise it is enough to see which
+    /// rows do not change.
     fn look_at_rows(&mut self, index: usize, now: Duration) {
         let Some(plane) = self.planes.get(index) else { return };
         let seldom = self.scene.terms.lease / 2;
@@ -199,7 +200,7 @@ impl World {
         self.after(index);
     }
 
-    /// Sends an answer back to where its question came from.
+    /// Sends an answer back to the worker that asked.
     pub(super) fn answer_worker(&mut self, plane: usize, call: Call, event: &Event) {
         if let Some(proxy) = self.workers.get(call.worker).map(|worker| worker.proxy) {
             self.send(Route::Workers { proxy, plane }, event);
@@ -232,7 +233,7 @@ impl World {
         self.after(index);
     }
 
-    /// What is to be done after whatever has happened to a control plane.
+    /// The work of a control plane after any event.
     pub(super) fn after(&mut self, index: usize) {
         let Some(now) = self.plane_now(index) else { return };
         let Some(plane) = self.planes.get_mut(index).filter(|plane| plane.runs) else { return };

@@ -1,5 +1,5 @@
-//! A control plane's readings of the log, and the answers to polls from them. A reading serves many polls, several are
-//! under way, and they end in any order.
+//! A control plane's readings of the log, and the answers to polls from them. One reading serves many polls. Several
+//! readings may be under way, and they end in any order.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -16,10 +16,10 @@ use crate::events::{Call, Event, Statement};
 use crate::mutant::Mutant;
 use crate::scene::{Scene, ms};
 
-/// Readings under way at a time.
+/// How many readings may be under way at a time.
 const AT_A_TIME: usize = 3;
 
-/// While polls are held back, the log is read so often to see what others have committed.
+/// How often the log is read while polls are held, to find the commits of other control planes.
 const WATCH: Duration = ms(60);
 
 /// A poll that waits for its answer.
@@ -28,22 +28,22 @@ pub(super) struct Held {
     pub(super) call: Call,
     pub(super) request: FeedRequest,
     pub(super) arrived: Duration,
-    /// When it is answered, news or not.
+    /// When it is answered, with or without news.
     pub(super) due: Duration,
-    /// Readings from before are too old for it; `None` as long as there is nothing to answer.
+    /// Readings from before this are too old for it; `None` as long as there is nothing to answer.
     pub(super) not_before: Option<Duration>,
 }
 
 #[derive(Default)]
 pub(super) struct Readings {
-    /// When each began.
+    /// When each reading began.
     under_way: BTreeMap<u64, Duration>,
     flights: u64,
     last: Option<(Duration, Arc<Snapshot>)>,
-    /// The newest head, and when a reading or a commit began that showed it.
+    /// The newest head, and when the reading or the commit began that showed it.
     known: Option<(LogPosition, Duration)>,
     began_last: Duration,
-    /// Somebody has committed something.
+    /// A control plane has committed something.
     pub(super) wanted: bool,
 }
 
@@ -57,12 +57,12 @@ impl Readings {
         }
     }
 
-    /// Whether there is something that this worker does not know.
+    /// True if there is a revocation that this worker lacks.
     fn has_news(&self, request: &FeedRequest) -> bool {
         self.known.is_some_and(|(head, _)| request.epoch != Some(head.epoch) || head.seq > request.applied)
     }
 
-    /// The last reading, if it will do for this poll.
+    /// The last reading, if it is new enough for this poll.
     fn last_for(&self, not_before: Duration) -> Option<(Duration, Arc<Snapshot>)> {
         let (began, snapshot) = self.last.clone()?;
         let shows_news = self.known.is_none_or(|(head, since)| snapshot.head.covers(head) || began >= since);
@@ -71,7 +71,7 @@ impl Readings {
 }
 
 impl World {
-    /// Others commit, too; somebody has to look.
+    /// Reads the log from time to time, because other control planes commit too.
     pub(super) fn look_at_log(&mut self, index: usize, now: Duration) {
         let Some(plane) = self.planes.get(index) else { return };
         let due = now >= plane.readings.began_last + WATCH && !plane.held.is_empty();
@@ -116,7 +116,7 @@ impl World {
         self.after(index);
     }
 
-    /// Answers the polls that there is news for, and those that have waited long enough.
+    /// Answers the polls for which there is news, and those that have waited long enough.
     pub(super) fn serve(&mut self, index: usize, now: Duration) {
         let Some(plane) = self.planes.get_mut(index) else { return };
         let (held, shared_for) = (std::mem::take(&mut plane.held), self.scene.shared_for);
@@ -154,7 +154,7 @@ fn reading(scene: &Scene, snapshot: &Snapshot, began: Duration) -> Reading {
     Reading { began, head: scene.seen_head(snapshot.head), own_beat: snapshot.own_beat }
 }
 
-/// The answer to a poll from a reading, or `None`: read again.
+/// The answer to a poll from a reading; `None` if the log has to be read again.
 fn answer(
     scene: &Scene,
     plane: &mut Plane,
@@ -166,7 +166,7 @@ fn answer(
     let (request, arrived) = (&held.request, held.arrived);
     let mut reading = reading(scene, snapshot, began);
     if scene.is(Mutant::GrantBeforeRow) {
-        // As if the row were there as soon as it is being written.
+        // As if the row were there as soon as the write begins.
         reading.own_beat = plane.pending_beat.or(reading.own_beat);
     }
     let after = Barrier::page_after(request, snapshot.head);

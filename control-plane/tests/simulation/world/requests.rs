@@ -1,4 +1,4 @@
-//! Requests at the proxies, and the tokens that come with them.
+//! Requests at the proxies, and their tokens.
 
 use std::sync::Arc;
 
@@ -16,22 +16,22 @@ use crate::mutant::Mutant;
 use crate::network::Route;
 use crate::scene::{SKEW_SECONDS, ms};
 
-/// Few enough that each logs in and out often.
+/// So few users that each logs in and out often.
 const USERS: usize = 4;
 
 pub(super) struct Token {
     pub(super) facts: Arc<Facts>,
     pub(super) user: RevocationKey,
-    /// Nobody asks to log it out by its own name, so most of them live.
+    /// No logout names this token, so most of them stay alive.
     pub(super) spared: bool,
-    /// Somebody has asked to.
+    /// A logout of it was asked for.
     pub(super) asked: bool,
-    /// The step at which a logout of it was first answered.
+    /// The step at which the first logout of it was answered.
     pub(super) answered: Option<u64>,
 }
 
 impl Token {
-    /// Whether a clock that shows this lets it pass.
+    /// True if the token is in time on a clock that shows this.
     pub(super) fn is_in_time(&self, unix: i64) -> bool {
         unix < self.facts.times.expires_at + SKEW_SECONDS
     }
@@ -80,7 +80,7 @@ impl World {
         }
     }
 
-    /// One of those that came last, as often as not: they are being logged out.
+    /// Every other time one of the newest, because those are being logged out.
     fn draw_token(&mut self) -> usize {
         let all = self.tokens.len();
         let recent = all.min(12);
@@ -166,7 +166,7 @@ impl World {
         self.pump(call.worker);
     }
 
-    /// Requests are let through or refused.
+    /// Admits or refuses requests.
     pub(super) fn decided(&mut self, index: usize, streams: &[u32], verdict: Option<CheckVerdict>) {
         for stream in streams {
             let waiting = self.workers.get_mut(index).and_then(|worker| worker.streams.remove(stream));
@@ -191,7 +191,7 @@ impl World {
         }
     }
 
-    /// Whether a request that came at this moment would be admitted although its token's logout was answered.
+    /// True if a request at this moment would be admitted although its token's logout was answered.
     pub(super) fn probe(&mut self, index: usize) {
         let Some(now) = self.worker_now(index) else { return };
         let Some(worker) = self.workers.get(index).filter(|worker| worker.strict.feed().may_decide(now)) else {

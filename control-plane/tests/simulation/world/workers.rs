@@ -1,4 +1,4 @@
-//! The workers: the filter's `Strict` in a host that makes its callouts and ends each once.
+//! The workers: the filter's strict mode in a host that makes its callouts and ends each once.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -23,11 +23,11 @@ use crate::scene::{Scene, ms};
 pub(super) struct Worker {
     pub(super) proxy: usize,
     pub(super) life: u64,
-    /// New requests go to it; those of a listener that was updated go to another.
+    /// True if new requests go to it; after an update of the listener they go to another worker.
     pub(super) is_used: bool,
     pub(super) idle_until: Moment,
     pub(super) last_request: Moment,
-    /// When its clock was read last.
+    /// The last reading of its clock.
     pub(super) last_read: Now,
     pub(super) strict: Strict<Arc<Facts>>,
     pub(super) checks: BTreeSet<CallId>,
@@ -36,7 +36,7 @@ pub(super) struct Worker {
     poll: Option<CallId>,
     next_call: CallId,
     wakes: Option<Moment>,
-    /// For the mutant that uses its id again.
+    /// For the mutant that uses its first id again.
     only_id: WorkerId,
 }
 
@@ -82,7 +82,7 @@ impl World {
         self.queue.push(self.now, Event::RequestsGoOn { worker: self.workers.len() - 1 });
     }
 
-    /// Another VM takes the place of one; what waited in that is refused.
+    /// Replaces a VM by a new one. The requests that waited in the old one are refused.
     pub(super) fn replace_worker(&mut self, index: usize) {
         let Some(now) = self.worker_now(index) else { return };
         let Some(proxy) = self.workers.get(index).map(|worker| worker.proxy) else { return };
@@ -106,7 +106,7 @@ impl World {
         Chance { worker, jitter }
     }
 
-    /// Sends what is due, gives up what is lost, and has itself woken for the rest.
+    /// Sends the calls that are due, gives up those that are lost, and sets a timer for the others.
     pub(super) fn pump(&mut self, index: usize) {
         let (Some(now), chance) = (self.worker_now(index), self.chance(index)) else { return };
         let idle_stays = self.scene.is(Mutant::IdleOnesStay);
@@ -130,7 +130,7 @@ impl World {
         let refused = self.is_stormy() && self.dice.per_mille(5);
         let (plane, now, chance) = (self.dice.below(self.planes.len()), self.worker_now(index), self.chance(index));
         let (Some(worker), Some(now)) = (self.workers.get_mut(index), now) else { return };
-        // Half as long again for clocks.
+        // Half as long again, for the drift of clocks.
         let idle = self.now.saturating_sub(worker.last_request);
         let stays = !poll.request.leaving && idle > IDLE_AFTER * 3 / 2 + ms(1000);
         self.checks.hold(!stays, || format!("worker {index} polls on, without requests for {idle:?}"));
@@ -147,7 +147,7 @@ impl World {
         self.send(Route::Workers { proxy, plane }, &Event::PollArrives { plane, call, request: poll.request });
     }
 
-    /// Has the host end a callout that nothing comes of. Now and then it forgets to.
+    /// Makes the host end a callout that gets no answer. Sometimes it forgets to.
     pub(super) fn times_out(&mut self, call: Call, timeout: Duration, event: Event) {
         let forgotten = self.scene.faults.forgotten_calls && self.is_stormy() && self.dice.per_mille(5);
         let Some(proxy) = self.workers.get(call.worker).and_then(|worker| self.proxies.get(worker.proxy)) else {

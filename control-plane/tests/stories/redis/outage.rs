@@ -2,8 +2,9 @@
 
 use std::time::{Duration, Instant};
 
+use curfew_testbed::link::{Direction, Link};
 use curfew_testbed::ports::loopback;
-use curfew_testbed::servers::{Direction, Fault, Redis};
+use curfew_testbed::servers::Redis;
 
 use super::{entries, get, plane_beside, policy, settings};
 use crate::plane::{Plane, ask};
@@ -127,10 +128,10 @@ async fn a_logout_does_not_wait_for_a_frozen_redis_and_is_copied_later() {
 #[tokio::test]
 async fn a_redis_that_is_two_seconds_late_is_as_good_as_none_until_it_is_in_time_again() {
     let redis = Redis::start().unwrap();
-    let fault = Fault::to(loopback(redis.port())).unwrap();
-    let plane = plane_beside(&format!("redis://{}", fault.address())).await;
+    let link = Link::to(loopback(redis.port())).unwrap();
+    let plane = plane_beside(&format!("redis://{}", link.address())).await;
     let token = token_of("alice", "1");
-    fault.delay(Direction::Answers, Duration::from_secs(2));
+    link.delay(Direction::Answers, Duration::from_secs(2));
     let asked = Instant::now();
     assert_eq!(plane.logout(&token).await.status, 200);
     assert!(asked.elapsed() < FAST, "{:?}", asked.elapsed());
@@ -140,7 +141,7 @@ async fn a_redis_that_is_two_seconds_late_is_as_good_as_none_until_it_is_in_time
         assert!(asked.elapsed() < FAST, "{:?}", asked.elapsed());
     }
     assert_eq!(plane.state.redis_copy.is_up(), Some(false));
-    fault.mend();
+    link.mend();
     plane.until_up().await;
     assert_eq!(get(&redis, &plane.names(&token).await[0]), Some(NOW.to_string()));
 }
@@ -148,14 +149,14 @@ async fn a_redis_that_is_two_seconds_late_is_as_good_as_none_until_it_is_in_time
 #[tokio::test]
 async fn a_cut_network_is_noticed_and_mended() {
     let redis = Redis::start().unwrap();
-    let fault = Fault::to(loopback(redis.port())).unwrap();
-    let plane = plane_beside(&format!("redis://{}", fault.address())).await;
-    fault.cut();
+    let link = Link::to(loopback(redis.port())).unwrap();
+    let plane = plane_beside(&format!("redis://{}", link.address())).await;
+    link.cut();
     let token = token_of("alice", "1");
     assert_eq!(plane.logout(&token).await.status, 200);
     assert_eq!(plane.verdict(&token).await, "revoked");
     plane.until_down().await;
-    fault.mend();
+    link.mend();
     plane.until_up().await;
     assert_eq!(get(&redis, &plane.names(&token).await[0]), Some(NOW.to_string()));
 }

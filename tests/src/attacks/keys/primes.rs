@@ -1,4 +1,4 @@
-//! The RSA key of [`Keys::fixed`](super::Keys::fixed), as its two primes. It guards nothing.
+//! The RSA key of [`Keys::fixed`](super::Keys::fixed), as its two primes. It protects nothing.
 
 use anyhow::{Context as _, Result};
 use superboring::reexports::rsa::pkcs8::{EncodePrivateKey as _, LineEnding};

@@ -1,13 +1,13 @@
-//! Every trick of `tests/src/attacks/`, put to Curfew and to Envoy's own `jwt_authn` in one Envoy with the same keys.
+//! Every row of `tests/src/attacks/`, sent to Curfew and to Envoy's own `jwt_authn` in one Envoy with the same keys.
 //!
-//! Both see the very same bytes. Rows about paths are Curfew's alone, for `jwt_authn` has no such rules here.
+//! Both get the same bytes. Rows about paths go to Curfew alone, because `jwt_authn` has no such rules here.
 
 use anyhow::{Result, bail};
 use curfew_testbed::attacks::{Arena, Attack, Comparison, Mode, Row, rendered, rows};
 use curfew_testbed::workspace;
 use serde_json::{Value, json};
 
-/// Measures, prints the table, and writes it into the repository where that is asked for.
+/// Measures, prints the table, and with `write` writes it into the repository.
 pub(crate) fn measure(write: bool) -> Result<Value> {
     let arena = Arena::start(Mode::Strict)?;
     let rows = rows();

@@ -1,5 +1,5 @@
-//! The control plane by itself, without Envoy: logouts beside what the bare database commits, checks beside what Redis
-//! answers, a logout of a user with many tokens, its memory, and what the clean-up costs.
+//! The control plane by itself, without Envoy: logouts beside commits of the bare database, checks beside answers of
+//! Redis, a logout of a user with many tokens, its memory, and the cost of the clean-up.
 //!
 //! Clients, control plane and databases share the machine's cores, so the figures compare with each other and not with
 //! those of other set-ups. Both sides of a comparison are measured in the same run.
@@ -24,7 +24,7 @@ use load::{Load, run};
 use place::{Place, Program};
 use requests::Requests;
 
-/// Clients at the same time.
+/// How many clients ask at the same time.
 const CLIENTS: [usize; 3] = [1, 16, 128];
 
 /// How much is measured.
@@ -33,13 +33,13 @@ pub(crate) struct Arguments {
     /// Seconds for each figure.
     #[arg(long, default_value_t = 8)]
     seconds: u64,
-    /// Expired rows in the table that the clean-up is measured on.
+    /// Expired rows in the table for measuring the clean-up.
     #[arg(long, default_value_t = 1_000_000)]
     rows: u32,
-    /// Tokens of the user who is logged out everywhere.
+    /// Tokens of the user who is logged out of all devices.
     #[arg(long, default_value_t = 10_000)]
     tokens: usize,
-    /// Under a minute, to see that it works: short, few rows, and the control plane as tests build it.
+    /// Takes less than a minute, to see that it works: short, few rows, and the control plane as tests build it.
     #[arg(long)]
     quick: bool,
     /// Also writes the table in docs/measurements.md.

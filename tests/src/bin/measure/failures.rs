@@ -1,4 +1,4 @@
-//! What clients see of every fault of `tests/src/failures/`, and that no logout is lost by any.
+//! What clients see when a part fails, for every story of `tests/src/failures/`, and that no logout is lost.
 
 use anyhow::{Result, bail, ensure};
 use curfew_testbed::failures::{Conditions, PAGE, Report, inserted, rendered, stories};
@@ -6,8 +6,8 @@ use curfew_testbed::measure::description;
 use curfew_testbed::workspace;
 use serde_json::{Value, json};
 
-/// Plays all stories, or those whose names contain `wanted`, prints the table, and writes it into its page where that
-/// is asked for.
+/// Plays all stories, or those whose names contain `wanted`, prints the table, and with `write` writes it into its
+/// page.
 pub(crate) fn measure(rounds: u32, write: bool, wanted: Option<&str>) -> Result<Value> {
     ensure!(!write || wanted.is_none(), "the page has all stories: leave the name out");
     let conditions = Conditions { rounds, ..Conditions::LONG };

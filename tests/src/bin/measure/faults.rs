@@ -2,8 +2,8 @@
 
 use anyhow::{Result, bail};
 use clap::Args;
-use curfew_testbed::faults::scenes::{ALL, Scene};
-use curfew_testbed::faults::{Load, Mesh, Outcome, Setup, play};
+use curfew_testbed::faults::scenes::{ALL, Outcome, Scene};
+use curfew_testbed::faults::{Load, Mesh, Promise, Setup};
 use curfew_testbed::measure::description;
 use curfew_testbed::workspace;
 use serde_json::{Value, json};
@@ -14,13 +14,13 @@ use std::time::Duration;
 pub(crate) struct Arguments {
     /// Plays only the scenes whose names contain this.
     scene: Option<String>,
-    /// Plays all of them so many times.
+    /// Plays each of them so many times.
     #[arg(long, default_value_t = 1)]
     rounds: usize,
-    /// After them, goes on without fault until so many logouts have returned 200 in all.
+    /// After them, goes on without a fault until so many logouts have returned 200 in all.
     #[arg(long, default_value_t = 0)]
     logouts: usize,
-    /// Only the shorter run.
+    /// Plays only the scenes of the shorter run.
     #[arg(long)]
     short: bool,
     /// Plays them with `consistency: bounded`, in which stale admits are found.
@@ -28,10 +28,17 @@ pub(crate) struct Arguments {
     bounded: bool,
 }
 
-const LOAD: Load =
-    Load { tokens: 10_000, users: 2, leavers: 16, pause: Duration::from_millis(1), calm: Duration::from_secs(3) };
+impl Arguments {
+    fn promise(&self) -> Promise {
+        if self.bounded { Promise::BOUNDED_2S } else { Promise::STRICT }
+    }
+}
 
-/// Plays the scenes, prints a row for each as it ends, and fails if anything was promised that was not so.
+const LOAD: Load = Load { tokens: 10_000, users: 2, leavers: 16, pause: Duration::from_millis(1), ..Load::MESH };
+
+const CALM: Duration = Duration::from_secs(3);
+
+/// Plays the scenes, prints a row for each as it ends, and fails if the promise was broken.
 pub(crate) fn measure(arguments: &Arguments) -> Result<Value> {
     let named = |scene: &&Scene| arguments.scene.as_ref().is_none_or(|name| scene.name.contains(name));
     let chosen: Vec<_> = ALL.iter().filter(named).filter(|scene| scene.short || !arguments.short).collect();
@@ -53,13 +60,13 @@ pub(crate) fn measure(arguments: &Arguments) -> Result<Value> {
         if scenes.is_empty() {
             continue;
         }
-        let mut mesh = Mesh::start(Setup { trapping, bounded: arguments.bounded, ..Setup::default() })?;
+        let mut mesh = Mesh::start(Setup { trapping, promise: arguments.promise(), ..Setup::MESH })?;
         for scene in scenes {
-            outcomes.push(shown(play(&mut mesh, scene, LOAD)?));
+            outcomes.push(shown(scene.play(&mut mesh, LOAD, CALM)?));
         }
         let nothing = ALL.iter().find(|scene| scene.name == "nothing" && !trapping);
         while let Some(nothing) = nothing.filter(|_| count(&outcomes) < arguments.logouts) {
-            outcomes.push(shown(play(&mut mesh, nothing, LOAD)?));
+            outcomes.push(shown(nothing.play(&mut mesh, LOAD, CALM)?));
         }
     }
     let sum = |of: fn(&Outcome) -> u64| outcomes.iter().map(of).sum::<u64>();
@@ -68,7 +75,7 @@ pub(crate) fn measure(arguments: &Arguments) -> Result<Value> {
         "{:<48}{:>9}{:>10}{stale:>7}{wrong:>7}",
         "in all",
         count(&outcomes),
-        sum(|outcome| outcome.ledger.requests)
+        sum(|outcome| outcome.ledger.requests())
     );
     let scenes: Vec<_> = outcomes.iter().map(row).collect();
     let numbers = json!({ "machine": description(), "logouts": count(&outcomes), "stale_admits": stale, "wrong_refusals": wrong, "scenes": scenes });
@@ -83,7 +90,7 @@ pub(crate) fn measure(arguments: &Arguments) -> Result<Value> {
 }
 
 fn count(outcomes: &[Outcome]) -> usize {
-    outcomes.iter().map(|outcome| outcome.ledger.logouts.len()).sum()
+    outcomes.iter().map(|outcome| outcome.ledger.logout_times.len()).sum()
 }
 
 fn shown(outcome: Outcome) -> Outcome {
@@ -91,12 +98,12 @@ fn shown(outcome: Outcome) -> Outcome {
     println!(
         "{:<48}{:>9}{:>10}{:>7}{:>7}{:>10.1}{:>8}{:>10.1}{:>13.1}",
         outcome.name,
-        outcome.ledger.logouts.len(),
-        outcome.ledger.requests,
+        outcome.ledger.logout_times.len(),
+        outcome.ledger.requests(),
         outcome.ledger.stale_admits,
         outcome.wrong_refusals,
         outcome.ledger.seconds_unavailable(),
-        outcome.ledger.failed_logouts,
+        outcome.ledger.failed_logouts(),
         p99.as_secs_f64() * 1e3,
         slowest.as_secs_f64() * 1e3,
     );
@@ -110,9 +117,9 @@ fn row(outcome: &Outcome) -> Value {
     let (slowest, p99) = outcome.ledger.slowest_logouts();
     json!({
         "fault": outcome.name,
-        "logouts": outcome.ledger.logouts.len(),
-        "failed_logouts": outcome.ledger.failed_logouts,
-        "requests": outcome.ledger.requests,
+        "logouts": outcome.ledger.logout_times.len(),
+        "failed_logouts": outcome.ledger.failed_logouts(),
+        "requests": outcome.ledger.requests(),
         "right_refusals": outcome.ledger.right_refusals,
         "stale_admits": outcome.ledger.stale_admits,
         "wrong_refusals": outcome.wrong_refusals,

@@ -1,8 +1,8 @@
-//! What a flood costs: processor time of Envoy's worker for each request that is refused, and for tokens that nobody has
-//! seen before, beside Envoy's own `jwt_authn` with the same keys and tokens; and what a flood leaves of the caches.
+//! The cost of a flood: processor time of Envoy's worker for each request that is refused, and for tokens that are new
+//! to it, beside Envoy's own `jwt_authn` with the same keys and tokens; and the state of the caches after a flood.
 //!
-//! The filter is in strict mode, its default, with a real control plane whose feed it follows: while the lease runs its own copy
-//! of the revocations decides, and nobody is asked about a token, new or not.
+//! The filter is in strict mode, its default, and follows the feed of a real control plane: while its lease runs, its
+//! own copy of the revocations decides, and it asks about no token, new or not.
 
 mod caches;
 mod kinds;
@@ -24,7 +24,7 @@ const CURFEW: &str = "curfew";
 const JWT_AUTHN: &str = "jwt_authn";
 const JWT_AUTHN_CACHE: &str = "jwt_authn, cache";
 
-/// Bursts of each variant that count; one more goes ahead.
+/// Bursts of each variant that count. One more, before them, does not.
 const ROUNDS: u32 = 11;
 
 /// Measures for about `seconds`, and sends a flood of this many tokens through the caches.
@@ -76,7 +76,7 @@ fn start(keys: &Keys) -> Result<Stack> {
     plan.start()
 }
 
-/// Every kind of request at every guard that knows it, the bare listener first.
+/// Every kind of request for every guard that supports it, the bare listener first.
 fn variants(stack: &Stack, kinds: &[Kind]) -> Result<Vec<Variant>> {
     let bare = Supply::repeated(kinds::good_requests(kinds));
     let mut variants = vec![Variant::new("a good token", BARE, stack.envoy.listener(BARE)?, bare, kinds::ADMITTED)?];
@@ -92,7 +92,7 @@ fn variants(stack: &Stack, kinds: &[Kind]) -> Result<Vec<Variant>> {
     Ok(variants)
 }
 
-/// The share of decisions for which somebody was asked: at the start, and wherever a lease was not there.
+/// The share of decisions for which the filter asked the control plane: at the start, and whenever it had no lease.
 fn asked(stack: &Stack) -> Result<f64> {
     let count = |name| stack.envoy.metric(name)?.with_context(|| format!("no counter {name}"));
     let (asked, decided) = (count("curfew_checks_sent")?, count("curfew_replica_decided")?);

@@ -1,7 +1,7 @@
 //! Fuzzing: libFuzzer on the targets of `curfew_testbed::fuzz`, for a given time each.
 //!
-//! Without a sanitizer, because that is what stable Rust can do, and because these parts have no unsafe code that a fuzzer
-//! reaches. Debug assertions and overflow checks are on. A target stops at its first finding, whose input is kept.
+//! Without a sanitizer, because stable Rust has none, and because a fuzzer reaches no unsafe code in these parts. Debug
+//! assertions and overflow checks are on. A target stops at its first finding, and the input is kept.
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -17,7 +17,7 @@ use serde_json::{Value, json};
 /// The version that is known to work.
 const INSTALL: &str = "cargo install cargo-fuzz --version 0.13.2 --locked   (it also needs a C++ compiler)";
 
-/// The prefix of inputs in a corpus that nobody has named.
+/// The prefix of inputs in a corpus that have no name of their own.
 const FOUND: &str = "found-";
 
 #[derive(Args)]
@@ -25,10 +25,10 @@ pub(crate) struct Arguments {
     /// How long each target runs.
     #[arg(long, default_value_t = 10)]
     minutes: u32,
-    /// This target alone.
+    /// Fuzzes this target alone.
     #[arg(long)]
     target: Option<String>,
-    /// Does not fuzz, but minimises what was found before and writes it into `tests/fuzz/corpus/`.
+    /// Does not fuzz, but minimises the inputs that were found before and writes them into `tests/fuzz/corpus/`.
     #[arg(long)]
     keep: bool,
 }
@@ -59,7 +59,7 @@ pub(crate) fn measure(arguments: &Arguments) -> Result<Value> {
     Ok(json!({"sanitizer": "none", "targets": with_others(rows)?}))
 }
 
-/// The figures of the other targets stay as they were measured before.
+/// Keeps the earlier figures of the other targets.
 fn with_others(mut rows: Vec<Value>) -> Result<Vec<Value>> {
     let path = workspace::generated("measure")?.join("fuzz.json");
     let before: Value =
@@ -72,7 +72,7 @@ fn with_others(mut rows: Vec<Value>) -> Result<Vec<Value>> {
     Ok(rows)
 }
 
-/// Builds all targets; the directory that they are in.
+/// Builds all targets; returns their directory.
 fn build() -> Result<PathBuf> {
     let probe = workspace::cargo().args(["fuzz", "--version"]).output()?;
     ensure!(probe.status.success(), "cargo-fuzz is not installed: {INSTALL}");
@@ -129,7 +129,7 @@ impl Run {
         Ok(command)
     }
 
-    /// Fuzzes, and says what came of it.
+    /// Fuzzes, and returns the figures.
     fn fuzz(&self, minutes: u32) -> Result<Value> {
         let seeds = self.seeds("seeds", true)?;
         let before = files(&self.at("findings"))?.len();
@@ -157,7 +157,8 @@ impl Run {
         }))
     }
 
-    /// Writes the committed corpus anew: what somebody named, and of the rest what reaches more than the rows do.
+    /// Writes the committed corpus again: all inputs with names, and of the others those that reach more than the rows
+    /// do.
     fn keep(&self) -> Result<()> {
         let base = self.seeds("minimised", false)?;
         let named: Vec<Seed> = corpus::read(self.target.name)?;
@@ -165,7 +166,7 @@ impl Run {
         corpus::unpack(&named, &base)?;
         corpus::unpack(&found, &self.at("found"))?;
         let known = files(&base)?;
-        // By edges alone: how often each was taken makes a corpus ten times the size, which nobody would keep.
+        // By edges alone: with the counts of edges the corpus would be ten times the size, too large to commit.
         let mut merge = self.command("merge-log")?;
         let status = merge.args(["-merge=1", "-use_counters=0"]).arg(&base).arg(self.at("found")).status()?;
         if !status.success() {
@@ -194,7 +195,8 @@ fn files(directory: &Path) -> Result<Vec<PathBuf>> {
     Ok(paths)
 }
 
-/// What libFuzzer says at its end, and in its last line of progress (`#8 pulse cov: 5 ft: 6 corp: 3/9b ...`).
+/// The figures that libFuzzer prints at its end, and in its last line of progress (`#8 pulse cov: 5 ft: 6 corp: 3/9b
+/// ...`).
 fn statistics(log: &str) -> BTreeMap<&'static str, u64> {
     let mut statistics = BTreeMap::new();
     for line in log.lines() {

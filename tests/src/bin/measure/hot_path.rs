@@ -1,14 +1,15 @@
-//! What a request costs Envoy's worker with Curfew, with Envoy's own `jwt_authn` and `ext_authz`, and with neither.
+//! The cost of a request for Envoy's worker with Curfew, with Envoy's own `jwt_authn` and `ext_authz`, and with
+//! neither.
 //!
-//! All variants are listeners of one Envoy with one worker, asked in short bursts in turn; what counts is the worker's
-//! processor time and its ratio to the bare listener's of the same round (see `curfew_testbed::measure`).
+//! All variants are listeners of one Envoy with one worker, and get requests in short bursts in turn. The figures are
+//! the worker's processor time and its ratio to that of the bare listener in the same round (see
+//! `curfew_testbed::measure`).
 //!
-//! "Cold" tokens are unknown to the filter: their number is far above what its smallest cache holds, and the counters
-//! are looked at to see that each is proven anew. In strict mode the replica decides about them too. Under `consistency:
-//! bounded` an unknown token also raises a question, which
-//! costs more than the proof. To tell them apart the cold listener names a cluster that does not exist, so that the
-//! host refuses the question at once, and lets such requests pass; `curfew_unasked` shows what that alone costs, and the
-//! variants named `_asked` have the real question.
+//! "Cold" tokens are unknown to the filter: they are far more than its smallest cache holds, and the counters show that
+//! each is proven again. In strict mode the worker's copy decides about them too. Under `consistency: bounded` an
+//! unknown token also raises a question, which costs more than the proof. To tell the two apart, the cold listener
+//! names a cluster that does not exist, so that the host refuses the question at once, and admits such requests;
+//! `curfew_unasked` shows the cost of that alone, and the variants named `_asked` have the real question.
 
 mod latency;
 mod listeners;
@@ -27,31 +28,31 @@ use serde_json::{Value, json};
 
 use crate::tokens::Keys;
 
-/// What can be chosen.
+/// The options.
 #[derive(Args)]
 pub(crate) struct Arguments {
     /// How long all bursts take together.
     #[arg(long, default_value_t = 120)]
     seconds: u64,
-    /// Bursts of each variant that count; one more goes ahead.
+    /// Bursts of each variant that count. One more, before them, does not.
     #[arg(long, default_value_t = 15)]
     rounds: u32,
     /// The filter's `consistency`.
     #[arg(long, value_enum, default_value_t = Consistency::Strict)]
     consistency: Consistency,
-    /// Then logs out so many users, and measures again with their revocations in the replica (strict mode only).
+    /// Then logs out so many users, and measures again with their revocations in the copy (strict mode only).
     #[arg(long, default_value_t = 100_000)]
     revocations: u32,
-    /// A real upstream answers, instead of Envoy itself.
+    /// Lets a real upstream answer, instead of Envoy itself.
     #[arg(long)]
     upstream: bool,
-    /// Only variants with one of these in their names, beside the bare one.
+    /// Measures only variants with one of these in their names, beside the bare one.
     #[arg(long, value_delimiter = ',')]
     only: Vec<String>,
     /// Also writes the tables in docs/measurements.md.
     #[arg(long)]
     write: bool,
-    /// Also latencies, at so many requests a second.
+    /// Also measures latencies, at so many requests a second.
     #[arg(long)]
     rate: Option<u32>,
 }

@@ -1,10 +1,11 @@
-//! How long a logout takes in a healthy mesh of two Envoys with two workers each, and what of that the workers cost. Control
-//! planes are as `cargo build --release` makes them.
+//! How long a logout takes in a healthy mesh of two Envoys with two workers each, and how much of that is waiting for
+//! the workers. Control planes are as `cargo build --release` makes them.
 //!
-//! First without any worker that follows the feed, because no request has come yet: then a logout is its commit alone. Then
-//! one after the other while each token is in use at both Envoys without a pause, which tells when the last request was
-//! admitted; then at a pace, and as fast as the callers can, each with a look at both Envoys right after the 200. What the
-//! barrier takes of these, from a commit to the last worker's word, the control planes say themselves.
+//! 1. Without any worker that follows the feed, because no request has come yet: a logout is its commit alone.
+//! 2. One logout after the other while each token is in use at both Envoys without a pause: this shows when the last
+//!    request was admitted.
+//! 3. At a pace, and as fast as the callers can, each with a look at both Envoys right after the 200. The control planes
+//!    count how long the barrier takes of these, from a commit to the last worker's acknowledgement.
 
 use std::time::Duration;
 
@@ -34,9 +35,11 @@ pub(crate) struct Arguments {
 pub(crate) fn measure(arguments: &Arguments) -> Result<Value> {
     let mut all = Map::new();
     all.insert("machine".to_owned(), json!(description()));
-    for (name, single) in [("one control plane, SQLite", true), ("two control planes, PostgreSQL and Redis", false)] {
+    let setups =
+        [("one control plane, SQLite", Setup::SINGLE), ("two control planes, PostgreSQL and Redis", Setup::MESH)];
+    for (name, setup) in setups {
         println!("{name}\n{:<34}{:>9}{:>10}{:>10}{:>10}", "  logouts, milliseconds", "count", "p50", "p99", "max");
-        let mesh = Mesh::start(Setup { single, release: !arguments.quick, ..Setup::default() })?;
+        let mesh = Mesh::start(Setup { release: !arguments.quick, ..setup })?;
         all.insert(name.to_owned(), in_mesh(&mesh, arguments)?);
     }
     Ok(Value::Object(all))
@@ -71,7 +74,7 @@ fn in_mesh(mesh: &Mesh, arguments: &Arguments) -> Result<Value> {
     }))
 }
 
-/// And what of it was waiting for the workers, as the control planes count it.
+/// As [`at_pace`], with the time that the control planes waited for the workers.
 fn with_barrier(mesh: &Mesh, name: &str, pace: Pace) -> Result<(Value, Value)> {
     let before = propagation(mesh)?;
     let logouts = at_pace(mesh, name, pace)?;
@@ -82,7 +85,7 @@ fn with_barrier(mesh: &Mesh, name: &str, pace: Pace) -> Result<(Value, Value)> {
     Ok((logouts, json!({"commits": commits, "p50_ms": p50, "p99_ms": p99})))
 }
 
-/// From a commit to the moment when its callers may be answered, at all control planes.
+/// From a commit to the moment when its callers may get their answer, at all control planes.
 fn propagation(mesh: &Mesh) -> Result<Histogram> {
     let mut all = Histogram::default();
     for plane in &mesh.planes {
@@ -97,7 +100,7 @@ fn at_pace(mesh: &Mesh, name: &str, pace: Pace) -> Result<Value> {
     if ledger.stale_admits + ledger.wrong_refusals > 0 || !ledger.unavailable.is_empty() {
         bail!("{name}: {ledger:?}");
     }
-    let mut times: Vec<_> = ledger.logouts.iter().map(Duration::as_secs_f64).collect();
+    let mut times: Vec<_> = ledger.logout_times.iter().map(Duration::as_secs_f64).collect();
     Ok(row(name, &mut times))
 }
 

@@ -40,7 +40,7 @@ enum What {
         #[arg(long)]
         write: bool,
     },
-    /// What Curfew and Envoy's own jwt_authn do with every trick of `tests/src/attacks/`, side by side.
+    /// The answers of Curfew and of Envoy's own jwt_authn to every row of `tests/src/attacks/`, side by side.
     Attacks {
         /// Also writes `tests/attacks.md`.
         #[arg(long)]
@@ -49,8 +49,8 @@ enum What {
     /// Logouts, checks, memory and clean-up of the control plane by itself, beside the bare database and Redis.
     #[cfg(feature = "servers")]
     ControlPlane(control_plane::Arguments),
-    /// Processor time of Envoy's worker for each request of a flood, beside Envoy's own jwt_authn, and what the flood
-    /// leaves of the caches.
+    /// Processor time of Envoy's worker for each request of a flood, beside Envoy's own jwt_authn, and the caches after
+    /// the flood.
     Floods {
         /// How long all bursts take together.
         #[arg(long, default_value_t = 60)]
@@ -68,11 +68,11 @@ enum What {
         /// Also writes the table in docs/under-failure.md.
         #[arg(long)]
         write: bool,
-        /// Only the stories with this in their names.
+        /// Plays only the stories with this in their names.
         story: Option<String>,
     },
-    /// Plays faults in a mesh of two Envoys, two control planes, PostgreSQL and Redis, under load, and looks for requests that
-    /// were admitted after the logout of their token had returned.
+    /// Plays faults in a mesh of two Envoys, two control planes, PostgreSQL and Redis, under load, and looks for
+    /// requests that were admitted after the logout of their token had returned.
     #[cfg(feature = "servers")]
     Faults(faults::Arguments),
     /// Processor time of Envoy's worker for each request with Curfew, with Envoy's own filters, and with none.

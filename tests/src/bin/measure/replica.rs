@@ -1,8 +1,8 @@
-//! What a worker's copy of the revocations takes, how long a look into it lasts, and what it costs to join.
+//! The memory of a worker's copy of the revocations, the time of a look-up in it, and the cost of loading it.
 //!
-//! Memory is that of the shipped module's VM, in a wasm host: what it grows by while it takes the log page by page, JSON, moves
-//! and all, divided by the revocations. A look is measured natively, on the same code, because a host's clock is too coarse for
-//! one inside a VM; it is of a token with all four keys, none of them revoked.
+//! The memory is that of the shipped module's VM in a wasm host: its growth while it loads the log page by page, JSON
+//! and moves included, divided by the number of revocations. A look-up is measured natively, on the same code, because
+//! a host's clock is too coarse for one look-up inside a VM. It is of a token with all four keys, none of them revoked.
 
 use std::hint::black_box;
 use std::time::{Duration, Instant};
@@ -20,7 +20,7 @@ const COMMAND: &str = "cargo measure replica";
 
 const SIZES: [u32; 3] = [10_000, 100_000, 1_000_000];
 
-/// What the filter's `replica_bytes` is by default.
+/// The default of the filter's `replica_bytes`.
 const BUDGET: u64 = 64 << 20;
 
 const LOOKS: u32 = 200_000;
@@ -57,7 +57,7 @@ impl Row {
     }
 }
 
-/// Measures, prints the table, and writes it into docs/measurements.md where that is asked for.
+/// Measures, prints the table, and with `write` writes it into the page of measurements.
 pub(crate) fn measure(write: bool) -> Result<Value> {
     let rows = SIZES.map(row).into_iter().collect::<Result<Vec<_>>>()?;
     let table = rendered(&rows);
@@ -95,7 +95,7 @@ fn row(revocations: u32) -> Result<Row> {
     Ok(Row { revocations, memory, counted, look: look(revocations), joining, pages })
 }
 
-/// Answers polls until the worker has all of the log. The time is the module's, JSON included.
+/// Answers polls until the worker has the whole log. Returns the time inside the module, JSON included.
 fn join(host: &mut Host, revocations: u32) -> Result<(Duration, u64)> {
     let (mut applied, mut pages, mut spent) = (0, 0, Duration::ZERO);
     while applied < revocations {

@@ -1,4 +1,4 @@
-//! How large the module is, how long Envoy takes to start its VM, and what memory tokens take in a running Envoy.
+//! The size of the module, the time that Envoy takes to start its VM, and the memory of tokens in a running Envoy.
 
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -15,14 +15,15 @@ use crate::tokens::{Keys, good, requests};
 
 const COMMAND: &str = "cargo measure sizes";
 
-/// How often Envoy is started to see how long a VM takes.
+/// How often Envoy is started to measure the start of a VM.
 const STARTS: usize = 5;
 
 const WORKERS: u32 = 2;
 
 const PATIENCE: Duration = Duration::from_secs(300);
 
-/// Measures with so many tokens, prints the table, and writes it into docs/measurements.md where that is asked for.
+/// Measures with so many tokens, prints the table, and with `write` writes it into the page of
+/// measurements.
 pub(crate) fn measure(tokens: usize, write: bool) -> Result<Value> {
     let module = wasm::build()?;
     let (raw, packed) = (std::fs::metadata(&module)?.len(), gzipped(&module)?);
@@ -68,7 +69,7 @@ fn gzipped(module: &Path) -> Result<u64> {
     Ok(output.stdout.len() as u64)
 }
 
-/// Medians of runs that check a configuration, which is all that they do, with the filter and without.
+/// Medians of runs that only check a configuration, with the filter and without.
 fn vm_start(module: &Path) -> Result<Duration> {
     let mut with = Bootstrap::shipped()?;
     with.load_filter_from(module)?;
@@ -97,7 +98,7 @@ fn stack(keys: &Keys, module: &Path) -> Result<Stack> {
     plan.start()
 }
 
-/// Each token once, over enough connections for both workers to have some.
+/// Sends each token once, over enough connections for both workers to get some.
 fn send(stack: &Stack, tokens: &[String]) -> Result<()> {
     let mut client = Client::connect(stack.address(), 16)?;
     let statuses = client.run(&mut Supply::once(requests(tokens), 1).burst(), PATIENCE)?;

@@ -28,8 +28,8 @@ impl Keys {
         json!([{"issuer": ISSUER, "jwks": self.jwks()}])
     }
 
-    /// For Envoy's `jwt_authn`: the same, with what Curfew always checks. Keys are inline, so none are fetched. As with
-    /// the shipped filter the token goes on to whoever comes next, and the user stands in a header.
+    /// For Envoy's `jwt_authn`: the same, with the checks that Curfew always makes. Keys are inline, so none are
+    /// fetched. As with the shipped filter, the upstream gets the token, and the user in a header.
     pub(crate) fn jwt_authn(&self, cache: bool) -> Value {
         json!({
             "issuer": ISSUER,
@@ -49,14 +49,14 @@ pub(crate) fn good(signer: &Signer, count: usize) -> Result<Vec<String>> {
     (0..count).map(|index| signer.sign(&claims(&format!("user-{index}")))).collect()
 }
 
-/// Well signed, and expired ten minutes ago.
+/// Well-signed tokens that expired ten minutes ago.
 pub(crate) fn expired(signer: &Signer, count: usize) -> Result<Vec<String>> {
     let times = json!({"iat": now() - 1200, "exp": now() - 600});
     (0..count).map(|_| signer.sign(&with(claims("late"), times.clone()))).collect()
 }
 
-/// Tokens like the signer's in everything but the signature, which is of the right length and within the group's order, so
-/// that a verifier has to compute before it knows.
+/// Tokens that differ from the signer's in the signature alone. It has the right length and is within the group's
+/// order, so that a verifier has to compute before it can refuse.
 pub(crate) fn badly_signed(signer: &Signer, count: usize) -> Result<Vec<String>> {
     let pattern = signer.sign(&claims("pattern"))?;
     let header = pattern.split('.').next().context("a token has a header")?;
@@ -68,13 +68,13 @@ pub(crate) fn badly_signed(signer: &Signer, count: usize) -> Result<Vec<String>>
     Ok((0..count).map(|index| forged(header, index, length)).collect())
 }
 
-/// Tokens that name a key which nobody has, each another.
+/// Tokens that each name another key that does not exist.
 pub(crate) fn of_unknown_keys(count: usize) -> Vec<String> {
     let header = |index| json!({"alg": "RS256", "typ": "JWT", "kid": format!("nobody-{index}")}).to_string();
     (0..count).map(|index| forged(&base64(header(index).as_bytes()), index, 256)).collect()
 }
 
-/// Text of a token's length and alphabet, without its form.
+/// Text with a token's length and alphabet, without its form.
 pub(crate) fn junk(count: usize) -> Vec<String> {
     (0..count).map(|index| base64(&noise(index, 400))).collect()
 }
@@ -84,7 +84,7 @@ fn forged(header: &str, index: usize, length: usize) -> String {
     format!("{header}.{payload}.{}", base64(&noise(index, length)))
 }
 
-/// Bytes that look random, in blocks of 32 that each begin with a zero: as numbers they are smaller than any modulus.
+/// Bytes that look random, in blocks of 32 that each begin with a zero. As numbers they are smaller than any modulus.
 fn noise(index: usize, length: usize) -> Vec<u8> {
     let block = |number: usize| {
         let mut block = sha256(format!("{index} {number}").as_bytes());
@@ -94,7 +94,7 @@ fn noise(index: usize, length: usize) -> Vec<u8> {
     (0..length.div_ceil(32)).flat_map(block).take(length).collect()
 }
 
-/// A usual request with this token.
+/// A typical request with this token.
 pub(crate) fn request(token: &str) -> Vec<u8> {
     get("/orders?page=2", &[("authorization", &format!("Bearer {token}"))])
 }

@@ -1,4 +1,4 @@
-//! Instructions inside the module, see `curfew_testbed::fuel`, and the module's size.
+//! Instructions inside the module (see `curfew_testbed::fuel`), and the module's size.
 
 use anyhow::{Context as _, Result};
 use curfew_testbed::fuel::{self, kind};

@@ -1,24 +1,23 @@
-//! Databases that die, say nothing, are full, or have no room for another connection.
+//! Databases that die, do not answer, are full, or have no connection left.
 
-use std::thread;
 use std::time::Duration;
 
-use anyhow::{Result, ensure};
+use crate::failures::{Claims, Story};
+use crate::faults::inject::{self, freeze_sql, kill_sql};
+use crate::faults::{Fault, RedisMemory, Setup, Sql};
 
-use crate::failures::crowd::Crowd;
-use crate::failures::{Claims, Conditions, Fill, Setup, Sql, Story, Wiring, World};
-
-const POSTGRES: Setup = Setup { sql: Sql::Postgres, redis: Fill::Roomy, planes: 1, wiring: Wiring::Shared };
+const POSTGRES: Setup = Setup::SMALL;
 const MARIADB: Setup = Setup { sql: Sql::Mariadb, ..POSTGRES };
-const SQLITE: Setup = Setup { sql: Sql::Sqlite, redis: Fill::Absent, ..POSTGRES };
+const SQLITE: Setup = Setup { sql: Sql::Sqlite, redis: RedisMemory::Absent, ..POSTGRES };
 
-/// How long a server says nothing.
+/// How long a server does not answer.
 const FROZEN: Duration = Duration::from_secs(10);
 
-/// The size beyond which no file grows on a full disk: less than one page of SQLite's, so that no commit finds room.
-const FULL_BYTES: u64 = 1024;
+const KILLED: Fault = |mesh, stage| kill_sql(mesh, stage, stage.times.fault);
 
-/// Logouts fail and are told so; whoever has no fresh answer gets none.
+const SILENT: Fault = |mesh, stage| freeze_sql(mesh, stage, FROZEN);
+
+/// Logouts fail, and their callers get 503. So does a request whose token has no fresh answer.
 const AWAY: Claims = Claims {
     logouts: &["200", "503 unavailable"],
     requests: &["200", "503 unavailable"],
@@ -35,7 +34,7 @@ pub(super) const STORIES: &[Story] = &[
         fails: "PostgreSQL is killed and started again",
         seen: SEEN,
         setup: POSTGRES,
-        play: killed,
+        fault: KILLED,
         claims: AWAY,
     },
     Story {
@@ -43,7 +42,7 @@ pub(super) const STORIES: &[Story] = &[
         fails: "MariaDB is killed and started again",
         seen: SEEN,
         setup: MARIADB,
-        play: killed,
+        fault: KILLED,
         claims: AWAY,
     },
     Story {
@@ -51,7 +50,7 @@ pub(super) const STORIES: &[Story] = &[
         fails: "PostgreSQL says nothing for 10 s, with all connections open",
         seen: SEEN,
         setup: POSTGRES,
-        play: frozen,
+        fault: SILENT,
         claims: AWAY,
     },
     Story {
@@ -59,7 +58,7 @@ pub(super) const STORIES: &[Story] = &[
         fails: "MariaDB says nothing for 10 s, with all connections open",
         seen: SEEN,
         setup: MARIADB,
-        play: frozen,
+        fault: SILENT,
         claims: AWAY,
     },
     Story {
@@ -67,7 +66,7 @@ pub(super) const STORIES: &[Story] = &[
         fails: "others take all connections of PostgreSQL, and Curfew's are ended",
         seen: SEEN,
         setup: POSTGRES,
-        play: crowded,
+        fault: inject::crowd_out,
         claims: AWAY,
     },
     Story {
@@ -75,7 +74,7 @@ pub(super) const STORIES: &[Story] = &[
         fails: "the disk with the SQLite file and the log is full",
         seen: "logouts get 503; requests are decided as always",
         setup: SQLITE,
-        play: full,
+        fault: inject::fill_disk,
         claims: Claims { requests: super::FINE, refused_after: Duration::ZERO, ..AWAY },
     },
     Story {
@@ -83,45 +82,7 @@ pub(super) const STORIES: &[Story] = &[
         fails: "PostgreSQL and Redis are killed and started again",
         seen: SEEN,
         setup: POSTGRES,
-        play: both_killed,
+        fault: inject::kill_sql_and_redis,
         claims: AWAY,
     },
 ];
-
-fn killed(world: &mut World, conditions: Conditions) -> Result<()> {
-    world.sql()?.kill()?;
-    thread::sleep(conditions.fault);
-    world.sql()?.restart()
-}
-
-fn both_killed(world: &mut World, conditions: Conditions) -> Result<()> {
-    world.sql()?.kill()?;
-    world.redis()?.server().kill()?;
-    thread::sleep(conditions.fault);
-    world.redis()?.server().restart()?;
-    world.sql()?.restart()
-}
-
-fn frozen(world: &mut World, _: Conditions) -> Result<()> {
-    world.sql()?.freeze();
-    thread::sleep(FROZEN);
-    world.sql()?.thaw();
-    Ok(())
-}
-
-fn crowded(world: &mut World, conditions: Conditions) -> Result<()> {
-    let crowd = Crowd::gather(&world.postgres()?.url())?;
-    thread::sleep(conditions.fault);
-    crowd.disperse()
-}
-
-/// A limit of the process for the size of files: writes beyond it fail, those of the log too, which needs neither root nor
-/// a small file system. The kernel's error is EFBIG and not ENOSPC, which makes no difference to a write that did not take
-/// place.
-fn full(world: &mut World, conditions: Conditions) -> Result<()> {
-    world.plane(0)?.limit_files(Some(FULL_BYTES))?;
-    thread::sleep(conditions.fault);
-    world.plane(0)?.limit_files(None)?;
-    ensure!(world.plane(0)?.is_running(), "a full disk ended the control plane");
-    Ok(())
-}

@@ -1,15 +1,13 @@
 //! Redis in every state but a good one. Clients notice none of them.
 
-use std::thread;
 use std::time::Duration;
 
-use anyhow::{Context as _, Result, ensure};
-
 use super::FINE;
-use crate::failures::{Claims, Conditions, Fill, Setup, Sql, Story, Wiring, World};
-use crate::servers::Direction;
+use crate::failures::{Claims, Story};
+use crate::faults::inject::{self, delay_redis, flush, kill_redis};
+use crate::faults::{Fault, RedisMemory, Setup};
 
-const ROOMY: Setup = Setup { sql: Sql::Postgres, redis: Fill::Roomy, planes: 1, wiring: Wiring::Shared };
+const FLUSHES: u32 = 10;
 
 const LATE: Duration = Duration::from_secs(2);
 
@@ -23,67 +21,21 @@ const UNNOTICED: Claims = Claims {
     felt: false,
 };
 
-const fn story(name: &'static str, fails: &'static str, play: crate::failures::Play) -> Story {
-    Story { name, fails, seen: "nothing", setup: ROOMY, play, claims: UNNOTICED }
+const fn story(name: &'static str, fails: &'static str, fault: Fault) -> Story {
+    Story { name, fails, seen: "nothing", setup: Setup::SMALL, fault, claims: UNNOTICED }
 }
 
 pub(super) const STORIES: &[Story] = &[
-    story("redis-killed", "Redis is killed, and comes back empty after a while", killed),
-    story("redis-replaced", "Redis is replaced by an empty one", replaced),
-    story("redis-flushed", "Redis is flushed (`FLUSHALL`), again and again", flushed),
+    story("redis-killed", "Redis is killed, and comes back empty after a while", |mesh, stage| {
+        kill_redis(mesh, stage, stage.times.fault)
+    }),
+    story("redis-replaced", "Redis is replaced by an empty one", inject::replace_redis),
+    story("redis-flushed", "Redis is flushed (`FLUSHALL`), again and again", |mesh, stage| {
+        flush(mesh, stage, FLUSHES, stage.times.fault / FLUSHES)
+    }),
     Story {
-        setup: Setup { redis: Fill::Evicting, ..ROOMY },
-        ..story("redis-evicting", "Redis has 1 MB, and evicts", evicting)
+        setup: Setup { redis: RedisMemory::Evicting, ..Setup::SMALL },
+        ..story("redis-evicting", "Redis has 1 MB, and evicts", inject::evict)
     },
-    story("redis-late", "Redis answers 2 s late", late),
+    story("redis-late", "Redis answers 2 s late", |mesh, stage| delay_redis(mesh, stage, LATE)),
 ];
-
-fn killed(world: &mut World, conditions: Conditions) -> Result<()> {
-    world.redis()?.server().kill()?;
-    thread::sleep(conditions.fault);
-    world.redis()?.server().restart()
-}
-
-fn replaced(world: &mut World, conditions: Conditions) -> Result<()> {
-    world.redis()?.server().restart()?;
-    thread::sleep(conditions.fault);
-    Ok(())
-}
-
-fn flushed(world: &mut World, conditions: Conditions) -> Result<()> {
-    const TIMES: u32 = 10;
-    let mut forgotten = 0;
-    for _ in 0..TIMES {
-        forgotten += number(world, &["DBSIZE"])?;
-        world.redis()?.wipe()?;
-        thread::sleep(conditions.fault / TIMES);
-    }
-    ensure!(forgotten > 0, "there was nothing to flush");
-    Ok(())
-}
-
-/// What others keep there fills it twice over, so that entries of revocations have to go, however few there are.
-fn evicting(world: &mut World, conditions: Conditions) -> Result<()> {
-    let ballast = "x".repeat(10_000);
-    for number in 0..200 {
-        // A full Redis may refuse it, which is as good.
-        let _ = world.redis()?.command(&["SET", &format!("ballast:{number}"), &ballast]);
-    }
-    thread::sleep(conditions.fault);
-    let info = world.redis()?.command(&["INFO", "stats"])?;
-    let info: String = ::redis::from_redis_value(info)?;
-    let evicted = info.lines().find_map(|line| line.strip_prefix("evicted_keys:")?.trim().parse::<u64>().ok());
-    ensure!(evicted.context("no evicted_keys")? > 0, "nothing was evicted");
-    Ok(())
-}
-
-fn late(world: &mut World, conditions: Conditions) -> Result<()> {
-    world.way_to_redis()?.delay(Direction::Answers, LATE);
-    thread::sleep(conditions.fault);
-    world.way_to_redis()?.mend();
-    Ok(())
-}
-
-fn number(world: &mut World, words: &[&str]) -> Result<u64> {
-    Ok(::redis::from_redis_value(world.redis()?.command(words)?)?)
-}

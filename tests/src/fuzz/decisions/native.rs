@@ -1,4 +1,4 @@
-//! The gate without wasm: what the filter's glue does with its steps, written once more and plainly.
+//! The gate without wasm: a second, plain version of what the filter's glue does with the gate's steps.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -19,7 +19,7 @@ use super::readers::Readers;
 use super::seen::{Asked, Headers, Seen};
 use crate::wasm_host::START;
 
-/// The feed is not woken more often.
+/// The feed is not woken more often than this.
 const SHORTEST_WAKE: Duration = Duration::from_millis(10);
 
 /// A gate and its surroundings.
@@ -29,24 +29,24 @@ pub(super) struct Native {
     now: Now,
     /// Since 1970.
     wall: Duration,
-    /// What every random byte is.
+    /// The value of every random byte.
     random: u8,
-    /// Whether the control plane takes questions.
+    /// True if the control plane takes questions.
     pub(super) healthy: bool,
     headers: BTreeMap<u32, Headers>,
     seen: BTreeMap<u32, Seen>,
     calls: BTreeMap<u32, Call>,
     next_call: u32,
     next_stream: u32,
-    /// The period of the ticks that were asked for, in milliseconds; 0 for none.
+    /// The period of the requested ticks in milliseconds; 0 for none.
     pub(super) ticks: u64,
-    /// What came up so far, and how much of it the host would know.
+    /// The counters so far, and the part of them that the host would have got.
     counted: BTreeMap<&'static str, u64>,
     told: BTreeMap<&'static str, u64>,
     pub(super) gauges: Gauges,
 }
 
-/// What was asked.
+/// The question.
 enum Call {
     Check(CheckRequest),
     Poll(Poll),
@@ -80,7 +80,7 @@ impl Native {
         self.set_wall(self.wall + time);
     }
 
-    /// Sets the wall clock by so many seconds.
+    /// Moves the wall clock by so many seconds.
     pub(super) fn step_wall_clock(&mut self, seconds: i64) {
         let step = Duration::from_secs(seconds.unsigned_abs());
         self.set_wall(if seconds < 0 { self.wall.saturating_sub(step) } else { self.wall + step });
@@ -100,18 +100,18 @@ impl Native {
         Chance { worker, jitter: u32::from_le_bytes([self.random; 4]) }
     }
 
-    /// The callouts that wait.
+    /// The callouts that wait for an answer.
     pub(super) fn calls(&self) -> Vec<u32> {
         self.calls.keys().copied().collect()
     }
 
-    /// Those of them that are questions.
+    /// The questions among them.
     pub(super) fn questions(&self) -> Vec<u32> {
         let questions = self.calls.iter().filter(|(_, call)| matches!(call, Call::Check(_)));
         questions.map(|(call, _)| *call).collect()
     }
 
-    /// Those of them that are polls; some may be given up.
+    /// The polls among them, some of which may be given up.
     pub(super) fn polls(&self) -> Vec<(u32, FeedRequest)> {
         let poll = |(call, asked): (&u32, &Call)| match asked {
             Call::Poll(poll) => Some((*call, poll.request.clone())),
@@ -140,12 +140,12 @@ impl Native {
         self.told.get(name).copied().unwrap_or(0)
     }
 
-    /// Whether something of this name came up, told or not.
+    /// True if something of this name was counted, whether the host got it or not.
     pub(super) fn has_counted(&self, name: &str) -> bool {
         self.counted.contains_key(name)
     }
 
-    /// A request arrives; its name.
+    /// A request arrives; returns its name.
     pub(super) fn request(&mut self, headers: &[(&str, &[u8])]) -> u32 {
         let stream = self.next_stream;
         self.next_stream += 1;
@@ -170,7 +170,7 @@ impl Native {
             }
         }
         self.note();
-        // What an admission has counted may wait for the end of a poll that is under way, and for nothing else.
+        // Counts of an admission may wait for the end of a poll that is under way, and for nothing else.
         let polling = self.calls.keys().any(|call| self.gate.polled(*call));
         if !matches!(self.seen.get(&stream), Some(Seen::Went(_))) || !polling {
             self.tell();
@@ -207,7 +207,7 @@ impl Native {
         self.report();
     }
 
-    /// Ticks until there is nothing to release and nothing to wait for; how many there were.
+    /// Ticks until there is nothing to release and nothing to wait for; returns how many ticks that took.
     pub(super) fn settle(&mut self) -> u32 {
         let mut ticks = 0;
         while self.next_tick() {
@@ -216,7 +216,7 @@ impl Native {
         ticks
     }
 
-    /// Lets the time to the next tick pass, and ticks. False if none is wanted.
+    /// Lets the time to the next tick pass, and ticks; false if no tick is wanted.
     pub(super) fn next_tick(&mut self) -> bool {
         if self.ticks == 0 {
             return false;

@@ -1,16 +1,16 @@
-//! Pages of the feed, as scripts write them: words that say how a page differs from one without news, with a lease.
+//! Pages of the feed in scripts: words for how a page differs from one without news and with a lease.
 //!
 //! | word | meaning |
 //! |---|---|
 //! | `@N`, `jN`, `sN` | token `@N` is revoked: by its id, its `jti`, its session |
 //! | `uN`, `vN` | all tokens of its user, issued up to its own second, or up to the second before |
-//! | `nN` | so many revocations of others |
-//! | `xN` | what the following words revoke is needed for so many seconds from the scripts' first one; else for an hour |
-//! | `+N` | the page reaches so far beyond its start; else as far as it has revocations |
-//! | `m` | more follows |
+//! | `nN` | so many revocations of other tokens |
+//! | `xN` | the revocations of the following words are kept for so many seconds from the start of the script; else for an hour |
+//! | `+N` | the page reaches so far beyond its start; else to its last revocation |
+//! | `m` | more pages follow |
 //! | `lN`, `fN` | `lease_ms` and `fresh_ms`; else 2000 and 0 |
-//! | `eN` | an epoch of such bytes; else of zeros |
-//! | `gN` | the page begins so much later than what is held |
+//! | `eN` | an epoch of these bytes; else of zeros |
+//! | `gN` | the page begins so far after the end of the worker's copy |
 //! | `zN` | filled up with spaces to so many bytes |
 
 use anyhow::Result;
@@ -20,7 +20,7 @@ use curfew_core::{Epoch, Kind, RevocationKey};
 use crate::fuzz::fixed::NOW;
 use crate::fuzz::script::number;
 
-/// No page is filled up further.
+/// The largest size that a page is filled up to.
 const MOST_BYTES: usize = 1 << 20;
 
 /// The body of an answer to this poll.
@@ -70,7 +70,7 @@ impl Page<'_> {
         }
     }
 
-    /// Revokes what `key` names of a token, up to so many seconds before its own one.
+    /// Revokes the `key` of a token, up to so many seconds before the token's own second.
     fn revoke(&mut self, place: &[u8], before: i64, key: impl Fn(&CheckRequest) -> Option<(Kind, RevocationKey)>) {
         let Some(Some(token)) = self.tokens.get(number::<usize>(place)) else { return };
         let Some((kind, key)) = key(token) else { return };
@@ -85,7 +85,7 @@ impl Page<'_> {
         self.answer.revocations.extend((0..count.min(space) as u64).map(other));
     }
 
-    /// The page as it follows what the poll says is held.
+    /// The page that follows the position in the poll.
     fn continuing(mut self, poll: &FeedRequest) -> FeedAnswer {
         let held = if poll.epoch == Some(self.answer.epoch) { poll.applied } else { 0 };
         self.answer.from = held.saturating_add(self.gap);
@@ -94,7 +94,7 @@ impl Page<'_> {
     }
 }
 
-/// The key of something that no token of the scripts has.
+/// A key that no token of the scripts has.
 fn other(serial: u64) -> RevocationKey {
     let spread = u128::from(serial).wrapping_add(1).wrapping_mul(0x9e37_79b9_7f4a_7c15_f39c_c060_5ced_c835);
     RevocationKey::from_bytes(spread.to_be_bytes())
@@ -147,7 +147,7 @@ mod tests {
         ];
         let (epoch, lease_ms, fresh_ms) = (Epoch::from_bytes([9; 16]), 5, -6);
         let expected = FeedAnswer { epoch, from: 3, to: 13, more: true, revocations, lease_ms, fresh_ms };
-        // Token 0 is not to be had, token 1 has no session, and there is no token 2.
+        // Token 0 has no key, token 1 has no session, and there is no token 2.
         let page = page(" @1 j1 s1 x60 u1 v1 @0 @2 l5 f-6 m e9 g3 +10 z600");
         assert_eq!((serde_json::from_slice::<FeedAnswer>(&page).unwrap(), page.len()), (expected, 600));
     }

@@ -1,31 +1,31 @@
-//! What the gate is told of a callout's answer: what the filter's `host.rs` makes of it, written once more and plainly.
+//! A second, plain version of how the filter's `host.rs` reads the answer to a callout.
 
 use curfew_core::wire::{CheckAnswer, FeedAnswer};
 use curfew_filter::outage::Failure;
 use curfew_filter::strict::Answer;
 use serde::de::DeserializeOwned;
 
-/// The largest verdict and the largest page that the filter looks at.
+/// The largest verdict and the largest page that the filter reads.
 const MOST_VERDICT_BYTES: usize = 4096;
 const MOST_PAGE_BYTES: usize = 512 * 1024;
 
-/// The two readers, from status and body. Tests put others in their place.
+/// The two readers, of status and body. Tests replace them by wrong ones.
 #[derive(Clone, Copy)]
 pub(super) struct Readers {
     pub(super) verdict: fn(u16, &[u8]) -> Result<Answer, Failure>,
     pub(super) page: fn(u16, &[u8]) -> Result<FeedAnswer, Failure>,
 }
 
-/// The right ones.
+/// The right readers.
 pub(super) const READERS: Readers = Readers { verdict, page };
 
-/// The verdict in an answer: a 200 of a reasonable size with our body.
+/// The verdict in an answer: a 200 of a reasonable size with a valid body.
 pub(super) fn verdict(status: u16, body: &[u8]) -> Result<Answer, Failure> {
     let answer: Option<CheckAnswer> = read(status, body, MOST_VERDICT_BYTES)?;
     answer.map(Answer::from).ok_or(Failure::NoVerdict)
 }
 
-/// The page in an answer, likewise.
+/// The page in an answer, by the same rule.
 pub(super) fn page(status: u16, body: &[u8]) -> Result<FeedAnswer, Failure> {
     read(status, body, MOST_PAGE_BYTES)?.ok_or(Failure::NoPage)
 }

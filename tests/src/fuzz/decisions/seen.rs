@@ -1,4 +1,4 @@
-//! What can be seen from outside of a request and of a callout, in one form for both sides.
+//! A request and a callout as they can be seen from outside, in one form for both sides.
 
 use curfew_filter::gate::Refusal;
 use serde_json::Value;
@@ -8,7 +8,7 @@ use crate::wasm_host::{Callout, HeaderMap, Outcome};
 /// Names and values.
 pub(super) type Headers = Vec<(String, Vec<u8>)>;
 
-/// What became of a request.
+/// The outcome of a request.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Seen {
     Waits,
@@ -17,7 +17,7 @@ pub(super) enum Seen {
 }
 
 impl Seen {
-    /// What the wasm host saw.
+    /// The outcome in the wasm host.
     pub(super) fn of(outcome: Outcome) -> Self {
         match outcome {
             Outcome::Paused => Self::Waits,
@@ -38,7 +38,7 @@ impl Seen {
     }
 }
 
-/// A callout that waits for its end.
+/// A callout that waits for its answer.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Asked {
     pub(super) call: u32,
@@ -48,7 +48,7 @@ pub(super) struct Asked {
 }
 
 impl Asked {
-    /// What the wasm host was given.
+    /// The callout that the wasm host got.
     pub(super) fn of(callout: &Callout) -> Self {
         let path = callout.headers.get(":path").unwrap_or_default();
         Self { call: callout.token, path, body: callout.json(), timeout_ms: callout.timeout.as_millis() }

@@ -25,7 +25,7 @@ pub(super) struct Setups {
 pub(super) struct Prepared {
     /// For the host.
     pub(super) setup: Setup,
-    /// What the filter asks about `@0` and so on; nothing of those that it refuses by itself.
+    /// The filter's questions about `@0` and so on; none about tokens that it refuses without asking.
     pub(super) tokens: Vec<Option<CheckRequest>>,
 }
 
@@ -39,7 +39,7 @@ impl Prepared {
     }
 }
 
-/// Those of this process.
+/// The setups of this process.
 pub(super) fn setups() -> Result<&'static Setups> {
     static SETUPS: OnceLock<Result<Setups>> = OnceLock::new();
     SETUPS.get_or_init(Setups::new).as_ref().map_err(|error| anyhow!("{error:#}"))
@@ -55,10 +55,10 @@ impl Setups {
         Ok(Self { forge, setups, tokens })
     }
 
-    /// The configuration of a number; beyond the last they begin again.
+    /// The configuration with a number; after the last, the count begins again.
     ///
     /// # Errors
-    /// When there is none at all.
+    /// When there is no configuration at all.
     pub(super) fn numbered(&self, number: usize) -> Result<&Prepared> {
         let place = number.checked_rem(self.setups.len()).context("a configuration")?;
         self.setups.get(place).context("a configuration")
@@ -86,10 +86,10 @@ impl Setups {
 
 const HEADER: &str = r#"{"alg":"HS256"}"#;
 
-/// The least that is allowed.
+/// The shortest time that is allowed.
 const SMALL_REPLICA: u64 = 64 << 10;
 
-/// The plain one has every kind of rule and source. Four in bounded mode, and four in strict mode.
+/// Four configurations in bounded mode and four in strict mode. The plain one has every kind of rule and source.
 fn configurations(fixed: &Fixed) -> [Value; 8] {
     let issuers = fixed.issuers.as_array().into_iter().flatten().take(2).cloned().collect::<Vec<_>>();
     let own = issuers.first().and_then(|issuer| issuer.get("jwks")).cloned();
@@ -126,7 +126,7 @@ fn configurations(fixed: &Fixed) -> [Value; 8] {
     ]
 }
 
-/// `@0` and so on.
+/// The tokens `@0` and so on.
 fn tokens(fixed: &Fixed, forge: &Forge<'_>) -> Result<Vec<String>> {
     let claims = |changes| with(forge.claims(), changes).to_string();
     let es256 = forge.signed("ES256")?.text();

@@ -1,5 +1,5 @@
-//! The comparison finds what it is for: a side that reads answers a little otherwise differs on the script of the corpus
-//! that was written for that.
+//! The comparison finds differences: a side that reads answers a little differently is found by the script in the
+//! corpus that was written for that difference.
 
 use curfew_core::Epoch;
 use curfew_core::wire::FeedAnswer;
@@ -10,10 +10,10 @@ use super::readers::{page, verdict};
 use super::*;
 use crate::fuzz::corpus;
 
-/// The page as a wrong side takes it.
+/// The page as a wrong side reads it.
 type Wrong = fn(u16, &[u8]) -> Result<FeedAnswer, Failure>;
 
-/// Whether these readers differ on a script, where the right ones do not.
+/// True if these readers differ on a script on which the right ones do not.
 fn differs(script: &str, wrong: Readers) -> bool {
     let seed = corpus::read("decisions").unwrap().into_iter().find(|seed| seed.name == script).unwrap();
     check(&seed.input).unwrap();

@@ -1,5 +1,5 @@
-//! The promise, with the real control plane: once a logout has returned 200, no request that comes afterwards is admitted with
-//! the token, on no worker, whatever happens.
+//! The promise, with the real control plane: once a logout has returned 200, no worker admits a later request with the
+//! token, whatever happens.
 
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -18,7 +18,7 @@ use crate::shared::{PATIENCE, told};
 /// Enough requests on connections of their own to meet both workers, most of the time.
 const SOME: usize = 8;
 
-/// The longest lease, with what clocks may differ.
+/// The longest lease, with the drift of clocks.
 const LEASE: Duration = Duration::from_millis(2_100);
 
 struct Scene {
@@ -58,7 +58,7 @@ impl Scene {
         metric(&self.stack, name)
     }
 
-    /// Sends requests until nobody asks any more.
+    /// Sends requests until no worker asks any more.
     fn both_workers_decide(&self) -> Result<()> {
         let begun = Instant::now();
         loop {
@@ -142,7 +142,7 @@ fn a_logout_of_all_devices_reaches_tokens_that_nobody_has_seen() {
         scene.stays_out(&other);
         scene.stays_out(&mine);
         assert_eq!(scene.use_token(&scene.token_of("somebody-else")).status, 200);
-        // A login in that very second counts if it is registered.
+        // A login in the very second of the logout counts if it is registered.
         let again = scene.token_of(&user);
         assert_eq!(scene.stack.control_plane.register(&[&again]).unwrap().status, 200);
         assert_eq!(scene.use_token(&again).status, 200);
@@ -180,7 +180,7 @@ fn a_control_plane_that_dies_costs_the_leases_and_no_logout() {
     scene.stays_out(&next);
 }
 
-/// Neither side can tell a stopped process from a slow one: the logout waits until its leases are over.
+/// A stopped process cannot be told from a slow one, so the logout waits until its leases are over.
 #[test]
 fn an_envoy_that_stands_still_makes_a_logout_wait_and_admits_nobody_when_it_goes_on() {
     let scene = Scene::start(plan().unwrap()).unwrap();
@@ -191,7 +191,7 @@ fn an_envoy_that_stands_still_makes_a_logout_wait_and_admits_nobody_when_it_goes
     let begun = Instant::now();
     let answer = scene.log_out(&token);
     let took = begun.elapsed();
-    // Requests that wait in its sockets come first when it goes on.
+    // Requests that wait in its sockets are the first when it runs again.
     let waiting: Vec<_> = (0..SOME)
         .map(|_| {
             let (address, token) = (scene.stack.address(), token.clone());
@@ -211,7 +211,7 @@ fn an_envoy_that_stands_still_makes_a_logout_wait_and_admits_nobody_when_it_goes
     scene.stays_out(&token);
 }
 
-/// A VM that dies takes its replica along; the one after it asks until it has its own.
+/// A VM that dies takes its copy along; the next VM asks until it has a copy of its own.
 #[test]
 fn a_vm_that_dies_forgets_nothing_that_was_promised() {
     let mut plan = plan().unwrap();
@@ -228,7 +228,7 @@ fn a_vm_that_dies_forgets_nothing_that_was_promised() {
         for _ in 0..SOME {
             assert_ne!(scene.use_token(&token).status, 200, "a logged-out token was admitted");
         }
-        // The lease of the dead VM is in the way of the next logout, until it is over.
+        // The next logout has to wait until the lease of the dead VM is over.
         let next = scene.token();
         let begun = Instant::now();
         assert_eq!(scene.log_out(&next).unwrap().status, 200);
@@ -242,7 +242,7 @@ fn a_vm_that_dies_forgets_nothing_that_was_promised() {
     }
 }
 
-/// Each update brings a root context of its own, with a copy and a lease of its own; the old ones serve nobody any more.
+/// Each update makes a new root context, with a copy and a lease of its own; the old ones get no more requests.
 #[test]
 fn a_listener_that_is_replaced_again_and_again_misses_no_logout() {
     let mut plan = plan().unwrap();

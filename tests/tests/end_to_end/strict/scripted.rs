@@ -1,4 +1,4 @@
-//! The filter follows a feed whose every answer is known.
+//! The filter follows a feed whose answers a script decides.
 
 use std::time::{Duration, Instant};
 
@@ -42,7 +42,7 @@ impl Scene {
         told(&self.stack.send(&Request::get("/orders").bearer(token)).unwrap())
     }
 
-    /// Sends requests until both workers follow and nobody asks any more.
+    /// Sends requests until both workers follow the feed and none asks any more.
     fn everybody_follows(&self) -> Result<()> {
         let begun = Instant::now();
         loop {

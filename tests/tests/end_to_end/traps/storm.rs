@@ -10,16 +10,16 @@ use curfew_testbed::tokens::{claims, hs256_text};
 
 use super::{BACK_OFF, Client, reloads};
 
-/// How long it blows.
+/// How long the load lasts.
 const STORM: Duration = Duration::from_secs(6);
 
-/// The time between a thread's traps: Envoy's back-off alone would keep a VM down for longer.
+/// The time between a thread's traps. With less, Envoy's back-off would keep the VMs down most of the time.
 const BETWEEN_TRAPS: Duration = Duration::from_millis(200);
 
-/// When a client gives up. Those who wait in a VM that dies would keep a thread busy for longer than the storm.
+/// When a client gives up. A request that waits in a VM that dies would keep its thread busy for longer than the storm.
 const PATIENCE: Duration = Duration::from_millis(500);
 
-/// What a thread has been answered.
+/// The answers that a thread got.
 #[derive(Debug, Default, Clone, Copy)]
 struct Tally {
     admitted: u64,
@@ -38,10 +38,10 @@ impl AddAssign for Tally {
     }
 }
 
-/// The time between a thread's other requests, which leaves the machine to the stories that run beside this one.
+/// The time between a thread's other requests, which leaves processor time to the stories that run beside this one.
 const BETWEEN_REQUESTS: Duration = Duration::from_millis(10);
 
-/// Sends requests until the storm is over. A connection each, so that every thread meets both workers.
+/// Sends requests until the storm is over, each on a connection of its own, so that every thread reaches both workers.
 fn rain(stack: &Stack, until: Instant, path: &str, token: &str, trap: Option<&str>) -> Result<Tally> {
     let mut tally = Tally::default();
     while Instant::now() < until {
@@ -67,7 +67,7 @@ fn sum<'a>(threads: impl IntoIterator<Item = ScopedJoinHandle<'a, Result<Tally>>
     Ok(sum)
 }
 
-/// Eight threads for some seconds: whoever must stay out does, and whoever may come in does in between.
+/// Eight threads for some seconds: no request is admitted that must not be, and good requests are admitted in between.
 pub(super) fn admits_nobody_who_must_stay_out(stack: &Stack, good: &str, dead: &str) -> Result<()> {
     thread::sleep(BACK_OFF);
     let forged = hs256_text("another-secret-0123456789-0123456789", r#"{"alg":"HS256"}"#, &claims("eve").to_string());

@@ -1,5 +1,5 @@
-//! What the database commits when each logout is a transaction of its own: the statements of Curfew's writer, from as many
-//! connections as there are clients, and nothing else around them.
+//! The commits of a bare database when each logout is a transaction of its own: the statements of Curfew's writer, from
+//! as many connections as there are clients, and nothing else.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
@@ -12,7 +12,7 @@ use tokio::runtime::{Builder, Runtime};
 use super::load::{Client, Load, run as run_load};
 use super::place::{Place, Program};
 
-/// What a connection must do to a file as Curfew does: a commit is on the disk, and writers wait for each other.
+/// The settings of Curfew's own connections to a file: a commit is on the disk, and writers wait for each other.
 const SQLITE: &str = "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA busy_timeout = 60000";
 
 const EVIDENCE: &str = "SELECT head.epoch, head.seq, entry.kind, entry.\"key\", entry.cutoff, \
@@ -25,7 +25,7 @@ const TOKEN: &str = "INSERT INTO user_token_logs (token_id, issuer, user_id, iss
 const REVOCATION: &str = "INSERT INTO revocations (seq, \"key\", kind, cutoff, expires_at, reason, actor, created_at) \
     VALUES ($1, $2, 'token', $3, $4, 'logout', 'user', $3)";
 
-/// Commits for as long as it is told, on a database of its own.
+/// Commits for the given time, on a database of its own.
 pub(super) fn run(place: &Place, program: &Program, clients: usize, limit: Duration) -> Result<Load> {
     sqlx::any::install_default_drivers();
     let url = place.database(program, "bare")?;

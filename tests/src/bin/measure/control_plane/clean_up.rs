@@ -1,5 +1,5 @@
-//! What logouts feel of the clean-up of a table with many expired rows: the same load without it, with it at its default
-//! rate, and as fast as the database deletes.
+//! The effect of the clean-up of a table with many expired rows on logouts: the same load without it, with it at its
+//! default rate, and as fast as the database deletes.
 
 use std::time::{Duration, Instant};
 
@@ -17,7 +17,7 @@ use super::row;
 
 const CLIENTS: usize = 16;
 
-/// Settings of the clean-up, as the table says them.
+/// Settings of the clean-up, by their names in the table.
 const PACES: [(&str, &[(&str, &str)]); 3] = [
     ("no clean-up", &[("CURFEW_PURGE_INTERVAL", "1d")]),
     ("clean-up, 5,000 rows/s", &[("CURFEW_PURGE_INTERVAL", "1s")]),
@@ -33,7 +33,7 @@ pub(super) fn measure(place: &Place, program: &Program, rows: u32, each: Duratio
     let mut measured = Vec::new();
     for (name, settings) in PACES {
         let server = place.start(program, &database, settings)?;
-        // The first clean-up begins after its interval.
+        // The first clean-up begins after one interval.
         std::thread::sleep(Duration::from_millis(1100));
         let (started, before) = (Instant::now(), purged(&server)?);
         let load = run(CLIENTS, each, || requests.logouts(server.public()))?;
@@ -45,12 +45,12 @@ pub(super) fn measure(place: &Place, program: &Program, rows: u32, each: Duratio
     Ok(measured)
 }
 
-/// Rows of `user_token_logs` that this process has removed.
+/// How many rows of `user_token_logs` this process has removed.
 fn purged(server: &ControlPlane) -> Result<f64> {
     let answer = server.ask(Request::get("/metrics"))?.text();
     let line =
         answer.lines().find_map(|line| line.strip_prefix("curfew_purged_rows_total{table=\"user_token_logs\"} "));
-    // A counter that has not counted yet need not be there.
+    // A counter may be missing until it is first raised.
     line.map_or(Ok(0.0), |number| number.trim().parse().context("curfew_purged_rows_total is no number"))
 }
 

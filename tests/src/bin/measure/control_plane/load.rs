@@ -1,4 +1,4 @@
-//! Clients that ask one after the other, each in a thread of its own, for some time.
+//! Clients on threads of their own, each with one request after the other, for some time.
 
 use std::sync::Barrier;
 use std::thread;
@@ -7,10 +7,10 @@ use std::time::{Duration, Instant};
 use anyhow::{Result, bail};
 use serde_json::{Value, json};
 
-/// What one client does again and again; what it returns is how long the part took that counts.
+/// The work that one client repeats; it returns how long the measured part took.
 pub(super) type Client = Box<dyn FnMut() -> Result<Duration>>;
 
-/// How often it was done, and how long each took.
+/// How often the work was done, and how long each repetition took.
 pub(super) struct Load {
     sorted: Vec<Duration>,
     elapsed: Duration,
@@ -21,7 +21,7 @@ impl Load {
         self.sorted.len() as f64 / self.elapsed.as_secs_f64()
     }
 
-    /// Milliseconds that so many percent did not exceed.
+    /// The percentile, in milliseconds.
     pub(super) fn percentile(&self, percent: usize) -> f64 {
         let position = (self.sorted.len() * percent).div_ceil(100).saturating_sub(1);
         self.sorted.get(position).copied().unwrap_or_default().as_secs_f64() * 1e3
@@ -35,7 +35,7 @@ impl Load {
     }
 }
 
-/// Lets `clients` work for `limit`. All are connected before the first of them begins.
+/// Lets `clients` work for `limit`. All are connected before the first one begins.
 pub(super) fn run(clients: usize, limit: Duration, connect: impl Fn() -> Result<Client> + Sync) -> Result<Load> {
     let barrier = Barrier::new(clients);
     let work = || -> Result<(Vec<Duration>, Duration)> {

@@ -9,10 +9,10 @@ use serde_json::{Value, json};
 
 use super::requests::Requests;
 
-/// Tokens of one registration.
+/// Tokens in one registration.
 const PORTION: usize = 500;
 
-/// Registers the tokens and logs them all out with one of them.
+/// Registers the tokens, and logs all of them out with one of them.
 pub(super) fn measure(requests: &Requests, server: &ControlPlane, count: usize) -> Result<Value> {
     let tokens: Vec<String> = (0..count).map(|_| requests.token("everywhere")).collect::<Result<_>>()?;
     for portion in tokens.chunks(PORTION) {

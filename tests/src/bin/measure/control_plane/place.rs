@@ -1,4 +1,4 @@
-//! Where the control plane keeps its state: SQLite alone, or PostgreSQL with Redis.
+//! The stores of the measured control plane: SQLite alone, or PostgreSQL with Redis.
 
 use std::path::PathBuf;
 use std::process::Command;
@@ -27,8 +27,8 @@ impl Program {
     }
 }
 
-/// A kind of database, with a directory for what the control plane writes. On the disk that the target directory is on,
-/// because a commit costs what that disk costs.
+/// A kind of database, with a directory for the control plane's files. It is on the disk of the target directory,
+/// because the cost of a commit is that of its disk.
 pub(super) struct Place {
     servers: Option<(Postgres, Redis)>,
     directory: TempDir,
@@ -73,7 +73,7 @@ impl Place {
         Ok(url)
     }
 
-    /// A control plane on that database, with the demo's settings and these.
+    /// A control plane on that database, with the demo's settings and the given ones.
     pub(super) fn start(&self, program: &Program, database: &str, more: &[(&str, &str)]) -> Result<ControlPlane> {
         let mut settings = Settings::demo()?;
         settings.set("DATABASE_URL", database);

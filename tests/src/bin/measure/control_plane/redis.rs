@@ -1,4 +1,4 @@
-//! What the same Redis answers to `redis-benchmark`, which asks it for keys and does nothing else.
+//! The answers of the same Redis to `redis-benchmark`, which only reads keys.
 
 use std::process::Command;
 
@@ -7,10 +7,10 @@ use serde_json::{Value, json};
 
 use super::place::Place;
 
-/// Enough for some seconds.
+/// How many reads: enough for some seconds.
 const REQUESTS: &str = "100000";
 
-/// GETs with so many clients; nothing where there is no Redis.
+/// GETs with so many clients; nothing if there is no Redis.
 pub(super) fn gets(place: &Place, clients: &[usize]) -> Result<Vec<Value>> {
     let Some(redis) = place.redis() else { return Ok(Vec::new()) };
     clients.iter().map(|clients| get(redis.port(), *clients)).collect()

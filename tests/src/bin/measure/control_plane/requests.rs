@@ -15,7 +15,7 @@ use serde_json::json;
 
 use super::load::Client;
 
-/// What requests are made with.
+/// The keys and secrets for requests.
 pub(super) struct Requests {
     secret: String,
     internal_secret: String,
@@ -28,12 +28,12 @@ impl Requests {
         Ok(Self { secret: setting("JWT_SECRET")?, internal_secret: setting("CURFEW_INTERNAL_SECRET")? })
     }
 
-    /// A token of this user that nobody has seen.
+    /// A new token of this user.
     pub(super) fn token(&self, user: &str) -> Result<String> {
         Signer::from_secret(&self.secret).sign(&claims(user))
     }
 
-    /// A client that logs out a new token each time; signing it does not count.
+    /// A client that logs out a new token each time. Signing it is not measured.
     pub(super) fn logouts(&self, address: SocketAddr) -> Result<Client> {
         let mut connection = BufReader::new(connect(address)?);
         let signer = Signer::from_secret(&self.secret);

@@ -1,5 +1,5 @@
-//! What a flood of good tokens, each new, leaves of the caches in a real Envoy: from the filter's own counters and
-//! Envoy's memory.
+//! The caches in a real Envoy after a flood of good tokens, each new: from the filter's own counters and Envoy's
+//! memory.
 
 use std::time::{Duration, Instant};
 
@@ -15,13 +15,13 @@ use crate::tokens::{Keys, good, request};
 /// Tokens that stay in use during the flood.
 const IN_USE: usize = 1_000;
 
-/// The budget that the filter is given here, which is also its default.
+/// The filter's budget here, which is also its default.
 pub(super) const CACHE_BYTES: u64 = 16 << 20;
 
-/// Far above what a flood takes.
+/// Far longer than a flood takes.
 const PATIENCE: Duration = Duration::from_secs(600);
 
-/// Sends the flood, and after each of its tokens one that is in use.
+/// Sends the flood, and after each of its tokens one of the tokens in use.
 pub(super) fn measure(stack: &Stack, keys: &Keys, clock: &WorkerClock, flood: usize) -> Result<Value> {
     let in_use = good(&keys.hs256, IN_USE)?;
     let new = good(&keys.hs256, flood)?;
@@ -51,7 +51,7 @@ pub(super) fn measure(stack: &Stack, keys: &Keys, clock: &WorkerClock, flood: us
     }))
 }
 
-/// Proofs found and not found, as the filter counts them; in strict mode it tells them with each poll.
+/// Proofs found and not found, by the filter's counters. In strict mode it reports them with each poll.
 fn proofs(stack: &Stack) -> Result<(u64, u64)> {
     std::thread::sleep(Duration::from_secs(1));
     let page = Request::get("/stats?filter=curfew_proofs").send(stack.envoy.admin())?.text();

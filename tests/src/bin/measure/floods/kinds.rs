@@ -1,4 +1,4 @@
-//! The kinds of requests that a flood may be made of, and what each must be answered.
+//! The kinds of requests in a flood, and the answer that each must get.
 
 use anyhow::{Result, ensure};
 use curfew_testbed::http::Request;
@@ -7,14 +7,14 @@ use curfew_testbed::stack::Stack;
 
 use crate::tokens::{Keys, badly_signed, expired, good, junk, of_unknown_keys, requests};
 
-/// Forgeries of a kind. None is ever kept, so a token that comes round again is as new as it was.
+/// Forgeries of a kind. None is ever cached, so a token that is sent again is as new as before.
 const FORGED: usize = 5_000;
 
 /// New tokens in one burst. An RSA signature takes the test program a millisecond or more.
 const NEW_RS256: usize = 150;
 const NEW_HS256: usize = 500;
 
-/// A good token's answer.
+/// The answer to a good token.
 pub(super) const ADMITTED: Expected = Expected { status: 200, says: "" };
 
 const GOOD: &str = "a good token, known";
@@ -23,10 +23,10 @@ const GOOD: &str = "a good token, known";
 pub(super) struct Kind {
     pub(super) name: &'static str,
     pub(super) curfew: Expected,
-    /// `None` where `jwt_authn` knows no such thing.
+    /// `None` if `jwt_authn` has no such check.
     pub(super) jwt_authn: Option<Expected>,
     requests: Vec<Vec<u8>>,
-    /// Each request is sent once, spread over this many bursts.
+    /// How many bursts share the requests, if each is sent once.
     once_in: Option<usize>,
 }
 
@@ -68,7 +68,7 @@ pub(super) fn kinds(keys: &Keys, stack: &Stack, bursts: usize) -> Result<Vec<Kin
     ])
 }
 
-/// Tokens that were logged out, and are known for it from their second use on.
+/// Tokens that were logged out; from their second use on their proofs are cached.
 fn revoked(keys: &Keys, stack: &Stack) -> Result<Kind> {
     let tokens = good(&keys.rs256, 20)?;
     for token in &tokens {
@@ -78,7 +78,7 @@ fn revoked(keys: &Keys, stack: &Stack) -> Result<Kind> {
     Ok(Kind { jwt_authn: None, ..Kind::refused("logged out, and known for it", &tokens, "token_revoked", "") })
 }
 
-/// The requests with good tokens that are known, for the bare listener.
+/// Requests with good tokens that are known to the filter, for the bare listener.
 pub(super) fn good_requests(kinds: &[Kind]) -> Vec<Vec<u8>> {
     kinds.iter().filter(|kind| kind.name == GOOD).flat_map(|kind| kind.requests.clone()).collect()
 }

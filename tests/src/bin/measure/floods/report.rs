@@ -1,4 +1,4 @@
-//! The table as docs/measurements.md has it.
+//! The table in the page of measurements.
 
 use serde_json::Value;
 
@@ -8,7 +8,7 @@ const HEAD: &str = "\
 | request | Curfew | `jwt_authn` | `jwt_authn` with its cache |\n\
 |---|---|---|---|\n";
 
-/// A line for each kind of request, from the rows of the figures; the bare listener is none.
+/// A line for each kind of request, from the rows of the figures, without the bare listener.
 pub(super) fn markdown(rows: &[Value]) -> String {
     let lines = rows.iter().filter(|row| row["guard"] == CURFEW).map(|row| {
         let others = [CURFEW, JWT_AUTHN, JWT_AUTHN_CACHE].map(|guard| cell(rows, &row["variant"], guard));
@@ -17,7 +17,7 @@ pub(super) fn markdown(rows: &[Value]) -> String {
     format!("{HEAD}{}", lines.collect::<String>())
 }
 
-/// Microseconds and ratio. What `jwt_authn` does not refuse it admits.
+/// Microseconds and ratio. `jwt_authn` admits every request that it does not refuse.
 fn cell(rows: &[Value], variant: &Value, guard: &str) -> String {
     let Some(row) = rows.iter().find(|row| row["variant"] == *variant && row["guard"] == guard) else {
         return "admitted".to_owned();

@@ -1,4 +1,5 @@
-//! Latency of each variant at a fixed rate of requests. On a machine that does other things too it says most about those.
+//! Latency of each variant at a fixed rate of requests. On a machine that does other work too, it shows mostly that
+//! work.
 
 use std::time::Duration;
 
@@ -9,10 +10,10 @@ use serde_json::{Value, json};
 
 use super::variants::Row;
 
-/// How long each variant is asked.
+/// How long requests are sent to each variant.
 const LENGTH: Duration = Duration::from_secs(3);
 
-/// Those variants whose requests can be sent again, one after the other.
+/// Measures the variants whose requests can be sent again, one after the other.
 pub(super) fn measure(rows: &[Row], stack: &Stack, rate: u32) -> Result<Vec<Value>> {
     println!("\n{:<34}{:>10}{:>10}   at {rate} requests a second", "latency, us", "p50", "p99");
     let row = |row: &Row| {

@@ -62,7 +62,7 @@ fn guards(keys: &Keys, filter: &Value, consistency: Consistency) -> Vec<(&'stati
     ]
 }
 
-/// Answers stay fresh for longer than the measurement takes.
+/// Answers stay fresh for longer than the measurement.
 fn change(filter: &mut Value, consistency: Consistency) {
     filter["consistency"] = json!(consistency.as_str());
     if consistency == Consistency::Bounded {
@@ -70,7 +70,7 @@ fn change(filter: &mut Value, consistency: Consistency) {
     }
 }
 
-/// A filter that forgets what it proved. Where it would ask about each token, nobody is there to be asked.
+/// A filter that forgets its proofs. In bounded mode it would ask about each token, so its cluster does not exist.
 fn forget(filter: &mut Value, consistency: Consistency) {
     filter["cache_bytes"] = SMALLEST_CACHE.into();
     if consistency == Consistency::Bounded {

@@ -1,4 +1,4 @@
-//! Whether requests went the way that their variants are named for: an answer's status does not say so.
+//! Checks that requests took the path that their variants are named for, which an answer's status does not show.
 
 use std::thread;
 
@@ -12,7 +12,7 @@ use super::variants::{Row, TOLD};
 /// The filter's counters at one time, of all its VMs.
 #[derive(Clone, Copy)]
 pub(super) struct Counted {
-    /// Tokens whose proof was remembered, and those whose proof was not.
+    /// Tokens whose proof was cached, and tokens whose proof was not.
     remembered: u64,
     proven: u64,
     /// Questions by callout.
@@ -20,7 +20,7 @@ pub(super) struct Counted {
 }
 
 impl Counted {
-    /// Reads them, when the workers have told.
+    /// Reads the counters, after the workers have reported them.
     pub(super) fn read(stack: &Stack) -> Result<Self> {
         thread::sleep(TOLD);
         let of = |name: &str| stack.envoy.metric(name)?.with_context(|| format!("no counter {name}"));
@@ -28,11 +28,11 @@ impl Counted {
         Ok(Self { remembered, proven, questions: of("curfew_checks_sent")? })
     }
 
-    /// Holds what was counted since then against what was sent.
+    /// Compares the counts since then with the number of requests that were sent.
     ///
     /// # Errors
-    /// When more than one in a hundred tokens was proven that should have been remembered, or the other way round, or more than
-    /// one in a thousand was asked about.
+    /// When more than one in a hundred tokens was proven whose proof should have been cached, or the other way round,
+    /// or if the filter asked about more than one in a thousand.
     pub(super) fn hold(self, rows: &[Row], bench: &Bench, stack: &Stack) -> Result<()> {
         let sent = |new: bool| -> u64 {
             let own = |name: &str| rows.iter().find(|row| row.name == name);
@@ -60,7 +60,7 @@ impl Row {
         self.name.contains(CURFEW)
     }
 
-    /// Whether the filter has to prove each of its tokens.
+    /// True if the filter has to prove each of its tokens.
     fn is_new(&self) -> bool {
         self.listener == CURFEW_COLD || self.expected.status == 401
     }

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use super::Arguments;
 
-/// Pairs whose ratio is of interest: what Curfew does, and what it would replace.
+/// Pairs whose ratio is of interest: a variant of Curfew, and the variant that it would replace.
 const PAIRS: [(&str, &str); 7] = [
     ("curfew_warm", "jwt_authn_cached"),
     ("curfew_warm", "ext_authz"),
@@ -17,7 +17,7 @@ const PAIRS: [(&str, &str); 7] = [
     ("curfew_bad_rs256", "jwt_authn_bad_rs256"),
 ];
 
-/// Each variant's cost; one object for each.
+/// The cost of each variant, as one object each.
 pub(super) fn table(bench: &Bench) -> Vec<Value> {
     println!(
         "{:<34}{:>8}{:>9}{:>8}{:>14}{:>7}{:>10}",
@@ -49,7 +49,7 @@ pub(super) fn compared(bench: &Bench) -> Vec<Value> {
     measured.map(row).collect()
 }
 
-/// The tables of docs/measurements.md: what each variant costs, and what that is beside Envoy's own filters.
+/// The tables in the page of measurements: the cost of each variant, and its ratio to Envoy's own filters.
 pub(super) fn page(
     table: &[Value],
     compared: &[Value],

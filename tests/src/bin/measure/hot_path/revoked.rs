@@ -1,4 +1,4 @@
-//! The same known token once more, with many revocations in the worker's replica: whether a look-up among them costs more.
+//! The same known token again, with many revocations in the worker's copy: shows if a look-up among them costs more.
 
 use std::thread;
 use std::time::{Duration, Instant};
@@ -12,16 +12,16 @@ use super::listeners::BARE;
 use super::variants::{self, Row};
 use super::{Arguments, report};
 
-/// Far above what the logouts and the reading of their revocations take.
+/// Far longer than the logouts and the transfer of their revocations take.
 const PATIENCE: Duration = Duration::from_secs(600);
 
-/// Two polls that are held for all of their time, and more.
+/// Longer than two polls that are held as long as possible.
 const LAG: Duration = Duration::from_secs(3);
 
-/// Whose requests keep the worker's VM at the feed: one that is not asked for ten seconds leaves it.
+/// The variant whose requests keep the worker's VM at the feed: a VM without requests leaves it after ten seconds.
 const WARM: &str = "curfew_warm";
 
-/// Nothing, where the known token is not among the rows.
+/// Measures; nothing if the known token is not among the rows.
 pub(super) fn measure(clock: WorkerClock, rows: &[Row], stack: &Stack, arguments: &Arguments) -> Result<Vec<Value>> {
     let named = |name: &str| rows.iter().find(|row| row.name == name);
     let (Some(bare), Some(warm)) = (named(BARE), named(WARM)) else { return Ok(Vec::new()) };
@@ -60,7 +60,7 @@ fn log_out(stack: &Stack, users: u32) -> Result<()> {
     Ok(())
 }
 
-/// Waits until the VM that wrote the gauge last holds them, and for as long as the others may lag behind it.
+/// Waits until the VM that wrote the gauge last has applied them, and then for as long as other VMs may lag behind it.
 fn wait_for(stack: &Stack, warm: &Row, revocations: u32) -> Result<()> {
     let (start, mut client) = (Instant::now(), Client::connect(stack.envoy.listener(warm.listener)?, 1)?);
     let mut ask = || client.run(&mut Supply::once(warm.requests.iter().take(1).cloned().collect(), 1).burst(), LAG);

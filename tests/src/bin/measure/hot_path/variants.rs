@@ -1,4 +1,4 @@
-//! What is asked of which listener.
+//! The requests for each listener.
 
 use std::thread;
 use std::time::Duration;
@@ -12,19 +12,19 @@ use super::listeners::{BARE, BEHIND, BOTH, CURFEW, CURFEW_COLD, EXT_AUTHZ, JWT_A
 use super::{Arguments, Consistency};
 use crate::tokens::{Keys, badly_signed, good, requests};
 
-/// Cold tokens of each algorithm, sent round and round: eight times what the cold listener's cache has room for.
+/// Cold tokens of each algorithm, sent again and again: eight times as many as the cold listener's cache has room for.
 const COLD: usize = 400;
 
-/// Forgeries; none is ever kept.
+/// Forgeries. None is ever cached.
 const FORGED: usize = 1_000;
 
 /// New tokens in one burst of the variants with a real question.
 const ASKED: usize = 200;
 
-/// In this time a worker in strict mode has told the host what it counted.
+/// Within this time a worker in strict mode has reported its counts to the host.
 pub(super) const TOLD: Duration = Duration::from_secs(1);
 
-/// Far above what some hundred requests take.
+/// Far longer than some hundred requests take.
 const PATIENCE: Duration = Duration::from_secs(60);
 
 const ADMITTED: Expected = Expected { status: 200, says: "" };
@@ -35,12 +35,12 @@ pub(super) struct Row {
     pub(super) listener: &'static str,
     pub(super) expected: Expected,
     pub(super) requests: Vec<Vec<u8>>,
-    /// Each request is sent once, spread over this many bursts.
+    /// How many bursts share the requests, if each is sent once.
     once_in: Option<usize>,
 }
 
 impl Row {
-    /// The same requests round and round.
+    /// The same requests again and again.
     fn admitted(name: &'static str, listener: &'static str, tokens: &[String]) -> Self {
         Self { name, listener, expected: ADMITTED, requests: requests(tokens), once_in: None }
     }
@@ -57,13 +57,13 @@ impl Row {
         }
     }
 
-    /// Whether a request may be sent more often than once.
+    /// True if a request may be sent more than once.
     pub(super) fn repeats(&self) -> bool {
         self.once_in.is_none()
     }
 }
 
-/// A row and how it is made.
+/// A row, and how its requests are made.
 type Making<'a> = (&'static str, Box<dyn FnOnce() -> Result<Row> + 'a>);
 
 /// The rows that are wanted, the bare listener first.
@@ -119,7 +119,7 @@ fn curfews<'a>(keys: &'a Keys, known: &'a [String], stack: &'a Stack) -> Vec<Mak
     ]
 }
 
-/// What a question costs, and its being refused.
+/// The cost of a question, and of a question that the host refuses.
 fn questions<'a>(keys: &'a Keys, known: &'a [String], bursts: usize) -> Vec<Making<'a>> {
     let asking = |name, signer: &'a Signer| -> Making<'a> { (name, Box::new(move || asked(name, signer, bursts))) };
     vec![
@@ -143,13 +143,13 @@ fn asked(name: &'static str, signer: &Signer, bursts: usize) -> Result<Row> {
     Ok(Row { once_in: Some(bursts), ..Row::admitted(name, CURFEW, &good(signer, ASKED * bursts)?) })
 }
 
-/// Fills the cold listener's cache with tokens that are of no variant, and makes it believe that they are in use.
+/// Fills the cold listener's cache with tokens of no variant, twice each, so that the cache takes them to be in use.
 fn occupy(keys: &Keys, stack: &Stack) -> Result<()> {
     let tokens = requests(&good(&keys.hs256, COLD)?);
     send(stack, tokens.into_iter().flat_map(|token| [token.clone(), token]).collect())
 }
 
-/// Tokens that the filter has forgotten when they come round again. Sends all of them twice to see that it has.
+/// Tokens that the filter has forgotten when they are sent again. Sends all of them twice to check that it has.
 fn cold(name: &'static str, keys: &Keys, signer: &Signer, stack: &Stack) -> Result<Row> {
     occupy(keys, stack)?;
     let row = Row::admitted(name, CURFEW_COLD, &good(signer, COLD)?);

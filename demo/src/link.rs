@@ -1,4 +1,4 @@
-//! A network that fails: forwards TCP to a server, late, not at all, or with a reset.
+//! A link that can fail: forwards TCP to a server, late, not at all, or with a reset.
 
 use std::hash::{BuildHasher as _, Hasher as _, RandomState};
 use std::io::{Read as _, Write as _};
@@ -12,10 +12,10 @@ use anyhow::Result;
 
 use crate::ports::loopback;
 
-/// Chunks on their way in one direction of one connection; a sender has to wait behind that many.
+/// Chunks under way in one direction of one connection. Behind that many a sender has to wait.
 const IN_FLIGHT: usize = 1024;
 
-/// Which way bytes go.
+/// The direction of bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Direction {
     /// From the client to the server.
@@ -34,7 +34,7 @@ struct Way {
 struct State {
     requests: Way,
     answers: Way,
-    /// Of a hundred chunks, how many are lost on the way and sent again.
+    /// How many of a hundred chunks are lost on the way and sent again.
     loss: u32,
     cut: bool,
     connections: Vec<TcpStream>,
@@ -60,12 +60,12 @@ impl Shared {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn change(&self, change: impl FnOnce(&mut State)) {
+    fn change<T>(&self, change: impl FnOnce(&mut State) -> T) {
         change(&mut self.lock());
         self.changed.notify_all();
     }
 
-    /// Until a chunk that came in at `arrived` may go out.
+    /// Waits until a chunk that came in at `arrived` may go out.
     fn wait_until_due(&self, direction: Direction, arrived: Instant) {
         let mut state = self.lock();
         let again = retransmissions(state.loss);
@@ -83,13 +83,13 @@ impl Shared {
 
 /// A forwarder between a client and a server. Its threads end with the process.
 #[derive(Debug)]
-pub struct Fault {
+pub struct Link {
     address: SocketAddr,
     shared: Arc<Shared>,
 }
 
-impl Fault {
-    /// A faultless forwarder to `target`.
+impl Link {
+    /// A forwarder to `target`, without a fault.
     ///
     /// # Errors
     /// When no port can be bound.
@@ -112,19 +112,25 @@ impl Fault {
         self.address
     }
 
-    /// Everything that goes this way arrives so much later, from now on; the rate stays the same.
+    /// From now on, everything that goes this way arrives that much later. The rate stays the same.
     pub fn delay(&self, direction: Direction, delay: Duration) {
         self.shared.change(|state| state.way(direction).delay = delay);
     }
 
-    /// Nothing goes this way any more, as when packets are dropped: connections stay, and what was sent arrives once
-    /// the network is mended. Both ways held is a black hole; new connections are still accepted.
+    /// From now on, nothing arrives this way, as when packets are dropped: connections stay, and everything that was
+    /// sent arrives once the link is mended. With both ways held the server is a black hole, to new connections too.
     pub fn hold(&self, direction: Direction) {
         self.shared.change(|state| state.way(direction).held = true);
     }
 
-    /// Of a hundred chunks so many are lost, again and again, as TCP's user sees it: they come later, and so does all that
-    /// was sent after them.
+    /// As [`Self::hold`], both ways: an answer comes late without being wrong, as from a control plane on a busy
+    /// machine.
+    pub fn hold_all(&self) {
+        self.shared.change(|state| [Direction::Requests, Direction::Answers].map(|way| state.way(way).held = true));
+    }
+
+    /// From now on, so many of a hundred chunks are lost, perhaps several times. To a user of TCP they come later, and
+    /// so does everything that was sent after them.
     pub fn lose(&self, percent: u32) {
         self.shared.change(|state| state.loss = percent);
     }
@@ -137,7 +143,7 @@ impl Fault {
         });
     }
 
-    /// Without fault from now on. Connections that were reset stay so.
+    /// Ends all faults. Connections that were reset stay reset.
     pub fn mend(&self) {
         self.shared.change(|state| {
             let connections = std::mem::take(&mut state.connections);
@@ -146,8 +152,8 @@ impl Fault {
     }
 }
 
-/// How much later a chunk arrives that may be lost several times: each time the sender waits twice as long, beginning
-/// with the shortest timeout of Linux.
+/// How much later a chunk arrives that may be lost several times. The sender waits for Linux's shortest timeout, and
+/// twice as long each further time.
 fn retransmissions(percent: u32) -> Duration {
     let mut sum = Duration::ZERO;
     let mut timeout = Duration::from_millis(200);
@@ -163,7 +169,7 @@ fn accept(client: TcpStream, target: SocketAddr, shared: &Arc<Shared>) -> Result
         reset(client);
         return Ok(());
     }
-    // A target that is down refuses, which the client sees as a connection that is closed at once.
+    // If the target is down, the client's connection is closed at once.
     let server = TcpStream::connect(target)?;
     client.set_nodelay(true)?;
     server.set_nodelay(true)?;

@@ -1,4 +1,4 @@
-//! A crowd at a PostgreSQL: others who hold every connection that the server has.
+//! Other clients of a PostgreSQL, which hold every connection that the server has.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -9,14 +9,14 @@ use anyhow::{Result, anyhow, ensure};
 use sqlx::postgres::PgConnection;
 use sqlx::{Connection as _, Error, Executor as _};
 
-/// How long it may take until no connection is left.
+/// How long it may take until no connection is free.
 const FULL_LIMIT: Duration = Duration::from_secs(20);
 
-/// Ends the sessions of everybody but the crowd.
+/// Ends all sessions but those of the crowd.
 const SEND_AWAY: &str = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity \
     WHERE backend_type = 'client backend' AND application_name <> 'crowd'";
 
-/// Connections that are held until it disperses.
+/// Holds connections until it disperses.
 #[derive(Debug)]
 pub(super) struct Crowd {
     over: Arc<AtomicBool>,
@@ -24,8 +24,8 @@ pub(super) struct Crowd {
 }
 
 impl Crowd {
-    /// Takes every free connection, ends the sessions of everybody else, and takes those that become free, again and
-    /// again. Returns once the server has refused one.
+    /// Takes every free connection, ends the sessions of all other clients, and takes the connections that become free,
+    /// again and again. Returns once the server has refused one.
     pub(super) fn gather(url: &str) -> Result<Self> {
         let (over, refused) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicUsize::new(0)));
         let url = format!("{url}?application_name=crowd");
@@ -46,7 +46,7 @@ impl Crowd {
     /// Gives all connections back.
     pub(super) fn disperse(mut self) -> Result<()> {
         self.over.store(true, Ordering::Relaxed);
-        let thread = self.thread.take().ok_or_else(|| anyhow!("it disperses once"))?;
+        let thread = self.thread.take().ok_or_else(|| anyhow!("the crowd disperses once"))?;
         thread.join().map_err(|_| anyhow!("the crowd panicked"))?
     }
 }
@@ -67,7 +67,7 @@ async fn crowd(url: &str, over: &AtomicBool, refused: &AtomicUsize) -> Result<()
                 if let Some(first) = held.first_mut() {
                     first.execute(SEND_AWAY).await?;
                 }
-                // As fast as the others try to come back, and no busy loop.
+                // Short enough that other clients do not get back in, and no busy loop.
                 tokio::time::sleep(Duration::from_millis(2)).await;
             }
             Err(error) => return Err(error.into()),

@@ -1,0 +1,93 @@
+//! What runs in a mesh, as values.
+
+use super::Promise;
+
+/// Which database.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Sql {
+    /// PostgreSQL with its own settings.
+    Postgres,
+    /// PostgreSQL that takes few connections, so that other clients can take them all.
+    SmallPostgres,
+    /// MariaDB.
+    Mariadb,
+    /// A file of the control plane's own.
+    Sqlite,
+}
+
+/// How much memory Redis has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RedisMemory {
+    /// There is no Redis.
+    Absent,
+    /// As much as it wants.
+    Plenty,
+    /// One megabyte, and it evicts.
+    Evicting,
+}
+
+/// How the two clusters of `envoy.yaml` are connected to the control planes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Wiring {
+    /// Each has all of them.
+    Shared,
+    /// Logouts go to the first control plane alone, the filter's questions to the last alone.
+    Crossed,
+}
+
+/// Where links are that can fail. Elsewhere the parts are connected directly, so that a dead part refuses connections.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Network {
+    /// Between control planes and Redis.
+    ToRedis,
+    /// Between Envoys and control planes, and between control planes and both of their stores.
+    Everywhere,
+}
+
+/// What runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Setup {
+    /// The database.
+    pub sql: Sql,
+    /// The Redis.
+    pub redis: RedisMemory,
+    /// How many control planes.
+    pub planes: usize,
+    /// How many Envoys, of two workers each.
+    pub envoys: usize,
+    /// Which control planes the Envoys reach.
+    pub wiring: Wiring,
+    /// Where links are that can fail.
+    pub network: Network,
+    /// The mode of the filter.
+    pub promise: Promise,
+    /// `control_plane.timeout` of the filter; `None` leaves the default.
+    pub patience: Option<&'static str>,
+    /// Takes the filter that traps where a request tells it to.
+    pub trapping: bool,
+    /// Control planes as they ship, and not as tests build them.
+    pub release: bool,
+}
+
+impl Setup {
+    /// Two Envoys, two control planes, PostgreSQL and Redis, and links everywhere that can fail.
+    pub const MESH: Self = Self {
+        sql: Sql::Postgres,
+        redis: RedisMemory::Plenty,
+        planes: 2,
+        envoys: 2,
+        wiring: Wiring::Shared,
+        network: Network::Everywhere,
+        promise: Promise::STRICT,
+        patience: None,
+        trapping: false,
+        release: false,
+    };
+
+    /// Two Envoys and one control plane on SQLite.
+    pub const SINGLE: Self = Self { sql: Sql::Sqlite, redis: RedisMemory::Absent, planes: 1, ..Self::MESH };
+
+    /// One Envoy and one control plane, on a PostgreSQL that takes few connections; only the link to Redis can fail.
+    pub const SMALL: Self =
+        Self { sql: Sql::SmallPostgres, planes: 1, envoys: 1, network: Network::ToRedis, ..Self::MESH };
+}
