@@ -40,7 +40,7 @@ impl Gate {
     /// An open gate in front of `target`.
     ///
     /// # Errors
-    /// When no port can be bound.
+    /// If no port can be bound.
     pub fn to(target: SocketAddr) -> Result<Self> {
         let listener = TcpListener::bind(loopback(0))?;
         let address = listener.local_addr()?;
