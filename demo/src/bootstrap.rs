@@ -1,7 +1,7 @@
-//! `envoy/envoy.yaml`, with its addresses pointed at what runs here.
+//! `envoy/envoy.yaml`, with the addresses of the parts that run here.
 //!
-//! Every change must hit exactly what it names, or it is an error: a test that silently ran another configuration
-//! than the shipped one would prove nothing.
+//! A change that finds nothing to change is an error: a test that silently ran the unchanged file, or another one, would
+//! prove nothing.
 
 use std::net::SocketAddr;
 use std::path::Path;
@@ -27,7 +27,7 @@ impl Bootstrap {
     /// The shipped file, unchanged.
     ///
     /// # Errors
-    /// When it is missing or not YAML.
+    /// If it is missing or not YAML.
     pub fn shipped() -> Result<Self> {
         let path = workspace::root().join("envoy/envoy.yaml");
         let text = std::fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
@@ -37,7 +37,7 @@ impl Bootstrap {
     /// Moves the listener that clients connect to.
     ///
     /// # Errors
-    /// When the file has no such address.
+    /// If the file has no such address.
     pub fn listen_on(&mut self, address: SocketAddr) -> Result<()> {
         self.readdress(LISTENER, address)
     }
@@ -45,7 +45,7 @@ impl Bootstrap {
     /// Moves the admin interface.
     ///
     /// # Errors
-    /// When the file has no such address.
+    /// If the file has no such address.
     pub fn admin_on(&mut self, address: SocketAddr) -> Result<()> {
         self.readdress(ADMIN, address)
     }
@@ -53,13 +53,13 @@ impl Bootstrap {
     /// Points the only endpoint of a cluster at `address`.
     ///
     /// # Errors
-    /// When there is not exactly one cluster of that name.
+    /// If there is not exactly one cluster of that name.
     pub fn point_cluster(&mut self, name: &str, address: SocketAddr) -> Result<()> {
         let cluster = self.cluster(name)?;
         self.readdress(&format!("{cluster}{ENDPOINT}"), address)
     }
 
-    /// Gives a cluster an endpoint for each of several addresses, as a name that resolves to all of them would.
+    /// Gives a cluster one endpoint for each address, as if its host name resolved to all of them.
     ///
     /// # Errors
     /// As [`Bootstrap::point_cluster`].
@@ -74,10 +74,10 @@ impl Bootstrap {
         Ok(())
     }
 
-    /// Takes the shipped listener out into a file that Envoy watches: writing another version there updates it.
+    /// Removes the shipped listener and returns it. Envoy will read its listeners from `file` and follow changes there.
     ///
     /// # Errors
-    /// When there is not exactly one listener.
+    /// If there is not exactly one listener.
     pub fn take_listener(&mut self, file: &Path) -> Result<Value> {
         let listeners = self.at_mut(LISTENERS)?.as_array_mut().context("listeners is no list")?;
         let [listener] = listeners.as_slice() else { bail!("envoy.yaml has {} listeners", listeners.len()) };
@@ -90,7 +90,7 @@ impl Bootstrap {
         Ok(listener)
     }
 
-    /// Where the cluster of this name is.
+    /// The JSON pointer of the cluster with this name.
     fn cluster(&self, name: &str) -> Result<String> {
         let clusters = self.at(CLUSTERS)?.as_array().context("clusters is no list")?;
         let named = |cluster: &Value| cluster.get("name").and_then(Value::as_str) == Some(name);
@@ -104,17 +104,17 @@ impl Bootstrap {
     /// Sets the file that the filter's code is loaded from.
     ///
     /// # Errors
-    /// When the file does not load the filter from a local file.
+    /// If the file does not load the filter from a local file.
     pub fn load_filter_from(&mut self, module: &Path) -> Result<()> {
         let pointer = format!("{CONNECTION_MANAGER}{PLUGIN}/vm_config/code/local/filename");
         *self.at_mut(&pointer)? = json!(module.to_string_lossy());
         Ok(())
     }
 
-    /// Takes the filter away, so that requests go to the router alone: to see what it takes by the difference.
+    /// Removes the filter, so that a measurement can compare Envoy with and without it.
     ///
     /// # Errors
-    /// When the file has no list of filters.
+    /// If the file has no list of filters.
     pub fn remove_filter(&mut self) -> Result<()> {
         let filters = self.at_mut(&format!("{CONNECTION_MANAGER}/http_filters"))?;
         let filters = filters.as_array_mut().context("http_filters is no list")?;
@@ -125,7 +125,7 @@ impl Bootstrap {
     /// The filter's own configuration: the JSON in the string value.
     ///
     /// # Errors
-    /// When it is not a string of JSON.
+    /// If it is not a string of JSON.
     pub fn filter(&self) -> Result<Value> {
         let text = self.at(&format!("{CONNECTION_MANAGER}{PLUGIN}/configuration/value"))?;
         let text = text.as_str().context("the filter's configuration is no string")?;
@@ -135,7 +135,7 @@ impl Bootstrap {
     /// Replaces the filter's own configuration.
     ///
     /// # Errors
-    /// When the file has no place for it.
+    /// If the file has no place for it.
     pub fn set_filter(&mut self, configuration: &Value) -> Result<()> {
         let pointer = format!("{CONNECTION_MANAGER}{PLUGIN}/configuration/value");
         *self.at_mut(&pointer)? = json!(configuration.to_string());
@@ -145,7 +145,7 @@ impl Bootstrap {
     /// Changes a setting of the HTTP connection manager.
     ///
     /// # Errors
-    /// When the shipped file does not set it.
+    /// If the shipped file does not set it.
     pub fn set_connection_manager(&mut self, setting: &str, value: Value) -> Result<()> {
         *self.at_mut(&format!("{CONNECTION_MANAGER}/{setting}"))? = value;
         Ok(())
@@ -154,7 +154,7 @@ impl Bootstrap {
     /// Adds a setting to the HTTP connection manager.
     ///
     /// # Errors
-    /// When the shipped file sets it already: see [`Bootstrap::set_connection_manager`].
+    /// If the shipped file sets it already: see [`Bootstrap::set_connection_manager`].
     pub fn add_to_connection_manager(&mut self, setting: &str, value: Value) -> Result<()> {
         let manager =
             self.at_mut(CONNECTION_MANAGER)?.as_object_mut().context("the connection manager is no object")?;
@@ -167,17 +167,17 @@ impl Bootstrap {
     /// Adds one more listener behind the shipped one.
     ///
     /// # Errors
-    /// When the file has no list of listeners.
+    /// If the file has no list of listeners.
     pub fn add_listener(&mut self, listener: Value) -> Result<()> {
         let listeners = self.at_mut(LISTENERS)?.as_array_mut().context("listeners is no list")?;
         listeners.push(listener);
         Ok(())
     }
 
-    /// Has Envoy read the listeners from `file` and follow its changes, instead of having them in the configuration.
+    /// Moves all listeners to `file`. Envoy reads them there and follows changes.
     ///
     /// # Errors
-    /// When the file cannot be written, or the configuration has no listeners.
+    /// If the file cannot be written, or the configuration has no listeners.
     pub fn read_listeners_from(&mut self, file: &Path) -> Result<()> {
         self.write_listeners(file)?;
         *self.at_mut(LISTENERS)? = json!([]);
@@ -187,10 +187,11 @@ impl Bootstrap {
         Ok(())
     }
 
-    /// Writes the listeners to a file that Envoy reads them from. The file appears whole: Envoy looks when one is moved there.
+    /// Writes the listeners to the file that Envoy reads. Envoy reads it when another file is moved to its place, so it
+    /// never sees half of one.
     ///
     /// # Errors
-    /// When the file cannot be written, or the configuration has no listeners.
+    /// If the file cannot be written, or the configuration has no listeners.
     pub fn write_listeners(&self, file: &Path) -> Result<()> {
         const TYPE: &str = "type.googleapis.com/envoy.config.listener.v3.Listener";
         let mut listeners = self.at(LISTENERS)?.clone();
@@ -207,7 +208,7 @@ impl Bootstrap {
     /// Adds a cluster with one endpoint.
     ///
     /// # Errors
-    /// When the file has no list of clusters.
+    /// If the file has no list of clusters.
     pub fn add_cluster(&mut self, name: &str, address: SocketAddr) -> Result<()> {
         let socket = json!({"address": address.ip().to_string(), "port_value": address.port()});
         let endpoint = json!({"endpoint": {"address": {"socket_address": socket}}});
@@ -224,7 +225,7 @@ impl Bootstrap {
     /// Writes the configuration as JSON, which Envoy reads as well as YAML.
     ///
     /// # Errors
-    /// When the file cannot be written.
+    /// If the file cannot be written.
     pub fn write(&self, path: &Path) -> Result<()> {
         std::fs::write(path, serde_json::to_vec_pretty(&self.0)?)
             .with_context(|| format!("cannot write {}", path.display()))
@@ -233,7 +234,7 @@ impl Bootstrap {
     /// A value by its JSON pointer.
     ///
     /// # Errors
-    /// When there is none.
+    /// If there is none.
     pub fn at(&self, pointer: &str) -> Result<&Value> {
         self.0.pointer(pointer).with_context(|| format!("envoy.yaml has nothing at {pointer}"))
     }

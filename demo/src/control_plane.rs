@@ -17,7 +17,7 @@ use crate::settings::Settings;
 
 const START_LIMIT: Duration = Duration::from_secs(60);
 
-/// Longer than the control plane lets requests finish.
+/// Longer than the time that the control plane gives open requests at its end.
 const STOP_LIMIT: Duration = Duration::from_secs(30);
 
 /// Builds the `curfew` program and returns where it is.
@@ -29,7 +29,7 @@ pub fn build() -> Result<PathBuf> {
     build_as("debug", &[], &BUILT)
 }
 
-/// The same, as it is shipped.
+/// Builds it as it ships, with optimisation.
 ///
 /// # Errors
 /// As [`build`].
@@ -38,7 +38,7 @@ pub fn build_release() -> Result<PathBuf> {
     build_as("release", &["--release"], &BUILT)
 }
 
-/// One at a time, and once.
+/// Builds once in each process. Other threads wait.
 fn build_as(directory: &str, arguments: &[&str], built: &Mutex<bool>) -> Result<PathBuf> {
     let mut built = built.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
     let program = workspace::target()?.join(directory).join("curfew");
@@ -64,15 +64,15 @@ pub struct ControlPlane {
 }
 
 impl ControlPlane {
-    /// Starts `curfew serve` with these settings and nothing else from this environment, its data in `directory`.
+    /// Starts `curfew serve` with these settings and its data in `directory`. It inherits no settings from this process.
     ///
     /// # Errors
-    /// When it does not build or does not get ready; the message carries its output.
+    /// If it does not build or does not get ready; the message carries its output.
     pub fn start(settings: &Settings, directory: &Path) -> Result<Self> {
         Self::start_on(settings, directory, [loopback(0), loopback(0)])
     }
 
-    /// The same, on given addresses (public, internal).
+    /// Starts it on given addresses: public, internal.
     ///
     /// # Errors
     /// As [`ControlPlane::start`].
@@ -80,7 +80,7 @@ impl ControlPlane {
         Self::start_program(&build()?, settings, directory, listeners)
     }
 
-    /// The same with another program, such as a script that ends in `curfew`.
+    /// Starts another program instead, such as a script that runs `curfew` at its end.
     ///
     /// # Errors
     /// As [`ControlPlane::start`].
@@ -95,7 +95,7 @@ impl ControlPlane {
         settings.set("CURFEW_PUBLIC_LISTEN", public.to_string());
         settings.set("CURFEW_INTERNAL_LISTEN", internal.to_string());
         let (process, [public, internal]) = launch(program, &settings, directory)?;
-        // A restart has to come back where Envoy looks for it.
+        // After a restart, Envoy looks for it at the same addresses.
         settings.set("CURFEW_PUBLIC_LISTEN", public.to_string());
         settings.set("CURFEW_INTERNAL_LISTEN", internal.to_string());
         let (program, directory) = (program.to_path_buf(), directory.to_path_buf());
@@ -112,27 +112,27 @@ impl ControlPlane {
         self.internal
     }
 
-    /// SIGKILL: nothing is said goodbye to.
+    /// Sends SIGKILL.
     ///
     /// # Errors
-    /// When the process cannot be killed.
+    /// If the process cannot be killed.
     pub fn kill(&mut self) -> Result<()> {
         self.process.kill()?;
         Ok(())
     }
 
-    /// SIGTERM, and waits for its end, as an orchestrator does.
+    /// Sends SIGTERM and waits for its end, as an orchestrator does.
     ///
     /// # Errors
-    /// When it does not end in time.
+    /// If it does not end in time.
     pub fn stop(&mut self) -> Result<()> {
         self.process.stop(STOP_LIMIT)
     }
 
-    /// From now on no file that it writes grows beyond so many bytes; `None` lifts that. The program must ignore SIGXFSZ.
+    /// Limits the size of each file that it writes, in bytes. `None` removes the limit. The program must ignore SIGXFSZ.
     ///
     /// # Errors
-    /// When the system refuses.
+    /// If the system refuses.
     pub fn limit_files(&self, bytes: Option<u64>) -> Result<()> {
         self.process.limit_files(bytes)
     }
@@ -140,7 +140,7 @@ impl ControlPlane {
     /// Starts it again after [`ControlPlane::kill`], on the same data and the same ports.
     ///
     /// # Errors
-    /// When it does not get ready.
+    /// If it does not get ready.
     pub fn restart(&mut self) -> Result<()> {
         self.process.kill()?;
         let (process, addresses) = launch(&self.program, &self.settings, &self.directory)?;
@@ -159,7 +159,7 @@ impl ControlPlane {
     /// Sends a request to the internal listener with the internal secret.
     ///
     /// # Errors
-    /// When there is no answer.
+    /// If there is no answer.
     pub fn ask(&self, request: Request) -> Result<Answer> {
         let secret = self.settings.required("CURFEW_INTERNAL_SECRET")?;
         request.bearer(secret).send(self.internal)
@@ -168,7 +168,7 @@ impl ControlPlane {
     /// Registers tokens as a login service does.
     ///
     /// # Errors
-    /// When there is no answer.
+    /// If there is no answer.
     pub fn register(&self, tokens: &[&str]) -> Result<Answer> {
         let tokens: Vec<Value> = tokens.iter().map(|token| serde_json::json!({ "token": token })).collect();
         let body = serde_json::json!({ "tokens": tokens });

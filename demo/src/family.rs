@@ -1,7 +1,7 @@
 //! A process and everything it started, read from `/proc`.
 //!
-//! A server is often several processes, and PostgreSQL puts each of its own into a session of its own, so neither a
-//! signal to the process group nor one to the parent reaches them all.
+//! A server is often several processes. PostgreSQL even gives each of them a session of its own, so neither a signal to
+//! the process group nor one to the parent reaches them all.
 
 use std::path::PathBuf;
 use std::thread;
@@ -12,7 +12,7 @@ use rustix::process::{Pid, Signal, kill_process};
 /// How long the kernel may take to remove processes that were killed.
 const GONE_LIMIT: Duration = Duration::from_secs(10);
 
-/// The processes that `root` started, directly or not. Without a `/proc`, nobody.
+/// The processes that `root` started, directly or not. Empty if there is no `/proc`.
 pub(crate) fn descendants(root: u32) -> Vec<u32> {
     let parents = std::fs::read_dir("/proc").into_iter().flatten().flatten().filter_map(|entry| {
         let pid = entry.file_name().to_str()?.parse().ok()?;

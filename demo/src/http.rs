@@ -1,6 +1,6 @@
-//! A small HTTP/1.1 client that sends exactly the bytes it is told to.
+//! A small HTTP/1.1 client that sends exactly the bytes it is given.
 //!
-//! A proper client refuses or repairs the requests that matter here: bytes above 0x7f in a value, repeated
+//! An ordinary client refuses or repairs the requests that matter here: bytes above 0x7f in a value, repeated
 //! credentials, odd targets. One connection per request, blocking, with a deadline.
 
 use std::io::{BufRead, BufReader, Write};
@@ -9,10 +9,10 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail};
 
-/// Far above anything a test waits for, so that only a hang meets it.
+/// Far longer than any answer takes, so that only a request that hangs reaches it.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// A request as it will stand on the wire.
+/// A request as it is sent.
 #[derive(Clone, Debug)]
 pub struct Request {
     /// The method, in capitals.
@@ -70,7 +70,7 @@ impl Request {
     /// Sends the request to `address` and reads the whole answer.
     ///
     /// # Errors
-    /// When the connection fails or the answer is not HTTP/1.1.
+    /// If the connection fails or the answer is not HTTP/1.1.
     pub fn send(&self, address: SocketAddr) -> Result<Answer> {
         exchange(address, &self.to_bytes(), &self.method)
             .with_context(|| format!("{} http://{address}{}", self.method, self.target))
@@ -124,12 +124,12 @@ impl Answer {
         String::from_utf8_lossy(&self.body).into_owned()
     }
 
-    /// The body as JSON, or null where it is something else.
+    /// The body as JSON, or null if it is something else.
     pub fn json(&self) -> serde_json::Value {
         serde_json::from_slice(&self.body).unwrap_or_default()
     }
 
-    /// The `code` of a problem document (RFC 9457), empty where there is none.
+    /// The `code` of a problem document (RFC 9457), empty if there is none.
     pub fn code(&self) -> String {
         self.json().get("code").and_then(|code| code.as_str()).unwrap_or_default().to_owned()
     }
@@ -138,10 +138,10 @@ impl Answer {
 /// Sends raw bytes and reads one answer; `method` says whether that answer can have a body.
 ///
 /// # Errors
-/// When the connection fails or the answer is not HTTP/1.1.
+/// If the connection fails or the answer is not HTTP/1.1.
 pub fn exchange(address: SocketAddr, request: &[u8], method: &str) -> Result<Answer> {
     let mut stream = connect(address)?;
-    // A server may answer and close before it has read a large body: the answer counts, not the broken pipe.
+    // A server may answer and close the connection before it has read a large body. Then the answer counts, not the error.
     let written = stream.write_all(request);
     read_answer(&mut BufReader::new(stream), method).or_else(|error| written.map_err(Into::into).and(Err(error)))
 }
@@ -149,7 +149,7 @@ pub fn exchange(address: SocketAddr, request: &[u8], method: &str) -> Result<Ans
 /// A connection with deadlines.
 ///
 /// # Errors
-/// When nobody listens.
+/// If nothing listens there.
 pub fn connect(address: SocketAddr) -> Result<TcpStream> {
     let stream =
         TcpStream::connect_timeout(&address, PATIENCE).with_context(|| format!("cannot connect to {address}"))?;
@@ -162,7 +162,7 @@ pub fn connect(address: SocketAddr) -> Result<TcpStream> {
 /// Reads one answer, leaving interim ones (1xx) out.
 ///
 /// # Errors
-/// When the answer is not HTTP/1.1 or ends early.
+/// If the answer is not HTTP/1.1 or ends early.
 pub fn read_answer(reader: &mut impl BufRead, method: &str) -> Result<Answer> {
     loop {
         let status = read_status(reader)?;

@@ -1,7 +1,7 @@
 //! Loopback addresses for servers under test.
 //!
-//! Servers are asked to listen on port 0 and to say what they got, which cannot race. Only the demo prefers fixed
-//! ports, so that the lines in docs/getting-started.md work as they stand.
+//! A server listens on port 0 and reports the port that it got, so two servers never want the same one. Only the demo
+//! prefers fixed ports, so that the commands in docs/getting-started.md work unchanged.
 
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 
@@ -10,7 +10,7 @@ pub fn loopback(port: u16) -> SocketAddr {
     SocketAddr::from((Ipv4Addr::LOCALHOST, port))
 }
 
-/// This port if nobody listens on it now, else 0, which means "any free one".
+/// This port if nothing listens on it now, else 0, which means any free one.
 pub fn preferred(port: u16) -> u16 {
     match TcpListener::bind(loopback(port)) {
         Ok(_) => port,
@@ -18,19 +18,19 @@ pub fn preferred(port: u16) -> u16 {
     }
 }
 
-/// An address that nothing listens on at the moment of asking: for a server that must be absent.
+/// An address that nothing listens on now, for a server that must be absent.
 ///
 /// # Errors
-/// When the system has no free port.
+/// If the system has no free port.
 pub fn vacant() -> std::io::Result<SocketAddr> {
     TcpListener::bind(loopback(0))?.local_addr()
 }
 
-/// A free port that stays so: one below those that the system gives to outgoing connections, for servers that cannot
-/// say which they got, and that come back on it after a kill.
+/// A free port that the system gives to no outgoing connection. It is for servers that cannot report their port, or that
+/// must come back on it after a kill.
 ///
 /// # Errors
-/// When no port was free in many tries.
+/// If no port was free in many tries.
 pub fn lasting() -> std::io::Result<u16> {
     let mut free = (0..100).map(|_| 20_000 + random() % 10_000).filter(|port| preferred(*port) == *port);
     free.next().ok_or_else(|| std::io::Error::other("no free port between 20000 and 30000"))

@@ -1,8 +1,8 @@
-//! Child processes that never outlive their owner, and whose output is there when something goes wrong.
+//! Child processes that never outlive their owner, and that keep their output for error messages.
 //!
-//! Three things end a child: [`Process::kill`], dropping it, and the death of this process in whatever way (the kernel
-//! then sends it SIGKILL, through `setpriv --pdeathsig` of util-linux, where that is installed). Children get process
-//! groups of their own, so Ctrl-C in a terminal reaches only the program that owns them and it can stop them in order.
+//! Three things end a child: [`Process::kill`], dropping it, and the end of this process, whatever its cause. In the last
+//! case the kernel sends SIGKILL, through `setpriv --pdeathsig` of util-linux, if that is installed. Each child has a
+//! process group of its own: Ctrl-C in a terminal reaches only the owner, which then stops the children in order.
 
 use std::fs::File;
 use std::os::unix::process::CommandExt as _;
@@ -35,7 +35,7 @@ impl Process {
     /// Starts `command`; standard output and error both go to `directory/name.log`.
     ///
     /// # Errors
-    /// When the log cannot be created or the program cannot be started; the message names the program.
+    /// If the log cannot be created or the program cannot be started; the message names the program.
     pub fn start(name: &str, command: &Command, directory: &Path) -> Result<Self> {
         let log = directory.join(format!("{name}.log"));
         let output = File::options().create(true).append(true).open(&log);
@@ -61,7 +61,7 @@ impl Process {
     /// Asks until there is an answer.
     ///
     /// # Errors
-    /// When the child ends first or `limit` passes; the message carries the end of its output.
+    /// If the child ends first or `limit` passes; the message carries the end of its output.
     pub fn wait_until<T>(&mut self, what: &str, limit: Duration, mut ask: impl FnMut(&Self) -> Option<T>) -> Result<T> {
         let deadline = Instant::now() + limit;
         loop {
@@ -83,10 +83,10 @@ impl Process {
         matches!(self.child.try_wait(), Ok(None))
     }
 
-    /// SIGKILL, the way a machine takes a process away, to the child and all that it started; waits until they are gone.
+    /// Sends SIGKILL to the child and to all processes that it started, and waits until they are gone.
     ///
     /// # Errors
-    /// When the child cannot be signalled or waited for.
+    /// If the child cannot be signalled or waited for.
     pub fn kill(&mut self) -> Result<ExitStatus> {
         if let Some(status) = self.child.try_wait()? {
             return Ok(status);
@@ -99,10 +99,10 @@ impl Process {
         Ok(status)
     }
 
-    /// SIGTERM to the child, and waits until it has ended by itself.
+    /// Sends SIGTERM to the child and waits until it ends.
     ///
     /// # Errors
-    /// When it has not within `limit`, or ended with an error; the message carries the end of its output.
+    /// If it does not end within `limit`, or ends with an error; the message carries the end of its output.
     pub fn stop(&mut self, limit: Duration) -> Result<()> {
         family::signal(&[self.child.id()], Signal::TERM);
         let deadline = Instant::now() + limit;
@@ -116,28 +116,29 @@ impl Process {
         }
     }
 
-    /// Sets the size beyond which no file that the child writes may grow, in bytes; `None` lifts it (RLIMIT_FSIZE).
+    /// Limits the size of each file that the child writes, in bytes (RLIMIT_FSIZE). `None` removes the limit.
     ///
     /// # Errors
-    /// When the system refuses.
+    /// If the system refuses.
     pub fn limit_files(&self, bytes: Option<u64>) -> Result<()> {
         let pid = i32::try_from(self.child.id()).ok().and_then(Pid::from_raw);
-        // The hard limit stays, so that the soft one can be lifted again.
+        // The hard limit stays, so that the soft one can be removed again.
         let hard = getrlimit(Resource::Fsize).maximum;
         prlimit(pid, Resource::Fsize, Rlimit { current: bytes.or(hard), maximum: hard })?;
         Ok(())
     }
 
-    /// SIGSTOP to the child and all that it started: connections stay open and nobody answers. Returns what it started.
+    /// Sends SIGSTOP to the child and to all processes that it started, and returns those. Connections stay open, but get
+    /// no answer.
     pub fn freeze(&self) -> Vec<u32> {
-        // The parent first: what is stopped starts nobody.
+        // The parent first: a stopped process starts no other ones.
         family::signal(&[self.child.id()], Signal::STOP);
         let started = family::descendants(self.child.id());
         family::signal(&started, Signal::STOP);
         started
     }
 
-    /// SIGCONT to the child and all that it started.
+    /// Sends SIGCONT to the child and to all processes that it started.
     pub fn thaw(&self) {
         family::signal(&family::descendants(self.child.id()), Signal::CONT);
         family::signal(&[self.child.id()], Signal::CONT);
@@ -153,7 +154,7 @@ impl Process {
 
 impl Drop for Process {
     fn drop(&mut self) {
-        // Nothing can be done about a failure here, and the kernel's death signal is still behind us.
+        // A failure cannot be handled here, and the kernel still ends the child after this process.
         let _ = self.kill();
     }
 }
@@ -189,8 +190,8 @@ type Spawn = (Command, mpsc::Sender<std::io::Result<Child>>);
 
 /// Spawns on a thread that lives as long as the process.
 ///
-/// The kernel's death signal fires when the *thread* that forked ends, and test threads end with their test while the
-/// stack they started first is shared by the others.
+/// The kernel sends the death signal when the *thread* that forked ends. A test's thread ends with its test, but other
+/// tests go on to share the stack that it started.
 fn spawn_from_lasting_thread(command: Command) -> Result<Child> {
     static SPAWNER: OnceLock<mpsc::Sender<Spawn>> = OnceLock::new();
     let spawner = SPAWNER.get_or_init(|| {

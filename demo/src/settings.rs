@@ -13,7 +13,7 @@ impl Settings {
     /// Reads `envoy/demo.env`.
     ///
     /// # Errors
-    /// When the file is missing or a line is neither a setting nor a comment.
+    /// If the file is missing or a line is neither a setting nor a comment.
     pub fn demo() -> Result<Self> {
         let path = workspace::root().join("envoy/demo.env");
         let text = std::fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
@@ -23,7 +23,7 @@ impl Settings {
     /// Parses the text of such a file.
     ///
     /// # Errors
-    /// When a line is neither a setting nor a comment; the message quotes its number.
+    /// If a line is neither a setting nor a comment; the message quotes its number.
     pub fn parse(text: &str) -> Result<Self> {
         let mut settings = BTreeMap::new();
         for (number, line) in text.lines().enumerate() {
@@ -41,7 +41,7 @@ impl Settings {
     /// The value of a setting that the stories depend on.
     ///
     /// # Errors
-    /// When it is not set.
+    /// If it is not set.
     pub fn required(&self, name: &str) -> Result<&str> {
         let value = self.0.get(name).with_context(|| format!("demo.env does not set {name}"))?;
         Ok(value)

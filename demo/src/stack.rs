@@ -19,16 +19,16 @@ use crate::ports::{lasting, loopback};
 use crate::settings::Settings;
 use crate::upstream::Upstream;
 
-/// When the directory of a run that was killed is no longer of use.
+/// Age at which the directory of a run that was killed is removed.
 const STALE: Duration = Duration::from_secs(24 * 3600);
 
 /// How long Envoy may take to read a file that has changed.
 const PATIENCE: Duration = Duration::from_secs(20);
 
-/// Where Envoy reads its listeners from, if they can be updated.
+/// The file that Envoy reads its listeners from, if they can be updated.
 const LISTENERS: &str = "listeners.json";
 
-/// What may differ from the shipped demo.
+/// The parts of the demo that a test may change.
 #[derive(Debug)]
 pub struct Plan {
     /// Settings of the control plane; `demo.env` to begin with.
@@ -41,11 +41,11 @@ pub struct Plan {
     pub workers: u32,
     /// Puts a [`Link`] that can fail between the filter and the control plane.
     pub linked: bool,
-    /// What the filter asks instead of the control plane.
+    /// The address that the filter asks instead of the control plane.
     pub asks: Option<SocketAddr>,
     /// Lets [`Stack::update_filter`] change the filter's configuration while Envoy runs.
     pub updatable: bool,
-    /// Runs the filter that traps where a request tells it to, instead of the shipped one.
+    /// Runs the filter that traps if a request asks for it, instead of the shipped one.
     pub trapping: bool,
     issuers: Option<Value>,
 }
@@ -69,7 +69,7 @@ impl Plan {
     /// The shipped demo on free ports.
     ///
     /// # Errors
-    /// When `envoy.yaml` or `demo.env` cannot be read.
+    /// If `envoy.yaml` or `demo.env` cannot be read.
     pub fn shipped() -> Result<Self> {
         Ok(Self {
             settings: Settings::demo()?,
@@ -87,7 +87,7 @@ impl Plan {
     /// Changes the filter's configuration.
     ///
     /// # Errors
-    /// When the shipped configuration is not where it should be.
+    /// If the shipped configuration is not where it should be.
     pub fn change_filter(mut self, change: impl FnOnce(&mut Value)) -> Result<Self> {
         let mut filter = self.bootstrap.filter()?;
         change(&mut filter);
@@ -98,7 +98,7 @@ impl Plan {
     /// Puts the filter into bounded mode.
     ///
     /// # Errors
-    /// When the shipped configuration is not where it should be.
+    /// If the shipped configuration is not where it should be.
     pub fn bounded(self, max_staleness: &str) -> Result<Self> {
         self.change_filter(|filter| {
             filter["consistency"] = "bounded".into();
@@ -109,7 +109,7 @@ impl Plan {
     /// Gives the same issuers to the filter and to the control plane, instead of the demo's one.
     ///
     /// # Errors
-    /// When the shipped configuration is not where it should be.
+    /// If the shipped configuration is not where it should be.
     pub fn with_issuers(mut self, issuers: Value) -> Result<Self> {
         self.settings.unset("JWT_SECRET");
         self.settings.unset("CURFEW_ISSUER");
@@ -117,13 +117,13 @@ impl Plan {
         self.change_filter(|filter| filter["issuers"] = issuers)
     }
 
-    /// Starts everything, in the order of dependence.
+    /// Starts everything; a part starts after those that it needs.
     ///
     /// # Errors
-    /// When a part cannot be built, found or started; what had been started is stopped.
+    /// If a part cannot be built, found or started; what had been started is stopped.
     pub fn start(mut self) -> Result<Stack> {
         if self.updatable && self.ports.envoy == 0 {
-            // A listener that takes another's place needs its very address.
+            // A listener can replace another one only at the same address.
             self.ports.envoy = lasting()?;
         }
         let module = if self.trapping { wasm::build_trapping()? } else { wasm::build()? };
@@ -157,20 +157,21 @@ impl Plan {
     }
 }
 
-/// Where the directories of runs are. A run that was killed leaves its own behind; the next day somebody removes it.
+/// The directory that holds one directory for each run. A run that is killed leaves its directory behind; a later run
+/// removes it after a day.
 pub fn runs() -> Result<PathBuf> {
     let runs = workspace::generated("runs")?;
     for entry in std::fs::read_dir(&runs)?.flatten() {
         let age = entry.metadata().and_then(|metadata| metadata.modified()).map(|modified| modified.elapsed());
         if age.is_ok_and(|age| age.is_ok_and(|age| age > STALE)) {
-            // Somebody else may be removing it too.
+            // Another process may be removing it too.
             let _ = std::fs::remove_dir_all(entry.path());
         }
     }
     Ok(runs)
 }
 
-/// Everything, running. Fields drop in this order: Envoy first, so nothing is asked that is already gone.
+/// All parts, running. Rust drops the fields in this order: Envoy first, because it asks the others.
 #[derive(Debug)]
 pub struct Stack {
     /// Envoy with the filter.
@@ -183,7 +184,7 @@ pub struct Stack {
     pub upstream: Upstream,
     /// The control plane's settings, which name the secrets.
     pub settings: Settings,
-    /// What another Envoy is started with.
+    /// The configuration without changes for updates, to start from at the next update.
     again: Bootstrap,
     directory: TempDir,
 }
@@ -192,21 +193,21 @@ impl Stack {
     /// Sends a request through Envoy.
     ///
     /// # Errors
-    /// When there is no answer.
+    /// If there is no answer.
     pub fn send(&self, request: &Request) -> Result<Answer> {
         request.send(self.envoy.address())
     }
 
-    /// Has Envoy replace its listener by one whose filter is configured otherwise.
+    /// Makes Envoy replace its listener by one whose filter has another configuration.
     ///
     /// # Errors
-    /// When the plan did not ask for it, or Envoy does not take the listener.
+    /// If the plan did not ask for it, or Envoy does not take the listener.
     pub fn update_filter(&self, change: impl FnOnce(&mut Value)) -> Result<()> {
         let mut bootstrap = self.again.clone();
         let mut filter = bootstrap.filter()?;
         change(&mut filter);
         bootstrap.set_filter(&filter)?;
-        // The port that clients know.
+        // Clients know this port.
         bootstrap.listen_on(self.envoy.address())?;
         let before = self.envoy.metric("envoy_listener_manager_lds_update_success")?;
         bootstrap.write_listeners(&self.directory.path().join(LISTENERS))?;

@@ -1,7 +1,7 @@
 //! The demo's story: two devices, logouts of all kinds, and what a client sees before and after each.
 //!
-//! Every request is printed as a line that curl would understand, with the answer below it, and compared with what it
-//! has to be. The story does not stop at the first wrong answer: a person wants to see the rest too.
+//! The story prints every request as a command for curl, with the answer below it, and compares the answer with the
+//! expected one. It does not stop at the first wrong answer, because a person wants to see the rest too.
 
 use std::io::Write;
 use std::net::SocketAddr;
@@ -19,10 +19,10 @@ use crate::upstream::echoed_header;
 /// Requests sent after the bound to show that every worker of Envoy refuses.
 const PROOFS: u32 = 20;
 
-/// How long to wait for a refusal before the story calls it missing, on top of the bound.
+/// After this time beyond the bound, a refusal that has not come counts as missing.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// What an answer has to be.
+/// The answer that a request must get.
 #[derive(Clone, Copy, Debug)]
 pub enum Expected<'a> {
     /// 200 from the upstream, which saw this user in `x-user-id`.
@@ -34,7 +34,7 @@ pub enum Expected<'a> {
 }
 
 impl Expected<'_> {
-    /// True where the answer is as expected.
+    /// True if the answer is the expected one.
     pub fn is_met_by(self, answer: &Answer) -> bool {
         match self {
             Self::Admitted(user) => {
@@ -64,9 +64,9 @@ pub struct Story<'a, W> {
     out: W,
     wrong: usize,
     first_refusals: Vec<Duration>,
-    /// Requests that began after their token's logout had returned 200, and were admitted; and how long after it the last of
-    /// them began.
+    /// Requests that were admitted although they began after their token's logout had returned 200.
     late: u32,
+    /// The longest time between a logout's 200 and the start of such a request.
     refused_after: Duration,
 }
 
@@ -74,7 +74,7 @@ impl<'a, W: Write> Story<'a, W> {
     /// A story on this stack, told to `out`.
     ///
     /// # Errors
-    /// When the stack's settings have no token secret, or its filter is in bounded mode without a `max_staleness`.
+    /// If the stack's settings have no token secret, or its filter is in bounded mode without a `max_staleness`.
     pub fn new(stack: &'a Stack, filter: &Value, out: W) -> Result<Self> {
         let secret = stack.settings.required("JWT_SECRET")?.to_owned();
         let bound = match filter.get("consistency").and_then(Value::as_str) {
@@ -96,10 +96,10 @@ impl<'a, W: Write> Story<'a, W> {
         })
     }
 
-    /// Tells it.
+    /// Plays it.
     ///
     /// # Errors
-    /// When an answer was not the expected one, or there was none.
+    /// If an answer was not the expected one, or there was none.
     pub fn play(mut self) -> Result<()> {
         self.heading("Alice logs in on two devices")?;
         let (phone, laptop) = (self.log_in("PHONE", "alice")?, self.log_in("LAPTOP", "alice")?);
@@ -123,7 +123,8 @@ impl<'a, W: Write> Story<'a, W> {
         self.ask(&tablet, Expected::Admitted("alice"))?;
 
         self.heading("A backend logs her out, first with a wrong key")?;
-        // One that was issued in the very second of the logout before would be refused: nobody has registered it after that.
+        // This token is never registered. If it were issued in the second of the last logout, Curfew could not know that it
+        // is newer, and would refuse it.
         let second = now();
         while now() <= second {
             std::thread::sleep(Duration::from_millis(20));
@@ -180,7 +181,7 @@ impl<'a, W: Write> Story<'a, W> {
         self.judge(&answer, Expected::Refused(401, "token_missing"))
     }
 
-    /// A logout by its user; the moment when the answer was there.
+    /// Logs a user out with a token. Returns the moment at which the answer was there.
     fn log_out(&mut self, path: &str, device: &Device, message: &str) -> Result<Instant> {
         let (address, name) = (self.stack.address(), device.name);
         writeln!(self.out, "   $ curl -X POST http://{address}{path} -H \"Authorization: Bearer ${name}\"")?;
@@ -190,7 +191,7 @@ impl<'a, W: Write> Story<'a, W> {
         Ok(done)
     }
 
-    /// A logout of Alice by a backend; the moment when the answer was there.
+    /// Logs Alice out as a backend does. Returns the moment at which the answer was there.
     fn log_out_by_backend(&mut self, key: &str, expected: Expected<'_>) -> Result<Instant> {
         let address: SocketAddr = self.stack.control_plane.internal();
         let app = self.stack.settings.required("APP_ID")?;
@@ -206,8 +207,8 @@ impl<'a, W: Write> Story<'a, W> {
         Ok(done)
     }
 
-    /// Measures the first refusal after a logout, then shows that after the bound there is nothing else. In strict mode the
-    /// first request has to be the one that is refused.
+    /// Measures the time to the first refusal after a logout, then shows that every request after the bound is refused. In
+    /// strict mode, the first request must be refused.
     fn is_refused_from_now_on(&mut self, device: &Device, logged_out: Instant) -> Result<()> {
         let expected = Expected::Refused(401, "token_revoked");
         let (address, name) = (self.stack.address(), device.name);
@@ -292,7 +293,7 @@ fn orders(device: &Device) -> Request {
     Request::get("/orders").bearer(&device.token)
 }
 
-/// One line for a person: the echo shortened to what matters, everything else as it is.
+/// One line for a person. Of an echo only what matters; other answers as they are.
 fn summary(answer: &Answer) -> String {
     let body = answer.json();
     match (body.get("method").and_then(Value::as_str), body.get("path").and_then(Value::as_str)) {

@@ -1,8 +1,8 @@
-//! The service behind Envoy: it answers every request with what it saw of it.
+//! The service behind Envoy: it describes every request in the answer.
 //!
-//! A body is read to its end and answered with its length and SHA-256, so that large uploads can be compared without
-//! being held; for [`SLOW`] the answer takes its time. It also counts the requests that reached it, because "refused"
-//! means that the upstream saw nothing.
+//! It reads a body to its end and answers with its length and SHA-256, so that a test can compare a large upload without
+//! keeping it. Answers to [`SLOW`] come late. It also counts the requests that reach it, because "refused" means that
+//! the upstream saw nothing.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -55,7 +55,7 @@ impl Upstream {
     /// Starts to serve on `address`; port 0 takes a free one.
     ///
     /// # Errors
-    /// When the address cannot be bound.
+    /// If the address cannot be bound.
     pub fn start(address: SocketAddr) -> Result<Self> {
         let seen = Seen::default();
         Ok(Self { server: LocalServer::start(address, router(seen.clone()))?, seen })
@@ -80,7 +80,7 @@ impl Upstream {
 /// Serves until the process ends.
 ///
 /// # Errors
-/// When the address cannot be bound.
+/// If the address cannot be bound.
 pub async fn serve(address: SocketAddr) -> Result<()> {
     let listener = TcpListener::bind(address).await?;
     Ok(axum::serve(listener, router(Seen::default())).await?)

