@@ -78,6 +78,6 @@ mod tests {
         let load = run(3, Duration::from_millis(40), client).unwrap();
         assert!(load.sorted.len() >= 3 && load.elapsed >= Duration::from_millis(40));
         assert!((load.percentile(50) - 7.0).abs() < 1e-9 && (load.percentile(100) - 7.0).abs() < 1e-9);
-        assert!(run(2, Duration::from_millis(1), || bail!("nobody listens")).is_err());
+        assert!(run(2, Duration::from_millis(1), || bail!("nothing listens there")).is_err());
     }
 }

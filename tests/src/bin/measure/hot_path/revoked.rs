@@ -66,7 +66,7 @@ fn wait_for(stack: &Stack, warm: &Row, revocations: u32) -> Result<()> {
     let mut ask = || client.run(&mut Supply::once(warm.requests.iter().take(1).cloned().collect(), 1).burst(), LAG);
     let entries = || stack.envoy.metric("curfew_replica_entries")?.context("no gauge curfew_replica_entries");
     while entries()? < u64::from(revocations) {
-        ensure!(start.elapsed() < PATIENCE, "the replica holds {} revocations only", entries()?);
+        ensure!(start.elapsed() < PATIENCE, "the copy holds only {} revocations", entries()?);
         ask()?;
         thread::sleep(Duration::from_millis(200));
     }
