@@ -24,7 +24,7 @@
 use std::time::Duration;
 
 use curfew_core::wire::{FeedAnswer, FeedRequest};
-use curfew_core::{Epoch, Keyspace, WorkerId};
+use curfew_core::{Keyspace, LogPosition, WorkerId};
 
 use crate::gate::Now;
 use crate::questions::CallId;
@@ -110,7 +110,7 @@ pub struct Feed {
     settings: FeedSettings,
     replica: Replica,
     /// `None`: nothing is held.
-    position: Option<Position>,
+    position: Option<LogPosition>,
     /// `None`: the next poll takes a new one.
     worker: Option<WorkerId>,
     /// The latest second of Unix time at which the replica was changed.
@@ -122,15 +122,6 @@ pub struct Feed {
     last_request: Duration,
     failures: u32,
     retired: bool,
-}
-
-/// The replica holds everything that was committed up to here.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub struct Position {
-    /// The history.
-    pub epoch: Epoch,
-    /// The seq.
-    pub applied: u64,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -175,7 +166,7 @@ impl Feed {
     }
 
     /// How far the replica reaches.
-    pub fn position(&self) -> Option<Position> {
+    pub fn position(&self) -> Option<LogPosition> {
         self.position
     }
 
@@ -278,7 +269,7 @@ impl Feed {
             worker,
             keyspaces: self.settings.keyspaces.clone(),
             epoch: self.position.map(|position| position.epoch),
-            applied: self.position.map_or(0, |position| position.applied),
+            applied: self.position.map_or(0, |position| position.seq),
             hold_ms: u64::try_from(hold.as_millis()).unwrap_or(0),
             leaving,
         };
@@ -338,7 +329,7 @@ impl Feed {
     fn continues(&self, answer: &FeedAnswer) -> bool {
         let follows = match self.position {
             None => answer.from == 0,
-            Some(Position { epoch, applied }) => answer.epoch == epoch && answer.from == applied,
+            Some(held) => answer.epoch == held.epoch && answer.from == held.seq,
         };
         let advances = answer.from < answer.to;
         follows && (advances || (answer.from == answer.to && !answer.more && answer.revocations.is_empty()))
@@ -347,7 +338,7 @@ impl Feed {
     fn take(&mut self, answer: &FeedAnswer, sent: Now, now: Now, chance: Chance) -> Polled {
         self.replica.apply(&answer.revocations, now.unix);
         self.changed_at = self.changed_at.max(Some(now.unix));
-        self.position = Some(Position { epoch: answer.epoch, applied: answer.to });
+        self.position = Some(LogPosition { epoch: answer.epoch, seq: answer.to });
         if self.replica.overflowed() {
             self.lease = None;
             self.rest(now.monotonic.saturating_add(OVERFLOW_PAUSE));

@@ -24,10 +24,10 @@ use std::collections::BTreeSet;
 use std::ops::Deref;
 
 use curfew_core::wire::{CheckAnswer, CheckRequest, CheckVerdict};
-use curfew_core::{Coverage, Epoch, RevocationKey};
+use curfew_core::{Coverage, Epoch, LogPosition, RevocationKey};
 
 use crate::checks::{Found, Settled};
-use crate::feed::{Feed, FeedSettings, Position};
+use crate::feed::{Feed, FeedSettings};
 use crate::gate::Now;
 use crate::proofs::Facts;
 use crate::questions::{CallId, QuestionId, Questions, StreamId};
@@ -42,12 +42,12 @@ pub struct Answer {
     /// The answer.
     pub verdict: CheckVerdict,
     /// How far the log reached when the store was read; `None` if the answer names no epoch that can be one.
-    pub read_at: Option<Position>,
+    pub read_at: Option<LogPosition>,
 }
 
 impl From<CheckAnswer> for Answer {
     fn from(answer: CheckAnswer) -> Self {
-        let read_at = answer.epoch.parse().ok().map(|epoch| Position { epoch, applied: answer.seq });
+        let read_at = answer.epoch.parse().ok().map(|epoch| LogPosition { epoch, seq: answer.seq });
         Self { verdict: answer.verdict, read_at }
     }
 }
@@ -157,8 +157,7 @@ impl<F: Deref<Target = Facts> + Clone> Strict<F> {
     fn note_tie(&mut self, token: &CheckRequest, answer: Option<Answer>) {
         let Some(Answer { verdict: CheckVerdict::Active, read_at: Some(read_at) }) = answer else { return };
         let Some(held) = self.feed.position() else { return };
-        let saw_all = read_at.epoch == held.epoch && read_at.applied >= held.applied;
-        if !saw_all || self.feed.replica().coverage(token) != Some(Coverage::SameSecond) {
+        if !read_at.covers(held) || self.feed.replica().coverage(token) != Some(Coverage::SameSecond) {
             return;
         }
         if self.ties_of != Some(held.epoch) || self.ties.len() >= MAX_TIES {

@@ -1,5 +1,5 @@
 use curfew_core::wire::FeedRevocation;
-use curfew_core::{Kind, RevocationKey};
+use curfew_core::{Epoch, Kind, RevocationKey};
 
 use super::*;
 
@@ -78,7 +78,7 @@ fn the_first_request_starts_the_polls_and_the_answer_brings_a_lease_from_the_sen
     assert_eq!(feed.poll(at(1), chance(8)), None, "one poll at a time");
     assert!(!feed.may_decide(at(30)));
     feed.answered(1, Some(&page(0, 5)), at(40), chance(0));
-    assert_eq!(feed.position(), Some(Position { epoch: EPOCH, applied: 5 }));
+    assert_eq!(feed.position(), Some(LogPosition { epoch: EPOCH, seq: 5 }));
     assert!(feed.may_decide(at(40)) && feed.may_decide(at(1_999)));
     assert!(!feed.may_decide(at(2_000)));
 }
@@ -223,7 +223,7 @@ fn an_answer_without_a_lease_ends_none_and_earns_none() {
     let mut feed = with_lease();
     poll(&mut feed, 2, at(40));
     feed.answered(2, Some(&FeedAnswer { lease_ms: 0, ..page(5, 6) }), at(60), chance(0));
-    assert_eq!(feed.position(), Some(Position { epoch: EPOCH, applied: 6 }));
+    assert_eq!(feed.position(), Some(LogPosition { epoch: EPOCH, seq: 6 }));
     assert!(feed.may_decide(at(1_999)) && !feed.may_decide(at(2_000)));
     assert_eq!(feed.wake_at(), Some(at(110).monotonic));
 }

@@ -119,7 +119,7 @@ impl Gate {
 
     fn note_gauges(&mut self) {
         let gauges = self.knowledge.feed().map(|feed| Gauges {
-            seq: feed.position().map_or(0, |position| position.applied),
+            seq: feed.position().map_or(0, |position| position.seq),
             entries: feed.replica().len() as u64,
             bytes: feed.replica().bytes(),
         });

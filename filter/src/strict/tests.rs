@@ -95,7 +95,7 @@ impl Story {
         applied: u64,
         now: u64,
     ) -> (Vec<StreamId>, Option<CheckVerdict>, Option<CallId>) {
-        let answer = Answer { verdict, read_at: Some(Position { epoch: EPOCH, applied }) };
+        let answer = Answer { verdict, read_at: Some(LogPosition { epoch: EPOCH, seq: applied }) };
         let settled = self.strict.answered(call, Some(answer), at(now));
         let again = settled.ask_again.map(|(id, _)| self.sent(id));
         (settled.streams, settled.verdict, again)

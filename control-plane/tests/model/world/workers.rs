@@ -4,10 +4,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use curfew_control_plane::barrier::Head;
-use curfew_core::WorkerId;
+use curfew_core::{LogPosition, WorkerId};
 use curfew_core::wire::{CheckVerdict, FeedAnswer};
 use curfew_filter::checks::Found;
-use curfew_filter::feed::{Chance, FeedSettings, Position};
+use curfew_filter::feed::{Chance, FeedSettings};
 use curfew_filter::gate::Now;
 use curfew_filter::proofs::Facts;
 use curfew_filter::strict::{Answer, Strict};
@@ -158,7 +158,7 @@ impl World {
     pub(super) fn check_is_read(&mut self, index: usize, call: u32) -> Option<()> {
         let Head { epoch, seq } = self.store.head();
         let verdict = if self.store.is_revoked(0) { CheckVerdict::Revoked } else { CheckVerdict::Active };
-        let answer = Answer { verdict, read_at: Some(Position { epoch, applied: seq }) };
+        let answer = Answer { verdict, read_at: Some(LogPosition { epoch, seq }) };
         let check = self.worker_mut(index)?.checks.iter_mut().find(|(asked, _)| *asked == call)?;
         check.1 = Some(answer);
         Some(())
@@ -170,7 +170,7 @@ impl World {
         let place = worker.checks.iter().position(|(asked, _)| *asked == call)?;
         let mut answer = worker.checks.remove(place).1?;
         if scene.is(Mutant::TieKeptFromOldAnswer) {
-            answer.read_at = answer.read_at.map(|read_at| Position { applied: u64::MAX, ..read_at });
+            answer.read_at = answer.read_at.map(|read_at| LogPosition { seq: u64::MAX, ..read_at });
         }
         let leased = worker.strict.feed().may_decide(now);
         let mut settled = worker.strict.answered(call, Some(answer), now);

@@ -3,9 +3,8 @@
 use std::time::Duration;
 
 use curfew_control_plane::barrier::{Head, ReplicaRow, Safe, WaitId};
-use curfew_core::Kind;
+use curfew_core::{Kind, LogPosition};
 use curfew_core::wire::{CheckVerdict, FeedRevocation};
-use curfew_filter::feed::Position;
 use curfew_filter::strict::Answer;
 
 use super::World;
@@ -133,7 +132,7 @@ impl World {
             }
             Statement::Check { call, facts } => {
                 let Head { epoch, seq } = self.database.head;
-                let read_at = Some(Position { epoch, applied: seq });
+                let read_at = Some(LogPosition { epoch, seq });
                 let answer = Answer { verdict: self.database.verdict(&facts.check), read_at };
                 Some(Returned::Check { call, answer: Some(answer) })
             }

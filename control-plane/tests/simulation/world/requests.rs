@@ -146,7 +146,7 @@ impl World {
         if self.scene.is(Mutant::TieKeptFromOldAnswer)
             && let Some(read_at) = used.as_mut().and_then(|answer| answer.read_at.as_mut())
         {
-            read_at.applied = u64::MAX;
+            read_at.seq = u64::MAX;
         }
         let leased = worker.strict.feed().may_decide(now);
         let mut settled = worker.strict.answered(call.id, used, now);
