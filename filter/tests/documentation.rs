@@ -1,4 +1,4 @@
-//! The README tells operators every counter and every field there is.
+//! The README names every counter, gauge and field of the configuration.
 
 #![expect(clippy::unwrap_used, reason = "a helper that fails is a test that fails")]
 
