@@ -15,6 +15,7 @@ pub mod clock;
 pub mod config;
 pub mod failures;
 pub mod http;
+pub mod keys;
 pub mod limits;
 pub mod metrics;
 pub mod rate;

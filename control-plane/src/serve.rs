@@ -16,6 +16,7 @@ use crate::clock::Clock;
 use crate::config::Config;
 use crate::failures::FailedLogouts;
 use crate::http::{Streams, internal_router, public_router, server};
+use crate::keys::Keys;
 use crate::limits::ConnectionLimits;
 use crate::metrics::Metrics;
 use crate::seldom::Seldom;
@@ -227,6 +228,7 @@ fn state(
 ) -> AppState {
     AppState {
         policy: config.policy,
+        keys: Keys::new(config.keys),
         store,
         strict,
         blacklist,

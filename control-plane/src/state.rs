@@ -11,6 +11,7 @@ use crate::blacklist::Blacklist;
 use crate::clock::Clock;
 use crate::failures::FailedLogouts;
 use crate::http::ApiError;
+use crate::keys::Keys;
 use crate::metrics::{LaneLabels, Metrics, RefusalLabels, VerificationLabels};
 use crate::secret::{AppCredentials, Secret};
 use crate::seldom::Seldom;
@@ -23,6 +24,8 @@ use crate::verification::{Undone, Verification};
 pub struct AppState {
     /// Which tokens are accepted.
     pub policy: Policy,
+    /// The keys that tokens are verified with.
+    pub keys: Keys,
     /// What is stored.
     pub store: Store,
     /// Leases, and the logouts that wait for them.
@@ -60,7 +63,7 @@ impl AppState {
     ///
     /// The first rule that the token breaks; it is counted.
     pub fn prove(&self, text: &[u8]) -> Result<ProvenToken, TokenError> {
-        self.counted(self.policy.prove(text, self.clock.now(), verify_natively))
+        self.counted(self.policy.prove(text, self.clock.now(), &self.keys.current(), verify_natively))
     }
 
     /// [`Self::prove`] for whoever cannot be made to slow down: what is cheap is done here, and a signature that is not
@@ -72,7 +75,7 @@ impl AppState {
     /// request, and nothing is known about the token.
     pub async fn prove_in_turn(self: &Arc<Self>, attempt: &Attempt, text: &[u8]) -> Result<ProvenToken, ApiError> {
         let mut costly = false;
-        let proven = self.policy.prove(text, self.clock.now(), |check| {
+        let proven = self.policy.prove(text, self.clock.now(), &self.keys.current(), |check| {
             // Only algorithms with a shared secret have a shortest one, and a MAC is as cheap as all that came before.
             costly |= check.key.algorithm().minimum_secret().is_none();
             !costly && verify_natively(check)

@@ -5,9 +5,9 @@ use std::sync::Arc;
 
 use curfew_control_plane::barrier::{Ack, Beat, Head, ReplicaId, ReplicaRow};
 use curfew_core::wire::{FeedAnswer, FeedRequest, FeedRevocation};
+use curfew_filter::ids::CallId;
+use curfew_filter::knowledge::Answer;
 use curfew_filter::proofs::Facts;
-use curfew_filter::questions::CallId;
-use curfew_filter::strict::Answer;
 
 use std::time::Duration;
 

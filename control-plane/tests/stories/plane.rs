@@ -15,6 +15,7 @@ use curfew_control_plane::blacklist::{self, Blacklist, Settings};
 use curfew_control_plane::clock::Clock;
 use curfew_control_plane::failures::FailedLogouts;
 use curfew_control_plane::http::{internal_router, public_router};
+use curfew_control_plane::keys::Keys;
 use curfew_control_plane::metrics::Metrics;
 use curfew_control_plane::secret::{AppCredentials, Secret};
 use curfew_control_plane::seldom::Seldom;
@@ -77,7 +78,7 @@ impl Plane {
             None => Database::in_file(&directory.path().join("curfew.db")),
         };
         store::migrate(&database).await.unwrap();
-        let policy = Policy::from_document(&policy).unwrap();
+        let (policy, keys) = Policy::from_document(&policy).unwrap();
         let settings = StoreSettings::of(&policy);
         store::prepare(&database, &settings, NOW, false).await.unwrap();
         let now = Arc::new(AtomicI64::new(NOW));
@@ -101,6 +102,7 @@ impl Plane {
         let strict = Strict::new(store.clone(), Arc::clone(&metrics), &Secret::new(INTERNAL_SECRET), strict).unwrap();
         let state = AppState {
             policy,
+            keys: Keys::new(keys),
             strict: Arc::new(strict),
             store,
             blacklist,
@@ -180,7 +182,8 @@ impl Plane {
         // At the token's own time, whatever the plane's clock says: the question is about its keys.
         let (_, claims) = UnverifiedToken::to_json(token.as_bytes()).unwrap();
         let issued_at = claims["iat"].as_i64().unwrap_or_else(|| self.state.clock.now());
-        let proven = self.state.policy.prove(token.as_bytes(), issued_at, verify_natively).unwrap();
+        let keys = self.state.keys.current();
+        let proven = self.state.policy.prove(token.as_bytes(), issued_at, &keys, verify_natively).unwrap();
         CheckRequest::about(&proven)
     }
 

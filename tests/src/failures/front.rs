@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Result, anyhow};
 use curfew_core::wire::{CHECK_PATH, CheckRequest};
-use curfew_core::{Policy, verify_natively};
+use curfew_core::{KeySets, Policy, verify_natively};
 use serde_json::{Value, json};
 
 use super::promise::Promise;
@@ -60,6 +60,7 @@ pub(super) struct Front {
     secret: String,
     signer: Signer,
     policy: Policy,
+    keys: KeySets,
     pub(super) promise: Promise,
 }
 
@@ -72,13 +73,15 @@ impl Front {
         filter: &Value,
         promise: Promise,
     ) -> Result<Self> {
-        let policy = Policy::from_document(&json!({ "issuers": filter.get("issuers") }));
+        let read = Policy::from_document(&json!({ "issuers": filter.get("issuers") }));
+        let (policy, keys) = read.map_err(|mistakes| anyhow!("the filter's issuers: {mistakes}"))?;
         Ok(Self {
             envoy,
             planes,
             secret: settings.required("CURFEW_INTERNAL_SECRET")?.to_owned(),
             signer: Signer::from_secret(settings.required("JWT_SECRET")?),
-            policy: policy.map_err(|mistakes| anyhow!("the filter's issuers: {mistakes}"))?,
+            policy,
+            keys,
             promise,
         })
     }
@@ -95,7 +98,7 @@ impl Front {
 
     /// What the filter would ask about a token.
     pub(super) fn question(&self, token: &str) -> Result<Value> {
-        let proven = self.policy.prove(token.as_bytes(), now(), verify_natively);
+        let proven = self.policy.prove(token.as_bytes(), now(), &self.keys, verify_natively);
         let proven = proven.map_err(|error| anyhow!("a token of the load is refused: {error}"))?;
         Ok(serde_json::to_value(CheckRequest::about(&proven))?)
     }

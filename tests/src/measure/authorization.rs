@@ -15,7 +15,7 @@ use axum::extract::{Request, State};
 use axum::http::StatusCode;
 use axum::http::header::AUTHORIZATION;
 use curfew_core::wire::{CHECK_PATH, CheckAnswer, CheckRequest, CheckVerdict};
-use curfew_core::{Policy, from_authorization, verify_natively};
+use curfew_core::{KeySets, Policy, from_authorization, verify_natively};
 use http_body_util::BodyExt as _;
 use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
@@ -43,6 +43,7 @@ struct ControlPlane {
 
 struct Server {
     policy: Policy,
+    keys: KeySets,
     control_plane: Arc<OnceLock<ControlPlane>>,
     questions: Mutex<HashMap<Vec<u8>, CheckRequest>>,
     client: Client<HttpConnector, Body>,
@@ -55,12 +56,13 @@ impl Authorization {
     /// When the issuers are not as the filter takes them, or there is no free port.
     pub fn start(issuers: &Value) -> Result<Self> {
         let policy = Policy::from_document(&json!({ "issuers": issuers }));
-        let policy = policy.map_err(|mistakes| anyhow::anyhow!("the issuers are wrong: {mistakes:?}"))?;
+        let (policy, keys) = policy.map_err(|mistakes| anyhow::anyhow!("the issuers are wrong: {mistakes:?}"))?;
         let listener = std::net::TcpListener::bind(loopback(0)).context("the endpoint cannot listen")?;
         listener.set_nonblocking(true)?;
         let (address, control_plane) = (listener.local_addr()?, Arc::new(OnceLock::new()));
         let client = Client::builder(TokioExecutor::new()).build_http();
-        let server = Server { policy, control_plane: Arc::clone(&control_plane), questions: Mutex::default(), client };
+        let server =
+            Server { policy, keys, control_plane: Arc::clone(&control_plane), questions: Mutex::default(), client };
         let router = Router::new().fallback(authorize).with_state(Arc::new(server));
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let (stop, stopped) = oneshot::channel::<()>();
@@ -107,7 +109,7 @@ impl Server {
         if let Some(question) = known.get(text) {
             return Some(question.clone());
         }
-        let token = self.policy.prove(text, now(), verify_natively).ok()?;
+        let token = self.policy.prove(text, now(), &self.keys, verify_natively).ok()?;
         let question = CheckRequest::about(&token);
         known.insert(text.to_vec(), question.clone());
         Some(question)

@@ -3,9 +3,9 @@
 use std::time::Duration;
 
 use curfew_control_plane::barrier::{Head, ReplicaRow, Safe, WaitId};
-use curfew_core::{Kind, LogPosition};
 use curfew_core::wire::{CheckVerdict, FeedRevocation};
-use curfew_filter::strict::Answer;
+use curfew_core::{Kind, LogPosition};
+use curfew_filter::knowledge::Answer;
 
 use super::World;
 use crate::clocks::{Moment, unix};

@@ -1,8 +1,8 @@
 //! What the gate is told of a callout's answer: what the filter's `host.rs` makes of it, written once more and plainly.
 
 use curfew_core::wire::{CheckAnswer, FeedAnswer};
+use curfew_filter::knowledge::Answer;
 use curfew_filter::outage::Failure;
-use curfew_filter::strict::Answer;
 use serde::de::DeserializeOwned;
 
 /// The largest verdict and the largest page that the filter looks at.
