@@ -24,6 +24,7 @@ pub mod redis_copy;
 
 pub mod abuse;
 pub mod adopt;
+pub mod keys;
 pub mod logout;
 
 pub mod config;

@@ -1,15 +1,16 @@
 //! Strict base64url (RFC 4648 section 5) as JWS uses it (RFC 7515 section 2): no padding, no whitespace, and the unused
 //! bits of the last character are zero.
 //!
-//! The last rule is what keeps one token from having several spellings: a decoder that ignores those bits lets anybody
-//! change a logged-out token's text without any key.
+//! The last rule keeps one token from having several spellings: with a decoder that ignores those bits, anybody can
+//! change the text of a logged-out token without any key.
 //!
-//! Decoding takes no constant time: whoever sends a token knows it. It was the dearest part of refusing one.
+//! Decoding need not take constant time, because the sender of a token knows it. A decoder that does was the most
+//! expensive part of refusing a token.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 
-/// Decodes `text`, or says nothing about why it could not: the caller knows which part of the token it was.
+/// Decodes `text`; `None` if it is not canonical. The caller knows which part of the token it was.
 pub(crate) fn decode(text: &[u8]) -> Option<Vec<u8>> {
     URL_SAFE_NO_PAD.decode(text).ok()
 }
@@ -36,7 +37,7 @@ mod tests {
             }
         }
         assert_eq!(seen.len(), 256);
-        // Among texts of three characters only the last has unused bits: two of its six.
+        // In a text of three characters only the last one has unused bits: two of its six.
         let last = (0..=u8::MAX).filter(|last| decode(&[b'A', b'A', *last]).is_some()).count();
         assert_eq!(last, 16);
     }

@@ -2,17 +2,17 @@
 
 use serde_json::Value;
 
-use crate::{Keyspace, Object, RevocationKey, TokenError, TokenKeys};
+use crate::{IssuerKey, Keyspace, Object, RevocationKey, TokenError, TokenKeys};
 
 /// The longest `jti`, `sid` or user, in bytes.
 const MAX_IDENTIFIER_BYTES: usize = 256;
 
-/// The largest NumericDate that is taken for one: the last second of the year 9999.
+/// The largest NumericDate that is accepted: the last second of the year 9999.
 const MAX_NUMERIC_DATE: i64 = 253_402_300_799;
 
-/// A token whose form, issuer, audience and signature are right. Whether it is in time and not revoked is still open.
+/// A token whose form, issuer, audience and signature are right. It may still be out of time, or revoked.
 ///
-/// Only [`crate::Policy::prove`] makes one, so holding it is the proof.
+/// Only [`crate::Policy::prove`] makes one, so the value is the proof.
 #[derive(Clone)]
 pub struct ProvenToken {
     /// The keys under which it can be revoked.
@@ -27,10 +27,13 @@ pub struct ProvenToken {
     pub session_id: Option<String>,
     /// When it is valid.
     pub times: Times,
+    /// The key that its signature verified with. When the issuer's keys are replaced by others, this proof counts only
+    /// as long as [`crate::KeySets::contains`] it.
+    pub key: IssuerKey,
     pub(crate) claims: Object,
 }
 
-/// By its id alone: the claims are somebody's.
+/// Shows the token id alone: the claims are personal data.
 impl std::fmt::Debug for ProvenToken {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(formatter, "ProvenToken({})", self.keys.token)
@@ -44,8 +47,8 @@ impl ProvenToken {
     }
 }
 
-/// What a token says of itself, read without any proof of it: see [`crate::Policy::read_unproven`]. No `Debug`: the claims are
-/// somebody's.
+/// The claims of a token, read without any proof: see [`crate::Policy::read_unproven`]. No `Debug`: the claims are
+/// personal data.
 #[derive(Clone)]
 pub struct UnprovenToken {
     /// The keys under which it would be revoked.
@@ -65,16 +68,16 @@ pub struct UnprovenToken {
 pub struct Times {
     /// `iat`.
     pub issued_at: Option<i64>,
-    /// What is compared with a subject revocation's cutoff: `iat`, or `auth_time` where that is configured. `None`
-    /// means that every cutoff covers it.
+    /// The time that is compared with a subject revocation's cutoff: `iat`, or `auth_time` where that is configured.
+    /// `None` means that every cutoff covers the token.
     pub cutoff_time: Option<i64>,
     /// `nbf`.
     pub not_before: Option<i64>,
-    /// `exp`; for a token without one, where those are allowed, `iat` plus the longest life that is accepted.
+    /// `exp`. For a token without `exp`, where that is allowed, `iat` plus the longest life that is accepted.
     pub expires_at: i64,
 }
 
-/// A string, integer or boolean claim as text. Other types have no one obvious text and give `None`.
+/// A string, integer or boolean claim as text. Other types have no obvious text and give `None`.
 pub fn claim_text(claim: &Value) -> Option<String> {
     match claim {
         Value::String(text) => Some(text.clone()),
@@ -84,10 +87,11 @@ pub fn claim_text(claim: &Value) -> Option<String> {
     }
 }
 
-/// A claim that identifies something: a string, or an integer, which means its decimal text (many issuers write numbers).
+/// A claim that identifies something: a string, or an integer, which means its decimal text (many issuers write
+/// numbers).
 ///
-/// Empty and overlong identifiers are refused, and control characters: identifiers end in headers, logs and databases,
-/// and each of those has been split by one.
+/// Empty and overlong identifiers are refused, and so are control characters: identifiers end up in headers, logs and
+/// databases, and a control character can split an entry in any of them.
 pub(crate) fn identifier(claims: &Object, name: &'static str, claim: &str) -> Result<Option<String>, TokenError> {
     let text = match claims.get(claim) {
         None => return Ok(None),
@@ -100,7 +104,7 @@ pub(crate) fn identifier(claims: &Object, name: &'static str, claim: &str) -> Re
     }
 }
 
-/// Whether `text` can identify a user, a session or a token: 1 to 256 bytes without control characters.
+/// True if `text` can identify a user, a session or a token: 1 to 256 bytes without control characters.
 pub fn is_identifier(text: &str) -> bool {
     (1..=MAX_IDENTIFIER_BYTES).contains(&text.len()) && !text.chars().any(char::is_control)
 }
@@ -126,8 +130,8 @@ fn floor(seconds: f64) -> Option<i64> {
     fits.then(|| seconds.floor() as i64)
 }
 
-/// Whether `aud` names one of `audiences` (RFC 7519 section 4.1.3). Without configured audiences any will do, but an
-/// `aud` that is neither a string nor a list of strings is malformed all the same.
+/// Checks that `aud` names one of `audiences` (RFC 7519 section 4.1.3). Without configured audiences any `aud` passes,
+/// but one that is neither a string nor a list of strings is malformed in any case.
 pub(crate) fn check_audience(claims: &Object, audiences: &[String]) -> Result<(), TokenError> {
     let named: Vec<&str> = match claims.get("aud") {
         None => Vec::new(),
@@ -138,11 +142,11 @@ pub(crate) fn check_audience(claims: &Object, audiences: &[String]) -> Result<()
         }
         Some(_) => return Err(TokenError::Claim("aud")),
     };
-    let meant = audiences.is_empty() || named.iter().any(|name| audiences.iter().any(|audience| audience == name));
-    if meant { Ok(()) } else { Err(TokenError::Audience) }
+    let accepted = audiences.is_empty() || named.iter().any(|name| audiences.iter().any(|audience| audience == name));
+    if accepted { Ok(()) } else { Err(TokenError::Audience) }
 }
 
-/// The keys of a token with these identifiers.
+/// The revocation keys of a token with these identifiers.
 pub(crate) fn keys(
     signing_input: &[u8],
     issuer: &str,
@@ -218,7 +222,7 @@ mod tests {
     }
 
     #[test]
-    fn an_audience_must_be_meant() {
+    fn an_audience_must_be_named() {
         let audiences = ["shop".to_owned()];
         let check = |aud: Value| check_audience(&object(json!({ "aud": aud })), &audiences);
         assert_eq!(check(json!("shop")), Ok(()));

@@ -3,7 +3,7 @@
 /// Why an `Authorization` value holds no token.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum CredentialError {
-    /// Nothing, or a scheme with nothing behind it.
+    /// The value is empty, or a scheme without a credential.
     #[error("the header is empty")]
     Empty,
     /// Another scheme, several credentials, or bytes that no token has.
@@ -14,14 +14,14 @@ pub enum CredentialError {
 /// The token of an `Authorization` value: `Bearer`, in any case, with spaces before the token (RFC 9110 section 11.4,
 /// RFC 6750 section 2.1), or the bare token, as the documented API has always taken it.
 ///
-/// Only the token's own alphabet passes, so a tab, a comma, a second credential or another scheme cannot.
+/// Only the bytes that a token may hold pass, so a tab, a comma, a second credential and another scheme are refused.
 pub fn from_authorization(value: &[u8]) -> Result<&[u8], CredentialError> {
     let token = in_authorization(value)?;
     if is_token_text(token) { Ok(token) } else { Err(CredentialError::NotBearer) }
 }
 
-/// What stands in the place of the token in an `Authorization` value. It is a credential only if [`is_token_text`]: for those
-/// who know that from elsewhere, because they have met the same text before.
+/// The text in the place of the token in an `Authorization` value. It is a credential only if [`is_token_text`];
+/// callers that have checked the same text before need not check it again.
 pub fn in_authorization(value: &[u8]) -> Result<&[u8], CredentialError> {
     let value = trim_spaces(value);
     let token = match value.split_first_chunk::<7>() {
@@ -32,14 +32,14 @@ pub fn in_authorization(value: &[u8]) -> Result<&[u8], CredentialError> {
     if token.is_empty() { Err(CredentialError::Empty) } else { Ok(token) }
 }
 
-/// Whether every byte is one that a compact JWS may hold.
+/// True if a compact JWS may hold every one of these bytes.
 pub fn is_token_text(text: &[u8]) -> bool {
     text.iter().all(|&byte| is_token_byte(byte))
 }
 
-/// Whether a compact JWS may hold this byte (RFC 7515 section 7.1).
+/// True if a compact JWS may hold this byte (RFC 7515 section 7.1).
 pub(crate) fn is_token_byte(byte: u8) -> bool {
-    // Every byte of every token passes here, and of forgeries more than once: a load is cheaper than comparisons.
+    // This runs for every byte of every token, and more than once for forged ones: a load is cheaper than comparisons.
     static TOKEN_BYTES: [bool; 256] = token_bytes();
     TOKEN_BYTES.get(usize::from(byte)).copied().unwrap_or(false)
 }
@@ -102,7 +102,8 @@ mod tests {
         for value in values {
             assert_eq!(from_authorization(value), Err(CredentialError::NotBearer), "{value:?}");
         }
-        // No space: the scheme's name is then part of what claims to be a token, and no gate lets that through.
+        // Without a space, the scheme's name is part of the text. Its header does not decode, so no token is read from
+        // it.
         assert_eq!(from_authorization(b"Bearera.b.c"), Ok(&b"Bearera.b.c"[..]));
     }
 }

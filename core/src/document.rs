@@ -1,6 +1,7 @@
-//! Reads a configuration document field by field and collects every mistake, so that an operator mends them in one go.
+//! Reads a configuration document field by field and collects every mistake, so that an operator can correct all of
+//! them at once.
 //!
-//! A field that nobody asked for is a mistake too: a misspelt `audience` that is silently ignored is a hole.
+//! An unknown field is a mistake too: a misspelt `audience` that is silently ignored is a hole.
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -11,10 +12,11 @@ use serde_json::error::Category;
 
 use crate::{Object, json};
 
-/// Reads a configuration's text. A member that is there twice is a mistake: which of the two would count?
+/// Reads a configuration's text. A member that is named twice is a mistake, because it is unclear which of the two
+/// counts.
 ///
 /// # Errors
-/// What is wrong with the text, without quoting it: it may hold secrets.
+/// What is wrong with the text. The error does not quote the text, which may hold secrets.
 pub fn read_document(text: &[u8]) -> Result<Value, String> {
     let text = text.trim_ascii();
     if let Some(object) = json::read_object(text) {
@@ -51,13 +53,14 @@ impl fmt::Display for Mistake {
     }
 }
 
-/// More than anybody mends in one go. A document is as large as whoever wrote it likes; what a log gets of it is not.
+/// How many mistakes are kept: more than an operator corrects at once. A document may be of any size; what the log gets
+/// of it may not.
 const MOST_MISTAKES: usize = 100;
 
 /// The longest path of a field that is shown whole, in characters.
 const LONGEST_FIELD: usize = 100;
 
-/// All that is wrong with a configuration, or the first hundred mistakes.
+/// Everything that is wrong with a configuration, up to a hundred mistakes.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Mistakes(Vec<Mistake>);
 
@@ -69,12 +72,12 @@ impl Mistakes {
         }
     }
 
-    /// Whether nothing is wrong.
+    /// True if nothing is wrong.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
 
-    /// The mistakes in the order in which they were met.
+    /// The mistakes in the order in which they were noted.
     pub fn iter(&self) -> impl Iterator<Item = &Mistake> {
         self.0.iter()
     }
@@ -94,8 +97,8 @@ impl std::error::Error for Mistakes {}
 
 /// The fields of one JSON object.
 ///
-/// Each getter returns `None` both where the field is absent and where it is wrong; a wrong one has been noted. Callers
-/// therefore fall back to defaults freely and give up at the end, when [`Mistakes`] is not empty.
+/// Each getter returns `None` both for an absent field and for a wrong one, and notes a wrong one. Callers can
+/// therefore use defaults freely, and give up at the end if [`Mistakes`] is not empty.
 pub struct Fields<'a, 'm> {
     path: String,
     object: &'a Object,
@@ -104,7 +107,7 @@ pub struct Fields<'a, 'm> {
 }
 
 impl<'a, 'm> Fields<'a, 'm> {
-    /// Reads `value`, which stands at `path`, with `read`, and then notes each field that `read` did not ask for.
+    /// Reads the value at `path` with `read`, and then notes each field that `read` did not ask for.
     pub fn read<T>(
         path: impl Into<String>,
         value: &'a Value,
@@ -143,17 +146,24 @@ impl<'a, 'm> Fields<'a, 'm> {
         self.mistakes.add(join(&self.path, name), problem);
     }
 
-    /// Where nested readers note their mistakes.
+    /// Notes in the field `name` what is wrong inside its value, which was read apart.
+    pub fn all_wrong(&mut self, name: &str, inner: &Mistakes) {
+        for mistake in inner.iter() {
+            self.mistakes.add(join(&self.at(name), &mistake.field), mistake.problem.clone());
+        }
+    }
+
+    /// The mistakes so far, for readers of nested values to add to.
     pub fn mistakes(&mut self) -> &mut Mistakes {
         self.mistakes
     }
 
-    /// Whether the field is there, right or wrong.
+    /// True if the field is present, right or wrong.
     pub fn has(&self, name: &str) -> bool {
         self.object.contains_key(name)
     }
 
-    /// The field as it stands.
+    /// The field's value as it is.
     pub fn value(&mut self, name: &'static str) -> Option<&'a Value> {
         self.asked.insert(name);
         self.object.get(name)
@@ -210,8 +220,8 @@ impl<'a, 'm> Fields<'a, 'm> {
         }
     }
 
-    /// A list of non-empty strings, at least one: an empty list of audiences or methods would mean any, which is what
-    /// nobody who writes one has in mind.
+    /// A list of non-empty strings, at least one. An empty list of audiences or methods would accept any, which
+    /// an operator who writes one does not mean.
     pub fn texts(&mut self, name: &'static str) -> Option<Vec<String>> {
         let values = self.list(name)?;
         let texts: Option<Vec<_>> = values
@@ -231,8 +241,7 @@ impl<'a, 'm> Fields<'a, 'm> {
     }
 }
 
-/// A path of a field as a line of a log can hold it: the names in it are the document's, and those of no known field can
-/// be anything.
+/// A field's path in a form that fits into a line of the log: the name of an unknown field may be any text.
 fn shown(field: String) -> String {
     let fits = field.char_indices().nth(LONGEST_FIELD).is_none();
     if fits && !field.chars().any(char::is_control) {
@@ -244,9 +253,10 @@ fn shown(field: String) -> String {
 }
 
 fn join(path: &str, name: &str) -> String {
-    match path {
-        "" => name.to_owned(),
-        path => format!("{path}.{name}"),
+    match (path, name) {
+        ("", name) => name.to_owned(),
+        (path, "") => path.to_owned(),
+        (path, name) => format!("{path}.{name}"),
     }
 }
 
@@ -286,7 +296,7 @@ mod tests {
     }
 
     #[test]
-    fn a_name_that_no_log_can_hold_is_shown_as_far_as_it_can() {
+    fn a_name_that_does_not_fit_a_log_is_shown_as_far_as_it_does() {
         let long = "x".repeat(LONGEST_FIELD);
         let document = json!({"a\n[error] b": 1, format!("{long}yz"): 2, &long: 3});
         let mut mistakes = Mistakes::default();

@@ -1,62 +1,54 @@
-//! Ed25519 signatures (RFC 8032 section 5.1.7), checked with tables of multiples of the key ([`comb`]).
+//! Ed25519 signatures (RFC 8032 section 5.1.7), checked with curve25519-dalek.
 //!
-//! jwt-simple checks them with ed25519-compact, which takes 5.6 million instructions in WebAssembly: its arithmetic is on
-//! 64-bit words, whose products are calls there, and it doubles its way through each number. curve25519-dalek has arithmetic
-//! on 32-bit words too, and the tables save most of the doubling: 0.8 million.
+//! jwt-simple checks them with ed25519-compact, whose arithmetic is on 64-bit words. Their products are calls in
+//! WebAssembly, so a check takes three times as many instructions there as with curve25519-dalek, which has arithmetic
+//! on 32-bit words too, and tables of multiples of a point. `tests/measure/NOTES.md` has the figures.
 //!
-//! The rules are ed25519-compact's, to the bit, for a token that one side takes and the other does not is a bypass: S is
-//! below the group's order L; R and the key are encoded canonically and have no small order; the equation is taken times
-//! the cofactor. `core/tests/ed25519` holds the two against each other. A forged signature costs what a good one does.
+//! The rules are exactly ed25519-compact's, because a token that one side accepts and the other refuses is a bypass: S
+//! is below the group's order L; R and the key are encoded canonically and have no small order; the equation is
+//! multiplied by the cofactor. `core/tests/ed25519` compares the two. Checking a forged signature costs what checking a
+//! good one does.
 
-mod comb;
-
-use std::sync::LazyLock;
-
-use curve25519_dalek::constants::ED25519_BASEPOINT_POINT;
-use curve25519_dalek::edwards::{CompressedEdwardsY, EdwardsPoint};
+use curve25519_dalek::constants::ED25519_BASEPOINT_TABLE;
+use curve25519_dalek::edwards::{CompressedEdwardsY, EdwardsBasepointTable, EdwardsPoint};
 use curve25519_dalek::scalar::Scalar;
+use curve25519_dalek::traits::BasepointTable as _;
 use sha2::{Digest as _, Sha512};
 
-use comb::{Comb, sum_of_products};
-
-/// The base point B, the same for all keys.
-static BASE: LazyLock<Comb> = LazyLock::new(|| Comb::new(ED25519_BASEPOINT_POINT));
-
-/// A public key, ready for use. Nothing here is secret: what a check takes depends on the bytes.
+/// A public key, ready for use.
 pub(crate) struct Key {
     encoding: [u8; 32],
-    negated: Comb,
+    /// Multiples of the negated key: 30 KiB in WebAssembly.
+    negated: Box<EdwardsBasepointTable>,
 }
 
 impl Key {
     /// `None` for a key that no signature is good with: not the canonical encoding of a point, or of small order.
     pub(crate) fn new(encoding: [u8; 32]) -> Option<Self> {
         let point = decode(&encoding)?;
-        // Made with the first key, so that no token has to wait for it.
-        LazyLock::force(&BASE);
-        Some(Self { encoding, negated: Comb::new(-point) })
+        Some(Self { encoding, negated: Box::new(EdwardsBasepointTable::create(&-point)) })
     }
 
-    /// Whether the signature is this key's for the message.
+    /// True if the signature is this key's for the message.
     pub(crate) fn verify(&self, message: &[u8], signature: &[u8]) -> bool {
         self.residue(message, signature).is_some_and(|residue| residue.is_small_order())
     }
 
-    /// `S*B - k*A - R`, which has small order (is zero, times the cofactor) for a good signature. `None` where S or R is
-    /// none, or the length is wrong.
+    /// `S*B - k*A - R`, which has small order for a good signature: multiplied by the cofactor, it is zero. `None` if
+    /// the length is wrong, or S is no canonical number, or R no canonical point of large order.
     fn residue(&self, message: &[u8], signature: &[u8]) -> Option<EdwardsPoint> {
         let (r, s) = signature.split_first_chunk::<32>()?;
         let s = Option::from(Scalar::from_canonical_bytes(s.try_into().ok()?))?;
         let point = decode(r)?;
         let hash = Sha512::new().chain_update(r).chain_update(self.encoding).chain_update(message).finalize();
         let k = Scalar::from_bytes_mod_order_wide(&hash.into());
-        Some(sum_of_products([(&BASE, &s), (&self.negated, &k)]) - point)
+        Some(ED25519_BASEPOINT_TABLE * &s + &*self.negated * &k - point)
     }
 }
 
-/// The point of a canonical encoding, if it has no small order.
+/// The point of a canonical encoding, unless it has small order.
 ///
-/// A sign on x = 0, which only the points of order 1 and 2 have, needs no check of its own.
+/// A negative zero for x needs no check of its own: only the points of order 1 and 2 have x = 0, and they are refused.
 fn decode(encoding: &[u8; 32]) -> Option<EdwardsPoint> {
     if !is_reduced(encoding) {
         return None;
@@ -65,7 +57,7 @@ fn decode(encoding: &[u8; 32]) -> Option<EdwardsPoint> {
     (!point.is_small_order()).then_some(point)
 }
 
-/// Whether y, which is all but the highest bit, is below p = 2^255 - 19.
+/// True if y, which is all but the highest bit, is below p = 2^255 - 19.
 fn is_reduced(encoding: &[u8; 32]) -> bool {
     let [lowest, middle @ .., highest] = encoding;
     *lowest < 0xed || highest & 0x7f != 0x7f || middle.iter().any(|byte| *byte != 0xff)
@@ -73,9 +65,11 @@ fn is_reduced(encoding: &[u8; 32]) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use curve25519_dalek::constants::ED25519_BASEPOINT_POINT;
+
     use super::*;
 
-    /// Whether a point may be R or a key. ed25519-compact judges both by the one function that this calls.
+    /// True if a point may be R or a key. ed25519-compact judges both with the function that this calls.
     fn both_decode(encoding: [u8; 32]) -> bool {
         let decoded = decode(&encoding).is_some();
         assert_eq!(decoded, ed25519_compact::PublicKey::new(encoding).validate().is_ok(), "{encoding:02x?}");

@@ -1,6 +1,6 @@
 //! Why a token was not accepted.
 //!
-//! The public text says what a developer needs to mend the client and no more; the reason is for metrics and logs.
+//! The public text says what a developer needs to correct the client, and no more. The reason is for metrics and logs.
 
 use crate::problem::Denial;
 
@@ -53,13 +53,13 @@ pub enum TokenError {
     /// `iat` lies in the future.
     #[error("The token was issued in the future.")]
     IssuedInFuture,
-    /// The token lives longer than `max_token_ttl`, so a logout of its user would be forgotten before it.
+    /// The token lives longer than `max_token_ttl`, so a logout of its user would be forgotten before it expires.
     #[error("The token lives longer than is accepted here.")]
     LivesTooLong,
 }
 
 impl TokenError {
-    /// What the client is told.
+    /// The denial that the client gets.
     pub const fn denial(self) -> Denial {
         match self {
             Self::Expired => Denial::Expired,

@@ -1,27 +1,46 @@
-//! Sixteen-byte identifiers and their one spelling: 32 lower-case hexadecimal digits.
+//! Sixteen-byte identifiers and their only spelling: 32 lower-case hexadecimal digits.
 
 use std::fmt;
 
-use ct_codecs::{Decoder, Hex};
+use sha2::{Digest as _, Sha256};
 
-/// A text that is not 32 lower-case hexadecimal digits.
+/// The text is not 32 lower-case hexadecimal digits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("expected 32 lower-case hexadecimal digits")]
 pub struct ParseIdError;
 
 pub(crate) fn parse(text: &str) -> Result<[u8; 16], ParseIdError> {
-    if text.bytes().any(|byte| byte.is_ascii_uppercase()) {
+    let is_digit = |byte: u8| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte);
+    if text.len() != 32 || !text.bytes().all(is_digit) {
         return Err(ParseIdError);
     }
-    let mut bytes = [0; 16];
-    match Hex::decode(&mut bytes, text, None) {
-        Ok(decoded) if decoded.len() == 16 => Ok(bytes),
-        _ => Err(ParseIdError),
-    }
+    u128::from_str_radix(text, 16).map(u128::to_be_bytes).map_err(|_| ParseIdError)
 }
 
 pub(crate) fn write(bytes: &[u8; 16], formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-    bytes.iter().try_for_each(|byte| write!(formatter, "{byte:02x}"))
+    write!(formatter, "{:032x}", u128::from_be_bytes(*bytes))
+}
+
+/// The first 16 bytes of a SHA-256 over a label and parts. Each part is preceded by its length, so that no two lists of
+/// parts give the same bytes.
+pub(crate) fn labelled(label: &str, parts: &[&[u8]]) -> [u8; 16] {
+    let mut hash = Sha256::new();
+    hash.update(label.as_bytes());
+    for part in parts {
+        // usize to u64 widens on every platform that Curfew is built for.
+        hash.update((part.len() as u64).to_be_bytes());
+        hash.update(part);
+    }
+    truncated(hash.finalize().into())
+}
+
+/// The first half of a digest.
+pub(crate) fn truncated(digest: [u8; 32]) -> [u8; 16] {
+    let mut bytes = [0; 16];
+    for (to, from) in bytes.iter_mut().zip(digest) {
+        *to = from;
+    }
+    bytes
 }
 
 /// Declares a sixteen-byte identifier with its text and JSON forms, so that no two kinds can be mixed up.
@@ -80,14 +99,15 @@ macro_rules! sixteen_bytes {
 pub(crate) use sixteen_bytes;
 
 sixteen_bytes! {
-    /// Names one history of the log of revocations: random, made anew whenever a seq could mean something else than before.
+    /// Names one history of the log of revocations. It is random, and new whenever a seq could mean something else than
+    /// before.
     Epoch
 }
 
 sixteen_bytes! {
-    /// Names a worker for as long as what it holds only grows: 128 random bits that are never used again.
+    /// Names a worker for as long as its copy of the log only grows: 128 random bits that are never used again.
     ///
-    /// Were an id used by two, what is known of the first would be believed of the second, and a logout would not wait for
-    /// it.
+    /// If two workers had one id, the acknowledgements of the first would count for the second, and a logout would not
+    /// wait for it.
     WorkerId
 }

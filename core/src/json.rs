@@ -1,8 +1,9 @@
 //! A strict reader for the JSON inside tokens.
 //!
-//! Two parsers that disagree about a document are how tokens are forged past one of them, so everything that parsers
-//! are known to disagree about is refused: a member twice (also when one is escaped), text that is not UTF-8 or holds
-//! half a surrogate pair, numbers out of range, bytes after the end, and nesting that costs stack.
+//! If two parsers read one document differently, an attacker can show each of them another token. So everything that
+//! parsers are known to disagree about is refused: a member named twice (also when one name is escaped), text that is
+//! not UTF-8 or holds half a surrogate pair, numbers out of range, and bytes after the end. Deep nesting, which costs
+//! stack, is refused too.
 
 use std::fmt;
 
@@ -11,7 +12,7 @@ use serde_json::{Map, Number, Value};
 
 use crate::Object;
 
-/// How deep arrays and objects may nest, the outermost object included.
+/// How deep arrays and objects may nest, including the outermost object.
 const MAX_DEPTH: usize = 32;
 
 /// Reads `bytes` as one JSON object that starts at the first byte.
@@ -32,7 +33,7 @@ fn read_value(bytes: &[u8]) -> Option<Value> {
     Some(value)
 }
 
-/// Builds a [`Value`] while it watches depth and member names.
+/// Builds a [`Value`] and checks depth and member names on the way.
 #[derive(Clone, Copy)]
 struct Strict {
     depth: usize,
@@ -113,13 +114,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_plain_object_is_read_as_it_stands() {
+    fn a_plain_object_is_read_as_it_is() {
         let object = read_object(br#"{"a":[1,-2,3.5,null,true,"x"],"b":{}}"#).unwrap();
         assert_eq!(Value::Object(object), serde_json::json!({"a":[1,-2,3.5,null,true,"x"],"b":{}}));
     }
 
     #[test]
-    fn whatever_parsers_disagree_about_is_refused() {
+    fn what_parsers_disagree_about_is_refused() {
         let documents: [&[u8]; 15] = [
             b"",
             b" {}",

@@ -1,11 +1,15 @@
 //! The rules that Curfew's filter and its control plane must agree on.
 //!
-//! What a token is, which key may have signed it, how it becomes revocation keys, when a revocation covers it, and the
-//! bytes both sides exchange. A difference between the two in any of these is a silent bypass, so there is one copy.
-//! No I/O, no clock, no proxy and no server in here: times are parameters, in seconds of Unix time.
+//! They say what a token is, which key may have signed it, how it becomes revocation keys, when a revocation covers it,
+//! and which bytes the two sides exchange. A difference between the two in any of these is a silent bypass, so the
+//! rules are written once. There is no I/O, no clock, no proxy and no server in here: times are parameters, in seconds
+//! of Unix time.
 //!
-//! Start at [`Policy::prove`]: it takes a token's text to a [`ProvenToken`] or to the one [`TokenError`] that it earned.
+//! Start at [`Policy::prove`]: it takes a token's text to a [`ProvenToken`], or to the [`TokenError`] of the first rule
+//! that the token breaks. The [`Policy`] holds the rules, the [`KeySets`] hold the keys, which may be replaced at run
+//! time.
 
+mod algorithm;
 mod base64url;
 mod claims;
 mod credential;
@@ -15,7 +19,8 @@ mod error;
 mod id;
 mod issuer;
 mod json;
-mod keys;
+mod key;
+mod key_set;
 mod policy;
 mod position;
 mod problem;
@@ -25,13 +30,15 @@ mod subject_rule;
 mod token;
 pub mod wire;
 
+pub use algorithm::{Algorithm, Hash};
 pub use claims::{ProvenToken, Times, UnprovenToken, claim_text, is_identifier};
 pub use credential::{CredentialError, from_authorization, in_authorization, is_token_text};
 pub use document::{Fields, Mistake, Mistakes, read_document};
 pub use error::TokenError;
 pub use id::{Epoch, ParseIdError, WorkerId};
 pub use issuer::decode_secret;
-pub use keys::{Algorithm, Hash, VerificationKey};
+pub use key::{KeyId, VerificationKey};
+pub use key_set::{IssuerKey, KeySet, KeySets};
 pub use policy::Policy;
 pub use position::LogPosition;
 pub use problem::{Denial, Problem, RETRY_AFTER_SECONDS};

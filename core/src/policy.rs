@@ -1,13 +1,17 @@
 //! Which tokens are accepted: the one path from a token's text to a [`ProvenToken`], and the rules of time.
+//!
+//! A policy holds rules alone. The keys are in the [`KeySets`], one set for each issuer of the policy, in its order.
 
 use std::time::Duration;
 
 use serde_json::Value;
 
+use crate::algorithm::Algorithm;
 use crate::claims::{self, ProvenToken, Times, UnprovenToken};
 use crate::document::{Fields, Mistakes};
 use crate::issuer::Issuer;
-use crate::keys::Algorithm;
+use crate::key::{KeyId, VerificationKey};
+use crate::key_set::{IssuerKey, KeySet, KeySets};
 use crate::signature::SignatureCheck;
 use crate::token::UnverifiedToken;
 use crate::{Keyspace, SubjectRule, TokenError};
@@ -15,7 +19,7 @@ use crate::{Keyspace, SubjectRule, TokenError};
 const DEFAULT_CLOCK_SKEW: Duration = Duration::from_secs(5);
 const DEFAULT_MAX_TOKEN_TTL: Duration = Duration::from_secs(30 * 24 * 3600);
 const MAX_CLOCK_SKEW: Duration = Duration::from_secs(300);
-/// Ten years, as the duration's text form counts them.
+/// Ten years of 365.25 days, as the text form of durations counts them.
 const MAX_MAX_TOKEN_TTL: Duration = Duration::from_secs(10 * 31_557_600);
 
 /// The rules for accepting tokens, the same on both sides.
@@ -30,7 +34,7 @@ pub struct Policy {
     max_token_ttl: i64,
 }
 
-/// Which claim is compared with the cutoff of a subject revocation.
+/// The claim that is compared with the cutoff of a subject revocation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum CutoffClaim {
     Iat,
@@ -49,19 +53,20 @@ impl CutoffClaim {
 }
 
 impl Policy {
-    /// Reads a policy from a document of its own.
+    /// Reads a policy from a document of its own, and the keys that the document holds.
     ///
     /// # Errors
     /// Everything that is wrong with it.
-    pub fn from_document(document: &Value) -> Result<Self, Mistakes> {
+    pub fn from_document(document: &Value) -> Result<(Self, KeySets), Mistakes> {
         let mut mistakes = Mistakes::default();
-        let policy = Fields::read("", document, &mut mistakes, Self::read);
-        policy.filter(|_| mistakes.is_empty()).ok_or(mistakes)
+        let read = Fields::read("", document, &mut mistakes, Self::read);
+        read.filter(|_| mistakes.is_empty()).ok_or(mistakes)
     }
 
-    /// Reads a policy from fields that stand among others. What it returns may be used only if no mistake was noted.
-    pub fn read(fields: &mut Fields<'_, '_>) -> Self {
-        let issuers = read_issuers(fields);
+    /// Reads a policy and its keys from fields that stand among others. The result may be used only if no mistake was
+    /// noted.
+    pub fn read(fields: &mut Fields<'_, '_>) -> (Self, KeySets) {
+        let (issuers, keys): (Vec<_>, Vec<_>) = read_issuers(fields).into_iter().unzip();
         let clock_skew = seconds(fields, "clock_skew", DEFAULT_CLOCK_SKEW, Duration::ZERO, MAX_CLOCK_SKEW);
         let shortest = Duration::from_secs(1);
         let max_token_ttl = seconds(fields, "max_token_ttl", DEFAULT_MAX_TOKEN_TTL, shortest, MAX_MAX_TOKEN_TTL);
@@ -78,15 +83,16 @@ impl Policy {
         for (issuer, keyspace) in policy.issuers.iter_mut().zip(keyspaces) {
             issuer.keyspace = keyspace;
         }
-        policy
+        (policy, KeySets::new(keys))
     }
 
-    /// Takes a token's text to a proven token: form, issuer, audience, claims and signature. `verify` checks one
-    /// signature; it is called once for each key that fits, until one does. `now` is in seconds of Unix time.
+    /// Takes a token's text to a proven token: form, issuer, audience, claims and signature. `keys` holds one set for
+    /// each issuer of this policy; an issuer whose set is empty proves nothing. `verify` checks one signature; it is
+    /// called once for each key that fits, until one verifies. `now` is in seconds of Unix time.
     ///
-    /// The signature comes last, because it is what costs: a token that is refused for anything else, such as an
-    /// expired one replayed a million times, is refused cheaply. What is proven stays true apart from the times, so it
-    /// may be cached, and [`Self::check_times`] asked again for each use.
+    /// The signature comes last, because it is the expensive part: a token that breaks any other rule, such as an
+    /// expired token that is replayed a million times, is refused cheaply. A proof may be cached: it stays true as long
+    /// as the issuer has the key, and [`Self::check_times`] is asked again for each use.
     ///
     /// # Errors
     /// The first rule that the token breaks.
@@ -94,18 +100,19 @@ impl Policy {
         &self,
         text: &[u8],
         now: i64,
+        keys: &KeySets,
         mut verify: impl FnMut(&SignatureCheck<'_>) -> bool,
     ) -> Result<ProvenToken, TokenError> {
         let token = UnverifiedToken::parse(text)?;
         self.check_type(token.header.typ.as_deref())?;
-        let issuer = self.issuer_of(&token)?;
+        let (place, issuer) = self.issuer_of(&token)?;
         claims::check_audience(&token.claims, &issuer.audiences)?;
         let times = self.times(&token)?;
         let user = claims::identifier(&token.claims, "user", &self.user_claim)?;
         let session_id = claims::identifier(&token.claims, "sid", "sid")?;
         let jti = claims::identifier(&token.claims, "jti", "jti")?;
         self.check_times(&times, now)?;
-        check_signature(issuer, &token, &mut verify)?;
+        let key = check_signature(keys.get(place), &token, &mut verify)?;
         let namespace = issuer.namespace();
         let keys = claims::keys(token.signing_input, namespace, jti.as_deref(), session_id.as_deref(), user.as_deref());
         Ok(ProvenToken {
@@ -115,18 +122,21 @@ impl Policy {
             user,
             session_id,
             times,
+            key: IssuerKey::new(place, key),
             claims: token.claims,
         })
     }
 
-    /// Reads what a token says of itself and proves nothing: neither the signature nor the audience, and no time is
-    /// compared with any clock. Only for tokens out of the operator's own records, to revoke them; never to admit one.
+    /// Reads the claims of a token and proves nothing: neither the signature nor the audience is checked, and no time
+    /// is compared with any clock. Only for tokens from the operator's own records, to revoke them; never to admit a
+    /// request.
     ///
     /// # Errors
-    /// The first rule of form that the token breaks, or that no issuer of this name is known.
+    /// The first rule of form that the token breaks, or [`TokenError::Issuer`].
     pub fn read_unproven(&self, text: &[u8]) -> Result<UnprovenToken, TokenError> {
         let token = UnverifiedToken::parse(text)?;
-        let namespace = self.issuer_of(&token)?.namespace();
+        let (_, issuer) = self.issuer_of(&token)?;
+        let namespace = issuer.namespace();
         let times = self.times(&token)?;
         let user = claims::identifier(&token.claims, "user", &self.user_claim)?;
         let session_id = claims::identifier(&token.claims, "sid", "sid")?;
@@ -135,12 +145,12 @@ impl Policy {
         Ok(UnprovenToken { keys, issuer: namespace.to_owned(), user, session_id, times })
     }
 
-    /// Whether a token with these times is accepted at `now`, in seconds of Unix time.
+    /// Checks that a token with these times is accepted at `now`, in seconds of Unix time.
     ///
-    /// A token that lives longer than `max_token_ttl` is refused, by its own account and by the clock: a logout of its
-    /// user is kept that long and no longer, and the token would come back when it is forgotten. Its own account is
-    /// `exp` less `iat`, and less `auth_time` where that is what cutoffs are compared with: a session that is refreshed
-    /// for longer than `max_token_ttl` must log in again.
+    /// A token that lives longer than `max_token_ttl` is refused: a logout of its user is kept that long and no longer,
+    /// and the token would be accepted again when the logout is forgotten. Its life is counted up to `exp`, from `now`,
+    /// from `iat`, and from `auth_time` where cutoffs are compared with that: a session that is refreshed for longer
+    /// than `max_token_ttl` must log in again.
     ///
     /// # Errors
     /// The first rule that the times break.
@@ -157,7 +167,7 @@ impl Policy {
         if times.not_before.is_some_and(|not_before| not_before > latest) {
             return Err(TokenError::NotYetValid);
         }
-        // A cutoff time in the future would escape every cutoff until then.
+        // A token with a cutoff time in the future would escape every cutoff until then.
         if [times.issued_at, times.cutoff_time].iter().flatten().any(|start| *start > latest) {
             return Err(TokenError::IssuedInFuture);
         }
@@ -169,7 +179,7 @@ impl Policy {
         self.issuers.iter().map(Issuer::namespace)
     }
 
-    /// The rule by which tokens of an issuer namespace become keys.
+    /// Names the rule by which tokens of an issuer namespace become keys.
     pub fn keyspace(&self, issuer: &str) -> Keyspace {
         Keyspace::new(&[
             issuer,
@@ -181,12 +191,12 @@ impl Policy {
         ])
     }
 
-    /// The rules by which tokens of all issuers become keys, in the order of the configuration.
+    /// The keyspaces of all issuers, in the order of the configuration.
     pub fn keyspaces(&self) -> impl Iterator<Item = Keyspace> {
         self.issuers.iter().map(|issuer| issuer.keyspace)
     }
 
-    /// How users of each issuer namespace get their keys.
+    /// The rule for the keys of users, for each issuer.
     pub fn subject_rules(&self) -> impl Iterator<Item = SubjectRule> {
         self.issuers().map(|issuer| SubjectRule {
             issuer: issuer.to_owned(),
@@ -195,7 +205,7 @@ impl Policy {
         })
     }
 
-    /// Whether one of the issuers has this keyspace.
+    /// True if one of the issuers has this keyspace.
     pub fn knows(&self, keyspace: Keyspace) -> bool {
         self.keyspaces().any(|known| known == keyspace)
     }
@@ -211,7 +221,7 @@ impl Policy {
     }
 
     /// RFC 8725 section 3.11, RFC 7515 section 4.1.9: media types compare without case, and `application/` may be left
-    /// out. A token that names no type is taken for a plain JWT.
+    /// out. A token without a type counts as a plain JWT.
     fn check_type(&self, typ: Option<&str>) -> Result<(), TokenError> {
         let Some(typ) = typ else { return Ok(()) };
         let typ = typ.to_ascii_lowercase();
@@ -220,13 +230,15 @@ impl Policy {
         if accepted { Ok(()) } else { Err(TokenError::Type) }
     }
 
-    fn issuer_of(&self, token: &UnverifiedToken<'_>) -> Result<&Issuer, TokenError> {
+    /// The issuer that the token names, and its place among the issuers.
+    fn issuer_of(&self, token: &UnverifiedToken<'_>) -> Result<(usize, &Issuer), TokenError> {
         let iss = match token.claims.get("iss") {
             None => None,
             Some(Value::String(iss)) => Some(iss.as_str()),
             Some(_) => return Err(TokenError::Claim("iss")),
         };
-        let found = self.issuers.iter().find(|issuer| issuer.name.is_none() || issuer.name.as_deref() == iss);
+        let accepts = |issuer: &Issuer| issuer.name.is_none() || issuer.name.as_deref() == iss;
+        let found = self.issuers.iter().enumerate().find(|(_, issuer)| accepts(issuer));
         found.ok_or(TokenError::Issuer)
     }
 
@@ -251,47 +263,47 @@ impl Policy {
     }
 }
 
+/// The key of the issuer that the signature verifies with.
 fn check_signature(
-    issuer: &Issuer,
+    keys: Option<&KeySet>,
     token: &UnverifiedToken<'_>,
     verify: &mut impl FnMut(&SignatureCheck<'_>) -> bool,
-) -> Result<(), TokenError> {
+) -> Result<KeyId, TokenError> {
     let alg = Algorithm::parse(&token.header.alg).ok_or(TokenError::UnknownKey)?;
-    let kid = token.header.kid.as_deref();
-    let fitting = issuer.keys_for(alg, kid);
+    let fitting = keys.map(|keys| keys.keys_for(alg, token.header.kid.as_deref())).unwrap_or_default();
     if fitting.is_empty() {
         return Err(TokenError::UnknownKey);
     }
-    let verified = fitting
-        .iter()
-        .any(|key| verify(&SignatureCheck { key, signing_input: token.signing_input, signature: &token.signature }));
-    if verified { Ok(()) } else { Err(TokenError::Signature) }
+    let check = |key| SignatureCheck { key, signing_input: token.signing_input, signature: &token.signature };
+    let verified = fitting.into_iter().find(|key| verify(&check(key)));
+    verified.map(VerificationKey::id).ok_or(TokenError::Signature)
 }
 
-fn read_issuers(fields: &mut Fields<'_, '_>) -> Vec<Issuer> {
+/// The issuers and the keys of each.
+fn read_issuers(fields: &mut Fields<'_, '_>) -> Vec<(Issuer, KeySet)> {
     let list = fields.list("issuers");
     let values = list.unwrap_or_default();
     if values.is_empty() && (list.is_some() || !fields.has("issuers")) {
         fields.wrong("issuers", "at least one issuer must be given");
     }
-    let mut issuers: Vec<Issuer> = Vec::new();
+    let mut issuers: Vec<(Issuer, KeySet)> = Vec::new();
     for (index, value) in values.iter().enumerate() {
         let path = fields.at(&format!("issuers[{index}]"));
-        let Some(issuer) = Issuer::read(path, value, fields.mistakes()) else {
+        let Some((issuer, keys)) = Issuer::read(path, value, fields.mistakes()) else {
             continue;
         };
         if issuer.name.is_none() && values.len() > 1 {
             let problem = "must be given where there is more than one issuer";
             fields.wrong(&format!("issuers[{index}].issuer"), problem);
-        } else if issuers.iter().any(|other| other.name == issuer.name) {
+        } else if issuers.iter().any(|(other, _)| other.name == issuer.name) {
             fields.wrong(&format!("issuers[{index}].issuer"), "is given twice");
         }
-        issuers.push(issuer);
+        issuers.push((issuer, keys));
     }
     issuers
 }
 
-/// A duration in whole seconds, for NumericDates have no finer meaning here.
+/// A duration in whole seconds, because NumericDates are compared in whole seconds.
 fn seconds(fields: &mut Fields<'_, '_>, name: &'static str, default: Duration, least: Duration, most: Duration) -> i64 {
     let duration = fields.duration(name).unwrap_or(default);
     if duration < least || duration > most || duration.subsec_nanos() != 0 {

@@ -1,4 +1,4 @@
-//! What a refused client is told: RFC 9457 problem details and RFC 6750 challenges, the same bytes from both sides.
+//! The answer to a refused client: RFC 9457 problem details and RFC 6750 challenges, the same bytes from both sides.
 
 use serde::Serialize;
 
@@ -13,11 +13,11 @@ pub enum Denial {
     Expired,
     /// The token was logged out.
     Revoked,
-    /// Nobody could say whether the token was logged out.
+    /// It could not be found out whether the token was logged out.
     Unavailable,
 }
 
-/// How long a client that met [`Denial::Unavailable`] should wait, in seconds (RFC 9110 section 10.2.3).
+/// How long a client should wait after [`Denial::Unavailable`], in seconds (RFC 9110 section 10.2.3).
 pub const RETRY_AFTER_SECONDS: u32 = 1;
 
 impl Denial {
@@ -40,7 +40,7 @@ impl Denial {
         }
     }
 
-    /// The status' own words; clients of the documented API read them as `title`.
+    /// The name of the status (RFC 9110 section 15), which clients of the documented API read as `title`.
     pub const fn title(self) -> &'static str {
         match self {
             Self::Missing | Self::Invalid | Self::Expired | Self::Revoked => "Unauthorized",
@@ -48,7 +48,7 @@ impl Denial {
         }
     }
 
-    /// A sentence for developers where nothing more exact is known.
+    /// A sentence for developers, for when nothing more exact is known.
     pub const fn detail(self) -> &'static str {
         match self {
             Self::Missing => "No token was sent.",
@@ -59,7 +59,7 @@ impl Denial {
         }
     }
 
-    /// The value of `WWW-Authenticate` on a 401: RFC 6750 section 3, with no `error` where no token was sent.
+    /// The value of `WWW-Authenticate` on a 401: RFC 6750 section 3, without `error` if no token was sent.
     pub const fn challenge(self) -> Option<&'static str> {
         match self {
             Self::Missing => Some(r#"Bearer realm="curfew""#),
@@ -79,12 +79,12 @@ impl Denial {
         }
     }
 
-    /// The problem with this denial's own detail.
+    /// The problem document with this denial's usual detail.
     pub const fn problem(self) -> Problem<'static> {
         self.problem_with(self.detail())
     }
 
-    /// The problem with a more exact detail.
+    /// The problem document with a more exact detail.
     pub const fn problem_with(self, detail: &str) -> Problem<'_> {
         Problem { kind: "about:blank", title: self.title(), status: self.status(), detail, code: self.code() }
     }
@@ -93,10 +93,10 @@ impl Denial {
 /// A problem details object (RFC 9457 section 3.1) with Curfew's `code` as its extension member.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 pub struct Problem<'a> {
-    /// Always `about:blank`: the status and the code say all there is.
+    /// Always `about:blank`: the status and the code say everything.
     #[serde(rename = "type")]
     pub kind: &'static str,
-    /// The status' own words.
+    /// The name of the status.
     pub title: &'a str,
     /// The HTTP status.
     pub status: u16,
@@ -121,7 +121,7 @@ mod tests {
     use super::Denial;
 
     #[test]
-    fn a_revoked_token_is_told_so() {
+    fn the_problem_of_a_revoked_token_is_pinned() {
         assert_eq!(
             Denial::Revoked.problem().to_json(),
             r#"{"type":"about:blank","title":"Unauthorized","status":401,"detail":"The token was logged out.","code":"token_revoked"}"#

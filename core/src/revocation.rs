@@ -1,19 +1,19 @@
 //! How a token becomes revocation keys, and when a revocation covers a token.
 //!
-//! A key is computed from what the issuer *signed*, never from the token's text. The signature can be respelled
-//! without any key (an ECDSA signature `(r, s)` has the twin `(r, n-s)`), and a blacklist of texts falls to that.
+//! A key is computed from what the issuer *signed*, never from the token's text. The signature can be respelled without
+//! any key: an ECDSA signature `(r, s)` has the twin `(r, n-s)`. A blacklist of texts can be bypassed with such a twin.
 
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
-use crate::id::sixteen_bytes;
+use crate::id::{labelled, sixteen_bytes, truncated};
 
 sixteen_bytes! {
     /// What a revocation names: a token, a `jti`, a session or a subject, as the first 16 bytes of a SHA-256.
     ///
-    /// 128 bits because nobody gains from a collision of two keys of their own, and a second preimage of somebody
-    /// else's costs 2^128. The inputs are separated by kind and each part is preceded by its length; otherwise
-    /// issuer `a` with user `bc` and issuer `ab` with user `c` would log each other out.
+    /// 128 bits are enough: an attacker gains nothing from a collision of two own keys, and a second preimage of
+    /// another user's key costs 2^128. The inputs are separated by kind and each part is preceded by its length;
+    /// otherwise issuer `a` with user `bc` and issuer `ab` with user `c` would log each other out.
     RevocationKey
 }
 
@@ -22,12 +22,12 @@ sixteen_bytes! {
     /// claims that are read, and how long a token may live.
     ///
     /// The filter sends it with each question. A control plane that computes keys by another rule would answer "not
-    /// revoked" to keys it has never heard of, and one that takes tokens to live shorter would forget a logout while the
-    /// filter still admits them; with this it refuses the question instead.
+    /// revoked" about keys that it does not know. One that assumes a shorter life of tokens would forget a logout while
+    /// the filter still admits the tokens. With the keyspace it refuses such a question instead.
     Keyspace
 }
 
-/// What a revocation is about.
+/// What a revocation revokes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Kind {
@@ -61,51 +61,32 @@ impl Kind {
 impl RevocationKey {
     /// The token id: over the JWS signing input `header.payload` (RFC 7515 section 5.1), the bytes that were signed.
     ///
-    /// The other kinds start with a label that holds a colon, which no signing input can.
+    /// The other kinds start with a label with a colon in it, and no signing input has a colon.
     pub fn token(signing_input: &[u8]) -> Self {
         Self(truncated(Sha256::digest(signing_input).into()))
     }
 
     /// The key of one `jti` of an issuer.
     pub fn jti(issuer: &str, jti: &str) -> Self {
-        Self(labelled("curfew:v1:jti", &[issuer, jti]))
+        Self(labelled("curfew:v1:jti", &[issuer.as_bytes(), jti.as_bytes()]))
     }
 
     /// The key of one session (`sid`) of an issuer.
     pub fn session(issuer: &str, session: &str) -> Self {
-        Self(labelled("curfew:v1:session", &[issuer, session]))
+        Self(labelled("curfew:v1:session", &[issuer.as_bytes(), session.as_bytes()]))
     }
 
-    /// The key of one user of an issuer. Two spellings of a user are two users: nothing is normalised.
+    /// The key of one user of an issuer. Nothing is normalised: two spellings of a user are two users.
     pub fn subject(issuer: &str, user: &str) -> Self {
-        Self(labelled("curfew:v1:subject", &[issuer, user]))
+        Self(labelled("curfew:v1:subject", &[issuer.as_bytes(), user.as_bytes()]))
     }
 }
 
 impl Keyspace {
-    /// The keyspace of these parts, in an order that both sides share.
+    /// The keyspace of these parts. Both sides name them in the same order.
     pub(crate) fn new(parts: &[&str]) -> Self {
-        Self(labelled("curfew:v1:keyspace", parts))
+        Self(labelled("curfew:v1:keyspace", &parts.iter().map(|part| part.as_bytes()).collect::<Vec<_>>()))
     }
-}
-
-fn labelled(label: &str, parts: &[&str]) -> [u8; 16] {
-    let mut hash = Sha256::new();
-    hash.update(label.as_bytes());
-    for part in parts {
-        // usize to u64 widens on every platform Curfew is built for.
-        hash.update((part.len() as u64).to_be_bytes());
-        hash.update(part.as_bytes());
-    }
-    truncated(hash.finalize().into())
-}
-
-fn truncated(digest: [u8; 32]) -> [u8; 16] {
-    let mut bytes = [0; 16];
-    for (to, from) in bytes.iter_mut().zip(digest) {
-        *to = from;
-    }
-    bytes
 }
 
 /// All keys under which one token can be revoked.
@@ -122,7 +103,7 @@ pub struct TokenKeys {
 }
 
 impl TokenKeys {
-    /// The keys that this token has, each with its kind.
+    /// The keys of this token, each with its kind.
     pub fn iter(&self) -> impl Iterator<Item = (Kind, RevocationKey)> {
         [
             (Kind::Token, Some(self.token)),
@@ -135,21 +116,23 @@ impl TokenKeys {
     }
 }
 
-/// What a revocation whose key matches says of a token.
+/// What a revocation means for a token whose key it names.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Coverage {
     /// The token was issued after the cutoff.
     Clear,
-    /// The token was issued in the cutoff's second, before or after: only who saw it issued can tell.
+    /// The token was issued in the second of the cutoff. Only the control plane may know whether that was before or
+    /// after the cutoff.
     SameSecond,
     /// The token is revoked.
     Revoked,
 }
 
-/// Whether a revocation of `kind` with `cutoff` covers a token issued at `issued_at`, both in seconds of Unix time.
+/// Tells whether a revocation of `kind` with `cutoff` covers a token issued at `issued_at`, both in seconds of Unix
+/// time.
 ///
-/// Token, `jti` and session entries cover always. A subject entry covers what was issued before its cutoff; a token
-/// that does not say when it was issued is covered, for nothing shows that it is newer.
+/// Token, `jti` and session entries always cover. A subject entry covers tokens that were issued before its cutoff. It
+/// also covers a token that does not say when it was issued, because nothing shows that the token is newer.
 pub fn covers(kind: Kind, cutoff: i64, issued_at: Option<i64>) -> Coverage {
     match (kind, issued_at) {
         (Kind::Token | Kind::Jti | Kind::Session, _) | (Kind::Subject, None) => Coverage::Revoked,
@@ -163,7 +146,7 @@ pub fn covers(kind: Kind, cutoff: i64, issued_at: Option<i64>) -> Coverage {
 mod tests {
     use super::*;
 
-    /// Stored rows and other versions of the filter hold these keys: they never change.
+    /// Stored rows and other versions of the filter hold these keys, so they never change.
     #[test]
     fn the_keys_are_pinned() {
         let pinned = [
@@ -213,14 +196,14 @@ mod tests {
     }
 
     #[test]
-    fn the_other_entries_cover_always() {
+    fn the_other_entries_always_cover() {
         for kind in [Kind::Token, Kind::Jti, Kind::Session] {
             assert_eq!(covers(kind, 0, Some(i64::MAX)), Coverage::Revoked);
         }
     }
 
     #[test]
-    fn kinds_go_by_their_names() {
+    fn kinds_are_found_by_their_names() {
         for kind in [Kind::Token, Kind::Jti, Kind::Session, Kind::Subject] {
             assert_eq!(Kind::parse(kind.as_str()), Some(kind));
         }

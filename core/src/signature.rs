@@ -1,8 +1,8 @@
 //! Checks a signature over the signing input, apart from any claim.
 //!
 //! jwt-simple checks a signature and parses claims into its own types in one call, and those types refuse what many
-//! issuers write (an integer `sub`). So the check is made here, with jwt-simple's keys and the very primitives that
-//! it uses itself; but for Ed25519, where others are much cheaper and accept the same ([`crate::ed25519`]).
+//! issuers write (an integer `sub`). So the check is made here, with jwt-simple's keys and the primitives that it uses
+//! itself. The exception is Ed25519, for which other code is much cheaper and accepts the same ([`crate::ed25519`]).
 
 use hmac::Mac;
 use jwt_simple::algorithms::{ECDSAP256PublicKeyLike, ECDSAP384PublicKeyLike};
@@ -12,9 +12,10 @@ use superboring::pkey::{PKey, Public};
 use superboring::rsa::Padding;
 use superboring::sign::Verifier as RsaVerifier;
 
-use crate::keys::{Algorithm, Hash, Material, VerificationKey};
+use crate::algorithm::{Algorithm, Hash};
+use crate::key::{Material, VerificationKey};
 
-/// A signature that waits to be checked. Whoever checks it, here or in the proxy, must answer for exactly these bytes.
+/// A signature to be checked, here or in the proxy. The check must be about exactly these bytes.
 #[derive(Debug, Clone, Copy)]
 pub struct SignatureCheck<'a> {
     /// The key, which names the algorithm.
@@ -26,8 +27,8 @@ pub struct SignatureCheck<'a> {
 }
 
 impl SignatureCheck<'_> {
-    /// The ECDSA signature in DER, for checkers that want it so. `None` for other algorithms and for a signature that
-    /// is not two full-length halves (RFC 7518 section 3.4) in `1..n`.
+    /// The ECDSA signature in DER, which some checkers want. `None` for other algorithms, and for a signature that is
+    /// not two numbers in `1..n` in full length (RFC 7518 section 3.4).
     pub fn ecdsa_der(&self) -> Option<Vec<u8>> {
         match self.key.algorithm {
             Algorithm::ES256 => {
@@ -67,7 +68,8 @@ pub fn verify_natively(check: &SignatureCheck<'_>) -> bool {
     }
 }
 
-/// In constant time, and only a signature of exactly the MAC's length: a truncated one is none (RFC 7518 section 3.2).
+/// Compares in constant time. A signature must have exactly the MAC's length, so a truncated one is refused (RFC 7518
+/// section 3.2).
 fn mac(key: &(impl Mac + Clone), message: &[u8], signature: &[u8]) -> bool {
     key.clone().chain_update(message).verify_slice(signature).is_ok()
 }

@@ -1,12 +1,12 @@
-//! The rule by which the tokens of an issuer become keys of users, by itself: what must stay the same for a logout of all
-//! devices to reach the tokens it was meant for.
+//! The rule by which the tokens of an issuer become keys of users. It must stay the same, or a logout of all devices
+//! misses tokens of the user.
 
 use crate::Keyspace;
 
 /// How the tokens of one issuer namespace name their user and their time.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SubjectRule {
-    /// The issuer namespace; "" for an issuer without a name, which takes tokens of any.
+    /// The issuer namespace; "" for an issuer without a name, which accepts tokens with any `iss`.
     pub issuer: String,
     /// The claim that names the user.
     pub user_claim: String,
@@ -15,13 +15,13 @@ pub struct SubjectRule {
 }
 
 impl SubjectRule {
-    /// The rule's name: 16 bytes over its parts.
+    /// Names the rule: 16 bytes of a hash over its parts.
     pub fn name(&self) -> Keyspace {
         Keyspace::new(&["subject", &self.issuer, &self.user_claim, &self.issued_at_claim])
     }
 
-    /// Whether a token that this rule was for may pass under another one. An issuer that is no longer configured has
-    /// its tokens refused, unless one without a name takes them.
+    /// True if a token of this rule may be accepted under the other one. The tokens of an issuer that is no longer
+    /// configured are refused, unless an issuer without a name accepts them.
     pub fn shares_tokens_with(&self, other: &Self) -> bool {
         self.issuer == other.issuer || self.issuer.is_empty() || other.issuer.is_empty()
     }
@@ -45,7 +45,7 @@ mod tests {
     }
 
     #[test]
-    fn only_an_issuer_without_a_name_takes_the_tokens_of_others() {
+    fn only_an_issuer_without_a_name_accepts_the_tokens_of_others() {
         let (one, other, any) =
             (rule("https://a.example.com", "sub"), rule("https://b.example.com", "sub"), rule("", "sub"));
         assert!(one.shares_tokens_with(&rule("https://a.example.com", "user_id")));

@@ -1,26 +1,26 @@
 //! The gate: a strict reader of compact JWS (RFC 7515 section 7.1, hardened as RFC 8725 asks).
 //!
-//! What it returns has a form that every parser agrees about. Nothing in it is verified.
+//! The token that it returns has a form that every parser reads alike. Nothing in it is verified.
 
 use serde_json::Value;
 
 use crate::credential::is_token_text;
 use crate::{Object, TokenError, base64url, json};
 
-/// The longest token that is looked at. Envoy's own limit for all headers is 60 KiB by default.
+/// The longest token that is read. Envoy's own limit for all headers is 60 KiB by default.
 pub const MAX_TOKEN_BYTES: usize = 8 * 1024;
 
-/// The longest decoded header that is looked at.
+/// The longest decoded header that is read.
 pub const MAX_HEADER_BYTES: usize = 1024;
 
 const MAX_KID_BYTES: usize = 128;
 
 /// Header parameters that ask a verifier to fetch or trust a key, or that change what was signed or how it is encoded
-/// (RFC 7515 section 4.1, RFC 7797, RFC 7516). Curfew implements none, and ignoring them is how verifiers were
-/// talked into an attacker's key.
+/// (RFC 7515 section 4.1, RFC 7797, RFC 7516). Curfew implements none of them. It refuses them, because verifiers that
+/// ignored or followed them have accepted an attacker's key.
 const REFUSED_PARAMETERS: [&str; 8] = ["crit", "jku", "jwk", "x5u", "x5c", "b64", "zip", "enc"];
 
-/// A token whose form is right and of which nothing is verified. No `Debug`: it holds the token.
+/// A token whose form is right and in which nothing is verified. No `Debug`: it holds the token.
 pub struct UnverifiedToken<'a> {
     /// `header.payload`, the bytes that were signed.
     pub(crate) signing_input: &'a [u8],
@@ -58,7 +58,7 @@ impl<'a> UnverifiedToken<'a> {
         })
     }
 
-    /// The header and the claims as JSON, to be shown to a person.
+    /// The header and the claims as JSON, to show them to a person.
     ///
     /// # Errors
     /// As [`Self::parse`].
@@ -71,8 +71,8 @@ impl<'a> UnverifiedToken<'a> {
     }
 }
 
-/// The signing input and three parts around the first two dots. They are those of a compact JWS if each of them decodes: then
-/// nothing stands before, between or behind them, a third dot least of all.
+/// The signing input, and the three parts around the first two dots. If each part decodes, the text is a compact JWS:
+/// no other byte stands before, between or after the parts, and a third dot would not decode.
 fn split(text: &[u8]) -> Result<(&[u8], [&[u8]; 3]), TokenError> {
     let after = |start: usize| Some(start + 1 + text.get(start + 1..)?.iter().position(|byte| *byte == b'.')?);
     let first = text.iter().position(|byte| *byte == b'.').ok_or(TokenError::NotCompact)?;
@@ -87,7 +87,7 @@ fn split(text: &[u8]) -> Result<(&[u8], [&[u8]; 3]), TokenError> {
     }
 }
 
-/// Why a text with three parts is no compact JWS.
+/// Why a text with three parts, of which one does not decode, is no compact JWS.
 fn undecodable(text: &[u8], [_, _, signature]: [&[u8]; 3]) -> TokenError {
     let compact = is_token_text(text) && !signature.contains(&b'.');
     if compact { TokenError::Encoding } else { TokenError::NotCompact }
@@ -110,7 +110,7 @@ impl UnverifiedHeader {
     }
 }
 
-/// `cty: JWT` says that the payload is another token (RFC 7519 section 5.2); any other media type is the issuer's affair.
+/// `cty: JWT` says that the payload is another token (RFC 7519 section 5.2). Other media types are ignored.
 fn nests_a_token(header: &Object) -> bool {
     match header.get("cty") {
         None => false,
@@ -127,8 +127,8 @@ fn text(header: &Object, name: &str) -> Result<Option<String>, TokenError> {
     }
 }
 
-/// A `kid` is only ever compared with the configured ones, but it also ends in the logs and databases of others: only
-/// short plain text that nobody takes for a path, a query or markup passes.
+/// Curfew only compares a `kid` with those of its keys, but upstreams may write it into logs and databases. So only
+/// short plain text passes that no program takes for a path, a query or markup.
 fn plain_kid(kid: String) -> Result<String, TokenError> {
     let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.:=+/@~#".contains(&byte);
     if kid.is_empty() || kid.len() > MAX_KID_BYTES || !kid.bytes().all(plain) || kid.contains("..") {
@@ -139,12 +139,13 @@ fn plain_kid(kid: String) -> Result<String, TokenError> {
 
 #[cfg(test)]
 mod tests {
-    use ct_codecs::{Base64UrlSafeNoPadding, Encoder};
+    use base64::Engine as _;
+    use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 
     use super::*;
 
     fn encode(part: impl AsRef<[u8]>) -> String {
-        Base64UrlSafeNoPadding::encode_to_string(part).unwrap()
+        URL_SAFE_NO_PAD.encode(part)
     }
 
     fn token(header: &str, payload: &str) -> String {

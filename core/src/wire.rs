@@ -1,8 +1,8 @@
 //! The JSON between the filter, the services and the control plane's internal listener.
 //!
-//! Filter and control plane are rolled out one after the other, so these bytes are a contract: golden tests pin them.
-//! A request with a member that the receiver does not know is refused, because ignoring half a question gives a wrong
-//! answer; an answer may grow members.
+//! Filter and control plane are rolled out one after the other, so these bytes are a contract, and tests pin them. A
+//! request with a member that the receiver does not know is refused, because an answer to half of a question is wrong.
+//! Answers may gain members.
 
 use serde::{Deserialize, Serialize};
 
@@ -12,14 +12,14 @@ mod feed;
 
 pub use feed::{FEED_PATH, FeedAnswer, FeedRequest, FeedRevocation, PAGE_REVOCATIONS};
 
-/// The path of the question whether a token is revoked.
+/// The path of a [`CheckRequest`].
 pub const CHECK_PATH: &str = "/internal/v1/check";
 
-/// Is a token with these keys revoked?
+/// Asks whether a token with these keys is revoked.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct CheckRequest {
-    /// The rule by which the keys were computed. A control plane that does not know it must refuse the question.
+    /// The rule by which the keys were computed. A control plane that does not know it refuses the question.
     pub keyspace: Keyspace,
     /// The token id.
     pub token: RevocationKey,
@@ -32,7 +32,8 @@ pub struct CheckRequest {
     /// The key of the user, if the token has one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub subject: Option<RevocationKey>,
-    /// What cutoffs are compared with, in seconds of Unix time; absent means that every cutoff covers the token.
+    /// The time that cutoffs are compared with, in seconds of Unix time. Absent means that every cutoff covers the
+    /// token.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub issued_at: Option<i64>,
 }
@@ -51,29 +52,29 @@ impl CheckRequest {
     }
 }
 
-/// The answer to a [`CheckRequest`], true at the moment when the control plane read its store.
+/// The answer to a [`CheckRequest`], as of the moment when the control plane read its store.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct CheckAnswer {
-    /// Names the history that `seq` counts in.
+    /// The history that `seq` counts in.
     pub epoch: String,
-    /// The last revocation that the answer takes into account.
+    /// The newest revocation that the answer takes into account.
     pub seq: u64,
     /// The answer.
     pub verdict: CheckVerdict,
 }
 
-/// Whether a token is revoked.
+/// The answer to the question whether a token is revoked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum CheckVerdict {
     /// No revocation covers it.
     Active,
-    /// A revocation covers it; revocations are never taken back.
+    /// A revocation covers it. Revocations are never taken back.
     Revoked,
 }
 
-/// Tokens that were issued and shall be known: listed as sessions, and told apart from older ones in the second of a
-/// logout of all devices.
+/// Registers tokens at their issue. Registered tokens are listed as sessions. In the second of a logout of all devices,
+/// a token that was registered after the logout stays accepted.
 ///
 /// No `Debug`: it holds tokens.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -89,7 +90,7 @@ pub struct RegisterRequest {
 pub struct RegisterToken {
     /// The token as it was issued.
     pub token: String,
-    /// The client that it was issued to, as it calls itself.
+    /// The client that it was issued to, as the client names itself.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub user_agent: Option<String>,
     /// The client's address.
@@ -100,9 +101,9 @@ pub struct RegisterToken {
 /// The answer to a [`RegisterRequest`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RegisterAnswer {
-    /// Tokens that were not known before.
+    /// How many tokens were not known before.
     pub registered: usize,
-    /// Tokens that were known and are left as they are, logged out or not.
+    /// How many tokens were known. They stay as they are, logged out or not.
     pub known: usize,
 }
 
@@ -134,7 +135,7 @@ mod tests {
     }
 
     #[test]
-    fn a_check_that_is_not_understood_whole_is_refused() {
+    fn a_check_with_an_unknown_member_is_refused() {
         let id = "01010101010101010101010101010101";
         let with = |member: &str| format!(r#"{{"keyspace":"{id}","token":"{id}"{member}}}"#);
         assert!(serde_json::from_str::<CheckRequest>(&with("")).is_ok());
@@ -144,7 +145,7 @@ mod tests {
     }
 
     #[test]
-    fn an_answer_is_pinned_and_may_grow() {
+    fn an_answer_is_pinned_and_may_gain_members() {
         let answer = CheckAnswer { epoch: "ab".repeat(16), seq: 7, verdict: CheckVerdict::Active };
         let json = r#"{"epoch":"abababababababababababababababab","seq":7,"verdict":"active"}"#;
         assert_eq!(serde_json::to_string(&answer).unwrap(), json);

@@ -1,12 +1,12 @@
-//! Properties over random tokens: another spelling of a token is refused or is the same token, and what differs in
-//! anything that a logout names has other keys.
+//! Properties over random tokens: another spelling of a token is refused or is the same token, and tokens that differ
+//! in anything that a logout names have different keys.
 
 #![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a helper that fails is a test that fails")]
 
 use std::collections::HashMap;
 
 use ct_codecs::{Base64UrlSafeNoPadding, Decoder, Encoder};
-use curfew_core::{Kind, Policy, ProvenToken, RevocationKey, TokenKeys, from_authorization, verify_natively};
+use curfew_core::{KeySets, Kind, Policy, ProvenToken, RevocationKey, TokenKeys, from_authorization, verify_natively};
 use p256::ecdsa::signature::Signer as _;
 use serde_json::{Map, Value, json};
 
@@ -14,7 +14,7 @@ const SECRET: &str = "a secret of more than thirty-two bytes, which is enough";
 const NOW: i64 = 1_700_000_000;
 const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
 
-/// Marsaglia's xorshift64: the same numbers in every run, so that a failure can be looked at.
+/// Marsaglia's xorshift64: the same numbers in every run, so that a failure can be repeated.
 struct Random(u64);
 
 impl Random {
@@ -30,7 +30,7 @@ impl Random {
         usize::try_from(self.next() >> 16).unwrap() % bound
     }
 
-    /// A short text of letters that invite mistakes: delimiters, labels, other scripts.
+    /// A short text of characters that invite mistakes: delimiters, labels, other scripts.
     fn text(&mut self) -> String {
         const PIECES: [&str; 16] = [
             "a",
@@ -61,6 +61,7 @@ impl Random {
 
 struct Issuer {
     policy: Policy,
+    keys: KeySets,
     ecdsa: p256::ecdsa::SigningKey,
 }
 
@@ -74,7 +75,8 @@ impl Issuer {
             {"kty": "oct", "alg": "HS256", "kid": "h", "k": encode(SECRET)},
             {"kty": "EC", "crv": "P-256", "alg": "ES256", "kid": "e", "x": encode(x), "y": encode(y)},
         ]});
-        Self { policy: Policy::from_document(&json!({"issuers": [{"jwks": keys}]})).unwrap(), ecdsa }
+        let (policy, keys) = Policy::from_document(&json!({"issuers": [{"jwks": keys}]})).unwrap();
+        Self { policy, keys, ecdsa }
     }
 
     fn sign(&self, algorithm: &str, claims: &Value) -> String {
@@ -90,7 +92,7 @@ impl Issuer {
     }
 
     fn prove(&self, text: &[u8]) -> Option<ProvenToken> {
-        self.policy.prove(text, NOW, verify_natively).ok()
+        self.policy.prove(text, NOW, &self.keys, verify_natively).ok()
     }
 }
 
@@ -108,7 +110,7 @@ fn random_claims(random: &mut Random) -> Value {
     claims
 }
 
-/// Another text for the same token, if a lenient reader takes it for one.
+/// Another text that a lenient reader may take for the same token.
 fn respelled(random: &mut Random, token: &str) -> Vec<u8> {
     let mut parts: Vec<String> = token.split('.').map(str::to_owned).collect();
     let part = random.below(3);
@@ -126,7 +128,7 @@ fn respelled(random: &mut Random, token: &str) -> Vec<u8> {
             parts[part].insert(at, ['\n', ' ', '\t', '\0', '=', '.'][random.below(6)]);
         }
         6 => {
-            // Anything else that one character can do.
+            // Any other change of one character.
             let at = random.below(parts[part].len());
             let letter = char::from(ALPHABET[random.below(64)]);
             parts[part].replace_range(at..=at, &letter.to_string());
@@ -147,7 +149,8 @@ fn set_unused_bits(part: &mut String, random: &mut Random) {
     part.push(char::from(ALPHABET[position ^ (1 + random.below(3))]));
 }
 
-/// `(r, n - s)` of an ES256 signature; of anything else of 64 bytes nothing good, of the rest itself.
+/// The twin `(r, n - s)` of an ES256 signature. Other signatures of 64 bytes become an invalid one; signatures of
+/// another length stay as they are.
 fn twin(signature: &str) -> String {
     let bytes = Base64UrlSafeNoPadding::decode_to_vec(signature, None).unwrap();
     let Ok(signature) = p256::ecdsa::Signature::from_slice(&bytes) else { return encode(bytes) };
@@ -175,7 +178,7 @@ fn a_respelled_token_is_refused_or_the_same_token() {
             }
         }
     }
-    // A twin is the only other spelling there is; it must have been met, and everything else refused.
+    // A twin is the only other spelling that is accepted; the run must have met some.
     assert!(refused > 2000 && twins > 50, "{refused} refused, {twins} twins");
 }
 
@@ -206,7 +209,7 @@ fn every_form_of_the_header_is_the_same_token_or_none() {
     assert!(same > 100, "only {same} forms were good");
 }
 
-/// What the keys of one claim are made of.
+/// The key of one kind.
 fn named(keys: &TokenKeys, kind: Kind) -> Option<RevocationKey> {
     keys.iter().find(|(own, _)| *own == kind).map(|(_, key)| key)
 }
@@ -218,11 +221,11 @@ fn what_a_logout_names_decides_its_key_and_nothing_else_does() {
     let mut seen: HashMap<RevocationKey, (Kind, String, String)> = HashMap::new();
     for _ in 0..3000 {
         let iss = random.text();
-        let policy = Policy::from_document(&document(&iss)).unwrap();
+        let (policy, keys) = Policy::from_document(&document(&iss)).unwrap();
         let mut claims = random_claims(&mut random);
         claims["iss"] = json!(iss);
         let token = Issuer::new_token(&claims);
-        let proven = policy.prove(token.as_bytes(), NOW, verify_natively).unwrap();
+        let proven = policy.prove(token.as_bytes(), NOW, &keys, verify_natively).unwrap();
         let input = token.rsplit_once('.').unwrap().0;
         let parts = [
             (Kind::Token, "", Some(input)),
@@ -235,12 +238,12 @@ fn what_a_logout_names_decides_its_key_and_nothing_else_does() {
             assert_eq!(key.is_some(), name.is_some(), "{kind:?}");
             let Some((key, name)) = key.zip(name) else { continue };
             let meaning = (kind, iss.to_owned(), name.to_owned());
-            // One key has one meaning, across issuers and across kinds.
+            // A key has one meaning, across issuers and across kinds.
             let known = seen.entry(key).or_insert_with(|| meaning.clone());
             assert_eq!(*known, meaning);
         }
     }
-    // And one meaning has one key.
+    // A meaning has one key.
     let mut meanings: Vec<_> = seen.values().map(|(kind, iss, name)| (kind.as_str(), iss, name)).collect();
     let keys = meanings.len();
     meanings.sort();
@@ -250,7 +253,7 @@ fn what_a_logout_names_decides_its_key_and_nothing_else_does() {
 }
 
 impl Issuer {
-    /// A token by the secret alone.
+    /// A token that is signed with the secret.
     fn new_token(claims: &Value) -> String {
         let input = format!("{}.{}", encode(r#"{"alg":"HS256"}"#), encode(claims.to_string()));
         let mac = hmac_sha256::HMAC::mac(&input, SECRET);

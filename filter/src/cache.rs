@@ -1,17 +1,17 @@
 //! The cache that proofs and answers are kept in: bounded in bytes, and hard to flood.
 //!
-//! New entries pass through a small part of it; what is found a second time moves to the large part, which only other
-//! entries of that kind push out (CLOCK-Pro). A flood of tokens that are seen once thus leaves those in use alone. Some
-//! of the entries that were pushed out are remembered by their hash: one that comes back goes to the large part at
-//! once. That is how a cache that a flood filled first still learns which tokens are in use.
+//! New entries pass through a small part of the cache. An entry that is found a second time moves to the large part,
+//! from which only other such entries evict it (CLOCK-Pro). So a flood of tokens that are seen once leaves the tokens
+//! in use alone. The cache remembers some evicted entries by their hash: one that comes back goes to the large part at
+//! once. So a cache that was filled by a flood still learns which tokens are in use.
 
 use std::hash::Hash;
 
 use quick_cache::unsync::{Cache, DefaultLifecycle};
 use quick_cache::{DefaultHashBuilder, OptionsBuilder, Weighter};
 
-/// Entries remembered by their hash, for each that the cache has room for; the most that the library takes. With its own
-/// default of a half, tokens used once for ten new ones were never learnt.
+/// How many evicted entries are remembered by their hash, for each entry that the cache has room for; the most that the
+/// library allows. With its default of a half, tokens that were used once for every ten new ones were never learnt.
 const REMEMBERED: f64 = 1.0;
 
 /// An empty cache of `budget` bytes as `weighter` counts them, for about `entries` entries.
@@ -22,7 +22,7 @@ pub(crate) fn cache<K: Eq + Hash, V, W: Weighter<K, V>>(entries: usize, budget: 
         Ok(options) => {
             Cache::with_options(options, weighter, DefaultHashBuilder::default(), DefaultLifecycle::default())
         }
-        // Only for options that were left out.
+        // The builder fails only if an option is missing.
         Err(_) => Cache::with_weighter(entries, budget, weighter),
     }
 }

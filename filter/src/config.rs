@@ -1,60 +1,61 @@
-//! The plugin configuration: JSON from the operator into a [`Config`] that cannot be wrong, or into all of its mistakes.
+//! The plugin configuration: reads the operator's JSON into a [`Config`] that cannot be wrong, or into all of its
+//! mistakes.
 
 use std::fmt;
 use std::time::Duration;
 
-use curfew_core::{Fields, Mistakes, Policy, read_document};
+use curfew_core::{Fields, KeySets, Mistakes, Policy, read_document};
 
 use crate::identity::IdentityHeader;
 use crate::rules::Rules;
 use crate::sources::Source;
 
 const DEFAULT_TIMEOUT: Duration = Duration::from_millis(500);
-/// Envoy takes a callout's timeout below a millisecond for "none".
+/// Envoy reads a callout's timeout below a millisecond as "no timeout".
 const MIN_TIMEOUT: Duration = Duration::from_millis(1);
 const MAX_TIMEOUT: Duration = Duration::from_secs(60);
 
 const DEFAULT_MAX_STALENESS: Duration = Duration::from_secs(5);
 const MAX_MAX_STALENESS: Duration = Duration::from_secs(3600);
 
-/// Over a million and a half of revocations in force at once.
+/// Enough for over a million and a half revocations in force at once.
 const DEFAULT_REPLICA_BYTES: u64 = 64 << 20;
 const MIN_REPLICA_BYTES: u64 = 64 << 10;
 const MAX_REPLICA_BYTES: u64 = 512 << 20;
 
 const DEFAULT_CACHE_BYTES: u64 = 16 << 20;
 const MIN_CACHE_BYTES: u64 = 64 << 10;
-/// A VM may have 1 GiB in all; beyond that it is killed, and with it what it knows.
+/// A VM may take 1 GiB in all; beyond that the host kills it, and it loses what it knows.
 const MAX_CACHE_BYTES: u64 = 256 << 20;
 
-/// Short secrets are guessed.
+/// Shorter secrets can be guessed.
 const MIN_SECRET_BYTES: usize = 16;
 
-/// What to do with a request of which nobody can say whether its token is revoked.
+/// What to do with a request if it cannot be found out whether its token is revoked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum OnUnavailable {
     /// Refuse it with 503.
     Deny,
-    /// Let it pass; a logged-out token may then be admitted while the control plane is away.
+    /// Admit it. A logged-out token may then be admitted while the control plane is away.
     Allow,
 }
 
-/// How it is found out whether a token is revoked, with what is settled for that way alone.
+/// How a worker finds out whether a token is revoked, with the settings of that way.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Consistency {
-    /// No logout that was answered is missed: a copy of all revocations decides while a lease runs.
+    /// No logout that was answered is missed: a copy of the log decides while a lease runs.
     Strict {
-        /// What the copy in each VM may take.
+        /// How many bytes the copy in each VM may take.
         replica_bytes: u64,
     },
     /// The control plane is asked about each token, and its answers are remembered.
     Bounded {
-        /// How long an answer "active" is good, from the moment when its question was sent.
+        /// How long an answer "active" is good, counted from the sending of its question.
         max_staleness: Duration,
     },
 }
 
-/// Where and how the control plane is asked.
+/// Where and how to ask the control plane.
 #[derive(Clone, PartialEq, Eq)]
 pub struct ControlPlane {
     /// The Envoy cluster of its internal listener.
@@ -67,7 +68,7 @@ pub struct ControlPlane {
     pub timeout: Duration,
 }
 
-/// Without the secret.
+/// Shows everything but the secret.
 impl fmt::Debug for ControlPlane {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(formatter, "ControlPlane({}, {}, {:?})", self.cluster, self.authority, self.timeout)
@@ -79,21 +80,23 @@ impl fmt::Debug for ControlPlane {
 pub struct Config {
     /// Which tokens are accepted.
     pub policy: Policy,
+    /// The keys that stand in the configuration, which a gate starts with.
+    pub keys: KeySets,
     /// Where tokens are looked for.
     pub sources: Vec<Source>,
     /// Which requests need one.
     pub rules: Rules,
-    /// What the upstream is told about the token.
+    /// The headers that tell the upstream about the token.
     pub identity_headers: Vec<IdentityHeader>,
-    /// Whom to ask.
+    /// The control plane to ask.
     pub control_plane: ControlPlane,
-    /// How revocations are found out.
+    /// How to find out whether a token is revoked.
     pub consistency: Consistency,
-    /// What happens without an answer.
+    /// What to do without an answer.
     pub on_unavailable: OnUnavailable,
-    /// The budget of the two caches of a VM together.
+    /// The budget of a VM's caches together, in bytes.
     pub cache_bytes: u64,
-    /// Decide, count and log, but let every request pass.
+    /// Decide, count and log, but admit every request.
     pub report_only: bool,
 }
 
@@ -116,13 +119,14 @@ impl Config {
     }
 
     fn read(fields: &mut Fields<'_, '_>) -> Option<Self> {
-        let policy = Policy::read(fields);
+        let (policy, keys) = Policy::read(fields);
         let sources = Source::read_all(fields);
         let rules = Rules::read(fields);
         let identity_headers = IdentityHeader::read_all(fields);
         let control_plane = ControlPlane::read(fields);
         let config = Self {
             policy,
+            keys,
             sources,
             rules,
             identity_headers,
@@ -152,11 +156,11 @@ impl ControlPlane {
                 fields.wrong("secret", format!("must have at least {MIN_SECRET_BYTES} bytes"));
             }
             if !secret.bytes().all(|byte| byte.is_ascii_graphic()) {
-                fields.wrong("secret", "must be printable ASCII without spaces, for it travels in a header");
+                fields.wrong("secret", "must be printable ASCII without spaces, because it travels in a header");
             }
             let authority = fields.text("authority").unwrap_or("curfew").to_owned();
             if !authority.bytes().all(|byte| byte.is_ascii_graphic()) {
-                fields.wrong("authority", "must be printable ASCII without spaces, for it travels in a header");
+                fields.wrong("authority", "must be printable ASCII without spaces, because it travels in a header");
             }
             let timeout = bounded(fields, "timeout", DEFAULT_TIMEOUT, MIN_TIMEOUT, MAX_TIMEOUT);
             Self { cluster, authority, authorization: format!("Bearer {secret}"), timeout }
@@ -194,7 +198,7 @@ fn bytes(fields: &mut Fields<'_, '_>, name: &'static str, default: u64, least: u
 }
 
 impl Consistency {
-    /// A setting of the other mode is a mistake: who wrote it expects something that does not happen.
+    /// A setting of the other mode is a mistake, because the operator expects something that does not happen.
     fn read(fields: &mut Fields<'_, '_>) -> Self {
         let strict = fields.choice("consistency", &[("strict", true), ("bounded", false)]).unwrap_or(true);
         let max_staleness = bounded(fields, "max_staleness", DEFAULT_MAX_STALENESS, Duration::ZERO, MAX_MAX_STALENESS);
@@ -203,7 +207,7 @@ impl Consistency {
             fields.wrong("max_staleness", r#"belongs to "consistency": "bounded"; "strict" admits nothing stale"#);
         }
         if !strict && fields.has("replica_bytes") {
-            fields.wrong("replica_bytes", r#"belongs to "consistency": "strict"; "bounded" keeps no replica"#);
+            fields.wrong("replica_bytes", r#"belongs to "consistency": "strict"; "bounded" keeps no copy of the log"#);
         }
         if strict { Self::Strict { replica_bytes } } else { Self::Bounded { max_staleness } }
     }
@@ -213,7 +217,7 @@ fn not_json(bytes: &[u8], problem: String) -> String {
     match bytes.trim_ascii_start().first() {
         None => "is empty; give the plugin's settings as JSON in a google.protobuf.StringValue".to_owned(),
         Some(b'{') => problem,
-        // Envoy hands a Struct over in its binary form, which cannot be told from other bytes.
+        // Envoy passes a Struct in its binary form, which cannot be told from other bytes.
         Some(_) => "is not JSON; a google.protobuf.Struct arrives in binary form, so write \
                     \"@type\": type.googleapis.com/google.protobuf.StringValue with the JSON text as its value"
             .to_owned(),
@@ -274,13 +278,13 @@ mod tests {
                 r#"clock_skew: must be a duration such as "500ms", "5s" or "30d""#,
                 "sources[0].header: must be a header's name",
                 "sources[1]: must have exactly one of header, cookie and query",
-                "sources[2].cookie: must be a name that every program reads alike: letters, digits, - . _ ~ alone",
-                "sources[3].query: must be a name that every program reads alike: letters, digits, - . _ ~ alone",
+                "sources[2].cookie: must be a name that every program reads alike: only letters, digits, - . _ ~",
+                "sources[3].query: must be a name that every program reads alike: only letters, digits, - . _ ~",
                 "rules[0].prefix: must be a path in canonical form: it starts with / and has no empty or dot segments, %, ; or \\",
                 "identity_headers.authorization: is not a header that may be overwritten",
                 "control_plane.cluster: must be given",
                 "control_plane.secret: must have at least 16 bytes",
-                "control_plane.authority: must be printable ASCII without spaces, for it travels in a header",
+                "control_plane.authority: must be printable ASCII without spaces, because it travels in a header",
                 "control_plane.timeout: must be from 1ms to 60s",
                 "control_plane.clusters: is not a known field here (known: authority, cluster, secret, timeout)",
                 "consistency: must be one of: strict, bounded",
@@ -304,7 +308,7 @@ mod tests {
         );
         assert_eq!(
             mistakes_with(json!({"replica_bytes": 1 << 20, "consistency": "bounded"})),
-            [r#"replica_bytes: belongs to "consistency": "strict"; "bounded" keeps no replica"#]
+            [r#"replica_bytes: belongs to "consistency": "strict"; "bounded" keeps no copy of the log"#]
         );
         assert_eq!(
             mistakes_with(json!({"max_staleness": "2h", "consistency": "bounded"})),

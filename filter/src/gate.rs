@@ -1,113 +1,50 @@
 //! The decision about a request, from facts alone: what arrived, what is configured, what is known, and the time.
 //!
-//! It returns a [`Step`] and touches nothing outside. A decision is a [`Permit`], earned for one of the few [`Reason`]s, or
-//! a [`Refusal`]; whatever else happens ends in a refusal.
+//! It returns a [`Step`] and touches nothing outside. A decision is a [`Permit`], which has to be earned for one of the
+//! few [`Reason`]s, or a [`Refusal`]; everything else that happens ends in a refusal.
 
-mod following;
+mod feed;
+mod step;
+mod waiting;
 
 use std::collections::{HashSet, VecDeque};
 use std::rc::Rc;
-use std::time::Duration;
 
 use curfew_core::wire::{CheckRequest, CheckVerdict};
-use curfew_core::{Denial, SignatureCheck, TokenError};
+use curfew_core::{Denial, KeySets, SignatureCheck, TokenError};
 
-use crate::checks::{CallId, Found, QuestionId, Settled, StreamId};
-use crate::config::{Config, OnUnavailable};
+use crate::config::{Config, Consistency, OnUnavailable};
+use crate::feed::FeedSettings;
 use crate::identity;
-use crate::knowledge::Knowledge;
+use crate::ids::StreamId;
+use crate::knowledge::{Bounded, Knowledge, Lookup, Mode, Strict};
 use crate::metrics::{Gauges, Metric};
 use crate::names::alike;
+use crate::now::Now;
 use crate::outage::{Failure, Notice, Outage, Wanted};
 use crate::permit::{Edits, Permit, Reason};
 use crate::proofs::{Facts, Proofs};
 use crate::request::Request;
 use crate::rules::{Action, REDIRECTING_HEADERS};
 use crate::sources::{Ambiguous, Candidate, find};
-use crate::strict::Answer;
 
-/// The two clocks, read once for each event.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub struct Now {
-    /// Since some moment in the past; never goes back. Staleness is measured on it.
-    pub monotonic: Duration,
-    /// Seconds of Unix time. `exp`, `nbf` and `iat` are compared with it.
-    pub unix: i64,
-}
+pub use step::{Decision, Question, Refusal, Released, Step};
+pub use waiting::RELEASED_AT_ONCE;
 
-/// What to do with a request that has just arrived.
-#[derive(Debug, PartialEq, Eq)]
-pub enum Step {
-    /// Let it go on.
-    Admit(Permit),
-    /// Answer it.
-    Refuse(Refusal),
-    /// Hold it until its question is answered.
-    Wait {
-        /// To be made now; at the end headers may be out of reach.
-        edits: Edits,
-        /// To be sent to the control plane, unless another request's question serves.
-        question: Option<Question>,
-    },
-}
-
-/// A question for the control plane.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Question {
-    /// Its name within this VM.
-    pub id: QuestionId,
-    /// What is asked.
-    pub request: CheckRequest,
-}
-
-/// The right to go on, or why there is none.
-pub type Decision = Result<Permit, Refusal>;
-
-impl From<Decision> for Step {
-    fn from(decision: Decision) -> Self {
-        decision.map_or_else(Self::Refuse, Self::Admit)
-    }
-}
-
-/// Why a request is refused, and how to say it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Refusal {
-    /// Status, code and challenge.
-    pub denial: Denial,
-    /// A sentence for developers.
-    pub detail: String,
-    /// gRPC clients get no body.
-    pub grpc: bool,
-}
-
-/// Requests that have waited and what becomes of each, and a question to send.
-#[derive(Debug, Default, PartialEq, Eq)]
-pub struct Released {
-    /// Those that are decided now, their headers edited when they began to wait; for the others, if [`Gate::holds_back`] any, call [`Gate::release_more`] soon.
-    pub streams: Vec<(StreamId, Decision)>,
-    /// To be sent to the control plane.
-    pub question: Option<Question>,
-}
-
-/// How many requests one callback of the host may release.
-///
-/// Envoy carries out a callback's local replies after it, one inside the other, and each calls back into the VM: about 300
-/// of them overflow V8's stack, which kills the VM and with it every request that waits. Measured on Envoy 1.40; other
-/// Wasm filters in the chain make it fewer.
-pub const RELEASED_AT_ONCE: usize = 32;
-
-/// All that one configuration of the filter knows in one VM.
+/// Everything that one configuration of the filter knows in one VM.
 pub struct Gate {
     config: Config,
+    keys: KeySets,
     proofs: Proofs,
-    knowledge: Knowledge,
+    knowledge: Knowledge<Rc<Facts>>,
     counted: Vec<Metric>,
+    /// The streams that wait and whose clients speak gRPC.
     grpc_waiting: HashSet<StreamId>,
-    /// Streams that may go, in the order of their arrival.
+    /// The streams that may go, in the order of their arrival, each with the verdict about it.
     ready: VecDeque<(StreamId, Option<CheckVerdict>)>,
     outage: Outage,
     feed_outage: Outage,
-    /// Whether a lease was there when it was last looked for.
+    /// True if there was a lease when the gate looked for it last.
     leased: bool,
     gauges: Option<Gauges>,
     shown: Option<Gauges>,
@@ -115,12 +52,13 @@ pub struct Gate {
 }
 
 impl Gate {
-    /// A gate that knows nothing yet. `seed` is random; see [`crate::replica::Replica::new`].
+    /// A gate that knows nothing yet. `seed` is random; see [`crate::copy::LogCopy::new`].
     pub fn new(config: Config, seed: [u64; 2]) -> Self {
-        let (knowledge, proofs) = Knowledge::new(&config, seed);
+        let (mode, proofs) = mode(&config, seed);
         Self {
+            keys: config.keys.clone(),
             proofs: Proofs::new(proofs),
-            knowledge,
+            knowledge: Knowledge::new(mode, config.control_plane.timeout),
             config,
             counted: Vec::new(),
             grpc_waiting: HashSet::new(),
@@ -137,6 +75,13 @@ impl Gate {
     /// The configuration.
     pub fn config(&self) -> &Config {
         &self.config
+    }
+
+    /// Proves tokens with these keys from now on. Proofs whose key its issuer still has stay; the others are proven
+    /// anew or refused. A request that waits for an answer at this moment is concurrent with the replacement and may
+    /// finish.
+    pub fn replace_keys(&mut self, keys: KeySets) {
+        self.keys = keys;
     }
 
     /// Takes what there is to count since the last time.
@@ -187,7 +132,7 @@ impl Gate {
         now: Now,
         verify: impl FnMut(&SignatureCheck<'_>) -> bool,
     ) -> Result<Result<Rc<Facts>, TokenError>, Ambiguous> {
-        if let Some(facts) = self.proofs.get(candidate.text()) {
+        if let Some(facts) = self.proofs.get(candidate.text(), &self.keys) {
             self.count(Metric::ProofHit);
             let checked = self.config.policy.check_times(&facts.times, now.unix);
             return Ok(checked.and_then(|()| facts.usable()));
@@ -202,13 +147,14 @@ impl Gate {
         verify: impl FnMut(&SignatureCheck<'_>) -> bool,
     ) -> Result<Rc<Facts>, TokenError> {
         self.count(Metric::ProofMiss);
-        let token = self.config.policy.prove(text, now.unix, verify)?;
+        let token = self.config.policy.prove(text, now.unix, &self.keys, verify)?;
         let facts = Rc::new(Facts {
+            key: token.key,
             check: CheckRequest::about(&token),
             times: token.times,
             identity: identity::values(&self.config.identity_headers, &token),
         });
-        self.proofs.insert(text, Rc::clone(&facts));
+        self.proofs.insert(text, Rc::clone(&facts), &self.keys);
         facts.usable()
     }
 
@@ -218,16 +164,16 @@ impl Gate {
         let found = self.knowledge.look(facts, stream, now);
         self.note_lease(now);
         let question = match found {
-            Found::Known(verdict) => {
-                self.count_replica();
+            Lookup::Decided(verdict) => {
+                self.count_own_decision();
                 return self.decide(Some(verdict), request.is_grpc(), edits).into();
             }
-            Found::Joined => {
+            Lookup::Joined => {
                 self.count(Metric::CheckShared);
                 None
             }
-            Found::Ask(id) => Some(Question { id, request: facts.check.clone() }),
-            Found::Full => {
+            Lookup::Ask(id) => Some(Question { id, request: facts.check.clone() }),
+            Lookup::Full => {
                 self.failed(Failure::TooMany, now);
                 return self.decide(None, request.is_grpc(), edits).into();
             }
@@ -238,76 +184,8 @@ impl Gate {
         Step::Wait { edits, question }
     }
 
-    /// The host took a question.
-    pub fn sent(&mut self, question: QuestionId, call: CallId) {
-        self.count(Metric::CheckSent);
-        self.knowledge.sent(question, call);
-    }
-
-    /// The host did not take a question. Those who wait for it are released by [`Self::release_more`], or one of them
-    /// by [`Self::release_only`].
-    pub fn not_sent(&mut self, question: QuestionId, now: Now) {
-        self.failed(Failure::NotSent, now);
-        let settled = self.knowledge.not_sent(question, now);
-        self.hold(&settled);
-    }
-
-    /// The host would not change the headers of a stream that was to wait: it is refused, and its question never asked.
-    pub fn withdraw(&mut self, stream: StreamId, question: Option<QuestionId>, now: Now) {
-        if let Some(question) = question {
-            self.knowledge.not_sent(question, now);
-        }
-        self.forget(stream);
-        self.count(Metric::UnavailableDenied);
-    }
-
-    /// A callout has ended, with the control plane's verdict or without any.
-    pub fn answered(&mut self, call: CallId, answer: Result<Answer, Failure>, now: Now) -> Released {
-        match answer {
-            Ok(_) => self.notices.extend(self.outage.ended(None, now.monotonic)),
-            Err(failure) => self.failed(failure, now),
-        }
-        let settled = self.knowledge.answered(call, answer.ok(), now);
-        self.hold(&settled);
-        let question = settled.ask_again.map(|(id, facts)| Question { id, request: facts.check.clone() });
-        Released { streams: self.release_more(), question }
-    }
-
-    /// Gives up questions whose end the host should have reported long ago. Those who wait for one are released by
-    /// [`Self::release_more`].
-    pub fn give_up_lost(&mut self, now: Now) {
-        for settled in self.knowledge.give_up_lost(now) {
-            self.failed(Failure::Lost, now);
-            self.hold(&settled);
-        }
-    }
-
-    /// How often to call [`Self::give_up_lost`]; never while nothing is under way.
-    pub fn gives_up_every(&self) -> Option<Duration> {
-        self.knowledge.asking().then_some(self.config.control_plane.timeout)
-    }
-
-    /// Releases the next ones that may go, [`RELEASED_AT_ONCE`] at most. Each is named once, ever.
-    pub fn release_more(&mut self) -> Vec<(StreamId, Decision)> {
-        let count = self.ready.len().min(RELEASED_AT_ONCE);
-        let ready: Vec<_> = self.ready.drain(..count).collect();
-        ready.into_iter().map(|(stream, verdict)| (stream, self.release_one(stream, verdict))).collect()
-    }
-
-    /// Releases this stream, if it may go.
-    pub fn release_only(&mut self, stream: StreamId) -> Option<Decision> {
-        let place = self.ready.iter().position(|(ready, _)| *ready == stream)?;
-        let (_, verdict) = self.ready.remove(place)?;
-        Some(self.release_one(stream, verdict))
-    }
-
-    /// Whether some are held back.
-    pub fn holds_back(&self) -> bool {
-        !self.ready.is_empty()
-    }
-
-    /// The names of trailers that must not reach the upstream: what would be stripped, read as the credential or refused
-    /// in a header.
+    /// The names of trailers that must not reach the upstream: in a header, each of them would be stripped, read as the
+    /// credential, or refused.
     pub fn unwelcome_trailers<'a>(&self, trailers: &Request<'a>) -> Vec<&'a [u8]> {
         let identity = self.config.identity_headers.iter().map(|header| header.name.as_bytes());
         let credentials = self.config.sources.iter().map(|source| source.header_name().as_bytes());
@@ -316,40 +194,7 @@ impl Gate {
         trailers.headers().map(|(name, _)| name).filter(unwelcome).collect()
     }
 
-    /// Whether a question is under way as this callout.
-    pub fn asked(&self, call: CallId) -> bool {
-        self.knowledge.asked(call)
-    }
-
-    /// How many streams wait.
-    pub fn waiting(&self) -> usize {
-        self.knowledge.waiting().saturating_add(self.ready.len())
-    }
-
-    /// The stream is gone.
-    pub fn forget(&mut self, stream: StreamId) {
-        self.grpc_waiting.remove(&stream);
-        if let Some(place) = self.ready.iter().position(|(ready, _)| *ready == stream) {
-            self.ready.remove(place);
-        }
-        self.knowledge.forget(stream);
-    }
-
-    fn failed(&mut self, failure: Failure, now: Now) {
-        self.count(Metric::CheckFailed);
-        self.notices.extend(self.outage.ended(Some(failure), now.monotonic));
-    }
-
-    fn hold(&mut self, settled: &Settled) {
-        self.ready.extend(settled.streams.iter().map(|stream| (*stream, settled.verdict)));
-    }
-
-    fn release_one(&mut self, stream: StreamId, verdict: Option<CheckVerdict>) -> Decision {
-        let grpc = self.grpc_waiting.remove(&stream);
-        self.decide(verdict, grpc, Edits::default())
-    }
-
-    /// Decides by the control plane's verdict: the one place where a missing one becomes a decision.
+    /// Decides by a verdict: the one place where a missing verdict becomes a decision.
     fn decide(&mut self, verdict: Option<CheckVerdict>, grpc: bool, edits: Edits) -> Decision {
         let denial = match (verdict, self.config.on_unavailable) {
             (Some(CheckVerdict::Active), _) => return Ok(self.admit(Reason::Active, edits)),
@@ -370,12 +215,12 @@ impl Gate {
     }
 
     fn refuse(&mut self, request: &Request<'_>, denial: Denial, detail: &str) -> Step {
-        // A request that is answered here needs no edits.
+        // Only a request that goes on needs edits.
         let edits = if self.config.report_only { self.edits(request, None) } else { Edits::default() };
         self.refuse_with(edits, request.is_grpc(), denial, detail).into()
     }
 
-    /// Refuses, unless the operator only wants to know what would be refused.
+    /// Refuses a request, or only reports it if the operator wants no more than a report.
     fn refuse_with(&mut self, edits: Edits, grpc: bool, denial: Denial, detail: &str) -> Decision {
         self.count(match denial {
             Denial::Missing => Metric::Missing,
@@ -392,5 +237,23 @@ impl Gate {
 
     fn count(&mut self, metric: Metric) {
         self.counted.push(metric);
+    }
+}
+
+/// The mode that the configuration asks for, and the bytes that are left of `cache_bytes` for proofs.
+fn mode(config: &Config, seed: [u64; 2]) -> (Mode, u64) {
+    match config.consistency {
+        Consistency::Bounded { max_staleness } => {
+            // A proof is some ten times the size of an answer, and there is one of each for a token.
+            let answers = config.cache_bytes / 8;
+            let bounded = Bounded::new(answers, max_staleness);
+            (Mode::Bounded(bounded), config.cache_bytes.saturating_sub(answers))
+        }
+        Consistency::Strict { replica_bytes } => {
+            let keyspaces = config.policy.keyspaces().collect();
+            let timeout = config.control_plane.timeout;
+            let settings = FeedSettings { keyspaces, budget: replica_bytes, timeout, seed };
+            (Mode::Strict(Strict::new(settings)), config.cache_bytes)
+        }
     }
 }

@@ -1,6 +1,7 @@
 //! The host's encoding of header maps (proxy-wasm ABI 0.2.1).
 //!
-//! What a map holds is whatever a client sent; that its form is right is the host's promise, and checked all the same.
+//! The names and values are what a client sent. The host promises that the form of the map is right; it is checked all
+//! the same.
 
 /// The pairs of a header map: a count, then each pair's two sizes, then each name and value with a NUL behind it; all
 /// numbers are 32 bits, little-endian. `None` if the bytes are not that.

@@ -1,15 +1,15 @@
 //! The proxy's own signature check, as bytes: the host function `verify_signature` takes and gives protobuf messages.
 //!
-//! BoringSSL in the proxy checks RSA and ECDSA some twenty times faster than the same code compiled to wasm. The host
-//! knows neither PSS nor Ed25519 nor HMAC; those stay here.
+//! BoringSSL in the proxy checks RSA and ECDSA some twenty times faster than code compiled to wasm. The host checks
+//! neither PSS nor Ed25519 nor HMAC; those are checked in the VM.
 
 use curfew_core::{Algorithm, Hash, SignatureCheck};
 
 /// The host function's name.
 pub const FUNCTION: &str = "verify_signature";
 
-/// The message that asks the host to make this check. `None` where the host has no such check, or where the signature's
-/// form is wrong already: the caller then checks natively, which refuses that form.
+/// The message that asks the host to make this check. `None` if the host has no such check, or if the form of the
+/// signature is wrong: the caller then checks it in the VM, which refuses that form.
 ///
 /// Envoy's `VerifySignatureArguments`: 1 hash_function, 2 public_key (DER SubjectPublicKeyInfo), 3 signature, 4 text.
 pub fn request(check: &SignatureCheck<'_>) -> Option<Vec<u8>> {
@@ -18,7 +18,7 @@ pub fn request(check: &SignatureCheck<'_>) -> Option<Vec<u8>> {
     let signature = match algorithm {
         Algorithm::RS256 | Algorithm::RS384 | Algorithm::RS512 => check.signature,
         Algorithm::ES256 | Algorithm::ES384 | Algorithm::ES512 => {
-            // JWS concatenates the two halves; the host wants them in DER.
+            // JWS concatenates the two numbers; the host wants them in DER.
             ecdsa = check.ecdsa_der()?;
             &ecdsa
         }
@@ -54,9 +54,10 @@ fn push_field(message: &mut Vec<u8>, field: u8, bytes: &[u8]) {
     message.extend_from_slice(bytes);
 }
 
-/// Whether the host's answer says that the signature verifies. Envoy's `VerifySignatureResult`: 1 result (bool), 2 error.
+/// True if the host's answer says that the signature verifies. Envoy's `VerifySignatureResult`: 1 result (bool), 2
+/// error.
 ///
-/// Success has one encoding, the single field set to true. Anything else, the empty message included, is failure.
+/// Success has one encoding, the single field set to true. Everything else is failure, also the empty message.
 pub fn verified(answer: &[u8]) -> bool {
     answer == [0x08, 0x01]
 }

@@ -1,4 +1,4 @@
-//! What the upstream is told about the token, and that nobody else can tell it the same.
+//! The headers that tell the upstream about the token, and the removal of such headers that a client has sent.
 
 use std::sync::Arc;
 
@@ -9,7 +9,7 @@ use crate::names::alike;
 use crate::request::Request;
 use crate::sources::is_name;
 
-/// The longest claim that goes into a header.
+/// The longest claim that is written into a header.
 const MAX_VALUE_BYTES: usize = 1024;
 
 /// Headers that mean something to proxies or carry credentials: overwriting one would change more than an identity.
@@ -29,7 +29,7 @@ const RESERVED: [&str; 10] = [
 /// A header that carries a claim to the upstream.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct IdentityHeader {
-    /// In lower case.
+    /// The header's name, in lower case.
     pub name: Arc<str>,
     /// The claim whose text it carries.
     pub claim: String,
@@ -65,13 +65,13 @@ impl IdentityHeader {
     }
 }
 
-/// The values of the identity headers for a token, in the order of the headers; `None` where the token lacks the claim
-/// or its type has no text.
+/// The values of the identity headers for a token, in the order of the headers. A value is `None` if the token lacks
+/// the claim, or if the type of the claim has no text.
 ///
 /// # Errors
-/// A claim whose header would say something else than the claim: control characters break out of a header, and spaces
-/// around a value are cut off by whoever reads it (RFC 9110 section 5.5), which makes two users one. The issuer signed
-/// the claim, but its text may be a user's.
+/// A claim that a header cannot carry unchanged. Control characters break out of a header. Readers cut off the spaces
+/// around a value (RFC 9110 section 5.5), which would make two users one. The issuer signed the claim, but a user may
+/// have chosen its text.
 pub fn values(headers: &[IdentityHeader], token: &ProvenToken) -> Result<Vec<Option<Arc<str>>>, TokenError> {
     let value = |header: &IdentityHeader| match token.claim_text(&header.claim) {
         Some(text) if !is_header_value(&text) => Err(TokenError::Claim("identity header")),
@@ -84,7 +84,7 @@ fn is_header_value(text: &str) -> bool {
     (1..=MAX_VALUE_BYTES).contains(&text.len()) && text.trim() == text && !text.chars().any(char::is_control)
 }
 
-/// The names, as the client wrote them, of headers that an upstream might take for ours, see [`alike`].
+/// The names, as the client wrote them, of headers that an upstream may take for identity headers; see [`alike`].
 pub fn forged<'a>(headers: &[IdentityHeader], request: &Request<'a>) -> Vec<&'a [u8]> {
     let ours = |name: &[u8]| headers.iter().any(|header| alike(header.name.as_bytes(), name));
     let mut names: Vec<_> = request.headers().map(|(name, _)| name).filter(|name| ours(name)).collect();

@@ -1,29 +1,41 @@
 //! Curfew's filter: refuses logged-out tokens inside Envoy.
 //!
-//! The decision is in the modules that know no proxy: [`gate`] leads through them. [`host`] is the only one that speaks
-//! to the host, and [`glue`] turns the host's callbacks into facts and the gate's steps into host calls; neither
-//! decides anything.
+//! The decision is in the modules that know no proxy: [`gate`] leads through them. `host` is the only one that speaks
+//! to the host, and `glue` turns the host's callbacks into facts and the gate's steps into host calls; neither decides
+//! anything.
+//!
+//! The order of the modules, from the lowest to the highest. A module uses only modules that stand before it:
+//!
+//! ```text
+//! now, ids, names, request, header_map, host_signature, metrics, outage, cache
+//! copy, feed                    # the copy of the log, and the polls and leases that keep it true
+//! sources, rules, identity      # what a request shows, what it needs, what the upstream is told
+//! proofs, permit                # what was proven, and the right to go on
+//! config                        # the plugin configuration
+//! knowledge                     # what is known of revocations
+//! gate                          # the decision
+//! host, trap, glue              # the proxy
+//! ```
 
 mod cache;
-pub mod checks;
 pub mod config;
+pub mod copy;
 pub mod feed;
 pub mod gate;
 pub mod header_map;
 pub mod host_signature;
 pub mod identity;
-mod knowledge;
+pub mod ids;
+pub mod knowledge;
 pub mod metrics;
 mod names;
+pub mod now;
 pub mod outage;
 pub mod permit;
 pub mod proofs;
-pub mod questions;
-pub mod replica;
 pub mod request;
 pub mod rules;
 pub mod sources;
-pub mod strict;
 
 mod glue;
 mod host;

@@ -1,16 +1,17 @@
-//! What is counted. Each name stands here once; the proxy shows it in its statistics under `wasmcustom.`, and in
-//! Prometheus' format without that prefix.
+//! The counters and gauges. Each name stands here once; the proxy shows it in its statistics under `wasmcustom.`, and
+//! in Prometheus' format without that prefix.
 
-/// A counter. Each request ends in exactly one of those whose name starts with `curfew_requests_`, apart from
-/// [`Metric::ReportOnly`], which counts beside them, and requests whose client left while they waited.
+/// A counter. Each request is counted by exactly one of those whose name starts with `curfew_requests_`. There are two
+/// exceptions: [`Metric::ReportOnly`] counts in addition, and a request whose client leaves while it waits is not
+/// counted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(usize)]
 pub enum Metric {
     /// Admitted with a token that is not revoked.
     Admitted,
-    /// Let pass by a rule `skip`.
+    /// Admitted by a rule `skip`.
     Skipped,
-    /// Let pass without a token by a rule `optional`.
+    /// Admitted without a token by a rule `optional`.
     Anonymous,
     /// Refused: no token.
     Missing,
@@ -24,36 +25,36 @@ pub enum Metric {
     UnavailableDenied,
     /// Admitted without an answer, because `on_unavailable` is `allow`.
     UnavailableAllowed,
-    /// Would have been refused, but `report_only` is on. The refusal's own counter counts too.
+    /// Admitted because `report_only` is on. The counter of the refusal counts too.
     ReportOnly,
     /// The token's text was in the proof cache.
     ProofHit,
-    /// It was not: the token was parsed and its signature checked.
+    /// The token's text was not in the proof cache: the token was parsed and its signature checked.
     ProofMiss,
     /// A question was sent to the control plane.
     CheckSent,
-    /// A request waited for a question that another had caused.
+    /// A request waited for the question of another request.
     CheckShared,
-    /// A question that got no usable answer.
+    /// A question got no usable answer.
     CheckFailed,
     /// A signature was checked by the host.
     HostSignature,
     /// A signature was checked in the VM.
     NativeSignature,
-    /// The replica decided about a request: nobody was asked.
-    ReplicaDecided,
-    /// A worker came to hold a lease.
+    /// The copy of the log decided about a request, without a question.
+    CopyDecided,
+    /// A worker got a lease after it had none.
     LeaseGained,
-    /// A worker's lease was over, or given up.
+    /// A worker's lease was over, or the worker gave it up.
     LeaseLost,
     /// A poll was sent to the control plane.
     PollSent,
-    /// A poll that brought neither news nor a lease.
+    /// A poll brought neither news nor a lease.
     PollFailed,
-    /// The replica was thrown away, because the log was not the one it was a copy of.
-    ReplicaRestarted,
-    /// The revocations did not fit into the replica.
-    ReplicaOverflow,
+    /// The copy was thrown away, because the control plane's log did not continue it.
+    CopyRestarted,
+    /// The revocations did not fit into the copy.
+    CopyOverflow,
 }
 
 /// Every counter with its name, in the order of the enum.
@@ -75,27 +76,27 @@ pub const NAMES: [(Metric, &str); 24] = [
     (Metric::CheckFailed, "curfew_checks_failed"),
     (Metric::HostSignature, "curfew_signatures_host"),
     (Metric::NativeSignature, "curfew_signatures_native"),
-    (Metric::ReplicaDecided, "curfew_replica_decided"),
+    (Metric::CopyDecided, "curfew_replica_decided"),
     (Metric::LeaseGained, "curfew_leases_gained"),
     (Metric::LeaseLost, "curfew_leases_lost"),
     (Metric::PollSent, "curfew_polls_sent"),
     (Metric::PollFailed, "curfew_polls_failed"),
-    (Metric::ReplicaRestarted, "curfew_replica_restarts"),
-    (Metric::ReplicaOverflow, "curfew_replica_overflows"),
+    (Metric::CopyRestarted, "curfew_replica_restarts"),
+    (Metric::CopyOverflow, "curfew_replica_overflows"),
 ];
 
-/// The names of the gauges, in the order of [`Gauges::values`]. All workers of an Envoy write the same ones: each shows
-/// what was written last, which is the same for all once they have caught up.
+/// The names of the gauges, in the order of [`Gauges::values`]. All workers of an Envoy write the same gauges. A gauge
+/// shows what was written last, which is the same for all workers once they have caught up.
 pub const GAUGE_NAMES: [&str; 3] = ["curfew_replica_seq", "curfew_replica_entries", "curfew_replica_bytes"];
 
-/// What a replica holds.
+/// What a copy of the log holds.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Gauges {
     /// How far the log is copied.
     pub seq: u64,
     /// Revocations held; some may have expired.
     pub entries: u64,
-    /// What they take, all in.
+    /// The bytes that they take.
     pub bytes: u64,
 }
 

@@ -1,20 +1,22 @@
 //! Names as lenient programs read them.
 //!
-//! Upstreams differ in what they take for the same name: CGI cannot tell `x-user-id` from `x_user_id`, PHP turns dots and
-//! spaces in cookies and parameters into underscores, some decode `%6b`, some fold case. Where such a difference would let
-//! a client show one thing to the filter and another to the upstream, names are compared the way the most lenient does.
+//! Upstreams differ in which names they take for the same: CGI cannot tell `x-user-id` from `x_user_id`, PHP turns dots
+//! and spaces in cookies and parameters into underscores, some decode `%6b`, some ignore case. If such a difference
+//! lets a client show one thing to the filter and another to the upstream, names are compared as the most lenient
+//! program does.
 
-/// Whether some reader may take the two header names for the same: no case, and any punctuation for any other.
+/// True if some reader may take the two header names for the same: case is ignored, and all punctuation is equal.
 pub(crate) fn alike(one: &[u8], other: &[u8]) -> bool {
     let fold = |byte: &u8| if byte.is_ascii_alphanumeric() { byte.to_ascii_lowercase() } else { b'_' };
     one.len() == other.len() && one.iter().map(fold).eq(other.iter().map(fold))
 }
 
-/// How many values some reader would find under `name` in a list of `name=value`: before an `=`, at the start or behind a
-/// separator. Readers differ in what separates, so there are several views of the same list.
+/// How many values some reader would find under `name` in a list of `name=value`. A name stands before an `=`, at the
+/// start of the list or after a separator. Readers differ in what separates, so `views` gives several sets of
+/// separators.
 pub(crate) fn count_alike(list: &[u8], views: &[&[u8]], name: &str) -> usize {
     let mut texts = list.split(|&byte| byte == b'=').collect::<Vec<_>>();
-    // Behind the last `=` there is only a value; before any other, a value may end and a name begin.
+    // After the last `=` there is only a value; before any other `=`, a value may end and a name begin.
     texts.pop();
     let seen = |(index, text): &(usize, &[u8])| {
         views.iter().any(|separators| {
@@ -27,8 +29,9 @@ pub(crate) fn count_alike(list: &[u8], views: &[&[u8]], name: &str) -> usize {
     texts.into_iter().enumerate().filter(seen).count()
 }
 
-/// Whether some reader takes `raw` for the parameter or cookie `name`: after `%` escapes and `+`, without what is invisible
-/// around it, up to a NUL, with PHP's `name[]`, and with dots, spaces and an open bracket for underscores.
+/// True if some reader takes `raw` for the parameter or cookie `name`. Readers may decode `%` and `+`, drop invisible
+/// bytes around a name, end it at a NUL, read PHP's `name[]`, and take dots, spaces and an open bracket for
+/// underscores.
 fn is_parameter(raw: &[u8], name: &str) -> bool {
     let decoded = decoded(raw);
     let text = decoded.split(|&byte| byte == 0).next().unwrap_or_default();
@@ -118,7 +121,7 @@ mod tests {
     }
 
     #[test]
-    fn what_stands_behind_an_equals_sign_is_a_value_until_something_separates() {
+    fn after_an_equals_sign_there_is_a_value_until_something_separates() {
         let count = |list: &str| count_alike(list.as_bytes(), &[b"&;#"], "token");
         assert_eq!(count("token=1&token=2;token=3"), 3);
         assert_eq!(count("next=token=1&page_token=2&token"), 0);

@@ -1,19 +1,19 @@
-//! Says once that the control plane gives no verdicts, or no leases, and once that it does again.
+//! Tells the operator once that the control plane gives no verdicts, or no leases, and once that it does again.
 //!
-//! Whoever sends requests decides how often a check fails; a line for each would let them write the log.
+//! Clients decide how often a check fails; with a line for each failure they could fill the log.
 
 use std::fmt;
 use std::time::Duration;
 
-/// The least time between two lines, for a control plane that comes and goes.
+/// The least time between two lines about failures, for a control plane that fails now and then.
 const INTERVAL: Duration = Duration::from_secs(10);
 
 /// What the control plane is asked for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Wanted {
-    /// Whether a token is revoked.
+    /// Answers to the question whether a token is revoked.
     Verdicts,
-    /// The right to decide by the replica.
+    /// The right to decide by the copy of the log.
     Leases,
 }
 
@@ -26,14 +26,14 @@ impl fmt::Display for Wanted {
     }
 }
 
-/// Why a question or a poll got no answer that could be used, for the operator.
+/// Why a question or a poll got no usable answer, for the operator.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Failure {
-    /// The host did not take the call: no such cluster, or nobody healthy in it.
+    /// The host did not take the call: there is no such cluster, or no healthy host in it.
     NotSent,
     /// Too many questions are under way.
     TooMany,
-    /// The host has not reported the end of the call, though its time is long over.
+    /// The host has not reported the end of the call, long after its timeout.
     Lost,
     /// The connection was reset, or could not be made.
     NoResponse,
@@ -43,16 +43,16 @@ pub enum Failure {
     NoVerdict,
     /// A 200 without a page of the feed in it.
     NoPage,
-    /// A page that does not continue what is held.
+    /// A page that does not continue the copy.
     Discontinued,
-    /// A page, and no lease.
+    /// A page without a lease.
     NoLease,
 }
 
 impl fmt::Display for Failure {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::NotSent => formatter.write_str("the cluster is unknown or has nobody healthy"),
+            Self::NotSent => formatter.write_str("the cluster is unknown or has no healthy host"),
             Self::TooMany => formatter.write_str("too many questions are under way"),
             Self::Lost => formatter.write_str("the proxy never reported the end of a question"),
             Self::NoResponse => formatter.write_str("the connection failed"),
@@ -66,58 +66,59 @@ impl fmt::Display for Failure {
             Self::NoVerdict => formatter.write_str("200, but not with a verdict: is this the control plane?"),
             Self::NoPage => formatter.write_str("200, but not with a page of the feed: is this the control plane?"),
             Self::Discontinued => {
-                formatter.write_str("its log is not the one that was read so far, which is loaded anew")
+                formatter.write_str("its log does not continue the copy in this worker, which is loaded anew")
             }
             Self::NoLease => formatter.write_str("it grants none at the moment"),
         }
     }
 }
 
-/// What is known of the control plane's health.
+/// Failures in a row, and what the operator was told of them.
 #[derive(Debug)]
 pub struct Outage {
     wanted: Wanted,
     failed: u64,
-    told_at: Option<Duration>,
-    /// What the operator believes is wrong.
-    told: Option<Failure>,
+    reported_at: Option<Duration>,
+    /// The failure that the operator was told last, unless its end was told too.
+    reported: Option<Failure>,
 }
 
-/// Something to tell the operator.
+/// A line for the operator's log.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Notice {
-    /// Asking has begun to fail, or has come to fail for something else: for this.
+    /// The control plane has begun to fail, or fails for another reason than before: this one.
     Began(Wanted, Failure),
-    /// What was asked for is given again.
+    /// The control plane answers again.
     Ended {
-        /// What it is.
+        /// What it gives again.
         wanted: Wanted,
-        /// How many times it was asked for in vain.
+        /// How many calls had failed.
         failed: u64,
     },
-    /// The revocations do not fit into the replica: each token is asked about.
+    /// The revocations do not fit into the copy: each token is asked about.
     Overflow,
 }
 
 impl Outage {
     /// Nothing has failed yet.
     pub fn of(wanted: Wanted) -> Self {
-        Self { wanted, failed: 0, told_at: None, told: None }
+        Self { wanted, failed: 0, reported_at: None, reported: None }
     }
 
-    /// Asking has ended, with what was wanted or for want of it, at this monotonic time.
+    /// A call has ended at this monotonic time, with what was wanted or with a failure. Returns what to tell the
+    /// operator.
     pub fn ended(&mut self, failure: Option<Failure>, now: Duration) -> Option<Notice> {
         let Some(failure) = failure else {
             let failed = std::mem::take(&mut self.failed);
-            return self.told.take().map(|_| Notice::Ended { wanted: self.wanted, failed });
+            return self.reported.take().map(|_| Notice::Ended { wanted: self.wanted, failed });
         };
         self.failed = self.failed.saturating_add(1);
-        let quiet = self.told_at.is_none_or(|told_at| now.saturating_sub(told_at) >= INTERVAL);
-        if self.told == Some(failure) || !quiet {
+        let quiet = self.reported_at.is_none_or(|reported_at| now.saturating_sub(reported_at) >= INTERVAL);
+        if self.reported == Some(failure) || !quiet {
             return None;
         }
-        self.told = Some(failure);
-        self.told_at = Some(now);
+        self.reported = Some(failure);
+        self.reported_at = Some(now);
         Some(Notice::Began(self.wanted, failure))
     }
 }
@@ -134,7 +135,7 @@ mod tests {
     }
 
     #[test]
-    fn an_outage_is_told_when_it_begins_and_when_it_ends() {
+    fn an_outage_is_reported_when_it_begins_and_when_it_ends() {
         let mut outage = outage();
         let second = Duration::from_secs;
         assert_eq!(outage.ended(None, second(0)), None);
@@ -146,7 +147,7 @@ mod tests {
     }
 
     #[test]
-    fn another_cause_is_told_too() {
+    fn another_cause_is_reported_too() {
         let mut outage = outage();
         let second = Duration::from_secs;
         assert_eq!(outage.ended(DOWN, second(1)), BEGAN);
@@ -156,12 +157,12 @@ mod tests {
     }
 
     #[test]
-    fn one_that_comes_and_goes_is_told_once_per_interval() {
+    fn one_that_comes_and_goes_is_reported_once_per_interval() {
         let mut outage = outage();
-        let told = (0..1000).filter(|tenth| {
+        let reported = (0..1000).filter(|tenth| {
             let now = Duration::from_millis(tenth * 100);
             outage.ended(DOWN, now) == BEGAN || outage.ended(None, now) == BEGAN
         });
-        assert_eq!(told.count(), 10);
+        assert_eq!(reported.count(), 10);
     }
 }

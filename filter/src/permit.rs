@@ -9,12 +9,12 @@ use crate::metrics::Metric;
 use crate::proofs::Facts;
 use crate::request::Request;
 
-/// A request may go on. There is no other way to let one pass than to hold this.
+/// A request may go on. Only a permit lets a request go on.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Permit {
     /// Why.
     pub reason: Reason,
-    /// To be made before it goes on.
+    /// The changes to make before it goes on.
     pub edits: Edits,
 }
 
@@ -27,14 +27,14 @@ pub enum Reason {
     Skipped,
     /// It has no token, and a rule makes that optional.
     Anonymous,
-    /// Nobody could say whether its token is revoked, and the operator prefers it so.
+    /// It could not be found out whether its token is revoked, and `on_unavailable` is `allow`.
     UnavailableAllowed,
-    /// It would have been refused, but the operator only wants a report.
+    /// It would have been refused, but `report_only` is on.
     ReportOnly(Denial),
 }
 
 impl Reason {
-    /// What counts it.
+    /// The counter of this reason.
     pub const fn metric(self) -> Metric {
         match self {
             Self::Active => Metric::Admitted,
@@ -55,14 +55,14 @@ impl Permit {
 /// Changes to a request's headers: first remove, then set.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Edits {
-    /// Names as the client wrote them.
+    /// Names of headers, as the client wrote them.
     pub remove: Vec<Vec<u8>>,
-    /// Names and values.
+    /// Names and values of headers.
     pub set: Vec<(Arc<str>, Arc<str>)>,
 }
 
 impl Edits {
-    /// Removes what a client sent in the name of the identity headers and sets them from the token, if there is one.
+    /// Removes headers that look like identity headers, and sets the identity headers from the token, if there is one.
     pub(crate) fn new(headers: &[IdentityHeader], request: &Request<'_>, facts: Option<&Facts>) -> Self {
         let remove = identity::forged(headers, request).into_iter().map(<[u8]>::to_vec).collect();
         let values = facts.and_then(|facts| facts.identity.as_deref().ok()).unwrap_or_default();

@@ -1,4 +1,4 @@
-//! A request as it arrived: raw bytes, for nothing that a client sends is promised to be text.
+//! A request as it arrived: raw bytes, because nothing that a client sends need be text.
 
 /// The head of a request.
 #[derive(Debug, Clone, Copy)]
@@ -22,17 +22,17 @@ impl<'a> Request<'a> {
         self.headers().filter(move |(own, _)| own.eq_ignore_ascii_case(name.as_bytes())).map(|(_, value)| value)
     }
 
-    /// The first value of a header, or nothing.
+    /// The first value of a header; empty if there is none.
     pub fn value(&self, name: &str) -> &'a [u8] {
         self.values(name).next().unwrap_or_default()
     }
 
-    /// `:path`, raw and with its query.
+    /// `:path` as it arrived, with its query.
     pub fn target(&self) -> &'a [u8] {
         self.value(":path")
     }
 
-    /// What stands behind the first `?` of `:path`.
+    /// The part of `:path` after the first `?`.
     pub fn query(&self) -> &'a [u8] {
         self.target().splitn(2, |&byte| byte == b'?').nth(1).unwrap_or_default()
     }
@@ -42,8 +42,8 @@ impl<'a> Request<'a> {
         self.value(":method")
     }
 
-    /// Whether this is a gRPC call of any kind (`application/grpc`, `+proto`, `-web` ...), whose client takes no problem
-    /// document for an answer.
+    /// True if this is a gRPC call of any kind (`application/grpc`, `+proto`, `-web` ...), whose client cannot read a
+    /// problem document.
     pub fn is_grpc(&self) -> bool {
         const GRPC: &[u8] = b"application/grpc";
         self.value("content-type").get(..GRPC.len()).is_some_and(|start| start.eq_ignore_ascii_case(GRPC))

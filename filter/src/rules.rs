@@ -1,9 +1,9 @@
 //! Which requests need a token: the operator's rules over method and path.
 //!
-//! The path is the one thing here that an attacker writes and that the upstream may read differently. So a rule that lets
-//! requests pass without a token matches narrowly: only a path in canonical form, of which there is no second reading,
-//! and no request that makes some frameworks take another path or method. A rule that asks for a token matches widely, as
-//! many routers do: without regard to case, to a slash at the end and to a format's suffix such as `.json`.
+//! An attacker writes the path, and the upstream may read it differently. So a rule that admits requests without a
+//! token matches narrowly: only a path in canonical form, which all programs read alike, and no request that makes some
+//! frameworks take another path or method. A rule that asks for a token matches widely, as many routers do: it ignores
+//! case, a slash at the end, and a suffix for a format such as `.json`.
 
 use curfew_core::Fields;
 use serde_json::Value;
@@ -19,11 +19,11 @@ pub enum Action {
     Require,
     /// A good token or none at all.
     Optional,
-    /// Nothing; a token that is there is not looked at.
+    /// Nothing; a token is not read.
     Skip,
 }
 
-/// The rules in order; the first that matches decides, and a request that none matches needs a token.
+/// The rules in order. The first rule that matches decides; a request that no rule matches needs a token.
 #[derive(Debug, Default)]
 pub struct Rules(Vec<Rule>);
 
@@ -71,7 +71,7 @@ impl Rule {
         self.has_method(|own| own.as_bytes() == method) && self.path.matches(path)
     }
 
-    /// Routers run GET's handlers for HEAD too, and some frameworks fold a method's case.
+    /// Routers run the handlers of GET for HEAD too, and some frameworks ignore the case of a method.
     fn matches_widely(&self, method: &[u8], path: &[u8]) -> bool {
         let same = |own: &str| own.as_bytes().eq_ignore_ascii_case(method);
         let head = method.eq_ignore_ascii_case(b"HEAD");
@@ -111,7 +111,7 @@ impl PathMatch {
         }
     }
 
-    /// As a router reads it that ignores case, a slash at the end and a suffix.
+    /// Matches as a router that ignores case, a slash at the end and a suffix.
     fn matches_widely(&self, path: &[u8]) -> bool {
         let (Self::Exact(own) | Self::Prefix(own)) = self;
         let own = own.strip_suffix('/').unwrap_or(own).as_bytes();
@@ -143,7 +143,7 @@ impl PathMatch {
     }
 }
 
-/// Headers by which some frameworks and servers let a client name another path or method than the request line's.
+/// Headers with which some frameworks and servers let a client name another path or method than the request line's.
 pub(crate) const REDIRECTING_HEADERS: [&[u8]; 6] = [
     b"x-original-url",
     b"x-rewrite-url",
@@ -153,8 +153,9 @@ pub(crate) const REDIRECTING_HEADERS: [&[u8]; 6] = [
     b"x-method-override",
 ];
 
-/// Whether a request asks for another path or method than it seems to: by such a header, unless it only repeats what is
-/// there (some proxies add it to every request), or by the parameter `_method`. A form's `_method` is out of sight.
+/// True if a request asks for another path or method than its request line's: by such a header, or by the parameter
+/// `_method`. A header that only repeats the request line does not count, because some proxies add it to every request.
+/// A `_method` in a form's body cannot be seen here.
 fn redirects_itself(request: &Request<'_>) -> bool {
     let repeats = |value: &[u8]| value == request.target() || value == request.method();
     let by_header = request
@@ -163,8 +164,8 @@ fn redirects_itself(request: &Request<'_>) -> bool {
     by_header || count_alike(request.query(), &QUERY_VIEWS, "_method") > 0
 }
 
-/// Whether every reader sees the same path: absolute, printable ASCII, nothing encoded, no parameters, no fragment, no
-/// empty and no dot segments. A slash at the end is fine.
+/// True if every program reads the path alike: absolute, printable ASCII, nothing encoded, no parameters, no fragment,
+/// no empty and no dot segments. A slash at the end is fine.
 fn is_canonical(path: &[u8]) -> bool {
     let Some(segments) = path.strip_prefix(b"/") else {
         return false;

@@ -1,9 +1,9 @@
-//! Where a request carries its token, and the refusal to choose between two.
+//! The places in which a request carries its token, and the refusal to choose between two tokens.
 //!
-//! If the filter reads one credential and the upstream another, the filter has checked nothing. So a request that offers a
-//! choice is refused: two values, and also a value that only a more lenient reader would find (`?to%6ben=`, a cookie
-//! behind a comma). Names are taken exactly and looked for leniently; where the two counts differ, somebody is being
-//! shown something else.
+//! If the filter reads one credential and the upstream another, the filter has checked nothing. So a request with a
+//! choice is refused: one with two values, and also one with a value that only a more lenient program would find
+//! (`?to%6ben=`, a cookie after a comma). Values are read under the exact name and counted leniently; if the two counts
+//! differ, some upstream may read another value than the filter.
 
 use curfew_core::{CredentialError, Fields, in_authorization, is_token_text};
 use serde_json::Value;
@@ -22,11 +22,11 @@ pub enum Source {
     Query(String),
 }
 
-/// Several credentials, or something that is no bearer token where one belongs.
+/// The request carries several credentials, or something else in the place of a bearer token.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Ambiguous;
 
-/// The one text that stands where a token belongs.
+/// The only text in the places of a token.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Candidate<'a> {
     text: &'a [u8],
@@ -34,7 +34,7 @@ pub struct Candidate<'a> {
 }
 
 impl<'a> Candidate<'a> {
-    /// The text as it was sent. Only for looking it up among texts that are tokens.
+    /// The text as it was sent. Only to look it up among texts that are known to be tokens.
     pub fn text(&self) -> &'a [u8] {
         self.text
     }
@@ -42,24 +42,26 @@ impl<'a> Candidate<'a> {
     /// The token.
     ///
     /// # Errors
-    /// [`Ambiguous`] for a header's value that is no bearer token: it may be several credentials, or one of another scheme.
+    /// [`Ambiguous`] for a header's value that is no bearer token: it may be several credentials, or belong to another
+    /// scheme.
     pub fn token(&self) -> Result<&'a [u8], Ambiguous> {
         if self.in_header && !is_token_text(self.text) { Err(Ambiguous) } else { Ok(self.text) }
     }
 }
 
-/// The one token that the request carries in these places; `None` if there is none.
+/// The only token that the request carries in these places; `None` if there is none.
 ///
 /// # Errors
-/// [`Ambiguous`] where a place holds several values or something else, or two places disagree.
+/// [`Ambiguous`] if a place holds several values or something else than a token, or if two places differ.
 pub fn extract<'a>(sources: &[Source], request: &Request<'a>) -> Result<Option<&'a [u8]>, Ambiguous> {
     find(sources, request)?.map(|candidate| candidate.token()).transpose()
 }
 
-/// What [`extract`] finds, before its bytes are looked at: known tokens are most of all, and their bytes were.
+/// What [`extract`] finds, before its bytes are checked. Most tokens are known from earlier requests, so their bytes
+/// need no other check.
 ///
 /// # Errors
-/// [`Ambiguous`] where a place holds several values, or two places disagree.
+/// [`Ambiguous`] if a place holds several values, or if two places differ.
 pub fn find<'a>(sources: &[Source], request: &Request<'a>) -> Result<Option<Candidate<'a>>, Ambiguous> {
     let mut found: Option<Candidate<'a>> = None;
     for source in sources {
@@ -130,13 +132,13 @@ impl Source {
     }
 }
 
-/// The name of a cookie or parameter, which must be one that needs no escape anywhere and separates nothing: behind any
-/// other name no token would ever be found, or by some programs only.
+/// The name of a cookie or parameter. It must need no escape anywhere and hold no separator: a token under any other
+/// name would be found by no program, or only by some.
 fn plain(fields: &mut Fields<'_, '_>, field: &'static str, name: &str) -> Option<String> {
     if name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-._~".contains(&byte)) {
         return Some(name.to_owned());
     }
-    fields.wrong(field, "must be a name that every program reads alike: letters, digits, - . _ ~ alone");
+    fields.wrong(field, "must be a name that every program reads alike: only letters, digits, - . _ ~");
     None
 }
 
@@ -150,8 +152,8 @@ fn header<'a>(request: &Request<'a>, name: &str) -> Result<Option<&'a [u8]>, Amb
     only(request.values(name), seen)
 }
 
-/// RFC 6265 section 5.4; HTTP/2 clients may send one header for each cookie (RFC 9113 section 8.2.3). Some readers take
-/// commas, quotes and any blanks for separators, and to others a space is part of a name.
+/// RFC 6265 section 5.4; HTTP/2 clients may send one header for each cookie (RFC 9113 section 8.2.3). Some programs
+/// take commas, quotes and all blanks for separators; to others a space is part of a name.
 fn cookie<'a>(request: &Request<'a>, name: &str) -> Result<Option<&'a [u8]>, Ambiguous> {
     const VIEWS: [&[u8]; 3] = [b";,\" \t\r\n\x0b\x0c", b";,", b";"];
     let seen = request.values("cookie").map(|header| count_alike(header, &VIEWS, name)).sum();
@@ -163,11 +165,11 @@ fn query<'a>(request: &Request<'a>, name: &str) -> Result<Option<&'a [u8]>, Ambi
     only(exact(query, b'&', name), count_alike(query, &QUERY_VIEWS, name))
 }
 
-/// What readers take for separators in a query.
+/// The sets of bytes that programs take for separators in a query.
 pub(crate) const QUERY_VIEWS: [&[u8]; 2] = [b"&;#", b"&"];
 
-/// The one value, or none. Several are ambiguous even if they are equal, for readers differ in which one they take; and so
-/// is a value that lenient readers see and exact ones do not.
+/// The only value, or `None`. Several values are ambiguous even if they are equal, and so is a value that lenient
+/// programs see and exact ones do not.
 fn only<'a>(mut values: impl Iterator<Item = &'a [u8]>, seen: usize) -> Result<Option<&'a [u8]>, Ambiguous> {
     match (values.next(), values.next(), seen) {
         (None, None, 0) => Ok(None),

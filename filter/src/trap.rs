@@ -1,16 +1,16 @@
-//! Traps on command, so that the end-to-end stories can measure what a trap costs. Not in the shipped module: only the
-//! feature `trap` compiles this, and only the tests ask for it.
+//! Traps on command, so that the end-to-end stories can measure what a trap costs. The shipped module does not have
+//! this: only the feature `trap` compiles it, and only the tests use that feature.
 //!
 //! A request names the place in a header: `headers` traps at once, the others in the VM's next callback of that kind,
-//! whoever it is for.
+//! of any stream.
 
 use std::cell::Cell;
 
 use crate::host;
 use crate::request::Request;
 
-/// The header that carries the command. The message below has it too: there it stands in the module as it is, where the
-/// test that looks for it in the shipped module finds it.
+/// The header that carries the command. The message below has it too, so that its text stands in the module: a test
+/// looks for it in the shipped one.
 const HEADER: &[u8] = b"x-curfew-trap";
 
 /// Where to trap.
@@ -27,11 +27,11 @@ pub(crate) enum Place {
 }
 
 thread_local! {
-    /// A VM has one thread. What survives a trap is nobody's: the VM is gone.
+    /// A VM has one thread, and a trap ends the VM.
     static ARMED: Cell<Option<Place>> = const { Cell::new(None) };
 }
 
-/// Reads a request's command. A tick is asked for, because the filter wants none while nothing is under way.
+/// Reads a request's command. It asks for a tick, because the filter needs none while nothing is under way.
 pub(crate) fn arm(request: &Request<'_>) {
     let command = request.headers().find(|(name, _)| *name == HEADER).map(|(_, value)| value);
     let place = match command {
@@ -48,7 +48,7 @@ pub(crate) fn arm(request: &Request<'_>) {
     reach(Place::Headers);
 }
 
-/// Traps, if this is the place.
+/// Traps if this is the armed place.
 #[expect(clippy::panic, reason = "this is the trap: a panic, as a defect of ours would be")]
 pub(crate) fn reach(place: Place) {
     if ARMED.get() == Some(place) {

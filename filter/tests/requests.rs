@@ -1,4 +1,4 @@
-//! Requests through the gate, told as stories: what arrives, what the control plane says, what becomes of them.
+//! Requests through the gate, told as stories: what arrives, what the control plane answers, how each request ends.
 
 #![expect(
     clippy::unwrap_used,
@@ -13,12 +13,13 @@ use ct_codecs::{Base64UrlSafeNoPadding, Encoder};
 use curfew_core::wire::CheckVerdict;
 use curfew_core::{Denial, verify_natively};
 use curfew_filter::config::Config;
-use curfew_filter::gate::{Decision, Gate, Now, Question, RELEASED_AT_ONCE, Released, Step};
+use curfew_filter::gate::{Decision, Gate, Question, RELEASED_AT_ONCE, Released, Step};
+use curfew_filter::knowledge::Answer;
 use curfew_filter::metrics::Metric;
+use curfew_filter::now::Now;
 use curfew_filter::outage::{Failure, Notice, Wanted};
 use curfew_filter::permit::{Edits, Reason};
 use curfew_filter::request::Request;
-use curfew_filter::strict::Answer;
 use serde_json::{Value, json};
 
 const SECRET: &str = "0123456789abcdef0123456789abcdef";
@@ -63,7 +64,7 @@ impl Story {
         self.arrive(stream, milliseconds, &headers)
     }
 
-    /// The question of a request that has to wait, sent as the returned call.
+    /// Sends the question of a request that has to wait, as the returned callout.
     fn sent(&mut self, step: Step) -> u32 {
         let question = question(step);
         self.calls += 1;
@@ -183,7 +184,7 @@ fn without_an_answer_the_request_is_refused_with_503() {
 }
 
 #[test]
-fn without_an_answer_the_request_passes_where_the_operator_wants_that() {
+fn without_an_answer_the_request_is_admitted_if_on_unavailable_is_allow() {
     let mut story = Story::new(json!({"on_unavailable": "allow"}));
     let step = story.get(1, 0, &token());
     let call = story.sent(step);
@@ -224,7 +225,7 @@ fn requests_without_an_acceptable_token_are_refused_without_a_question() {
 }
 
 #[test]
-fn rules_let_pass_what_needs_no_token_and_strip_what_claims_to_be_an_identity() {
+fn rules_admit_what_needs_no_token_and_strip_forged_identity_headers() {
     let mut story = Story::new(json!({}));
     let forged = [("x-user-id", "1"), ("X_USER-ID", "1"), ("x-role", "admin"), ("x-other", "1")];
     for (path, reason) in [("/public/logo.png", Reason::Skipped), ("/news", Reason::Anonymous)] {
@@ -252,7 +253,7 @@ fn grpc_is_remembered_while_a_request_waits() {
 }
 
 #[test]
-fn report_only_counts_and_lets_pass() {
+fn report_only_counts_and_admits() {
     let mut story = Story::new(json!({"report_only": true}));
     let Step::Admit(permit) = story.arrive(1, 0, &[(":path", "/orders"), ("x-user-id", "1")]) else {
         panic!("refused")
@@ -277,7 +278,7 @@ fn a_crowd_is_released_in_portions() {
     }
     let mut released = outcomes(&story.answer(call, 2, Some(CheckVerdict::Revoked)).streams);
     assert_eq!(released.len(), RELEASED_AT_ONCE);
-    // One that leaves while it is held back is not spoken of again.
+    // A stream that goes while it is held back is not released.
     story.gate.forget(50);
     while story.gate.holds_back() {
         let portion = outcomes(&story.gate.release_more());
@@ -290,7 +291,7 @@ fn a_crowd_is_released_in_portions() {
 }
 
 #[test]
-fn what_is_refused_after_its_signature_was_checked_is_remembered_too() {
+fn a_token_that_is_refused_after_its_signature_was_checked_is_remembered_too() {
     let mut story = Story::new(json!({}));
     for role in ["a\r\nx-role: admin", " admin ", "", &"x".repeat(1025)] {
         let token = token_with(json!({ "role": role }));
@@ -303,13 +304,13 @@ fn what_is_refused_after_its_signature_was_checked_is_remembered_too() {
 }
 
 #[test]
-fn a_stream_whose_headers_would_not_change_takes_its_question_back() {
+fn a_stream_whose_headers_could_not_be_changed_takes_its_question_back() {
     let mut story = Story::new(json!({"on_unavailable": "allow"}));
     let unsent = question(story.get(1, 0, &token()));
     story.gate.withdraw(1, Some(unsent.id), at(0));
     assert_eq!(story.counted(Metric::UnavailableDenied), 1);
     assert_eq!((story.gate.waiting(), story.gate.take_notices()), (0, vec![]));
-    assert!(matches!(story.get(2, 1, &token()), Step::Wait { question: Some(_), .. }), "nobody waits for it");
+    assert!(matches!(story.get(2, 1, &token()), Step::Wait { question: Some(_), .. }), "no stream waits for it");
 }
 
 #[test]
@@ -339,7 +340,8 @@ fn each_waiting_stream_is_released_exactly_once_whatever_happens() {
     story.gate.forget(4);
     let released = story.answer(first, 300, Some(CheckVerdict::Active));
     assert_eq!(outcomes(&released.streams), [(1, "resumed")]);
-    // The answer is older than max_staleness for those who came after its question: another is asked for them.
+    // For the requests that came after the question, the answer is older than max_staleness: they need another
+    // question.
     let question = released.question.unwrap();
     story.gate.sent(question.id, 99);
     assert_eq!(outcomes(&story.answer(first, 310, Some(CheckVerdict::Active)).streams), []);

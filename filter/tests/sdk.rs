@@ -1,5 +1,5 @@
-//! The SDK's calls that panic are forbidden by name, in the workspace's `clippy.toml`. A list is only as good as it is
-//! complete: here it is compared with the source of the very version that the filter is built with.
+//! The workspace's `clippy.toml` forbids the SDK's calls that panic, by name. The list must be complete, so it is
+//! compared with the source of the version that the filter is built with.
 
 #![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a helper that fails is a test that fails")]
 
@@ -37,7 +37,7 @@ fn name(line: &str, before: &str) -> Option<String> {
     Some(name.to_owned())
 }
 
-/// Every public function of `hostcalls`: today each of them can panic, and a new one has to be looked at.
+/// Every public function of `hostcalls`. Today each of them can panic, and a new one has to be reviewed.
 fn hostcalls(source: &str) -> BTreeSet<String> {
     let functions = source.lines().filter_map(|line| name(line, "pub fn "));
     functions.map(|function| format!("proxy_wasm::hostcalls::{function}")).collect()

@@ -179,7 +179,7 @@ impl Script {
 /// When the configuration is invalid, or does not accept the token.
 pub fn logout(filter: &serde_json::Value, token: &str, now: i64) -> Result<FeedRevocation> {
     let config = curfew_filter::config::Config::parse(filter.to_string().as_bytes())?;
-    let proven = config.policy.prove(token.as_bytes(), now, curfew_core::verify_natively);
+    let proven = config.policy.prove(token.as_bytes(), now, &config.keys, curfew_core::verify_natively);
     let question = CheckRequest::about(&proven.context("a token to log out")?);
     Ok(FeedRevocation { kind: Kind::Token, key: question.token, cutoff: now, expires_at: now + 7200 })
 }

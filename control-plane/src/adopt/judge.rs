@@ -55,7 +55,7 @@ mod tests {
 
     fn said(text: Option<&str>) -> String {
         let issuer = json!({"issuer": "https://issuer.example.com", "secret": "0".repeat(32)});
-        let policy = Policy::from_document(&json!({"issuers": [issuer]})).unwrap();
+        let (policy, _) = Policy::from_document(&json!({"issuers": [issuer]})).unwrap();
         match judge(&policy, REST, text, NOW) {
             Judged::Unreadable(reason) => reason.to_owned(),
             Judged::Expired(token) => format!("expired {token}"),

@@ -137,7 +137,7 @@ mod tests {
 
     fn policy() -> Policy {
         let issuer = json!({"issuer": "https://issuer.example.com", "secret": "0".repeat(32)});
-        Policy::from_document(&json!({"issuers": [issuer]})).unwrap()
+        Policy::from_document(&json!({"issuers": [issuer]})).unwrap().0
     }
 
     fn text(number: u32, expires_at: i64) -> String {

@@ -18,6 +18,7 @@ use crate::abuse::summary::FailedLogouts;
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::http::{AppState, Streams, internal_router, public_router, server};
+use crate::keys::Keys;
 use crate::leases::{self, Leases};
 use crate::log::LogPosition;
 use crate::log_throttle::LogThrottle;
@@ -229,6 +230,7 @@ fn state(
 ) -> AppState {
     AppState {
         policy: config.policy,
+        keys: Keys::new(config.keys),
         store,
         logouts: Logouts::new(Arc::clone(&leases), &config.internal_secret),
         leases,

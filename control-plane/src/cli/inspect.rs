@@ -50,7 +50,7 @@ pub(super) fn inspect(args: &InspectArgs, environment: &Environment) -> Result<(
 }
 
 fn judge(tokens: &Tokens, text: &str) -> Result<ProvenToken, TokenError> {
-    tokens.policy.prove(text.as_bytes(), Clock::system().now(), verify_natively)
+    tokens.policy.prove(text.as_bytes(), Clock::system().now(), &tokens.keys, verify_natively)
 }
 
 /// A part of a token for people to read, whether or not it would be accepted.

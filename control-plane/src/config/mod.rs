@@ -21,7 +21,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::Args;
-use curfew_core::{Mistakes, Policy};
+use curfew_core::{KeySets, Mistakes, Policy};
 
 use crate::secret::{AppCredentials, Secret};
 use crate::store::purge::Pace;
@@ -129,6 +129,8 @@ pub struct Config {
     pub database: Database,
     /// Which tokens are accepted.
     pub policy: Policy,
+    /// The keys to start with.
+    pub keys: KeySets,
     /// What callers of the internal listener must know.
     pub internal_secret: Secret,
     /// What callers of `lgt-all` must know.
@@ -222,6 +224,7 @@ impl ServeArgs {
                 database,
                 redis: redis.map(|redis| redis.with_clock_skew(Settings::of(&tokens.policy).retention.clock_skew)),
                 policy: tokens.policy,
+                keys: tokens.keys,
                 internal_secret,
                 app,
                 check_timeout,

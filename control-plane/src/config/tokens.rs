@@ -6,7 +6,7 @@
 use std::path::PathBuf;
 
 use clap::Args;
-use curfew_core::{Mistake, Mistakes, Policy, read_document};
+use curfew_core::{KeySets, Mistake, Mistakes, Policy, read_document};
 use serde_json::{Map, Value, json};
 
 use super::environment::{Environment, read};
@@ -94,6 +94,8 @@ impl Keys {
 pub struct Tokens {
     /// Which tokens are accepted.
     pub policy: Policy,
+    /// The keys that stand in the settings.
+    pub keys: KeySets,
     /// The issuers whose tokens this process can make, in the order of the configuration.
     pub signers: Vec<Signer>,
     /// The claim that names the user.
@@ -181,8 +183,9 @@ impl TokenArgs {
             "max_token_ttl": self.max_token_ttl,
         });
         match Policy::from_document(&document) {
-            Ok(policy) => Some(Tokens {
+            Ok((policy, keys)) => Some(Tokens {
                 policy,
+                keys,
                 signers: signers(&document),
                 user_claim: self.user_claim.clone(),
                 issued_at_claim: self.issued_at_claim.clone(),

@@ -15,6 +15,7 @@ use crate::abuse::lanes::{NotChecked, Verification};
 use crate::abuse::summary::FailedLogouts;
 use crate::abuse::{self, LaneLabels, VerificationLabels};
 use crate::clock::Clock;
+use crate::keys::Keys;
 use crate::leases::Leases;
 use crate::log_throttle::LogThrottle;
 use crate::logout::Logouts;
@@ -27,6 +28,8 @@ use crate::store::{self, ReadFailure, Store};
 pub struct AppState {
     /// Which tokens are accepted.
     pub policy: Policy,
+    /// The keys that tokens are verified with.
+    pub keys: Keys,
     /// What is stored.
     pub store: Store,
     /// The leases of workers.
@@ -72,7 +75,7 @@ impl AppState {
     ///
     /// The first rule that the token breaks; it is counted.
     pub fn prove(&self, text: &[u8]) -> Result<ProvenToken, TokenError> {
-        self.counted(self.policy.prove(text, self.clock.now(), verify_natively))
+        self.counted(self.policy.prove(text, self.clock.now(), &self.keys.current(), verify_natively))
     }
 
     /// [`Self::prove`] for whoever cannot be made to slow down: what is cheap is done here, and a signature that is not
@@ -84,7 +87,7 @@ impl AppState {
     /// request, and nothing is known about the token.
     pub async fn prove_in_turn(self: &Arc<Self>, attempt: &Attempt, text: &[u8]) -> Result<ProvenToken, ApiError> {
         let mut costly = false;
-        let proven = self.policy.prove(text, self.clock.now(), |check| {
+        let proven = self.policy.prove(text, self.clock.now(), &self.keys.current(), |check| {
             // Only algorithms with a shared secret have a shortest one, and a MAC is as cheap as all that came before.
             costly |= check.key.algorithm().minimum_secret().is_none();
             !costly && verify_natively(check)

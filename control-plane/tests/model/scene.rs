@@ -6,8 +6,8 @@ use std::time::Duration;
 use curfew_control_plane::leases::protocol::LeaseTimes;
 use curfew_control_plane::log::LogPosition;
 use curfew_core::wire::{CheckRequest, FeedRevocation};
-use curfew_core::{Epoch, Keyspace, Kind, RevocationKey, Times};
-use curfew_filter::gate::Now;
+use curfew_core::{Epoch, IssuerKey, KeyId, Keyspace, Kind, RevocationKey, Times};
+use curfew_filter::now::Now;
 use curfew_filter::proofs::Facts;
 
 use crate::mutant::Mutant;
@@ -122,6 +122,7 @@ fn clock(rate: u64, tick: u64) -> Duration {
 
 pub(crate) fn facts(token: Token) -> Arc<Facts> {
     Arc::new(Facts {
+        key: IssuerKey::new(0, KeyId::from_bytes([0; 16])),
         check: CheckRequest {
             keyspace: Keyspace::from_bytes([0; 16]),
             token: RevocationKey::from_bytes([token; 16]),

@@ -13,7 +13,7 @@ use curfew_control_plane::leases::protocol::{Ack, Safe};
 use curfew_control_plane::log::ControlPlaneId;
 use curfew_core::Coverage;
 use curfew_core::wire::{CheckVerdict, FeedRequest};
-use curfew_filter::checks::Found;
+use curfew_filter::knowledge::Lookup;
 
 use crate::mutant::Mutant;
 use crate::scene::{Scene, Token, facts};
@@ -160,7 +160,7 @@ impl World {
             && self.restores >= scene.restores
             && self.workers.iter().all(|worker| {
                 let knows =
-                    |token| worker.strict.feed().replica().coverage(&facts(token).check) == Some(Coverage::Revoked);
+                    |token| worker.strict.mode().feed().copy().coverage(&facts(token).check) == Some(Coverage::Revoked);
                 worker.waiting.is_empty() && (0..scene.bystander()).all(knows)
             })
     }
@@ -233,7 +233,7 @@ impl World {
         self.tick += 1;
         for (index, worker) in self.workers.iter_mut().enumerate() {
             if scene.idle_at.is_none_or(|idle| self.tick < idle) {
-                Arc::make_mut(worker).strict.feed_mut().requested(scene.worker_now(index, self.tick));
+                Arc::make_mut(worker).strict.mode_mut().feed_mut().requested(scene.worker_now(index, self.tick));
             }
         }
         if !scene.slow_rows {
@@ -287,6 +287,6 @@ impl World {
         let in_time = scene.expires.is_none_or(|expires| self.tick < expires + 1);
         let now = scene.worker_now(worker, self.tick);
         let found = self.workers.get(worker).map(|worker| worker.strict.clone().look(&facts(token), u32::MAX, now));
-        in_time && found == Some(Found::Known(CheckVerdict::Active))
+        in_time && found == Some(Lookup::Decided(CheckVerdict::Active))
     }
 }

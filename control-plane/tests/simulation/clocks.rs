@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use curfew_filter::gate::Now;
+use curfew_filter::now::Now;
 
 /// True time since the world began.
 pub(crate) type Moment = Duration;

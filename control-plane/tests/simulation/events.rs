@@ -6,9 +6,9 @@ use std::sync::Arc;
 use curfew_control_plane::leases::protocol::Ack;
 use curfew_control_plane::log::{Beat, ControlPlaneId, ControlPlaneRow, LogPosition};
 use curfew_core::wire::{FeedAnswer, FeedRequest, FeedRevocation};
+use curfew_filter::ids::CallId;
+use curfew_filter::knowledge::Answer;
 use curfew_filter::proofs::Facts;
-use curfew_filter::questions::CallId;
-use curfew_filter::strict::Answer;
 
 use std::time::Duration;
 

@@ -63,7 +63,7 @@ async fn insert(place: &Place, text: &str, blocked: bool) {
 }
 
 fn policy() -> Policy {
-    Policy::from_document(&json!({"issuers": [{"issuer": ISSUER, "secret": "0".repeat(32)}]})).unwrap()
+    Policy::from_document(&json!({"issuers": [{"issuer": ISSUER, "secret": "0".repeat(32)}]})).unwrap().0
 }
 
 /// A token's text, with a signature that nobody made.

@@ -204,7 +204,7 @@ pub(crate) async fn answered<T>(ask: impl AsyncFn() -> Result<T, ReadFailure>) -
 pub(crate) fn settings() -> Settings {
     let rule = SubjectRule { issuer: ISSUER.into(), user_claim: "sub".into(), issued_at_claim: "iat".into() };
     let policy = serde_json::json!({"issuers": [{"issuer": ISSUER, "secret": "0".repeat(32)}]});
-    let settings = Settings::of(&curfew_core::Policy::from_document(&policy).unwrap());
+    let settings = Settings::of(&curfew_core::Policy::from_document(&policy).unwrap().0);
     assert_eq!(settings.rules, [rule]);
     settings
 }

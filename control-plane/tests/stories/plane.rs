@@ -16,6 +16,7 @@ use curfew_control_plane::abuse::summary::FailedLogouts;
 use curfew_control_plane::app::metrics::Metrics;
 use curfew_control_plane::clock::Clock;
 use curfew_control_plane::http::{AppState, internal_router, public_router};
+use curfew_control_plane::keys::Keys;
 use curfew_control_plane::leases::{self, Leases};
 use curfew_control_plane::log_throttle::LogThrottle;
 use curfew_control_plane::logout::Logouts;
@@ -79,7 +80,7 @@ impl Plane {
             None => Database::in_file(&directory.path().join("curfew.db")),
         };
         store::migrate(&database).await.unwrap();
-        let policy = Policy::from_document(&policy).unwrap();
+        let (policy, keys) = Policy::from_document(&policy).unwrap();
         let settings = StoreSettings::of(&policy);
         store::prepare(&database, &settings, NOW, false).await.unwrap();
         let now = Arc::new(AtomicI64::new(NOW));
@@ -105,6 +106,7 @@ impl Plane {
         let leases = Arc::new(Leases::new(store.clone(), metrics.leases.clone(), &secret, leases).unwrap());
         let state = AppState {
             policy,
+            keys: Keys::new(keys),
             logouts: Logouts::new(Arc::clone(&leases), &secret),
             leases,
             store,
@@ -188,7 +190,8 @@ impl Plane {
         // At the token's own time, whatever the plane's clock says: the question is about its keys.
         let (_, claims) = UnverifiedToken::to_json(token.as_bytes()).unwrap();
         let issued_at = claims["iat"].as_i64().unwrap_or_else(|| self.state.clock.now());
-        let proven = self.state.policy.prove(token.as_bytes(), issued_at, verify_natively).unwrap();
+        let keys = self.state.keys.current();
+        let proven = self.state.policy.prove(token.as_bytes(), issued_at, &keys, verify_natively).unwrap();
         CheckRequest::about(&proven)
     }
 

@@ -1,16 +1,16 @@
-//! The feed: how workers learn of revocations and earn leases.
+//! The feed: how workers learn of revocations and get leases.
 //!
-//! A worker holds a copy of the log of revocations up to some seq, and asks for what came after it. The log has one row for
-//! each (kind, key), and a newer revocation takes an older one's place under a new seq. Row numbers therefore have gaps
-//! that mean nothing: whether an answer continues what the worker holds is told by `from` and `to` alone.
+//! A worker holds a copy of the log of revocations up to some seq, and asks for what came after it. The log has one row
+//! for each (kind, key), and a newer revocation replaces an older one under a new seq. So there are gaps in the seqs of
+//! the rows, and they mean nothing: only `from` and `to` tell whether an answer continues what the worker holds.
 //!
-//! A page is everything with `from < seq <= to` in **one** snapshot of the database, and `more` says whether that very
-//! snapshot held rows beyond `to`. There is no snapshot over several pages, and none is needed: a row that moves while a worker
-//! pages moves to a higher seq than any that existed, hence to a later page. What a worker holds after a page with `more: false`
-//! is all that was committed when that page's snapshot was taken. A row that was purged meanwhile is missed, and may be:
-//! it is purged when no token that it covers is in time any more.
+//! A page is everything with `from < seq <= to` in **one** snapshot of the database, and `more` says whether the same
+//! snapshot held rows beyond `to`. There is no snapshot over several pages, and none is needed: a row that moves while
+//! a worker pages moves to a higher seq than any that existed, hence to a later page. After a page with `more: false` a
+//! worker holds everything that was committed when that page's snapshot was taken. It may lack rows that were purged
+//! meanwhile: a row is purged only when no token that it covers is in time any more.
 //!
-//! Head and rows from two snapshots would be wrong: a row below the head can have moved above it in between.
+//! Head and rows must come from the same snapshot: between two snapshots a row below the head can move above it.
 
 use serde::{Deserialize, Serialize};
 
@@ -19,27 +19,28 @@ use crate::{Epoch, Keyspace, Kind, RevocationKey, WorkerId};
 /// The path of a worker's poll.
 pub const FEED_PATH: &str = "/internal/v1/feed";
 
-/// The most revocations that one page holds: some 220 KB of JSON. The host buffers a page whole and copies it into the VM.
+/// The most revocations in one page: some 220 KB of JSON. The host buffers the whole page and copies it into the VM.
 pub const PAGE_REVOCATIONS: usize = 3_000;
 
-/// A worker asks for what came after what it holds, and says by that what it holds.
+/// A worker asks for what came after what it holds. The request also acknowledges what it holds.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct FeedRequest {
-    /// Who asks: 128 random bits. Under one id a worker's `applied` never goes down and its `epoch` never changes; a worker that
-    /// starts again takes another id. Whatever is once known of an id stays true, however late or often it is told.
+    /// The worker that asks: 128 random bits. Under one id `applied` never goes down and `epoch` never changes; a
+    /// worker that starts again takes another id. So what is once known about an id stays true, however late or often
+    /// it is repeated.
     pub worker: WorkerId,
     /// The rules by which the worker computes keys. A control plane that does not know all of them refuses the poll.
     pub keyspaces: Vec<Keyspace>,
-    /// The history that `applied` counts in; absent as long as the worker holds nothing.
+    /// The history that `applied` counts in. Absent as long as the worker holds nothing.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub epoch: Option<Epoch>,
-    /// The worker holds everything up to this seq, and refuses what it covers.
+    /// The worker holds every revocation up to this seq, and refuses the tokens that they cover.
     pub applied: u64,
-    /// How long the answer may be held back while there is no news, in milliseconds.
+    /// How long the control plane may hold the answer back while there is no news, in milliseconds.
     #[serde(default, skip_serializing_if = "is_default")]
     pub hold_ms: u64,
-    /// The worker gives up every lease of this id and takes none any more: nobody has to wait for it.
+    /// The worker gives up every lease of this id and takes no other: no logout has to wait for it.
     #[serde(default, skip_serializing_if = "is_default")]
     pub leaving: bool,
 }
@@ -49,30 +50,30 @@ pub struct FeedRequest {
 pub struct FeedAnswer {
     /// The history that the numbers count in.
     pub epoch: Epoch,
-    /// The page continues after this seq: the request's `applied`, or 0 where that means nothing in this history.
+    /// The page continues after this seq: the request's `applied`, or 0 if that is from another history.
     pub from: u64,
     /// The page is complete up to this seq.
     pub to: u64,
-    /// The snapshot that the page is from held revocations after `to`.
+    /// The snapshot of this page held revocations after `to`.
     pub more: bool,
-    /// The revocations with `from < seq <= to`, in that order. The later of two under one key holds.
+    /// The revocations with `from < seq <= to`, in that order. Of two under one key, the later one counts.
     pub revocations: Vec<FeedRevocation>,
     /// How long a lease runs, counted from the sending of the request and corrected by `fresh_ms`; 0 for none.
     pub lease_ms: u64,
-    /// How long after the arrival of the request the reading of the page began, in milliseconds; negative if it began
-    /// before. Rounded so that the lease is never too long.
+    /// How long after the request's arrival the reading of the page began, in milliseconds; negative if it began
+    /// before. It is rounded so that the lease is never too long.
     pub fresh_ms: i64,
 }
 
-/// One revocation, written as `[kind, key, cutoff, expires_at]`: a page holds thousands.
+/// One revocation, written as `[kind, key, cutoff, expires_at]`, which is short: a page holds thousands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(from = "(Kind, RevocationKey, i64, i64)", into = "(Kind, RevocationKey, i64, i64)")]
 pub struct FeedRevocation {
-    /// What the key is.
+    /// The kind of the key.
     pub kind: Kind,
     /// What is revoked.
     pub key: RevocationKey,
-    /// A subject entry covers tokens issued up to this second of Unix time; it means nothing for the other kinds.
+    /// A subject entry covers tokens issued up to this second of Unix time. For the other kinds it means nothing.
     pub cutoff: i64,
     /// From this second of Unix time on no token that it covers is accepted anywhere.
     pub expires_at: i64,
@@ -136,7 +137,7 @@ mod tests {
     }
 
     #[test]
-    fn a_poll_that_is_not_understood_whole_is_refused() {
+    fn a_poll_with_an_unknown_member_is_refused() {
         let with = |member: &str| {
             format!(r#"{{"worker":"aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa","keyspaces":[],"applied":0{member}}}"#)
         };
@@ -147,7 +148,7 @@ mod tests {
     }
 
     #[test]
-    fn an_answer_is_pinned_and_may_grow() {
+    fn an_answer_is_pinned_and_may_gain_members() {
         let answer = FeedAnswer {
             epoch: Epoch::from_bytes([0xcc; 16]),
             from: 7,

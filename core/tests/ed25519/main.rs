@@ -1,4 +1,4 @@
-//! Ed25519: what is accepted here is exactly what ed25519-compact accepts, and jwt-simple with it.
+//! Ed25519: Curfew accepts exactly what ed25519-compact accepts, and so what jwt-simple accepts.
 
 #![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a helper that fails is a test that fails")]
 
@@ -24,7 +24,7 @@ struct Key {
 }
 
 impl Key {
-    /// Both take the key, or both refuse it.
+    /// Both implementations accept the key, or both refuse it.
     fn new(encoding: [u8; 32]) -> Self {
         let x = Base64UrlSafeNoPadding::encode_to_string(encoding).unwrap();
         let jwk = json!({"kty": "OKP", "crv": "Ed25519", "x": x});
@@ -34,7 +34,7 @@ impl Key {
         Self { encoding, ours }
     }
 
-    /// The one answer of both.
+    /// The answer of both implementations, which must agree.
     fn accepts(&self, message: &[u8], signature: &[u8]) -> bool {
         let check = |key| verify_natively(&SignatureCheck { key, signing_input: message, signature });
         let ours = self.ours.as_ref().is_some_and(check);
@@ -53,7 +53,7 @@ fn key(text: &str) -> Key {
     Key::new(hex(text).try_into().unwrap())
 }
 
-/// A number that depends on these two alone.
+/// A number that depends only on the arguments.
 fn scalar(name: &str, number: usize) -> Scalar {
     hashed(&[name.as_bytes(), &number.to_be_bytes()])
 }
@@ -70,14 +70,14 @@ struct Signer {
 }
 
 impl Signer {
-    /// The key has a part of small order where `torsion` is not 0.
+    /// The key has a part of small order if `torsion` is not 0.
     fn new(number: usize, torsion: usize) -> Self {
         let secret = scalar("secret", number);
         let point = EdwardsPoint::mul_base(&secret) + EIGHT_TORSION[torsion];
         Self { secret, key: Key::new(point.compress().to_bytes()) }
     }
 
-    /// A signature whose equation holds times the cofactor, for an R with a part of small order.
+    /// A signature for an R with a part of small order: its equation holds when it is multiplied by the cofactor.
     fn sign(&self, nonce: Scalar, torsion: usize, message: &[u8]) -> [u8; 64] {
         let r = EdwardsPoint::mul_base(&nonce) + EIGHT_TORSION[torsion];
         self.sign_with(nonce, r.compress().to_bytes(), message)
@@ -90,15 +90,16 @@ impl Signer {
 }
 
 #[test]
-fn the_standards_vectors_are_accepted() {
+fn the_vectors_of_rfc_8032_are_accepted() {
     for [public, message, signature] in RFC_8032 {
         assert!(key(public).accepts(&hex(message), &hex(signature)), "{public}");
     }
 }
 
-/// No point of small order, no S beyond L, nothing that is not canonical; times the cofactor, and not reduced before.
+/// Refused are points of small order, an S of L or more, and encodings that are not canonical. The equation is
+/// multiplied by the cofactor, and k is not reduced before.
 #[test]
-fn of_the_edge_cases_those_with_mixed_points_are_accepted() {
+fn of_the_edge_cases_only_those_with_mixed_points_are_accepted() {
     let accepted = |[message, public, signature]: &[&str; 3]| key(public).accepts(&hex(message), &hex(signature));
     let numbers: Vec<_> = (0..12).filter(|number| accepted(&SPECCHECK[*number])).collect();
     assert_eq!(numbers, [3, 4, 5]);
@@ -116,7 +117,7 @@ fn parts_of_small_order_in_key_and_r_change_nothing() {
     }
 }
 
-/// The equation holds for each of these.
+/// The equation holds for each of these signatures.
 #[test]
 fn an_r_of_small_order_is_refused_in_every_encoding() {
     let signer = Signer::new(1, 0);
@@ -137,7 +138,7 @@ fn an_r_of_small_order_is_refused_in_every_encoding() {
     for r in encodings {
         let signature = signer.sign_with(Scalar::ZERO, r, b"message");
         assert!(!signer.key.accepts(b"message", &signature), "{r:02x?}");
-        // And as a key, with which everything would be signed.
+        // As a key it would verify every message.
         assert!(!Key::new(r).accepts(b"message", &[r, [0; 32]].concat()), "{r:02x?}");
     }
 }
@@ -206,9 +207,9 @@ fn random_signatures_are_judged_alike() {
         let other = mixed.sign(scalar("nonce", number), number / 8 % 8, &message);
         assert!(mixed.key.accepts(&message, &other));
         assert!(!key.accepts(&message, &other));
-        // The R of one with the S of the other, and bytes that are nobody's.
+        // The R of one signature with the S of the other, and bytes of no signature.
         assert!(!key.accepts(&message, &[&signature[..32], &other[32..]].concat()));
-        let nobodys = ["r", "s"].map(|name| scalar(name, number).to_bytes()).concat();
-        assert!(!key.accepts(&message, &nobodys));
+        let random = ["r", "s"].map(|name| scalar(name, number).to_bytes()).concat();
+        assert!(!key.accepts(&message, &random));
     }
 }

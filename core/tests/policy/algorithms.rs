@@ -5,7 +5,7 @@ use curfew_core::{Algorithm, SignatureCheck, TokenError, verify_natively};
 use jwt_simple::prelude::*;
 use serde_json::{Value, json};
 
-use crate::support::{claims_with, clock, encode, policy, prove};
+use crate::support::{claims_with, clock, encode, prove, rules};
 
 fn public_jwk(private: &str) -> Value {
     let mut jwk: Value = serde_json::from_str(private).unwrap();
@@ -15,11 +15,11 @@ fn public_jwk(private: &str) -> Value {
     jwk
 }
 
-/// Signs with a key pair and proves against its public JWK, then with one bit of the signature turned.
+/// Proves a token with the public JWK of its signer, then refuses it with one bit of the signature flipped.
 fn round_trip(jwk: Value, token: &str, alg: Algorithm) {
-    let policy = policy(json!([{"jwks": {"keys": [jwk]}}]));
+    let rules = rules(json!([{"jwks": {"keys": [jwk]}}]));
     let mut fits = 0;
-    let proven = policy.prove(token.as_bytes(), clock(), |check: &SignatureCheck<'_>| {
+    let proven = rules.prove(token.as_bytes(), clock(), |check: &SignatureCheck<'_>| {
         fits += 1;
         assert_eq!(check.key.algorithm(), alg);
         verify_natively(check)
@@ -31,7 +31,7 @@ fn round_trip(jwk: Value, token: &str, alg: Algorithm) {
     let middle = bytes.len() / 2;
     bytes[middle] ^= 1;
     let forged = format!("{signing_input}.{}", encode(bytes));
-    let outcome = policy.prove(forged.as_bytes(), clock(), verify_natively);
+    let outcome = rules.prove(forged.as_bytes(), clock(), verify_natively);
     assert_eq!(outcome.err(), Some(TokenError::Signature), "{alg:?}");
 }
 
@@ -82,7 +82,7 @@ fn es512() -> (Value, String) {
 fn an_ecdsa_twin_is_the_same_token() {
     let pair = ES256KeyPair::generate();
     let token = pair.sign(claims()).unwrap();
-    let policy = policy(json!([{"jwks": {"keys": [public_jwk(&pair.to_jwk())]}}]));
+    let rules = rules(json!([{"jwks": {"keys": [public_jwk(&pair.to_jwk())]}}]));
     let (signing_input, signature) = token.rsplit_once('.').unwrap();
     let bytes = Base64UrlSafeNoPadding::decode_to_vec(signature, None).unwrap();
     let signature = p256::ecdsa::Signature::from_slice(&bytes).unwrap();
@@ -90,7 +90,7 @@ fn an_ecdsa_twin_is_the_same_token() {
     let twin = p256::ecdsa::Signature::from_scalars(r, -*s).unwrap();
     let respelled = format!("{signing_input}.{}", encode(twin.to_bytes()));
     assert_ne!(respelled, token);
-    let keys = [token, respelled].map(|text| policy.prove(text.as_bytes(), clock(), verify_natively).unwrap().keys);
+    let keys = [token, respelled].map(|text| rules.prove(text.as_bytes(), clock(), verify_natively).unwrap().keys);
     assert_eq!(keys[0], keys[1]);
 }
 
@@ -98,7 +98,7 @@ fn an_ecdsa_twin_is_the_same_token() {
 fn malformed_ecdsa_signatures_are_refused() {
     let pair = ES256KeyPair::generate();
     let token = pair.sign(claims()).unwrap();
-    let policy = policy(json!([{"jwks": {"keys": [public_jwk(&pair.to_jwk())]}}]));
+    let rules = rules(json!([{"jwks": {"keys": [public_jwk(&pair.to_jwk())]}}]));
     let (signing_input, signature) = token.rsplit_once('.').unwrap();
     let good = Base64UrlSafeNoPadding::decode_to_vec(signature, None).unwrap();
     let (r, s) = good.split_at(32);
@@ -114,7 +114,7 @@ fn malformed_ecdsa_signatures_are_refused() {
     ];
     for signature in bad {
         let forged = format!("{signing_input}.{}", encode(signature));
-        let outcome = policy.prove(forged.as_bytes(), clock(), verify_natively);
+        let outcome = rules.prove(forged.as_bytes(), clock(), verify_natively);
         assert_eq!(outcome.err(), Some(TokenError::Signature), "{forged}");
     }
 }
@@ -122,9 +122,9 @@ fn malformed_ecdsa_signatures_are_refused() {
 #[test]
 fn an_hmac_with_the_public_keys_bytes_is_no_signature() {
     let pair = ES256KeyPair::generate();
-    let policy = policy(json!([{"jwks": {"keys": [public_jwk(&pair.to_jwk())]}}]));
+    let rules = rules(json!([{"jwks": {"keys": [public_jwk(&pair.to_jwk())]}}]));
     let pem = pair.public_key().to_pem().unwrap();
     let signing_input = format!("{}.{}", encode(r#"{"alg":"HS256"}"#), encode(claims_with(json!({})).to_string()));
     let forged = format!("{signing_input}.{}", encode(hmac_sha256::HMAC::mac(&signing_input, pem)));
-    assert_eq!(prove(&policy, &forged).err(), Some(TokenError::UnknownKey));
+    assert_eq!(prove(&rules, &forged).err(), Some(TokenError::UnknownKey));
 }

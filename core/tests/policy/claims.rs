@@ -1,9 +1,9 @@
 //! Every rule that a token can break.
 
-use curfew_core::{Policy, RevocationKey, TokenError, verify_natively};
+use curfew_core::{RevocationKey, TokenError, verify_natively};
 use serde_json::{Value, json};
 
-use crate::support::{ISSUER, NOW, SECRET, claims_with, encode, prove, shop, sign};
+use crate::support::{ISSUER, NOW, Rules, SECRET, claims_with, encode, prove, shop, sign};
 
 fn judge(claims: &Value) -> Result<(), TokenError> {
     prove(&shop(), &sign(&json!({"alg": "HS256"}), claims)).map(|_| ())
@@ -22,7 +22,7 @@ fn a_good_token_is_proven_with_all_its_keys() {
     assert_eq!(proven.user.as_deref(), Some("42"));
     assert_eq!(proven.claim_text("name").as_deref(), Some("A"));
     assert_eq!((proven.times.issued_at, proven.times.cutoff_time), (Some(NOW), Some(NOW)));
-    assert_eq!(shop().check_times(&proven.times, NOW), Ok(()));
+    assert_eq!(shop().policy.check_times(&proven.times, NOW), Ok(()));
 }
 
 #[test]
@@ -71,25 +71,25 @@ fn the_skew_is_granted_to_the_second() {
         assert_eq!(judge(&claims_with(changes.clone())), Ok(()), "{changes}");
     }
     let document = json!({"issuers": [{"secret": SECRET}], "clock_skew": "0s"});
-    let strict = Policy::from_document(&document).unwrap();
+    let strict = Rules::read(&document);
     let claims = claims_with(json!({"iat": NOW - 60, "exp": NOW + 1}));
     let token = prove(&strict, &sign(&json!({"alg": "HS256"}), &claims)).unwrap();
-    assert_eq!(strict.check_times(&token.times, NOW), Ok(()));
-    assert_eq!(strict.check_times(&token.times, NOW + 1), Err(TokenError::Expired));
+    assert_eq!(strict.policy.check_times(&token.times, NOW), Ok(()));
+    assert_eq!(strict.policy.check_times(&token.times, NOW + 1), Err(TokenError::Expired));
 }
 
 #[test]
-fn a_token_without_exp_lives_as_long_as_any_may_where_that_is_allowed() {
+fn a_token_without_exp_has_the_longest_life_where_such_tokens_are_allowed() {
     let mut claims = claims_with(json!({}));
     claims.as_object_mut().unwrap().remove("exp");
     assert_eq!(judge(&claims), Err(TokenError::Claim("exp")));
     let document = json!({"issuers": [{"secret": SECRET}], "allow_missing_exp": true, "max_token_ttl": "1h"});
-    let policy = Policy::from_document(&document).unwrap();
-    let token = prove(&policy, &sign(&json!({"alg": "HS256"}), &claims)).unwrap();
+    let rules = Rules::read(&document);
+    let token = prove(&rules, &sign(&json!({"alg": "HS256"}), &claims)).unwrap();
     assert_eq!(token.times.expires_at, NOW + 3600);
     claims.as_object_mut().unwrap().remove("iat");
     let timeless = sign(&json!({"alg": "HS256"}), &claims);
-    assert_eq!(prove(&policy, &timeless).err(), Some(TokenError::Claim("exp")));
+    assert_eq!(prove(&rules, &timeless).err(), Some(TokenError::Claim("exp")));
 }
 
 #[test]
@@ -107,7 +107,7 @@ fn the_header_can_only_agree_with_the_key() {
 }
 
 #[test]
-fn what_is_refused_for_anything_else_costs_no_signature_check() {
+fn a_token_that_breaks_another_rule_costs_no_signature_check() {
     for changes in [json!({"exp": NOW - 5}), json!({"nbf": NOW + 60}), json!({"aud": "other"}), json!({"sub": ""})] {
         let token = sign(&json!({"alg": "HS256"}), &claims_with(changes));
         let mut checks = 0;
@@ -125,10 +125,10 @@ fn a_session_that_is_refreshed_for_longer_than_a_logout_is_kept_must_log_in_agai
     let document = json!({
         "issuers": [{"secret": SECRET}], "issued_at_claim": "auth_time", "max_token_ttl": "1h", "clock_skew": "0s",
     });
-    let policy = Policy::from_document(&document).unwrap();
+    let rules = Rules::read(&document);
     let outcome = |auth_time: i64| {
         let claims = claims_with(json!({"auth_time": auth_time}));
-        prove(&policy, &sign(&json!({"alg": "HS256"}), &claims)).err()
+        prove(&rules, &sign(&json!({"alg": "HS256"}), &claims)).err()
     };
     assert_eq!(outcome(NOW - 3000), None);
     assert_eq!(outcome(NOW - 3001), Some(TokenError::LivesTooLong));

@@ -1,9 +1,9 @@
-//! What a policy can be told, and what it refuses to be told.
+//! What a policy's document may say, and which mistakes in it are named.
 
 use curfew_core::{Policy, RevocationKey, TokenError};
 use serde_json::{Value, json};
 
-use crate::support::{ISSUER, NOW, SECRET, claims_with, encode, policy, prove, shop, sign};
+use crate::support::{ISSUER, NOW, Rules, SECRET, claims_with, encode, prove, rules, shop, sign};
 
 #[test]
 fn the_user_claim_and_the_cutoff_claim_can_be_others() {
@@ -11,20 +11,20 @@ fn the_user_claim_and_the_cutoff_claim_can_be_others() {
         "issuers": [{"issuer": ISSUER, "secret": SECRET}],
         "user_claim": "user_id", "issued_at_claim": "auth_time",
     });
-    let policy = Policy::from_document(&document).unwrap();
+    let rules = Rules::read(&document);
     let claims = claims_with(json!({"user_id": 7, "auth_time": NOW - 50}));
-    let token = prove(&policy, &sign(&json!({"alg": "HS256"}), &claims)).unwrap();
+    let token = prove(&rules, &sign(&json!({"alg": "HS256"}), &claims)).unwrap();
     assert_eq!(token.user.as_deref(), Some("7"));
     assert_eq!(token.times.cutoff_time, Some(NOW - 50));
-    assert!(policy.knows(token.keyspace) && !shop().knows(token.keyspace));
+    assert!(rules.policy.knows(token.keyspace) && !shop().policy.knows(token.keyspace));
 }
 
 #[test]
-fn a_keyspace_tells_apart_what_makes_keys_and_what_keeps_revocations() {
+fn a_keyspace_depends_on_what_makes_keys_and_on_how_long_revocations_are_kept() {
     let keyspace = |name: &str, value: Value| {
         let mut document = json!({"issuers": [{"secret": SECRET}]});
         document[name] = value;
-        Policy::from_document(&document).unwrap().keyspace("")
+        Rules::read(&document).policy.keyspace("")
     };
     let plain = keyspace("token_types", json!(["JWT"]));
     assert_eq!(plain, keyspace("token_types", json!(["JWT", "at+jwt"])));
@@ -40,11 +40,11 @@ fn a_keyspace_tells_apart_what_makes_keys_and_what_keeps_revocations() {
 }
 
 #[test]
-fn a_nameless_issuer_takes_any_iss_and_keeps_one_namespace() {
-    let policy = policy(json!([{"secret": SECRET}]));
+fn an_issuer_without_a_name_accepts_any_iss_and_keeps_one_namespace() {
+    let rules = rules(json!([{"secret": SECRET}]));
     let keys = ["https://a.example.com/login", "https://a.example.com/refresh"].map(|iss| {
         let token = sign(&json!({"alg": "HS256"}), &claims_with(json!({ "iss": iss })));
-        prove(&policy, &token).unwrap().keys.subject
+        prove(&rules, &token).unwrap().keys.subject
     });
     assert_eq!(keys, [Some(RevocationKey::subject("", "42")); 2]);
 }
@@ -53,8 +53,8 @@ fn a_nameless_issuer_takes_any_iss_and_keeps_one_namespace() {
 fn kid_picks_the_key() {
     let jwk = |kid: &str, secret: &str| json!({"kty": "oct", "alg": "HS256", "kid": kid, "k": encode(secret)});
     let other = "another secret, which is long enough for HS256 as well";
-    let policy = policy(json!([{"jwks": {"keys": [jwk("old", other), jwk("new", SECRET)]}}]));
-    let outcome = |header: Value| prove(&policy, &sign(&header, &claims_with(json!({})))).err();
+    let rules = rules(json!([{"jwks": {"keys": [jwk("old", other), jwk("new", SECRET)]}}]));
+    let outcome = |header: Value| prove(&rules, &sign(&header, &claims_with(json!({})))).err();
     assert_eq!(outcome(json!({"alg": "HS256", "kid": "new"})), None);
     assert_eq!(outcome(json!({"alg": "HS256"})), Some(TokenError::UnknownKey));
     assert_eq!(outcome(json!({"alg": "HS256", "kid": "old"})), Some(TokenError::Signature));

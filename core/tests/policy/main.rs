@@ -1,8 +1,9 @@
-//! Whole tokens against whole policies.
+//! Whole tokens, judged by whole policies.
 
 #![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a helper that fails is a test that fails")]
 
 mod algorithms;
 mod claims;
 mod configuration;
+mod key_sets;
 mod support;

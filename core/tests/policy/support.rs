@@ -1,7 +1,7 @@
-//! What the stories share: an issuer, a secret, and tokens signed by hand.
+//! What the stories share: an issuer, a secret, and tokens that are signed without a library for tokens.
 
 use ct_codecs::{Base64UrlSafeNoPadding, Encoder};
-use curfew_core::{Policy, ProvenToken, TokenError, verify_natively};
+use curfew_core::{KeySets, Policy, ProvenToken, SignatureCheck, TokenError, verify_natively};
 use jwt_simple::prelude::Clock;
 use serde_json::{Value, json};
 
@@ -9,12 +9,34 @@ pub(crate) const SECRET: &str = "a secret of at least sixty-four bytes, so that 
 pub(crate) const ISSUER: &str = "https://issuer.example.com";
 pub(crate) const NOW: i64 = 1_700_000_000;
 
-pub(crate) fn policy(issuers: Value) -> Policy {
-    Policy::from_document(&json!({ "issuers": issuers })).unwrap()
+/// A policy and the keys of its issuers.
+pub(crate) struct Rules {
+    pub(crate) policy: Policy,
+    pub(crate) keys: KeySets,
 }
 
-pub(crate) fn shop() -> Policy {
-    policy(json!([{"issuer": ISSUER, "audiences": ["shop"], "secret": SECRET}]))
+impl Rules {
+    pub(crate) fn read(document: &Value) -> Self {
+        let (policy, keys) = Policy::from_document(document).unwrap();
+        Self { policy, keys }
+    }
+
+    pub(crate) fn prove(
+        &self,
+        token: &[u8],
+        now: i64,
+        verify: impl FnMut(&SignatureCheck<'_>) -> bool,
+    ) -> Result<ProvenToken, TokenError> {
+        self.policy.prove(token, now, &self.keys, verify)
+    }
+}
+
+pub(crate) fn rules(issuers: Value) -> Rules {
+    Rules::read(&json!({ "issuers": issuers }))
+}
+
+pub(crate) fn shop() -> Rules {
+    rules(json!([{"issuer": ISSUER, "audiences": ["shop"], "secret": SECRET}]))
 }
 
 pub(crate) fn encode(part: impl AsRef<[u8]>) -> String {
@@ -35,11 +57,11 @@ pub(crate) fn claims_with(changes: Value) -> Value {
     claims
 }
 
-pub(crate) fn prove(policy: &Policy, token: &str) -> Result<ProvenToken, TokenError> {
-    policy.prove(token.as_bytes(), NOW, verify_natively)
+pub(crate) fn prove(rules: &Rules, token: &str) -> Result<ProvenToken, TokenError> {
+    rules.prove(token.as_bytes(), NOW, verify_natively)
 }
 
-/// jwt-simple dates its claims itself.
+/// The time of the system: jwt-simple writes the times of its claims itself.
 pub(crate) fn clock() -> i64 {
     i64::try_from(Clock::now_since_epoch().as_secs()).unwrap()
 }

@@ -4,10 +4,10 @@
 //! of two members and to one that takes the last, in the revocation keys, and in the headers that the upstream gets.
 
 use anyhow::{Context as _, Result, ensure};
-use curfew_core::{Keyspace, Policy, ProvenToken, RevocationKey, TokenError, verify_natively};
+use curfew_core::{Keyspace, ProvenToken, RevocationKey, TokenError};
 use curfew_filter::identity::{self, IdentityHeader};
 
-use super::fixed::{Fixed, NOW, fixed};
+use super::fixed::{Fixed, NOW, Rules, fixed};
 use super::json::Tree;
 use super::token::no_second_spelling;
 use super::{Outcome, respelling};
@@ -37,8 +37,8 @@ const HEADER: &str = r#"{"alg":"HS256","typ":"JWT"}"#;
 pub fn check(payload: &[u8]) -> Result<Outcome> {
     let fixed = fixed()?;
     let token = sign(fixed, payload);
-    let strict = Reading { policy: &fixed.policy, user: "sub", cutoff: "iat", skew: 5, longest: 30 * 86_400 };
-    let lenient = Reading { policy: &fixed.lenient, user: "uid", cutoff: "auth_time", skew: 0, longest: 3600 };
+    let strict = Reading { rules: &fixed.strict, user: "sub", cutoff: "iat", skew: 5, longest: 30 * 86_400 };
+    let lenient = Reading { rules: &fixed.lenient, user: "uid", cutoff: "auth_time", skew: 0, longest: 3600 };
     let by_strict = strict.judge(&token, payload)?;
     let by_lenient = lenient.judge(&fixed.forge().hs256(HEADER, payload), payload)?;
     Ok(match (by_strict, by_lenient) {
@@ -56,7 +56,7 @@ fn sign(fixed: &Fixed, payload: &[u8]) -> String {
 
 /// A policy, and the facts about it that the second reader needs.
 struct Reading<'a> {
-    policy: &'a Policy,
+    rules: &'a Rules,
     user: &'static str,
     cutoff: &'static str,
     skew: i64,
@@ -66,7 +66,7 @@ struct Reading<'a> {
 impl Reading<'_> {
     /// The rule that the token breaks, if it breaks one.
     fn judge(&self, text: &str, payload: &[u8]) -> Result<Option<TokenError>> {
-        let token = match self.policy.prove(text.as_bytes(), NOW, verify_natively) {
+        let token = match self.rules.prove(text.as_bytes()) {
             Ok(token) => token,
             Err(error) => return Ok(Some(error)),
         };
@@ -76,7 +76,7 @@ impl Reading<'_> {
         self.times(&tree, &token)?;
         self.headers(&tree, &token)?;
         self.stays_the_same(payload, &token)?;
-        no_second_spelling(self.policy, text.as_bytes(), &token)?;
+        no_second_spelling(self.rules, text.as_bytes(), &token)?;
         Ok(None)
     }
 
@@ -99,7 +99,7 @@ impl Reading<'_> {
         let key = |kind: &str, text: Option<String>| text.map(|text| key(kind, &[&token.issuer, &text]));
         let keys = [key("jti", jti), key("session", session), key("subject", user)];
         ensure!(keys == [token.keys.jti, token.keys.session, token.keys.subject], "other keys than the documented");
-        ensure!(self.policy.knows(token.keyspace), "a keyspace that the policy does not know");
+        ensure!(self.rules.policy.knows(token.keyspace), "a keyspace that the policy does not know");
         ensure!(token.keyspace != Keyspace::from_bytes([0; 16]), "a keyspace of zeros");
         Ok(())
     }
@@ -118,10 +118,10 @@ impl Reading<'_> {
         ensure!(begins.iter().flatten().all(|begin| *begin <= NOW + self.skew), "accepted too early: {times:?}");
         let lives = |from: i64| times.expires_at - from <= self.longest + self.skew;
         ensure!(lives(NOW) && times.issued_at.is_none_or(lives), "lives too long: {times:?}");
-        let later = self.policy.check_times(&times, times.expires_at + self.skew);
+        let later = self.rules.policy.check_times(&times, times.expires_at + self.skew);
         ensure!(later == Err(TokenError::Expired), "it does not expire: {later:?}");
         for moment in [i64::MIN, -1, 0, i64::MAX] {
-            ensure!(self.policy.check_times(&times, moment).is_err(), "good at {moment}: {times:?}");
+            ensure!(self.rules.policy.check_times(&times, moment).is_err(), "good at {moment}: {times:?}");
         }
         Ok(())
     }
@@ -156,7 +156,7 @@ impl Reading<'_> {
         let rewritten = claims.to_string();
         for payload in [payload, rewritten.as_bytes()] {
             for text in respelling::signed_anew(&fixed.forge(), payload) {
-                let again = self.policy.prove(text.as_bytes(), NOW, verify_natively);
+                let again = self.rules.prove(text.as_bytes());
                 // The numbers may have had a longer spelling.
                 if again.as_ref().err() == Some(&TokenError::TooLong) {
                     continue;

@@ -3,7 +3,7 @@
 use std::sync::OnceLock;
 
 use anyhow::{Context as _, Result, anyhow};
-use curfew_core::Policy;
+use curfew_core::{KeySets, Policy, ProvenToken, TokenError, verify_natively};
 use serde_json::{Value, json};
 
 use crate::attacks::{Forge, Keys};
@@ -18,16 +18,34 @@ pub(super) const THIRD_ISSUER: &str = "https://third.example";
 
 const THIRD_ALGORITHMS: [&str; 8] = ["HS384", "HS512", "RS384", "RS512", "PS384", "PS512", "ES384", "ES512"];
 
-/// Keys and policy.
+/// Keys and rules.
 pub(super) struct Fixed {
     keys: Keys,
     third: Vec<Signer>,
     /// The list of issuers.
     pub(super) issuers: Value,
-    /// The policy over them, with defaults otherwise.
+    /// The rules over them, with defaults otherwise.
+    pub(super) strict: Rules,
+    /// Others: any issuer with the rows' secret, other claims, and `exp` may be missing.
+    pub(super) lenient: Rules,
+}
+
+/// A policy and its keys.
+pub(super) struct Rules {
     pub(super) policy: Policy,
-    /// Another policy: any issuer with the rows' secret, other claims, and `exp` may be missing.
-    pub(super) lenient: Policy,
+    pub(super) keys: KeySets,
+}
+
+impl Rules {
+    fn read(document: &Value) -> Result<Self> {
+        let (policy, keys) = Policy::from_document(document).map_err(|mistakes| anyhow!("{mistakes}"))?;
+        Ok(Self { policy, keys })
+    }
+
+    /// Proves a token now.
+    pub(super) fn prove(&self, text: &[u8]) -> Result<ProvenToken, TokenError> {
+        self.policy.prove(text, NOW, &self.keys, verify_natively)
+    }
 }
 
 impl Fixed {
@@ -39,17 +57,16 @@ impl Fixed {
         let mut issuers = keys.issuers()?;
         let jwks = crate::tokens::jwks(&third);
         issuers.as_array_mut().context("a list")?.push(json!({"issuer": THIRD_ISSUER, "jwks": jwks}));
-        let policy = Policy::from_document(&json!({ "issuers": issuers }));
-        let lenient = Policy::from_document(&json!({
+        let strict = Rules::read(&json!({ "issuers": issuers }))?;
+        let lenient = Rules::read(&json!({
             "issuers": [{"jwks": keys.jwks()?}],
             "issued_at_claim": "auth_time",
             "user_claim": "uid",
             "allow_missing_exp": true,
             "clock_skew": "0s",
             "max_token_ttl": "1h",
-        }));
-        let wrong = |mistakes| anyhow!("{mistakes}");
-        Ok(Self { policy: policy.map_err(wrong)?, lenient: lenient.map_err(wrong)?, keys, third, issuers })
+        }))?;
+        Ok(Self { strict, lenient, keys, third, issuers })
     }
 
     /// The forge of the rows.

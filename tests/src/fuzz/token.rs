@@ -4,11 +4,11 @@
 //! the same token, or a logout of the one would leave the other alive.
 
 use anyhow::{Context as _, Result, ensure};
-use curfew_core::{MAX_TOKEN_BYTES, Policy, ProvenToken, from_authorization, verify_natively};
+use curfew_core::{MAX_TOKEN_BYTES, ProvenToken, from_authorization};
 use serde_json::Value;
 
 use super::base64::canonical;
-use super::fixed::{NOW, fixed};
+use super::fixed::{NOW, Rules, fixed};
 use super::respelling::respellings;
 use super::{Outcome, json::Tree};
 
@@ -38,14 +38,15 @@ pub(super) const REACHES: [Outcome; 17] = [
 /// # Errors
 /// The property that it breaks.
 pub fn check(text: &[u8]) -> Result<Outcome> {
-    let policy = &fixed()?.policy;
-    let token = match policy.prove(text, NOW, verify_natively) {
+    let rules = &fixed()?.strict;
+    let token = match rules.prove(text) {
         Ok(token) => token,
         Err(error) => return Ok(error.reason()),
     };
-    ensure!(policy.prove(text, NOW, |_| false).is_err(), "accepted without any signature that verifies");
+    let unsigned = rules.policy.prove(text, NOW, &rules.keys, |_| false);
+    ensure!(unsigned.is_err(), "accepted without any signature that verifies");
     is_one_token(text, &token)?;
-    no_second_spelling(policy, text, &token)?;
+    no_second_spelling(rules, text, &token)?;
     Ok("accepted")
 }
 
@@ -86,9 +87,9 @@ fn id(text: &[u8]) -> Result<Vec<u8>> {
 }
 
 /// If a respelling of an accepted token is accepted too, it has the same id and is in canonical form.
-pub(super) fn no_second_spelling(policy: &Policy, text: &[u8], token: &ProvenToken) -> Result<()> {
+pub(super) fn no_second_spelling(rules: &Rules, text: &[u8], token: &ProvenToken) -> Result<()> {
     for other in respellings(text) {
-        if let Ok(proven) = policy.prove(&other, NOW, verify_natively) {
+        if let Ok(proven) = rules.prove(&other) {
             let shown = other.escape_ascii();
             ensure!(proven.keys.token == token.keys.token, "another id for the respelling {shown}");
             is_one_token(&other, &proven).with_context(|| format!("the respelling {shown} is accepted"))?;

@@ -14,7 +14,7 @@ use axum::extract::{Request, State};
 use axum::http::StatusCode;
 use axum::http::header::AUTHORIZATION;
 use curfew_core::wire::{CHECK_PATH, CheckAnswer, CheckRequest, CheckVerdict};
-use curfew_core::{Policy, from_authorization, verify_natively};
+use curfew_core::{KeySets, Policy, from_authorization, verify_natively};
 use http_body_util::BodyExt as _;
 use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
@@ -40,6 +40,7 @@ struct ControlPlane {
 
 struct Endpoint {
     policy: Policy,
+    keys: KeySets,
     control_plane: Arc<OnceLock<ControlPlane>>,
     questions: Mutex<HashMap<Vec<u8>, CheckRequest>>,
     client: Client<HttpConnector, Body>,
@@ -53,11 +54,11 @@ impl Authorization {
     /// When the issuers are not as the filter takes them, or there is no free port.
     pub fn start(issuers: &Value) -> Result<Self> {
         let policy = Policy::from_document(&json!({ "issuers": issuers }));
-        let policy = policy.map_err(|mistakes| anyhow::anyhow!("the issuers are wrong: {mistakes:?}"))?;
+        let (policy, keys) = policy.map_err(|mistakes| anyhow::anyhow!("the issuers are wrong: {mistakes:?}"))?;
         let control_plane = Arc::new(OnceLock::new());
         let client = Client::builder(TokioExecutor::new()).build_http();
         let endpoint =
-            Endpoint { policy, control_plane: Arc::clone(&control_plane), questions: Mutex::default(), client };
+            Endpoint { policy, keys, control_plane: Arc::clone(&control_plane), questions: Mutex::default(), client };
         let router = Router::new().fallback(authorize).with_state(Arc::new(endpoint));
         Ok(Self { server: LocalServer::start(loopback(0), router)?, control_plane })
     }
@@ -93,7 +94,7 @@ impl Endpoint {
         if let Some(question) = known.get(text) {
             return Some(question.clone());
         }
-        let token = self.policy.prove(text, now(), verify_natively).ok()?;
+        let token = self.policy.prove(text, now(), &self.keys, verify_natively).ok()?;
         let question = CheckRequest::about(&token);
         known.insert(text.to_vec(), question.clone());
         Some(question)

@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use curfew_core::{Policy, verify_natively};
 use curfew_filter::config::Config;
-use curfew_filter::gate::{Gate, Now, Step};
+use curfew_filter::gate::{Gate, Step};
+use curfew_filter::now::Now;
 use curfew_filter::request::Request as Headers;
 use curfew_testbed::attacks::{Attack, Expected, Keys, configuration, rows};
 use curfew_testbed::http::Request;
@@ -15,13 +16,13 @@ use serde_json::json;
 #[test]
 fn every_token_breaks_the_rule_that_its_row_is_about() {
     let keys = Keys::generate().unwrap();
-    let policy = Policy::from_document(&json!({"issuers": keys.issuers().unwrap()})).unwrap();
+    let (policy, sets) = Policy::from_document(&json!({"issuers": keys.issuers().unwrap()})).unwrap();
     let forge = keys.forge("alice");
     let mut wrong = Vec::new();
     let mut judged = 0;
     for row in rows().iter().filter(|row| matches!(row.attack, Attack::Token(_))) {
         let token = row.token(&forge).unwrap().unwrap();
-        let outcome = match policy.prove(&token, now(), verify_natively) {
+        let outcome = match policy.prove(&token, now(), &sets, verify_natively) {
             Ok(_) => Expected::Admitted,
             Err(error) => Expected::Breaks(error),
         };

@@ -32,7 +32,7 @@ pub(crate) fn strict_host() -> Result<Host> {
 /// The filter's question about a token.
 pub(crate) fn keys_of(token: &str) -> Result<CheckRequest> {
     let config = Config::parse(strict_configuration().to_string().as_bytes())?;
-    let proven = config.policy.prove(token.as_bytes(), START, verify_natively)?;
+    let proven = config.policy.prove(token.as_bytes(), START, &config.keys, verify_natively)?;
     Ok(CheckRequest::about(&proven))
 }
 

@@ -3,14 +3,12 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use curfew_control_plane::log::LogPosition;
-use curfew_core::WorkerId;
 use curfew_core::wire::{CheckVerdict, FeedAnswer};
-use curfew_filter::checks::Found;
-use curfew_filter::feed::{Chance, FeedSettings, Position};
-use curfew_filter::gate::Now;
+use curfew_core::{LogPosition, WorkerId};
+use curfew_filter::feed::{FeedSettings, Randomness};
+use curfew_filter::knowledge::{Answer, Knowledge, Lookup, Strict};
+use curfew_filter::now::Now;
 use curfew_filter::proofs::Facts;
-use curfew_filter::strict::{Answer, Strict};
 
 use super::{Action, Sent, World};
 use crate::mutant::Mutant;
@@ -18,7 +16,7 @@ use crate::scene::{Scene, facts};
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(crate) struct Worker {
-    pub(crate) strict: Strict<Arc<Facts>>,
+    pub(crate) strict: Knowledge<Arc<Facts>, Strict>,
     pub(super) call: u32,
     pub(super) poll: Option<PollUnderWay>,
     /// Requests that wait, and whether each came after its token's logout was answered.
@@ -43,7 +41,7 @@ impl World {
         let Some(worker) = self.workers.get(index) else { return };
         let now = scene.worker_now(index, self.tick);
         match &worker.poll {
-            None if worker.strict.feed().wake_at().is_some_and(|at| at <= now.monotonic) => {
+            None if worker.strict.mode().feed().wake_at().is_some_and(|at| at <= now.monotonic) => {
                 actions.extend((0..self.planes.len()).map(|plane| Action::WorkerPolls { worker: index, plane }));
             }
             None => {}
@@ -75,7 +73,7 @@ impl World {
         let now = scene.worker_now(index, self.tick);
         let worker = self.worker_mut(index)?;
         let id = if scene.is(Mutant::IdsUsedAgain) { worker.first_id } else { id };
-        let poll = worker.strict.feed_mut().poll(now, chance(id));
+        let poll = worker.strict.mode_mut().feed_mut().poll(now, randomness(id));
         let Some(poll) = poll else {
             self.ids -= 1;
             // The worker may have stopped polling for lack of requests.
@@ -86,7 +84,7 @@ impl World {
         }
         let worker = self.worker_mut(index)?;
         worker.call += 1;
-        worker.strict.feed_mut().sent(worker.call);
+        worker.strict.mode_mut().feed_mut().sent(worker.call);
         let call = worker.call;
         worker.poll = Some(PollUnderWay { call, answer: None });
         self.polls.push(Sent { worker: index, call, plane, request: poll.request });
@@ -98,14 +96,14 @@ impl World {
         let worker = self.worker_mut(index)?;
         let poll = worker.poll.take()?;
         let mut answer = poll.answer?;
-        let position = worker.strict.feed().position();
+        let position = worker.strict.mode().feed().position();
         match scene.mutant {
             Some(Mutant::AnchorAtReply) => answer.fresh_ms = i64::MAX,
             Some(Mutant::FreshIgnored) => answer.fresh_ms = 0,
             Some(Mutant::EpochIgnored) => answer.epoch = position.map_or(answer.epoch, |position| position.epoch),
             _ => {}
         }
-        worker.strict.feed_mut().answered(poll.call, Some(&answer), now, chance(0));
+        worker.strict.mode_mut().feed_mut().answered(poll.call, Some(&answer), now, randomness(0));
         Some(())
     }
 
@@ -114,7 +112,7 @@ impl World {
         let worker = self.worker_mut(index)?;
         let poll = worker.poll.take()?;
         worker.timeouts += 1;
-        worker.strict.feed_mut().answered(poll.call, None, now, chance(0));
+        worker.strict.mode_mut().feed_mut().answered(poll.call, None, now, randomness(0));
         // The poll may still arrive, but its answer reaches no worker.
         Some(())
     }
@@ -142,13 +140,13 @@ impl World {
         worker.arrived += 1;
         let stream = u32::try_from(worker.arrived).ok()?;
         match worker.strict.look(&facts(0), stream, now) {
-            Found::Known(_) => {}
-            Found::Full => return None,
-            Found::Joined => worker.waiting.push((stream, late)),
-            Found::Ask(id) => {
+            Lookup::Decided(_) => {}
+            Lookup::Full => return None,
+            Lookup::Joined => worker.waiting.push((stream, late)),
+            Lookup::Ask(id) => {
                 worker.waiting.push((stream, late));
                 worker.call += 1;
-                worker.strict.sent(id, worker.call);
+                worker.strict.questions_mut().sent(id, worker.call);
                 worker.checks.push((worker.call, None));
             }
         }
@@ -158,7 +156,7 @@ impl World {
     pub(super) fn check_is_read(&mut self, index: usize, call: u32) -> Option<()> {
         let LogPosition { epoch, seq } = self.store.head();
         let verdict = if self.store.is_revoked(0) { CheckVerdict::Revoked } else { CheckVerdict::Active };
-        let answer = Answer { verdict, read_at: Some(Position { epoch, applied: seq }) };
+        let answer = Answer { verdict, read_at: Some(LogPosition { epoch, seq }) };
         let check = self.worker_mut(index)?.checks.iter_mut().find(|(asked, _)| *asked == call)?;
         check.1 = Some(answer);
         Some(())
@@ -170,9 +168,9 @@ impl World {
         let place = worker.checks.iter().position(|(asked, _)| *asked == call)?;
         let mut answer = worker.checks.remove(place).1?;
         if scene.is(Mutant::TieKeptFromOldAnswer) {
-            answer.read_at = answer.read_at.map(|read_at| Position { applied: u64::MAX, ..read_at });
+            answer.read_at = answer.read_at.map(|read_at| LogPosition { seq: u64::MAX, ..read_at });
         }
-        let leased = worker.strict.feed().may_decide(now);
+        let leased = worker.strict.mode().feed().may_decide(now);
         let mut settled = worker.strict.answered(call, Some(answer), now);
         if scene.is(Mutant::NoLookAfterAnswer) && leased {
             settled.verdict = Some(answer.verdict);
@@ -184,7 +182,7 @@ impl World {
                 served.extend(question.streams);
             } else {
                 worker.call += 1;
-                worker.strict.sent(id, worker.call);
+                worker.strict.questions_mut().sent(id, worker.call);
                 worker.checks.push((worker.call, None));
             }
         }
@@ -202,8 +200,9 @@ impl Worker {
         // Room for some forty revocations, so that little is copied between worlds.
         let settings =
             FeedSettings { keyspaces: Vec::new(), budget: 2048, timeout: Duration::from_secs(1000), seed: [1, 2] };
-        let mut strict = Strict::new(settings);
-        strict.feed_mut().requested(now);
+        let timeout = settings.timeout;
+        let mut strict = Knowledge::new(Strict::new(settings), timeout);
+        strict.mode_mut().feed_mut().requested(now);
         Self {
             strict,
             call: 0,
@@ -219,6 +218,6 @@ impl Worker {
     }
 }
 
-fn chance(id: u8) -> Chance {
-    Chance { worker: WorkerId::from_bytes([id; 16]), jitter: 0 }
+fn randomness(id: u8) -> Randomness {
+    Randomness { worker: WorkerId::from_bytes([id; 16]), jitter: 0 }
 }

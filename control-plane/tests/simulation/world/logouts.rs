@@ -3,11 +3,10 @@
 use std::time::Duration;
 
 use curfew_control_plane::leases::protocol::{Safe, WaitId};
-use curfew_control_plane::log::{ControlPlaneRow, LogPosition};
-use curfew_core::Kind;
+use curfew_control_plane::log::ControlPlaneRow;
 use curfew_core::wire::{CheckVerdict, FeedRevocation};
-use curfew_filter::feed::Position;
-use curfew_filter::strict::Answer;
+use curfew_core::{Kind, LogPosition};
+use curfew_filter::knowledge::Answer;
 
 use super::World;
 use crate::clocks::{Moment, unix};
@@ -133,8 +132,7 @@ impl World {
                 None
             }
             Statement::Check { call, facts } => {
-                let LogPosition { epoch, seq } = self.database.head;
-                let read_at = Some(Position { epoch, applied: seq });
+                let read_at = Some(self.database.head);
                 let answer = Answer { verdict: self.database.verdict(&facts.check), read_at };
                 Some(Returned::Check { call, answer: Some(answer) })
             }

@@ -3,10 +3,9 @@
 use std::sync::Arc;
 
 use curfew_core::wire::{CheckRequest, CheckVerdict};
-use curfew_core::{Coverage, Keyspace, RevocationKey, Times};
-use curfew_filter::checks::Found;
+use curfew_core::{Coverage, IssuerKey, KeyId, Keyspace, RevocationKey, Times};
+use curfew_filter::knowledge::{Answer, Lookup, QuestionId};
 use curfew_filter::proofs::Facts;
-use curfew_filter::questions::QuestionId;
 
 use super::World;
 use super::workers::Waiting;
@@ -59,7 +58,8 @@ impl World {
         if !self.dice.per_mille(300) {
             self.database.register(token);
         }
-        let facts = Arc::new(Facts { check, times, identity: Ok(Vec::new()) });
+        let key = IssuerKey::new(0, KeyId::from_bytes([0; 16]));
+        let facts = Arc::new(Facts { key, check, times, identity: Ok(Vec::new()) });
         let spared = self.dice.per_mille(300);
         self.tokens.push(Token { facts, user, spared, asked: false, answered: None });
     }
@@ -100,20 +100,20 @@ impl World {
         let decided_at = if self.scene.is(Mutant::ClockReadBefore) { worker.last_read } else { now };
         worker.last_read = now;
         let found = worker.strict.look(&facts, stream, decided_at);
-        let tied = worker.strict.feed().replica().coverage(&facts.check) == Some(Coverage::SameSecond);
+        let tied = worker.strict.mode().feed().copy().coverage(&facts.check) == Some(Coverage::SameSecond);
         worker.streams.insert(stream, Waiting { token, arrived });
         if self.is_calm() && self.scene.has_room() && self.scene.page >= 1000 && !tied {
-            self.checks.hold(matches!(found, Found::Known(_)), || format!("worker {index} has no lease: {found:?}"));
+            self.checks.hold(matches!(found, Lookup::Decided(_)), || format!("worker {index} has no lease: {found:?}"));
         }
         match found {
-            Found::Known(verdict) => {
+            Lookup::Decided(verdict) => {
                 self.checks.reached.ties += u64::from(tied);
                 self.checks.reached.admitted_by_replica += u64::from(verdict == CheckVerdict::Active);
                 self.decided(index, &[stream], Some(verdict));
             }
-            Found::Full => self.decided(index, &[stream], None),
-            Found::Joined => {}
-            Found::Ask(id) => self.ask(index, id, facts),
+            Lookup::Full => self.decided(index, &[stream], None),
+            Lookup::Joined => {}
+            Lookup::Ask(id) => self.ask(index, id, facts),
         }
         self.pump(index);
     }
@@ -128,14 +128,14 @@ impl World {
             return;
         }
         let call = worker.call(index);
-        worker.strict.sent(id, call.id);
+        worker.strict.questions_mut().sent(id, call.id);
         worker.checks.insert(call.id);
         let proxy = worker.proxy;
         self.times_out(call, self.scene.timeout, Event::CheckEnds { call, answer: None });
         self.send(Route::Workers { proxy, plane }, &Event::CheckArrives { plane, call, facts });
     }
 
-    pub(super) fn check_ends(&mut self, call: Call, answer: Option<curfew_filter::strict::Answer>) {
+    pub(super) fn check_ends(&mut self, call: Call, answer: Option<Answer>) {
         let Some(now) = self.worker_now(call.worker) else { return };
         let ended = |worker: &mut super::Worker| worker.life == call.life && worker.checks.remove(&call.id);
         let Some(worker) = self.workers.get_mut(call.worker) else { return };
@@ -146,9 +146,9 @@ impl World {
         if self.scene.is(Mutant::TieKeptFromOldAnswer)
             && let Some(read_at) = used.as_mut().and_then(|answer| answer.read_at.as_mut())
         {
-            read_at.applied = u64::MAX;
+            read_at.seq = u64::MAX;
         }
-        let leased = worker.strict.feed().may_decide(now);
+        let leased = worker.strict.mode().feed().may_decide(now);
         let mut settled = worker.strict.answered(call.id, used, now);
         if self.scene.is(Mutant::NoLookAfterAnswer) && leased && answer.is_some() {
             settled.verdict = answer.map(|answer| answer.verdict);
@@ -194,13 +194,13 @@ impl World {
     /// True if a request at this moment would be admitted although its token's logout was answered.
     pub(super) fn probe(&mut self, index: usize) {
         let Some(now) = self.worker_now(index) else { return };
-        let Some(worker) = self.workers.get(index).filter(|worker| worker.strict.feed().may_decide(now)) else {
+        let Some(worker) = self.workers.get(index).filter(|worker| worker.strict.mode().feed().may_decide(now)) else {
             return;
         };
         let mut strict = worker.strict.clone();
         let dead = |token: &&Token| token.answered.is_some() && token.is_in_time(now.unix);
         for token in self.tokens.iter().filter(dead) {
-            let admits = strict.look(&token.facts, u32::MAX, now) == Found::Known(CheckVerdict::Active);
+            let admits = strict.look(&token.facts, u32::MAX, now) == Lookup::Decided(CheckVerdict::Active);
             self.checks
                 .hold(!admits, || format!("worker {index} would admit {:?} after its logout", token.facts.check));
         }

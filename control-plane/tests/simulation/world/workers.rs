@@ -6,11 +6,11 @@ use std::time::Duration;
 
 use curfew_core::WorkerId;
 use curfew_core::wire::FeedAnswer;
-use curfew_filter::feed::{Chance, FeedSettings, IDLE_AFTER, Poll};
-use curfew_filter::gate::Now;
+use curfew_filter::feed::{FeedSettings, IDLE_AFTER, Poll, Randomness};
+use curfew_filter::ids::{CallId, StreamId};
+use curfew_filter::knowledge::{Knowledge, Strict};
+use curfew_filter::now::Now;
 use curfew_filter::proofs::Facts;
-use curfew_filter::questions::{CallId, StreamId};
-use curfew_filter::strict::Strict;
 
 use super::World;
 use crate::clocks::Moment;
@@ -29,7 +29,7 @@ pub(super) struct Worker {
     pub(super) last_request: Moment,
     /// The last reading of its clock.
     pub(super) last_read: Now,
-    pub(super) strict: Strict<Arc<Facts>>,
+    pub(super) strict: Knowledge<Arc<Facts>, Strict>,
     pub(super) checks: BTreeSet<CallId>,
     pub(super) streams: BTreeMap<StreamId, Waiting>,
     pub(super) next_stream: StreamId,
@@ -58,7 +58,7 @@ impl Worker {
             idle_until: Moment::ZERO,
             last_request: Moment::ZERO,
             last_read: now,
-            strict: Strict::new(settings),
+            strict: Knowledge::new(Strict::new(settings), scene.timeout),
             checks: BTreeSet::new(),
             streams: BTreeMap::new(),
             next_stream: 0,
@@ -99,22 +99,22 @@ impl World {
         self.proxies.get(worker.proxy).map(|proxy| proxy.clocks.now(self.now))
     }
 
-    fn chance(&mut self, index: usize) -> Chance {
+    fn randomness(&mut self, index: usize) -> Randomness {
         let (worker, jitter) = (self.dice.worker_id(), u32::try_from(self.dice.next() >> 32).unwrap_or(0));
         let only = self.workers.get(index).map(|worker| worker.only_id);
         let worker = only.filter(|_| self.scene.is(Mutant::IdsUsedAgain)).unwrap_or(worker);
-        Chance { worker, jitter }
+        Randomness { worker, jitter }
     }
 
     /// Sends the calls that are due, gives up those that are lost, and sets a timer for the others.
     pub(super) fn pump(&mut self, index: usize) {
-        let (Some(now), chance) = (self.worker_now(index), self.chance(index)) else { return };
+        let (Some(now), randomness) = (self.worker_now(index), self.randomness(index)) else { return };
         let idle_stays = self.scene.is(Mutant::IdleOnesStay);
         let Some(worker) = self.workers.get_mut(index) else { return };
         if idle_stays {
-            worker.strict.feed_mut().requested(now);
+            worker.strict.mode_mut().feed_mut().requested(now);
         }
-        let poll = worker.strict.feed_mut().poll(now, chance);
+        let poll = worker.strict.mode_mut().feed_mut().poll(now, randomness);
         let lost = worker.strict.give_up_lost(now);
         if let Some(poll) = poll {
             self.send_poll(index, poll);
@@ -128,7 +128,8 @@ impl World {
     fn send_poll(&mut self, index: usize, poll: Poll) {
         self.checks.polled(&poll.request);
         let refused = self.is_stormy() && self.dice.per_mille(5);
-        let (plane, now, chance) = (self.dice.below(self.planes.len()), self.worker_now(index), self.chance(index));
+        let (plane, now, randomness) =
+            (self.dice.below(self.planes.len()), self.worker_now(index), self.randomness(index));
         let (Some(worker), Some(now)) = (self.workers.get_mut(index), now) else { return };
         // Half as long again, for the drift of clocks.
         let idle = self.now.saturating_sub(worker.last_request);
@@ -136,11 +137,11 @@ impl World {
         self.checks.hold(!stays, || format!("worker {index} polls on, without requests for {idle:?}"));
         self.checks.reached.departures += u64::from(poll.request.leaving);
         if refused {
-            worker.strict.feed_mut().not_sent(now, chance);
+            worker.strict.mode_mut().feed_mut().not_sent(now, randomness);
             return;
         }
         let call = worker.call(index);
-        worker.strict.feed_mut().sent(call.id);
+        worker.strict.mode_mut().feed_mut().sent(call.id);
         worker.poll = Some(call.id);
         let proxy = worker.proxy;
         self.times_out(call, poll.timeout, Event::PollEnds { call, answer: None });
@@ -163,7 +164,7 @@ impl World {
         let late = self.dice.between(Duration::ZERO, ms(4));
         let Some(worker) = self.workers.get_mut(index) else { return };
         let Some(proxy) = self.proxies.get(worker.proxy) else { return };
-        let Some(at) = worker.strict.feed().wake_at() else { return };
+        let Some(at) = worker.strict.mode().feed().wake_at() else { return };
         let at = proxy.clocks.when(at).max(self.now) + late;
         if worker.wakes.is_none_or(|wakes| at < wakes) {
             worker.wakes = Some(at);
@@ -181,7 +182,7 @@ impl World {
     }
 
     pub(super) fn poll_ends(&mut self, call: Call, answer: Option<FeedAnswer>) {
-        let (Some(now), chance) = (self.worker_now(call.worker), self.chance(call.worker)) else { return };
+        let (Some(now), randomness) = (self.worker_now(call.worker), self.randomness(call.worker)) else { return };
         let Some(worker) = self.workers.get_mut(call.worker).filter(|worker| worker.life == call.life) else { return };
         if worker.poll != Some(call.id) {
             return;
@@ -190,7 +191,7 @@ impl World {
         worker.last_read = now;
         let mut answer = answer;
         if let Some(answer) = &mut answer {
-            let position = worker.strict.feed().position();
+            let position = worker.strict.mode().feed().position();
             match self.scene.mutant {
                 Some(Mutant::AnchorAtReply) => answer.fresh_ms = i64::MAX,
                 Some(Mutant::FreshIgnored) => answer.fresh_ms = 0,
@@ -198,9 +199,9 @@ impl World {
                 _ => {}
             }
         }
-        let overflowed = worker.strict.feed().replica().overflowed();
-        worker.strict.feed_mut().answered(call.id, answer.as_ref(), now, chance);
-        let overflows = !overflowed && worker.strict.feed().replica().overflowed();
+        let overflowed = worker.strict.mode().feed().copy().overflowed();
+        worker.strict.mode_mut().feed_mut().answered(call.id, answer.as_ref(), now, randomness);
+        let overflows = !overflowed && worker.strict.mode().feed().copy().overflowed();
         self.checks.reached.overflows += u64::from(overflows);
         self.probe(call.worker);
         self.pump(call.worker);

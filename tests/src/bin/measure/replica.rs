@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, Result, ensure};
 use curfew_core::wire::{CheckRequest, FEED_PATH, FeedAnswer, FeedRequest, FeedRevocation, PAGE_REVOCATIONS};
 use curfew_core::{Epoch, Keyspace, Kind, RevocationKey};
-use curfew_filter::replica::Replica;
+use curfew_filter::copy::LogCopy;
 use curfew_testbed::measure::{date, description, write_to_page};
 use curfew_testbed::tokens::{ISSUER, Signer, jwks};
 use curfew_testbed::wasm_host::{Host, START, Setup};
@@ -129,10 +129,10 @@ fn key(number: u32) -> RevocationKey {
 }
 
 fn look(revocations: u32) -> Duration {
-    let mut replica = Replica::new(BUDGET, [1, 2]);
+    let mut copy = LogCopy::new(BUDGET, [1, 2]);
     for first in (0..revocations).step_by(PAGE_REVOCATIONS) {
         let page: Vec<_> = (first..revocations).take(PAGE_REVOCATIONS).map(revocation).collect();
-        replica.apply(&page, START);
+        copy.apply(&page, START);
     }
     let token = |number: u32| CheckRequest {
         keyspace: Keyspace::from_bytes([0; 16]),
@@ -145,7 +145,7 @@ fn look(revocations: u32) -> Duration {
     let tokens: Vec<_> = (0..10_000).map(token).collect();
     let start = Instant::now();
     for token in tokens.iter().cycle().take(LOOKS as usize) {
-        black_box(replica.coverage(black_box(token)));
+        black_box(copy.coverage(black_box(token)));
     }
     start.elapsed() / LOOKS
 }

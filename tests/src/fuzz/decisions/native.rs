@@ -7,9 +7,10 @@ use anyhow::{Result, anyhow};
 use curfew_core::wire::{CHECK_PATH, CheckRequest, FEED_PATH, FeedRequest};
 use curfew_core::{WorkerId, verify_natively};
 use curfew_filter::config::Config;
-use curfew_filter::feed::{Chance, Poll};
-use curfew_filter::gate::{Decision, Gate, Now, Question, Step};
+use curfew_filter::feed::{Poll, Randomness};
+use curfew_filter::gate::{Decision, Gate, Question, Step};
 use curfew_filter::metrics::{Gauges, NAMES};
+use curfew_filter::now::Now;
 use curfew_filter::outage::Failure;
 use curfew_filter::permit::Edits;
 use curfew_filter::request::Request;
@@ -95,9 +96,9 @@ impl Native {
         self.random = byte;
     }
 
-    fn chance(&self) -> Chance {
+    fn randomness(&self) -> Randomness {
         let worker = WorkerId::from_bytes([self.random; 16]);
-        Chance { worker, jitter: u32::from_le_bytes([self.random; 4]) }
+        Randomness { worker, jitter: u32::from_le_bytes([self.random; 4]) }
     }
 
     /// The callouts that wait for an answer.
@@ -202,7 +203,7 @@ impl Native {
 
     fn poll_ended(&mut self, call: u32, answer: Option<(u16, &[u8])>) {
         let page = answer.map_or(Err(Failure::NoResponse), |(status, body)| (self.readers.page)(status, body));
-        self.gate.poll_answered(call, page.as_ref().map_err(|failure| *failure), self.now, self.chance());
+        self.gate.poll_answered(call, page.as_ref().map_err(|failure| *failure), self.now, self.randomness());
         self.poll();
         self.report();
     }
@@ -273,10 +274,10 @@ impl Native {
         if self.gate.polls_at().is_none_or(|due| self.now.monotonic < due) {
             return;
         }
-        let Some(poll) = self.gate.poll(self.now, self.chance()) else { return };
+        let Some(poll) = self.gate.poll(self.now, self.randomness()) else { return };
         match self.dispatch(|| Call::Poll(poll)) {
             Some(call) => self.gate.poll_sent(call),
-            None => self.gate.poll_not_sent(self.now, self.chance()),
+            None => self.gate.poll_not_sent(self.now, self.randomness()),
         }
     }
 

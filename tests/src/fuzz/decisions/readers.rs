@@ -1,8 +1,8 @@
 //! A second, plain version of how the filter's `host.rs` reads the answer to a callout.
 
 use curfew_core::wire::{CheckAnswer, FeedAnswer};
+use curfew_filter::knowledge::Answer;
 use curfew_filter::outage::Failure;
-use curfew_filter::strict::Answer;
 use serde::de::DeserializeOwned;
 
 /// The largest verdict and the largest page that the filter reads.

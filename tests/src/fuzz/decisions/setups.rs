@@ -33,7 +33,7 @@ impl Prepared {
     fn new(configuration: &Value, tokens: &[String]) -> Result<Self> {
         let setup = Setup::new(configuration);
         let config = Config::parse(&setup.configuration).map_err(|mistakes| anyhow!("{mistakes}"))?;
-        let prove = |token: &String| config.policy.prove(token.as_bytes(), NOW, verify_natively).ok();
+        let prove = |token: &String| config.policy.prove(token.as_bytes(), NOW, &config.keys, verify_natively).ok();
         let tokens = tokens.iter().map(|token| prove(token).as_ref().map(CheckRequest::about)).collect();
         Ok(Self { setup, tokens })
     }

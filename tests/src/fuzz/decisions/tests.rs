@@ -3,8 +3,8 @@
 
 use curfew_core::Epoch;
 use curfew_core::wire::FeedAnswer;
+use curfew_filter::knowledge::Answer;
 use curfew_filter::outage::Failure;
-use curfew_filter::strict::Answer;
 
 use super::readers::{page, verdict};
 use super::*;

@@ -55,8 +55,8 @@ impl Requests {
         }
         let issuers = json!([{"issuer": ISSUER, "secret": self.secret}]);
         let policy = Policy::from_document(&json!({"issuers": issuers}));
-        let policy = policy.map_err(|mistakes| anyhow::anyhow!("{mistakes}"))?;
-        let proven = policy.prove(token.as_bytes(), now(), verify_natively)?;
+        let (policy, keys) = policy.map_err(|mistakes| anyhow::anyhow!("{mistakes}"))?;
+        let proven = policy.prove(token.as_bytes(), now(), &keys, verify_natively)?;
         let body = serde_json::to_string(&CheckRequest::about(&proven))?;
         let question = format!(
             "POST {CHECK_PATH} HTTP/1.1\r\nhost: x\r\nauthorization: Bearer {}\r\ncontent-type: application/json\r\n\

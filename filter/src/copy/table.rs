@@ -1,29 +1,30 @@
 //! A hash table of revocations, 24 bytes a slot, in shards that grow one by one.
 //!
-//! The standard map doubles: for a moment it needs three times its size, and afterwards it is half empty. Memory of a VM never
-//! shrinks and a callback that moves a million entries stops an Envoy worker, so here a shard grows by a quarter, alone.
+//! The standard map doubles: for a moment it needs three times its size, and afterwards it is half empty. The memory of
+//! a VM never shrinks, and a callback that moves a million entries stops an Envoy worker. So here a shard grows alone,
+//! by a quarter.
 
 use curfew_core::wire::FeedRevocation;
 use curfew_core::{Kind, RevocationKey};
 
-/// What a slot takes.
+/// The bytes of a slot.
 pub const SLOT_BYTES: u64 = size_of::<Slot>() as u64;
 
-/// What a shard is meant to take at most: moving so much goes unnoticed.
+/// What a shard should take at most. Moving that much in one callback takes no noticeable time.
 const SHARD_BYTES: u64 = 64 << 10;
 
-/// Expiry is kept in units of so many seconds, rounded up, which leaves two bits of the word for the kind.
+/// Expiry is kept in units of this many seconds, rounded up, which leaves two bits of the word for the kind.
 const EXPIRY_UNIT: i64 = 4;
 const EXPIRY_BITS: u32 = 30;
 const EXPIRY_MAX: u32 = (1 << EXPIRY_BITS) - 1;
 
-/// A revocation as it is kept.
+/// A revocation in its compact form.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(super) struct Entry {
     key: RevocationKey,
-    /// Kind and expiry. Never 0.
+    /// Kind and expiry; never 0.
     tag: u32,
-    /// Seconds of Unix time; saturated, which is right for every token issued between 1970 and 2106.
+    /// Seconds of Unix time, saturated, which is right for every token issued between 1970 and 2106.
     cutoff: u32,
 }
 
@@ -75,7 +76,7 @@ const VACANT: Slot = Entry { key: RevocationKey::from_bytes([0; 16]), tag: 0, cu
 pub(super) struct Table {
     shards: Vec<Shard>,
     seed: [u64; 2],
-    /// In all shards, vacant ones too.
+    /// The slots of all shards, vacant ones included.
     slots: u64,
     budget: u64,
 }
@@ -86,7 +87,7 @@ struct Shard {
     used: usize,
 }
 
-/// Where a key is, or would be put.
+/// The place of a key, or the place where it would be put.
 enum Place {
     Found(usize),
     Vacant(usize),
@@ -99,7 +100,7 @@ impl Table {
         Self { shards: vec![Shard::default(); count], seed, slots: 0, budget }
     }
 
-    /// Takes an entry in; `false` if there is no room.
+    /// Adds an entry; `false` if there is no room.
     pub(super) fn insert(&mut self, entry: Entry, now: i64) -> bool {
         let hash = hash(self.seed, &entry.key);
         let spare = (self.budget.saturating_sub(self.bytes())) / SLOT_BYTES;
@@ -133,13 +134,13 @@ impl Table {
     }
 }
 
-/// What to look for.
+/// Finds the entry of this kind and key.
 fn kind_and<'k>(kind: Kind, key: &'k RevocationKey) -> impl Fn(&Entry) -> bool + use<'k> {
     move |entry| entry.is(kind, key)
 }
 
 impl Shard {
-    /// Probes from the key's home to the first vacant slot. There is one, or the shard is empty.
+    /// Probes from the key's home to the first vacant slot. Every shard that has slots has a vacant one.
     fn place(&self, wanted: impl Fn(&Entry) -> bool, hash: u64) -> Place {
         let Some(home) = scaled(hash << 32, self.slots.len()) else { return Place::Nowhere };
         let after = self.slots.iter().enumerate().skip(home);
@@ -171,18 +172,18 @@ impl Shard {
         self.put(entry, hash(seed, &entry.key))
     }
 
-    /// Probing gets slow when more than seven eighths are taken.
+    /// True if more than seven eighths of the slots would be taken: probing gets slow then.
     fn is_crowded(&self) -> bool {
         self.used.saturating_add(1).saturating_mul(8) > self.slots.len().saturating_mul(7)
     }
 
-    /// Drops what has expired, and grows by a quarter if that was not much.
+    /// Drops expired entries, and grows by a quarter if few have expired.
     fn make_room(&mut self, seed: [u64; 2], now: i64, spare: u64) -> bool {
         let capacity = self.slots.len();
         let live = self.slots.iter().filter(|slot| slot.tag != 0 && !slot.has_expired(now)).count();
         let enough = live.saturating_mul(4) < capacity.saturating_mul(3);
         let wanted = if enough { capacity } else { capacity.saturating_add(capacity / 4).saturating_add(4) };
-        // The old slots are given back only when all have moved.
+        // The old slots are freed only when all entries have moved.
         if wanted as u64 > spare {
             return false;
         }
@@ -202,7 +203,7 @@ impl Shard {
     }
 }
 
-/// Folds a key with the seed, as in wyhash: who does not know the seed cannot aim.
+/// Folds a key with the seed, as wyhash does: without the seed, an attacker cannot choose keys for one place.
 fn hash(seed: [u64; 2], key: &RevocationKey) -> u64 {
     let whole = u128::from_le_bytes(*key.as_bytes());
     let (low, high) = halves(whole);
@@ -210,7 +211,7 @@ fn hash(seed: [u64; 2], key: &RevocationKey) -> u64 {
     low ^ high
 }
 
-#[expect(clippy::cast_possible_truncation, reason = "the low half is what is wanted")]
+#[expect(clippy::cast_possible_truncation, reason = "the low half is meant")]
 const fn halves(whole: u128) -> (u64, u64) {
     (whole as u64, (whole >> 64) as u64)
 }
@@ -220,7 +221,7 @@ fn shard_of(hash: u64, shards: usize) -> Option<usize> {
     scaled(hash, shards)
 }
 
-/// A hash's share of `count`, which need not be a power of two; `None` of nothing.
+/// Scales a hash to a number below `count`, which need not be a power of two; `None` if `count` is 0.
 fn scaled(hash: u64, count: usize) -> Option<usize> {
     let (_, share) = halves(u128::from(hash).wrapping_mul(count as u128));
     usize::try_from(share).ok().filter(|share| *share < count)

@@ -1,17 +1,19 @@
 use std::rc::Rc;
-use std::time::Duration;
 
 use curfew_core::wire::{FeedAnswer, FeedRevocation};
-use curfew_core::{Keyspace, Kind, RevocationKey, Times, WorkerId};
+use curfew_core::{IssuerKey, KeyId, Keyspace, Kind, LogPosition, Times, WorkerId};
 
 use super::*;
-use crate::feed::Chance;
+use crate::feed::Randomness;
+use crate::ids::{CallId, StreamId};
+use crate::knowledge::{Knowledge, Lookup, QuestionId};
+use crate::proofs::Facts;
 
 const EPOCH: Epoch = Epoch::from_bytes([1; 16]);
 const SECOND: i64 = 1_000_000;
 const TOKEN: RevocationKey = RevocationKey::from_bytes([1; 16]);
 const USER: RevocationKey = RevocationKey::from_bytes([2; 16]);
-const CHANCE: Chance = Chance { worker: WorkerId::from_bytes([7; 16]), jitter: 0 };
+const RANDOMNESS: Randomness = Randomness { worker: WorkerId::from_bytes([7; 16]), jitter: 0 };
 
 fn at(milliseconds: u64) -> Now {
     Now { monotonic: Duration::from_millis(milliseconds), unix: SECOND }
@@ -20,6 +22,7 @@ fn at(milliseconds: u64) -> Now {
 /// A token of the second in which its user was logged out everywhere.
 fn facts() -> Rc<Facts> {
     Rc::new(Facts {
+        key: IssuerKey::new(0, KeyId::from_bytes([0; 16])),
         check: CheckRequest {
             keyspace: Keyspace::from_bytes([0; 16]),
             token: TOKEN,
@@ -34,7 +37,7 @@ fn facts() -> Rc<Facts> {
 }
 
 struct Story {
-    strict: Strict<Rc<Facts>>,
+    strict: Knowledge<Rc<Facts>, Strict>,
     calls: CallId,
 }
 
@@ -42,14 +45,15 @@ impl Story {
     fn new() -> Self {
         let settings =
             FeedSettings { keyspaces: vec![], budget: 64 << 10, timeout: Duration::from_millis(500), seed: [1, 2] };
-        Self { strict: Strict::new(settings), calls: 100 }
+        let timeout = settings.timeout;
+        Self { strict: Knowledge::new(Strict::new(settings), timeout), calls: 100 }
     }
 
     /// Lets the worker poll at `now`, and answers what was committed since.
     fn follow(&mut self, now: u64, revocations: &[(Kind, RevocationKey)]) {
-        let feed = self.strict.feed_mut();
+        let feed = self.strict.mode_mut().feed_mut();
         feed.requested(at(now));
-        let request = feed.poll(at(now), CHANCE).expect("a poll is due").request;
+        let request = feed.poll(at(now), RANDOMNESS).expect("a poll is due").request;
         feed.sent(1);
         let revocations: Vec<_> = revocations
             .iter()
@@ -65,29 +69,29 @@ impl Story {
             lease_ms: 2000,
             fresh_ms: 0,
         };
-        feed.answered(1, Some(&answer), at(now), CHANCE);
+        feed.answered(1, Some(&answer), at(now), RANDOMNESS);
     }
 
-    fn look(&mut self, stream: StreamId, now: u64) -> Found {
+    fn look(&mut self, stream: StreamId, now: u64) -> Lookup {
         self.strict.look(&facts(), stream, at(now))
     }
 
     /// A request that has to ask, and the callout that does.
     fn asks(&mut self, stream: StreamId, now: u64) -> CallId {
         match self.look(stream, now) {
-            Found::Ask(id) => self.sent(id),
+            Lookup::Ask(id) => self.sent(id),
             other => panic!("{other:?}"),
         }
     }
 
     fn sent(&mut self, id: QuestionId) -> CallId {
         self.calls += 1;
-        self.strict.sent(id, self.calls);
+        self.strict.questions_mut().sent(id, self.calls);
         self.calls
     }
 
-    /// An answer from the moment when the log reached to `applied`. Returns who is served, what with, and the callout
-    /// that asks for the others.
+    /// An answer that was read when the log reached `applied`. Returns the streams that are served, their verdict, and
+    /// the callout that asks for the others.
     fn answer(
         &mut self,
         call: CallId,
@@ -95,7 +99,7 @@ impl Story {
         applied: u64,
         now: u64,
     ) -> (Vec<StreamId>, Option<CheckVerdict>, Option<CallId>) {
-        let answer = Answer { verdict, read_at: Some(Position { epoch: EPOCH, applied }) };
+        let answer = Answer { verdict, read_at: Some(LogPosition { epoch: EPOCH, seq: applied }) };
         let settled = self.strict.answered(call, Some(answer), at(now));
         let again = settled.ask_again.map(|(id, _)| self.sent(id));
         (settled.streams, settled.verdict, again)
@@ -106,44 +110,44 @@ const ACTIVE: CheckVerdict = CheckVerdict::Active;
 const REVOKED: CheckVerdict = CheckVerdict::Revoked;
 
 #[test]
-fn with_a_lease_nobody_is_asked() {
+fn with_a_lease_no_question_is_asked() {
     let mut story = Story::new();
     story.follow(0, &[]);
-    assert_eq!(story.look(1, 1_999), Found::Known(ACTIVE));
+    assert_eq!(story.look(1, 1_999), Lookup::Decided(ACTIVE));
     story.follow(1_999, &[(Kind::Token, TOKEN)]);
-    assert_eq!(story.look(2, 1_999), Found::Known(REVOKED));
+    assert_eq!(story.look(2, 1_999), Lookup::Decided(REVOKED));
 }
 
 #[test]
 fn when_the_lease_is_over_only_revoked_is_still_known() {
     let mut story = Story::new();
     story.follow(0, &[]);
-    assert!(matches!(story.look(1, 2_000), Found::Ask(_)));
+    assert!(matches!(story.look(1, 2_000), Lookup::Ask(_)));
     let mut story = Story::new();
     story.follow(0, &[(Kind::Token, TOKEN)]);
-    assert_eq!(story.look(1, 60_000), Found::Known(REVOKED));
+    assert_eq!(story.look(1, 60_000), Lookup::Decided(REVOKED));
 }
 
 #[test]
-fn an_answer_serves_those_who_were_there_when_it_was_asked_for_and_is_kept_for_nobody() {
+fn an_answer_serves_the_requests_that_waited_when_it_was_asked_for_and_is_not_remembered() {
     let mut story = Story::new();
     let call = story.asks(1, 0);
-    // At the very same reading of the clock, and yet later.
-    assert_eq!(story.look(2, 0), Found::Joined);
+    // At the same reading of the clock, and yet later.
+    assert_eq!(story.look(2, 0), Lookup::Joined);
     let (served, verdict, again) = story.answer(call, ACTIVE, 0, 0);
     assert_eq!((served, verdict), (vec![1], Some(ACTIVE)));
     assert_eq!(story.answer(again.unwrap(), REVOKED, 1, 5), (vec![2], Some(REVOKED), None));
-    assert!(matches!(story.look(3, 5), Found::Ask(_)));
+    assert!(matches!(story.look(3, 5), Lookup::Ask(_)));
 }
 
 #[test]
-fn no_answer_is_no_answer_for_everybody() {
+fn no_answer_is_no_answer_for_all_that_wait() {
     let mut story = Story::new();
     let call = story.asks(1, 0);
-    assert_eq!(story.look(2, 10), Found::Joined);
+    assert_eq!(story.look(2, 10), Lookup::Joined);
     let settled = story.strict.answered(call, None, at(500));
     assert_eq!((settled.streams, settled.verdict), (vec![1, 2], None));
-    let Found::Ask(id) = story.look(3, 600) else { panic!() };
+    let Lookup::Ask(id) = story.look(3, 600) else { panic!() };
     assert_eq!(story.strict.not_sent(id, at(600)).streams, [3]);
 }
 
@@ -151,16 +155,16 @@ fn no_answer_is_no_answer_for_everybody() {
 fn an_answer_on_its_way_while_a_revocation_is_applied_is_not_used() {
     let mut story = Story::new();
     let call = story.asks(1, 0);
-    assert_eq!(story.look(2, 10), Found::Joined);
+    assert_eq!(story.look(2, 10), Lookup::Joined);
     story.follow(20, &[(Kind::Token, TOKEN)]);
     assert_eq!(story.answer(call, ACTIVE, 0, 30), (vec![1, 2], Some(REVOKED), None));
 }
 
 #[test]
-fn a_lease_that_has_come_meanwhile_serves_everybody() {
+fn a_lease_that_has_come_meanwhile_serves_all_that_wait() {
     let mut story = Story::new();
     let call = story.asks(1, 0);
-    assert_eq!(story.look(2, 10), Found::Joined);
+    assert_eq!(story.look(2, 10), Lookup::Joined);
     story.follow(20, &[]);
     assert_eq!(story.answer(call, ACTIVE, 0, 30), (vec![1, 2], Some(ACTIVE), None));
     let mut story = Story::new();
@@ -175,12 +179,12 @@ fn a_tie_is_asked_about_once_for_each_token() {
     let mut story = Story::new();
     story.follow(0, &[(Kind::Subject, USER)]);
     let call = story.asks(1, 10);
-    assert_eq!(story.look(2, 20), Found::Joined);
+    assert_eq!(story.look(2, 20), Lookup::Joined);
     assert_eq!(story.answer(call, ACTIVE, 1, 30), (vec![1, 2], Some(ACTIVE), None));
-    assert_eq!(story.look(3, 40), Found::Known(ACTIVE));
-    assert!(matches!(story.look(4, 2_000), Found::Ask(_)), "the lease is over");
+    assert_eq!(story.look(3, 40), Lookup::Decided(ACTIVE));
+    assert!(matches!(story.look(4, 2_000), Lookup::Ask(_)), "the lease is over");
     story.follow(2_100, &[(Kind::Token, TOKEN)]);
-    assert_eq!(story.look(5, 2_100), Found::Known(REVOKED));
+    assert_eq!(story.look(5, 2_100), Lookup::Decided(REVOKED));
 }
 
 #[test]
@@ -188,32 +192,32 @@ fn an_answer_from_before_the_logout_of_all_devices_says_nothing_of_the_tie() {
     let mut story = Story::new();
     let call = story.asks(1, 0);
     story.follow(10, &[(Kind::Subject, USER)]);
-    assert_eq!(story.look(2, 20), Found::Joined);
+    assert_eq!(story.look(2, 20), Lookup::Joined);
     let (served, verdict, again) = story.answer(call, ACTIVE, 0, 30);
     assert_eq!((served, verdict), (vec![1], Some(ACTIVE)));
     assert_eq!(story.answer(again.unwrap(), REVOKED, 1, 40), (vec![2], Some(REVOKED), None));
 }
 
 #[test]
-fn a_client_that_goes_away_takes_no_answer_along() {
+fn a_client_that_goes_away_takes_no_answer_with_it() {
     let mut story = Story::new();
     let call = story.asks(1, 0);
-    assert_eq!(story.look(2, 10), Found::Joined);
-    story.strict.forget(1);
-    assert_eq!(story.strict.waiting(), 1);
+    assert_eq!(story.look(2, 10), Lookup::Joined);
+    story.strict.questions_mut().forget(1);
+    assert_eq!(story.strict.questions().waiting(), 1);
     let (served, _, again) = story.answer(call, ACTIVE, 0, 20);
     assert!(served.is_empty() && again.is_some());
 }
 
 #[test]
-fn a_lost_question_is_given_up_and_its_answer_is_nobodys() {
+fn a_lost_question_is_given_up_and_its_answer_ignored() {
     let mut story = Story::new();
     let call = story.asks(1, 0);
-    assert_eq!(story.look(2, 10), Found::Joined);
-    assert!(story.strict.give_up_lost(at(2_000)).is_empty() && story.strict.asking());
+    assert_eq!(story.look(2, 10), Lookup::Joined);
+    assert!(story.strict.give_up_lost(at(2_000)).is_empty() && !story.strict.questions().is_empty());
     let given_up = story.strict.give_up_lost(at(2_001));
-    let told: Vec<_> = given_up.iter().map(|settled| (settled.streams.as_slice(), settled.verdict)).collect();
-    assert_eq!(told, [([1, 2].as_slice(), None)]);
-    assert!(!story.strict.asking() && !story.strict.asked(call));
+    let released: Vec<_> = given_up.iter().map(|settled| (settled.streams.as_slice(), settled.verdict)).collect();
+    assert_eq!(released, [([1, 2].as_slice(), None)]);
+    assert!(story.strict.questions().is_empty() && !story.strict.questions().asked(call));
     assert_eq!(story.answer(call, ACTIVE, 0, 2_002), (vec![], None, None));
 }

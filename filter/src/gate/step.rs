@@ -1,0 +1,63 @@
+//! What the gate decides, as values that the glue carries out.
+
+use curfew_core::Denial;
+use curfew_core::wire::CheckRequest;
+
+use crate::ids::StreamId;
+use crate::knowledge::QuestionId;
+use crate::permit::{Edits, Permit};
+
+/// What to do with a request that has just arrived.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Step {
+    /// Let it go on.
+    Admit(Permit),
+    /// Answer it.
+    Refuse(Refusal),
+    /// Hold it until its question is answered.
+    Wait {
+        /// To be made now: when the answer comes, the headers may be out of reach.
+        edits: Edits,
+        /// To be sent to the control plane. `None` if the request waits for another request's question.
+        question: Option<Question>,
+    },
+}
+
+/// A question for the control plane.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Question {
+    /// Its name within this VM.
+    pub id: QuestionId,
+    /// What is asked.
+    pub request: CheckRequest,
+}
+
+/// The right to go on, or why there is none.
+pub type Decision = Result<Permit, Refusal>;
+
+impl From<Decision> for Step {
+    fn from(decision: Decision) -> Self {
+        decision.map_or_else(Self::Refuse, Self::Admit)
+    }
+}
+
+/// Why a request is refused, and how to say it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Refusal {
+    /// Status, code and challenge.
+    pub denial: Denial,
+    /// A sentence for developers.
+    pub detail: String,
+    /// The client speaks gRPC and gets no body.
+    pub grpc: bool,
+}
+
+/// Requests that have waited, with the decision about each, and a question to send.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Released {
+    /// The requests that are decided now; their headers were edited when they began to wait. If
+    /// [`super::Gate::holds_back`] any others, call [`super::Gate::release_more`] soon.
+    pub streams: Vec<(StreamId, Decision)>,
+    /// To be sent to the control plane.
+    pub question: Option<Question>,
+}

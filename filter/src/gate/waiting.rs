@@ -1,0 +1,126 @@
+//! The requests that wait for a question: from its sending to their release.
+
+use std::time::Duration;
+
+use curfew_core::wire::CheckVerdict;
+
+use super::{Decision, Gate, Question, Released};
+use crate::ids::{CallId, StreamId};
+use crate::knowledge::{Answer, QuestionId, Settled};
+use crate::metrics::Metric;
+use crate::now::Now;
+use crate::outage::Failure;
+use crate::permit::Edits;
+
+/// How many requests one callback of the host may release.
+///
+/// Envoy carries out a callback's local replies after it, one inside the other, and each calls back into the VM: about
+/// 300 of them overflow V8's stack, which kills the VM and with it every request that waits. Measured on Envoy 1.40;
+/// other Wasm filters in the chain make it fewer.
+pub const RELEASED_AT_ONCE: usize = 32;
+
+impl Gate {
+    /// The host took a question.
+    pub fn sent(&mut self, question: QuestionId, call: CallId) {
+        self.count(Metric::CheckSent);
+        self.knowledge.questions_mut().sent(question, call);
+    }
+
+    /// The host did not take a question. The requests that wait for it are released by [`Self::release_more`], or one
+    /// of them by [`Self::release_only`].
+    pub fn not_sent(&mut self, question: QuestionId, now: Now) {
+        self.failed(Failure::NotSent, now);
+        let settled = self.knowledge.not_sent(question, now);
+        self.hold(&settled);
+    }
+
+    /// The host did not change the headers of a stream that was to wait. The stream is refused, and its question is
+    /// never sent.
+    pub fn withdraw(&mut self, stream: StreamId, question: Option<QuestionId>, now: Now) {
+        if let Some(question) = question {
+            self.knowledge.not_sent(question, now);
+        }
+        self.forget(stream);
+        self.count(Metric::UnavailableDenied);
+    }
+
+    /// A callout has ended, with the control plane's verdict or without any.
+    pub fn answered(&mut self, call: CallId, answer: Result<Answer, Failure>, now: Now) -> Released {
+        match answer {
+            Ok(_) => self.notices.extend(self.outage.ended(None, now.monotonic)),
+            Err(failure) => self.failed(failure, now),
+        }
+        let settled = self.knowledge.answered(call, answer.ok(), now);
+        self.hold(&settled);
+        let question = settled.ask_again.map(|(id, facts)| Question { id, request: facts.check.clone() });
+        Released { streams: self.release_more(), question }
+    }
+
+    /// Gives up questions whose end the host should have reported long ago. The requests that wait for one are released
+    /// by [`Self::release_more`].
+    pub fn give_up_lost(&mut self, now: Now) {
+        for settled in self.knowledge.give_up_lost(now) {
+            self.failed(Failure::Lost, now);
+            self.hold(&settled);
+        }
+    }
+
+    /// How often to call [`Self::give_up_lost`]; `None` while no question is under way.
+    pub fn gives_up_every(&self) -> Option<Duration> {
+        let asking = !self.knowledge.questions().is_empty();
+        asking.then_some(self.config.control_plane.timeout)
+    }
+
+    /// Releases the next streams that may go, [`RELEASED_AT_ONCE`] at most. Each stream is released once.
+    pub fn release_more(&mut self) -> Vec<(StreamId, Decision)> {
+        let count = self.ready.len().min(RELEASED_AT_ONCE);
+        let ready: Vec<_> = self.ready.drain(..count).collect();
+        ready.into_iter().map(|(stream, verdict)| (stream, self.release_one(stream, verdict))).collect()
+    }
+
+    /// Releases this stream, if it may go.
+    pub fn release_only(&mut self, stream: StreamId) -> Option<Decision> {
+        let place = self.ready.iter().position(|(ready, _)| *ready == stream)?;
+        let (_, verdict) = self.ready.remove(place)?;
+        Some(self.release_one(stream, verdict))
+    }
+
+    /// True if some streams may go and are not released yet.
+    pub fn holds_back(&self) -> bool {
+        !self.ready.is_empty()
+    }
+
+    /// True if this callout belongs to a question under way.
+    pub fn asked(&self, call: CallId) -> bool {
+        self.knowledge.questions().asked(call)
+    }
+
+    /// How many streams wait.
+    pub fn waiting(&self) -> usize {
+        self.knowledge.questions().waiting().saturating_add(self.ready.len())
+    }
+
+    /// The stream is gone.
+    pub fn forget(&mut self, stream: StreamId) {
+        self.grpc_waiting.remove(&stream);
+        if let Some(place) = self.ready.iter().position(|(ready, _)| *ready == stream) {
+            self.ready.remove(place);
+        }
+        self.knowledge.questions_mut().forget(stream);
+    }
+
+    /// A question got no answer that could be used.
+    pub(super) fn failed(&mut self, failure: Failure, now: Now) {
+        self.count(Metric::CheckFailed);
+        self.notices.extend(self.outage.ended(Some(failure), now.monotonic));
+    }
+
+    fn hold<F>(&mut self, settled: &Settled<F>) {
+        self.ready.extend(settled.streams.iter().map(|stream| (*stream, settled.verdict)));
+    }
+
+    fn release_one(&mut self, stream: StreamId, verdict: Option<CheckVerdict>) -> Decision {
+        let grpc = self.grpc_waiting.remove(&stream);
+        self.decide(verdict, grpc, Edits::default())
+    }
+}

@@ -1,0 +1,87 @@
+//! Callouts to the control plane, and what came of them.
+
+use std::time::Duration;
+
+use curfew_core::wire::{CHECK_PATH, CheckAnswer, CheckRequest, FEED_PATH, FeedAnswer};
+
+use super::abi;
+use super::buffer;
+use crate::config::ControlPlane;
+use crate::feed::Poll;
+use crate::knowledge::Answer;
+use crate::outage::Failure;
+
+const MAP_CALLOUT_RESPONSE_HEADERS: u32 = 6;
+const BUFFER_CALLOUT_RESPONSE_BODY: u32 = 4;
+
+/// The largest answer that is read; a verdict has some hundred bytes.
+const MAX_ANSWER_BYTES: usize = 4096;
+
+/// The largest page of the feed that is read; a full page has less than half of it. A page is copied into the VM, whose
+/// memory never shrinks.
+const MAX_PAGE_BYTES: usize = 512 << 10;
+
+/// Tells the control plane's operator the filter from other callers.
+const USER_AGENT: &str = concat!("curfew-filter/", env!("CARGO_PKG_VERSION"));
+
+/// Sends a question. It must be the root's callback that runs. `None` if the host does not take it.
+pub(crate) fn ask(control_plane: &ControlPlane, question: &CheckRequest) -> Option<u32> {
+    post(control_plane, CHECK_PATH, &serde_json::to_vec(question).ok()?, control_plane.timeout)
+}
+
+/// Sends a poll, likewise.
+pub(crate) fn poll(control_plane: &ControlPlane, poll: &Poll) -> Option<u32> {
+    post(control_plane, FEED_PATH, &serde_json::to_vec(&poll.request).ok()?, poll.timeout)
+}
+
+fn post(control_plane: &ControlPlane, path: &str, body: &[u8], timeout: Duration) -> Option<u32> {
+    let headers = vec![
+        (":method", "POST"),
+        (":path", path),
+        (":authority", control_plane.authority.as_str()),
+        ("authorization", control_plane.authorization.as_str()),
+        ("content-type", "application/json"),
+        ("user-agent", USER_AGENT),
+    ];
+    let cluster = control_plane.cluster.as_str();
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "only the SDK can route the answer; hosts give the three statuses that it knows"
+    )]
+    let call = proxy_wasm::hostcalls::dispatch_http_call(cluster, headers, Some(body), vec![], timeout);
+    call.ok()
+}
+
+/// The verdict in a question's answer.
+pub(crate) fn verdict(headers: usize, body_size: usize) -> Result<Answer, Failure> {
+    let body = answer(headers, body_size, MAX_ANSWER_BYTES)?;
+    let answer = body.and_then(|body| serde_json::from_slice::<CheckAnswer>(&body).ok());
+    answer.map(Answer::from).ok_or(Failure::NoVerdict)
+}
+
+/// The page in a poll's answer.
+pub(crate) fn page(headers: usize, body_size: usize) -> Result<FeedAnswer, Failure> {
+    let body = answer(headers, body_size, MAX_PAGE_BYTES)?;
+    body.and_then(|body| serde_json::from_slice(&body).ok()).ok_or(Failure::NoPage)
+}
+
+/// The body of a callout's answer, if its status is 200. A reset has no headers, and asking for them would then fail; a
+/// timeout arrives as a 504. `None` if the body is larger than `most` bytes, or the host does not give it.
+fn answer(headers: usize, body_size: usize, most: usize) -> Result<Option<Vec<u8>>, Failure> {
+    let status = (headers > 0).then(callout_status).flatten().ok_or(Failure::NoResponse)?;
+    match status {
+        200 if body_size <= most => Ok(buffer(BUFFER_CALLOUT_RESPONSE_BODY, body_size)),
+        200 => Ok(None),
+        status => Err(Failure::Status(status)),
+    }
+}
+
+#[expect(unsafe_code, reason = "raw host call")]
+fn callout_status() -> Option<u16> {
+    let name = ":status";
+    // SAFETY: the name is valid for its size, and both pointers for writes, during the call.
+    let status = abi::take(|data, size| unsafe {
+        abi::proxy_get_header_map_value(MAP_CALLOUT_RESPONSE_HEADERS, name.as_ptr(), name.len(), data, size)
+    });
+    std::str::from_utf8(&status.ok()?).ok()?.parse().ok()
+}
