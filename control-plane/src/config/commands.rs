@@ -7,7 +7,7 @@ use curfew_core::Mistakes;
 
 use super::DataArgs;
 use super::access::AccessArgs;
-use super::database::DatabaseArgs;
+use super::database::{AdoptFromArgs, DatabaseArgs};
 use super::environment::Environment;
 use super::generated::{GENERATED_FILE, Generated};
 use super::tokens::{TokenArgs, Tokens};
@@ -102,9 +102,11 @@ impl MigrateArgs {
     }
 }
 
-/// What `curfew migrate` needs, and with `--adopt` also which tokens are accepted.
+/// What `curfew adopt` needs: both databases, and which tokens are accepted.
 #[derive(Debug, Args)]
 pub struct AdoptArgs {
+    #[command(flatten)]
+    from: AdoptFromArgs,
     #[command(flatten)]
     data: DataArgs,
     #[command(flatten)]
@@ -113,23 +115,35 @@ pub struct AdoptArgs {
     tokens: TokenArgs,
 }
 
-impl AdoptArgs {
-    /// The database.
-    ///
-    /// # Errors
-    ///
-    /// What is wrong.
-    pub fn database(&self) -> Result<Database, Mistakes> {
-        database(&self.data, &self.database)
-    }
-
+/// The resolved settings of `curfew adopt`.
+#[derive(Debug)]
+pub struct Adoption {
+    /// The application's database.
+    pub from: Database,
+    /// Curfew's own database.
+    pub own: Database,
     /// The same tokens that a server with the same settings and data directory accepts.
+    pub tokens: Tokens,
+}
+
+impl AdoptArgs {
+    /// Resolves the settings. The data directory is made only if something is to be written.
     ///
     /// # Errors
     ///
-    /// What is wrong or missing.
-    pub fn tokens(&self, environment: &Environment) -> Result<Tokens, Mistakes> {
-        tokens(&self.data, &self.tokens, environment)
+    /// Everything that is wrong or missing.
+    pub fn resolve(&self, writes: bool, environment: &Environment) -> Result<Adoption, Mistakes> {
+        let mut mistakes = Mistakes::default();
+        let from = self.from.resolve(&mut mistakes);
+        let own = match writes {
+            true => self.database.resolve(&self.data.data_dir, &mut mistakes),
+            false => self.database.named(&self.data.data_dir, &mut mistakes),
+        };
+        let tokens = resolved_tokens(&self.data, &self.tokens, environment, &mut mistakes);
+        match (from, own, tokens) {
+            (Some(from), Some(own), Some(tokens)) if mistakes.is_empty() => Ok(Adoption { from, own, tokens }),
+            _ => Err(mistakes),
+        }
     }
 }
 
@@ -141,10 +155,19 @@ fn database(data: &DataArgs, database: &DatabaseArgs) -> Result<Database, Mistak
 
 fn tokens(data: &DataArgs, tokens: &TokenArgs, environment: &Environment) -> Result<Tokens, Mistakes> {
     let mut mistakes = Mistakes::default();
-    let keys = tokens.keys(environment, &mut mistakes);
-    let generated = existing(data, keys.missing(), &mut mistakes);
-    let tokens = tokens.resolve(keys, generated.as_ref(), &mut mistakes);
+    let tokens = resolved_tokens(data, tokens, environment, &mut mistakes);
     tokens.filter(|_| mistakes.is_empty()).ok_or(mistakes)
+}
+
+fn resolved_tokens(
+    data: &DataArgs,
+    tokens: &TokenArgs,
+    environment: &Environment,
+    mistakes: &mut Mistakes,
+) -> Option<Tokens> {
+    let keys = tokens.keys(environment, mistakes);
+    let generated = existing(data, keys.missing(), mistakes);
+    tokens.resolve(keys, generated.as_ref(), mistakes)
 }
 
 /// The secrets that a server has made up, if `missing` names one that is needed.

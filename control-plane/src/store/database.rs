@@ -3,14 +3,12 @@
 use std::fmt;
 use std::path::Path;
 use std::str::FromStr;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 
 use sqlx::mysql::MySqlConnectOptions;
 use sqlx::postgres::PgConnectOptions;
 use sqlx::sqlite::SqliteConnectOptions;
 
-use super::sql::{PerDriver, Tables};
+use super::per_driver::PerDriver;
 
 /// Parameters that a PostgreSQL URL may have. The others would switch off what a logout relies on, or name a password
 /// where URLs are shown.
@@ -25,26 +23,12 @@ pub(super) type Options = PerDriver<SqliteConnectOptions, PgConnectOptions, MySq
 
 /// A database. What it shows of itself holds no password.
 #[derive(Clone)]
-pub struct Database(pub(super) Options, Arc<AtomicBool>);
+pub struct Database(pub(super) Options);
 
 impl Database {
     /// The embedded database in a file.
     pub fn in_file(path: &Path) -> Self {
-        Self::reached_by(Options::Sqlite(SqliteConnectOptions::new().filename(path)))
-    }
-
-    fn reached_by(options: Options) -> Self {
-        Self(options, Arc::default())
-    }
-
-    /// The names of the tables in it, as the latest migration found them; clones share what is known.
-    pub(super) fn tables(&self) -> Tables {
-        if self.1.load(Ordering::Relaxed) { Tables::Beside } else { Tables::Own }
-    }
-
-    /// Notes what a migration found.
-    pub(crate) fn has_tables(&self, tables: Tables) {
-        self.1.store(tables == Tables::Beside, Ordering::Relaxed);
+        Self(Options::Sqlite(SqliteConnectOptions::new().filename(path)))
     }
 
     /// Reads a URL.
@@ -59,7 +43,20 @@ impl Database {
             Some("mysql" | "mariadb") => Options::MySql(mysql(url)?),
             _ => return Err("must be sqlite://PATH, postgres://... or mysql://...".to_owned()),
         };
-        Ok(Self::reached_by(options))
+        Ok(Self(options))
+    }
+
+    /// Names the database by kind, address and name, without user and password. The name stays the same wherever the process
+    /// runs that asks for it.
+    pub fn name(&self) -> String {
+        match self.file() {
+            // A path is another one in another directory, and a file that is not there has no other name.
+            Some(file) => {
+                let absolute = std::fs::canonicalize(file).or_else(|_| std::path::absolute(file));
+                format!("sqlite://{}", absolute.as_deref().unwrap_or(file).display())
+            }
+            None => self.to_string(),
+        }
     }
 
     /// The file of an embedded database.

@@ -1,21 +1,23 @@
 //! What is stored, and the two ways to it: reads from a pool, writes through one task.
 //!
 //! [`retention`], `evidence`, `identity`, `trust` and `keyspaces` decide, `sql` speaks to the database, [`writer`] orders the
-//! writes, `watch` looks whether the database is still the same, [`adopt`] takes over another application's table. HTTP is
+//! writes, `watch` looks whether the database is still the same, [`adoption`] is what [`crate::adopt`] needs of all this. HTTP is
 //! unknown here.
 
+pub(crate) mod adoption;
 pub mod command;
 mod control_planes;
 mod counters;
 mod database;
-pub(crate) mod evidence;
+mod evidence;
 mod identity;
 mod job;
 mod keyspaces;
+mod per_driver;
 pub mod purge;
 pub mod sessions;
 mod settings;
-pub(crate) mod sql;
+mod sql;
 mod start;
 mod trust;
 pub mod watch;
@@ -33,7 +35,7 @@ use curfew_core::wire::CheckVerdict;
 use crate::clock::Clock;
 use crate::log::{ControlPlaneId, LogPage, LogPosition, Logged};
 use sessions::{Session, SessionQuery};
-use sql::Reads;
+use sql::Reader;
 use trust::Trust;
 use writer::Writer;
 
@@ -78,7 +80,7 @@ pub(crate) struct Health {
 /// The store of one database.
 #[derive(Clone)]
 pub struct Store {
-    reads: Reads,
+    reader: Reader,
     writer: Writer,
     health: Arc<Health>,
     /// How long a read may take.
@@ -110,8 +112,8 @@ impl Store {
             observer,
             health: Arc::clone(&health),
         };
-        let reads = Reads::new(database, Arc::clone(&health.trust));
-        (Self { reads, writer, health, patience: READ_TIMEOUT }, task)
+        let reader = Reader::new(database, Arc::clone(&health.trust));
+        (Self { reader, writer, health, patience: READ_TIMEOUT }, task)
     }
 
     /// The same store, where a check may take so long.
@@ -136,7 +138,7 @@ impl Store {
     ///
     /// The database could not be read.
     pub async fn check(&self, keys: &TokenKeys, cutoff_time: Option<i64>) -> Result<Checked, ReadFailure> {
-        let evidence = self.read(self.reads.evidence(keys)).await?;
+        let evidence = self.read(self.reader.evidence(keys)).await?;
         Ok(Checked { head: evidence.head, verdict: evidence.verdict(keys, cutoff_time) })
     }
 
@@ -146,7 +148,7 @@ impl Store {
     ///
     /// The database could not be read.
     pub async fn sessions(&self, query: &SessionQuery, now: i64) -> Result<Vec<Session>, ReadFailure> {
-        self.read(self.reads.sessions(query, now)).await
+        self.read(self.reader.sessions(query, now)).await
     }
 
     /// At most `limit` revocations after the place `after` in the log that may not be forgotten at `now`, in their
@@ -156,7 +158,7 @@ impl Store {
     ///
     /// The database could not be read.
     pub async fn live_revocations(&self, after: u64, now: i64, limit: u64) -> Result<Vec<Logged>, ReadFailure> {
-        self.read(self.reads.revocations_after(after, now, limit)).await
+        self.read(self.reader.revocations_after(after, now, limit)).await
     }
 
     /// What follows `after` in the log, `limit` revocations at most, for the control plane with this row.
@@ -165,7 +167,7 @@ impl Store {
     ///
     /// The database could not be read.
     pub async fn log_page(&self, asker: ControlPlaneId, after: u64, limit: usize) -> Result<LogPage, ReadFailure> {
-        self.read(self.reads.log_page(asker, after, limit)).await
+        self.read(self.reader.log_page(asker, after, limit)).await
     }
 
     /// The head of the log.
@@ -174,7 +176,7 @@ impl Store {
     ///
     /// The database could not be read.
     pub async fn head(&self) -> Result<LogPosition, ReadFailure> {
-        self.read(self.reads.head()).await
+        self.read(self.reader.head()).await
     }
 
     /// Reads within the time that an answer is worth something.

@@ -20,6 +20,12 @@ pub enum OpenFailure {
     /// The schema cannot be brought up to date.
     #[error("{}", explained(.0))]
     Schema(#[from] MigrateFailure),
+    /// Tokens that are blocked in another application's table may not be revoked yet.
+    #[error(
+        "the adoption from {0} has not ended, and tokens that are blocked there may not be revoked yet: run \
+         `curfew adopt --apply` again"
+    )]
+    AdoptionUnfinished(String),
 }
 
 fn explained(failure: &MigrateFailure) -> String {
@@ -43,6 +49,7 @@ impl OpenFailure {
         match self {
             Self::Database(error) => sql::is_locked(error),
             Self::Schema(failure) => sql::is_done_by_another(failure),
+            Self::AdoptionUnfinished(_) => false,
         }
     }
 }
@@ -70,9 +77,8 @@ pub async fn migrate(database: &Database) -> Result<Vec<Applied>, OpenFailure> {
 
 async fn migrate_once(database: &Database) -> Result<Vec<Applied>, OpenFailure> {
     let mut connection = sql::create(database).await?;
-    let (tables, applied) = sql::migrate(&mut connection).await?;
+    let applied = sql::migrate(&mut connection).await?;
     connection.close().await?;
-    database.has_tables(tables);
     Ok(applied)
 }
 
@@ -118,15 +124,17 @@ pub async fn prepare(
     accept_new_keyspace: bool,
 ) -> Result<Prepared, OpenFailure> {
     let mut opened = Opened::at_start(database).await?;
-    let warnings = sql::server_warnings(&mut opened).await?;
+    let mut warnings = sql::server_warnings(&mut opened).await?;
     let moment = Moment { now, steady: None };
     let mut batch = Batch::begin(&mut opened, moment, settings, None).await?;
     batch.try_rights().await?;
-    let is_kept = batch.written_down().await?.covers(Kept::asked(settings.retention));
+    let kept = batch.stored_kept().await?;
+    let is_kept = kept.covers(Kept::asked(settings.retention));
     batch.commit().await?;
+    warnings.extend(unfinished_adoptions(&mut opened, kept).await?);
     let (prolonged, subjects_until) = if is_kept { (0, None) } else { prolong(&mut opened, settings, moment).await? };
     let mut batch = Batch::begin(&mut opened, moment, settings, None).await?;
-    batch.write_down(subjects_until).await?;
+    batch.store_kept(subjects_until).await?;
     let orphaned = batch.orphaned_keyspaces().await?;
     if accept_new_keyspace {
         for used in &orphaned {
@@ -137,6 +145,17 @@ pub async fn prepare(
     batch.commit().await?;
     opened.connection.close().await?;
     Ok(Prepared { prolonged, orphaned: orphaned.into_iter().map(Orphaned).collect(), warnings })
+}
+
+/// Refuses the first start on a database into which an adoption has begun and has not ended. Later starts are warned: the other
+/// control planes go on all the while, and a restart in the middle of a long adoption must not end in an outage.
+async fn unfinished_adoptions(opened: &mut Opened, kept: Kept) -> Result<Vec<String>, OpenFailure> {
+    let unfinished = sql::unfinished_adoptions(&mut opened.connection.link()).await?;
+    let failures = unfinished.into_iter().map(OpenFailure::AdoptionUnfinished);
+    if kept == Kept::NOTHING {
+        return failures.map(Err).next().unwrap_or(Ok(Vec::new()));
+    }
+    Ok(failures.map(|failure| failure.to_string()).collect())
 }
 
 /// Goes through all revocations in portions; returns how many are kept for longer, and when the last one of a user ends.
@@ -161,7 +180,7 @@ async fn prolong(opened: &mut Opened, settings: &Settings, moment: Moment) -> Re
 pub async fn head(database: &Database) -> Result<LogPosition, OpenFailure> {
     // Not from the pool, whose connections have to be made in the time of a read.
     let mut opened = Opened::at_start(database).await?;
-    let history = opened.witness.history(&mut opened.connection.link(), false).await?;
+    let history = opened.probe.history(&mut opened.connection.link(), false).await?;
     history.judge(&Seen::default()).map_err(sqlx::Error::from)?;
     opened.connection.close().await?;
     Ok(history.head)

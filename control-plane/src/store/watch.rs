@@ -49,7 +49,7 @@ pub async fn look(store: &Store) {
             }
         }
         Ok(Err(distrust)) => {
-            store.reads.discard();
+            store.reader.discard();
             trust.fence(distrust);
             if store.writer.look().await.is_ok() && matches!(judged(store).await, Ok(Ok(()))) {
                 trust.lift();
@@ -67,8 +67,8 @@ async fn judged(store: &Store) -> Result<Result<(), Distrust>, Error> {
 /// Asked over a reader's connection, or over a new one: a pool whose connections are all refused because of what they
 /// lead to has none to ask over.
 async fn ask(store: &Store) -> Result<Result<(), Distrust>, Error> {
-    let (database, seen) = (store.reads.database(), store.health.trust.seen());
-    let found = match store.reads.acquire().await {
+    let (database, seen) = (store.reader.database(), store.health.trust.seen());
+    let found = match store.reader.acquire().await {
         Ok(mut lent) => {
             let found = HistoryProbe::find(database, &mut lent.link()?).await;
             lent.answered(&found);

@@ -197,7 +197,7 @@ impl WriterTask {
     /// One attempt. The connection is put back by a commit, or by a transaction that was surely rolled back: whatever else
     /// happens, it may be in one.
     async fn commit(&mut self, jobs: &mut VecDeque<Job>) -> Result<Done, Failure> {
-        let mut opened = match self.opened.take().filter(Opened::leads_there) {
+        let mut opened = match self.opened.take().filter(Opened::leads_to_the_database) {
             Some(opened) => opened,
             None => {
                 info!("the writer opens the database");
@@ -234,7 +234,7 @@ impl WriterTask {
         let revoked = if self.observer.most > 0 { batch.revoked(self.observer.most).await? } else { Vec::new() };
         let head = batch.move_head().await?;
         batch.commit().await.map_err(Failure::Commit)?;
-        if !opened.leads_there() {
+        if !opened.leads_to_the_database() {
             // It was committed to a file that was replaced meanwhile.
             return Err(Failure::Commit(std::io::Error::other("the database's file was replaced").into()));
         }

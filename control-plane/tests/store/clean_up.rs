@@ -10,7 +10,7 @@ use curfew_control_plane::store::purge;
 use crate::place::{ISSUER, Kind, NOW, Place, on_each_database, registration, token};
 
 on_each_database! {
-    also beside another table;
+    also after an adoption;
 
     async fn many_rows_go_in_portions(place: &Place) {
         let plane = place.open().await;
