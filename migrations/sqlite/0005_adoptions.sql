@@ -12,8 +12,8 @@ CREATE TABLE adoptions (
     finished_at INTEGER
 ) STRICT;
 
--- Which rows of those tables have been taken over, and which token each of them held. A run needs it to see what is new, and to
--- know a token whose text has been blanked.
+-- Which rows of those tables have been taken over, and which token each of them held. A run needs it to see what is
+-- new, and to know a token whose text has been blanked. When an application's table is gone, its rows here may go, too.
 CREATE TABLE adopted_rows (
     -- The adoption.
     adoption INTEGER NOT NULL,

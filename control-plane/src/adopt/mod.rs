@@ -1,14 +1,14 @@
 //! `curfew adopt`: takes over the tokens of another application's table `user_token_logs`.
 //!
-//! Curfew has a database of its own; the application's table is read in the application's database, which may be of another kind.
-//! That table stays as it is, with every row, and its application may go on writing to it. Its tokens become rows of Curfew's own
-//! table, those that are blocked become revocations in the log, and which rows were taken over is noted, all of it in Curfew's
-//! database.
+//! Curfew has a database of its own; the application's table is read in the application's database, which may be of
+//! another kind. That table stays as it is, with every row, and its application may go on writing to it. Its tokens
+//! become rows of Curfew's own table, those that are blocked become revocations in the log, and which rows were taken
+//! over is noted, all of it in Curfew's database.
 //!
-//! The table is gone through in the order of its ids. Rows are read outside any transaction; what follows from some of them is
-//! written in one, so that no one waits for locks on the application's table, and logouts wait for a tenth of a second at most. Raw
-//! tokens are blanked after that commit. So a run may be killed at any moment: the next one goes on, and what is done is not done
-//! again.
+//! The table is gone through in the order of its ids. Rows are read outside any transaction; what follows from some of
+//! them is written in one, so that no one waits for locks on the application's table, and logouts wait for a tenth of a
+//! second at most. Raw tokens are blanked after that commit. So a run may be killed at any moment: the next one goes
+//! on, and what is done is not done again.
 
 mod blocked;
 mod dry_run;

@@ -1,8 +1,9 @@
-//! The statements on another application's table `user_token_logs (id, user_id, user_token, is_block, created_at, updated_at)`.
+//! The statements on another application's table `user_token_logs (id, user_id, user_token, is_block, created_at,
+//! updated_at)`.
 //!
-//! They read it, some rows at a time and in the order of its ids. The only thing that they write are blanks in the place of raw
-//! tokens, if the operator asks for that. Each statement is a transaction of its own, so that the application, which may write to the
-//! table all the while, and Curfew do not wait for each other.
+//! They read it, some rows at a time and in the order of its ids. The only thing that they write are blanks in the
+//! place of raw tokens, if the operator asks for that. Each statement is a transaction of its own, so that the
+//! application, which may write to the table all the while, and Curfew do not wait for each other.
 
 use sqlx::Error;
 
@@ -30,8 +31,8 @@ pub(super) struct OldRow {
     pub(super) is_block: Option<String>,
 }
 
-/// The rows after an id. Texts are cut off after 9,000 characters: longer ones are no tokens, and a large document in the place of
-/// a token must not fill the memory.
+/// The rows after an id. Texts are cut off after 9,000 characters: longer ones are no tokens, and a large document in
+/// the place of a token must not fill the memory.
 macro_rules! rows {
     ($text:literal, $is_block:literal) => {
         concat!(
@@ -76,8 +77,8 @@ impl OldTable {
         link.fetch(statement, values![after, limit]).await?.iter().map(old_row).collect()
     }
 
-    /// Blanks the texts of rows, of each only if it is still this one, to the byte; returns how many. Each blank is unlike
-    /// any other, for the column may be one of a unique index.
+    /// Blanks the texts of rows, of each only if it is still this one, to the byte; returns how many. Each blank is
+    /// unlike any other, for the column may be one of a unique index.
     pub(super) async fn blank(self, link: &mut Link<'_>, texts: &[(i64, &str)]) -> Result<u64, Error> {
         const EXACT: &str = "CAST(user_token AS text) COLLATE BINARY";
         const EXACT_POSTGRES: &str = "CAST(user_token AS text) COLLATE \"C\"";
@@ -127,8 +128,8 @@ fn old_row(row: &Row) -> Result<OldRow, Error> {
     })
 }
 
-/// Refuses a table that cannot be gone through in the order of its ids, each row once: they must be whole numbers, none of them
-/// twice and none NULL.
+/// Refuses a table that cannot be gone through in the order of its ids, each row once: they must be whole numbers, none
+/// of them twice and none NULL.
 async fn numbers_its_rows(link: &mut Link<'_>) -> Result<(), SourceFailure> {
     const SQLITE: &str = "SELECT count(*) AS found FROM pragma_table_info('user_token_logs') AS col \
         WHERE lower(col.name) = 'id' AND upper(col.type) LIKE '%INT%' AND (\

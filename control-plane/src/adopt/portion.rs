@@ -1,4 +1,4 @@
-//! What is to be done with some rows of the old table, as they were read. Pure.
+//! What is to be done with some rows of the application's table, as they were read. Pure.
 
 use std::collections::HashMap;
 
@@ -14,9 +14,9 @@ use crate::store::adoption::{Found, Known, Mark};
 /// Some rows, and what is to be done with them.
 #[derive(Default)]
 pub(super) struct Portion<'r> {
-    /// What was found; what becomes of the tokens is not known yet.
+    /// What was found. What becomes of the tokens is counted later.
     pub(super) tally: Tally,
-    /// Each token with which something is to be done, once.
+    /// Each token that is to be taken over or revoked, once.
     pub(super) found: Vec<Found>,
     /// Rows that are to be noted as taken over.
     pub(super) marks: Vec<(i64, RevocationKey)>,
@@ -28,23 +28,23 @@ pub(super) struct Portion<'r> {
     places: HashMap<RevocationKey, usize>,
 }
 
-/// What there is to judge by.
+/// What rows are judged by.
 #[derive(Clone, Copy)]
 pub(super) struct Measure<'p> {
     /// Which tokens are accepted.
     pub(super) policy: &'p Policy,
     /// How many seconds after its end a token is surely dead.
     pub(super) rest: i64,
-    /// The earliest of all clocks.
+    /// The time by the clock that is furthest behind.
     pub(super) now: i64,
 }
 
 impl<'r> Portion<'r> {
-    /// Looks at rows.
+    /// Judges rows, with what was noted of them before.
     ///
     /// # Errors
     ///
-    /// The first row of which nobody can say whether it is blocked.
+    /// The first row whose `is_block` means neither yes nor no.
     pub(super) fn of(
         rows: &'r [OldRow],
         marks: &HashMap<i64, Mark>,
@@ -57,7 +57,7 @@ impl<'r> Portion<'r> {
         Ok(portion)
     }
 
-    /// Whether nothing is to be written for it.
+    /// True if nothing is to be written.
     pub(super) fn is_done(&self) -> bool {
         self.found.is_empty() && self.marks.is_empty()
     }
@@ -72,7 +72,7 @@ impl<'r> Portion<'r> {
         let marked = mark.map(|mark| mark.token);
         self.tally.rows += 1;
         match (judge(measure.policy, measure.rest, text, measure.now), mark) {
-            // Its text is gone, and its mark tells what it was.
+            // The text is gone, and the mark tells which token it was.
             (Judged::Unreadable(_), Some(Mark { token, known: Known::Alive })) if blocked => {
                 self.take(Found { token, record: None, blocked });
             }
@@ -108,7 +108,7 @@ impl<'r> Portion<'r> {
         Ok(())
     }
 
-    /// Of several rows with one token a blocked one wins.
+    /// Of several rows with one token, a blocked one wins.
     fn take(&mut self, found: Found) {
         let place = *self.places.entry(found.token).or_insert(self.found.len());
         match self.found.get_mut(place) {

@@ -10,8 +10,8 @@ use super::source::Source;
 use super::{Plan, Progress, Rules, Tally};
 use crate::store::adoption::{AdoptionWriter, TakeOver};
 
-/// How often the table is gone through at most. A further pass finds rows that their application committed late, behind the pass
-/// before it; the last pass finds nothing.
+/// How often the table is gone through at most. A further pass finds rows that their application committed late, behind
+/// the pass before it; the last pass finds nothing.
 const PASSES: u32 = 3;
 
 /// How long a portion is tried: another process may hold a lock, and SQLite has no queue for its lock.
@@ -105,7 +105,8 @@ impl<'a> Run<'a> {
 
     /// Adopts the next rows after an id; `None` if there are none.
     ///
-    /// The rows are read before what was noted of them: a text that another run has blanked is then found with its note.
+    /// The rows are read before what was noted of them: a text that another run has blanked is then found with its
+    /// note.
     async fn step(&mut self, after: i64) -> Result<Option<Step>, AdoptFailure> {
         let now = self.curfew.surely_past().await.map_err(own)?;
         let rows = self.source.rows(after, self.pace.rows()).await?;

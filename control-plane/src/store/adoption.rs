@@ -1,7 +1,8 @@
-//! What the room [`crate::adopt`] needs: a way to speak SQL to a database that is not Curfew's, and Curfew's side of an adoption.
+//! What the room [`crate::adopt`] needs: a way to speak SQL to a database that is not Curfew's, and Curfew's side of an
+//! adoption.
 //!
-//! Nothing else outside this room speaks SQL. The other application's table is read and blanked there, with the types that are
-//! passed on here; what follows from its rows is written here, in the same transactions as every logout.
+//! Nothing else outside this room speaks SQL. The other application's table is read and blanked there, with the types
+//! that are passed on here; what follows from its rows is written here, in the same transactions as every logout.
 
 use std::collections::HashMap;
 use std::time::{Duration, Instant};

@@ -1,7 +1,7 @@
 //! The control planes' rows in the table `replicas`: reading all of them, and writing one's own.
 //!
-//! What a row means is decided by the room that grants leases. The own row is written over a connection of its own and not by the
-//! writer: a queue of logouts must not make this control plane look silent, nor its confirmations late.
+//! What a row means is decided by the room that grants leases. The own row is written over a connection of its own and
+//! not by the writer: a queue of logouts must not make this control plane look silent, nor its confirmations late.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! Which database: its kind, how to reach it, and what may be said of that in a log.
+//! Which database: its kind, how to reach it, and the part of that which may be logged.
 
 use std::fmt;
 use std::path::Path;
@@ -10,8 +10,8 @@ use sqlx::sqlite::SqliteConnectOptions;
 
 use super::per_driver::PerDriver;
 
-/// Parameters that a PostgreSQL URL may have. The others would switch off what a logout relies on, or name a password
-/// where URLs are shown.
+/// Parameters that a PostgreSQL URL may have. Others would switch off something that a logout relies on, or hold a
+/// password in a part of the URL that is shown.
 const POSTGRES_PARAMETERS: [&str; 7] =
     ["sslmode", "sslrootcert", "sslcert", "sslkey", "host", "port", "application_name"];
 
@@ -21,7 +21,7 @@ const MYSQL_PARAMETERS: [&str; 5] = ["ssl-mode", "ssl-ca", "ssl-cert", "ssl-key"
 /// How to reach each kind of database.
 pub(super) type Options = PerDriver<SqliteConnectOptions, PgConnectOptions, MySqlConnectOptions>;
 
-/// A database. What it shows of itself holds no password.
+/// A database. Its `Display` and `Debug` texts hold no password.
 #[derive(Clone)]
 pub struct Database(pub(super) Options);
 
@@ -46,11 +46,11 @@ impl Database {
         Ok(Self(options))
     }
 
-    /// Names the database by kind, address and name, without user and password. The name stays the same wherever the process
-    /// runs that asks for it.
+    /// Names the database by kind, address and name, without user and password. The name does not depend on the
+    /// directory in which the process runs.
     pub fn name(&self) -> String {
         match self.file() {
-            // A path is another one in another directory, and a file that is not there has no other name.
+            // A file that does not exist has no canonical path.
             Some(file) => {
                 let absolute = std::fs::canonicalize(file).or_else(|_| std::path::absolute(file));
                 format!("sqlite://{}", absolute.as_deref().unwrap_or(file).display())
@@ -74,7 +74,7 @@ fn sqlite(url: &str) -> Result<SqliteConnectOptions, String> {
     }
     let parameters = url.split_once('?').map_or("", |(_, parameters)| parameters);
     if !["", "mode=rw", "mode=rwc"].contains(&parameters) {
-        // The others switch off what a logout relies on: locks, durability, writing at all.
+        // Other parameters switch off something that a logout relies on: locks, durability, writing at all.
         return Err("takes no parameters but mode=rw or mode=rwc".to_owned());
     }
     SqliteConnectOptions::from_str(url).map_err(|_| "must be sqlite://PATH".to_owned())
@@ -101,7 +101,7 @@ fn mysql(url: &str) -> Result<MySqlConnectOptions, String> {
 fn only_parameters(url: &str, known: &[&str]) -> Result<(), String> {
     let parameters = url.split_once('?').map_or("", |(_, parameters)| parameters);
     let mut names = parameters.split('&').filter_map(|parameter| parameter.split('=').next());
-    // The name is not quoted either: a password with a question mark in it would be taken for one.
+    // The name is not quoted either: a password with a question mark in it would look like a parameter.
     if names.all(|name| name.is_empty() || known.contains(&name)) {
         return Ok(());
     }

@@ -1,9 +1,9 @@
 //! One write transaction, which carries out any number of commands.
 //!
-//! Its first statement locks the head, on every database and in every control plane. So nothing that it has read can change before
-//! it commits, and the numbers that it gives to revocations follow the order of the commits. Everything that writes goes this way,
-//! hence no two transactions can wait for each other. If it is dropped without a commit, it leaves nothing behind, provided that its
-//! connection is dropped, too.
+//! Its first statement locks the head, on every database and in every control plane. So nothing that it has read can
+//! change before it commits, and the numbers that it gives to revocations follow the order of the commits. Everything
+//! that writes goes this way, hence no two transactions can wait for each other. If it is dropped without a commit, it
+//! leaves nothing behind, provided that its connection is dropped, too.
 
 use std::collections::BTreeMap;
 
@@ -38,8 +38,8 @@ pub(crate) struct Batch<'c> {
 }
 
 impl<'c> Batch<'c> {
-    /// Begins a transaction that dates everything by this moment. It begins with a new epoch if the database is not the one in which
-    /// the epoch was made, or if the log is shorter than this process has seen it.
+    /// Begins a transaction that dates everything by this moment. It begins with a new epoch if the database is not the
+    /// one in which the epoch was made, or if the log is shorter than this process has seen it.
     pub(crate) async fn begin(
         opened: &'c mut Opened,
         moment: Moment,
@@ -47,12 +47,13 @@ impl<'c> Batch<'c> {
         seen_before: Option<&Seen>,
     ) -> Result<Self, Error> {
         let (mut link, probe) = (opened.connection.link(), &opened.probe);
-        // SQLite: IMMEDIATE takes the write lock here. A deferred transaction that has read and then wants to write fails with
-        // SQLITE_BUSY at once, whatever the busy timeout is.
+        // SQLite: IMMEDIATE takes the write lock here. A deferred transaction that has read and then wants to write
+        // fails with SQLITE_BUSY at once, whatever the busy timeout is.
         link.run(link.choose("BEGIN IMMEDIATE", "BEGIN", "START TRANSACTION")).await?;
         let history = probe.history(&mut link, true).await?;
         if history.follows {
-            // Some accounts may write there all the same, and what they write is lost with the next word from the primary.
+            // Some accounts may write there all the same, and what they write is lost with the next word from the
+            // primary.
             return Err(Distrust::Follows.into());
         }
         let went_back = seen_before.is_some_and(|seen| history.went_back(seen));
@@ -114,7 +115,8 @@ impl<'c> Batch<'c> {
         let lives = std::mem::take(&mut self.subjects_until);
         store_lives(&mut self.link, &self.settings.rules, lives).await?;
         if self.seq > self.began_at.seq {
-            // Added and not set: if the head were not locked after all, two batches would collide and not overwrite each other.
+            // Added and not set: if the head were not locked after all, two batches would collide and not overwrite
+            // each other.
             let new = self.seq.saturating_sub(self.began_at.seq);
             self.link.execute("UPDATE feed_head SET seq = seq + $1", values![new]).await?;
         }

@@ -7,8 +7,9 @@ use super::driver::{Link, values};
 use crate::clock::Moment;
 use crate::log::retention::MARGIN_SECONDS;
 
-/// The time by the clock that is furthest behind: the wall clock, the wall clock as if it had not been set since the start, and the
-/// database's clock. By a clock that has jumped ahead, a token that is alive would be taken for one that has long expired.
+/// The time by the clock that is furthest behind: the wall clock, the wall clock as if it had not been set since the
+/// start, and the database's clock. By a clock that has jumped ahead, a token that is alive would be taken for one that
+/// has long expired.
 pub(crate) async fn surely_past(link: &mut Link<'_>, moment: Moment) -> Result<i64, Error> {
     const POSTGRES: &str = "SELECT CAST(floor(extract(epoch FROM clock_timestamp())) AS bigint) AS now";
     const MYSQL: &str = "SELECT UNIX_TIMESTAMP() AS now";

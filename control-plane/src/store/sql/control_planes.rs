@@ -1,4 +1,5 @@
-//! Statements on the rows of control planes, in the table `replicas`, and the one that reads the log together with the caller's own row.
+//! Statements on the rows of control planes, in the table `replicas`, and the one that reads the log together with the
+//! caller's own row.
 
 use sqlx::Error;
 
@@ -9,8 +10,8 @@ use super::reader::Reader;
 use super::trusted::{Trusted, trusted};
 use crate::log::{Beat, ControlPlaneId, ControlPlaneRow, ControlPlanes, Epoch, LogPage, LogPosition};
 
-/// One statement, hence one snapshot: the head, the rows and the caller's own row belong to the same moment. Two statements
-/// would be wrong, see [`curfew_core::wire::FeedAnswer`].
+/// One statement, hence one snapshot: the head, the rows and the caller's own row belong to the same moment. Two
+/// statements would be wrong, see [`curfew_core::wire::FeedAnswer`].
 const LOG_PAGE: Trusted = trusted!(
     "own.beat, entry.place, entry.kind, entry.\"key\", entry.cutoff, entry.expires_at",
     "LEFT JOIN replicas AS own ON own.id = $1

@@ -17,8 +17,8 @@ pub(crate) fn is_locked(error: &Error) -> bool {
     }
 }
 
-/// True if a server refuses to write: PostgreSQL's `read_only_sql_transaction`; MySQL's ER_OPTION_PREVENTS_STATEMENT (no other option
-/// prevents statements of ours), ER_READ_ONLY_MODE, ER_CANT_EXECUTE_IN_READ_ONLY_TRANSACTION.
+/// True if a server refuses to write: PostgreSQL's `read_only_sql_transaction`; MySQL's ER_OPTION_PREVENTS_STATEMENT
+/// (no other option prevents statements of ours), ER_READ_ONLY_MODE, ER_CANT_EXECUTE_IN_READ_ONLY_TRANSACTION.
 pub(crate) fn is_read_only(error: &Error) -> bool {
     match code(error) {
         Code::Postgres(state) => state == "25006",
@@ -33,8 +33,8 @@ fn distrust(error: &Error) -> Option<&Distrust> {
     error.downcast_ref()
 }
 
-/// True if a transaction that met this error may succeed when it is tried again: another transaction was in the way, or the connection
-/// was lost. Only for errors before the commit was sent.
+/// True if a transaction that met this error may succeed when it is tried again: another transaction was in the way, or
+/// the connection was lost. Only for errors before the commit was sent.
 pub(crate) fn may_pass(error: &Error) -> bool {
     use ErrorKind::{BrokenPipe, ConnectionAborted, ConnectionReset, NotConnected, UnexpectedEof};
     if let Error::Io(error) = error {

@@ -1,8 +1,8 @@
 //! The head of the log together with what the database says of itself, read in one statement.
 //!
-//! What can be asked depends on the kind of the database and on the account's rights, and is found out once for each connection: a
-//! statement that fails within a transaction of PostgreSQL's would end it. Whether the database is believed is decided elsewhere
-//! ([`crate::store::trust`]).
+//! What can be asked depends on the kind of the database and on the account's rights, and is found out once for each
+//! connection: a statement that fails within a transaction of PostgreSQL's would end it. Whether the database is
+//! believed is decided elsewhere ([`crate::store::trust`]).
 
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
@@ -41,8 +41,8 @@ macro_rules! head {
     };
 }
 
-/// True if the account has no right to the functions, or the service does not have them. Any other error says nothing about what may
-/// be asked, and a probe that asks less than it could would miss a failover.
+/// True if the account has no right to the functions, or the service does not have them. Any other error says nothing
+/// about what may be asked, and a probe that asks less than it could would miss a failover.
 fn is_not_allowed(error: &Error) -> bool {
     let code = error.as_database_error().and_then(|error| error.code());
     code.is_some_and(|code| ["42501", "42883", "0A000"].contains(&code.as_ref()))
@@ -57,7 +57,8 @@ impl HistoryProbe {
             Options::MySql(_) => Self::MySql,
         };
         match all.history(link, false).await {
-            // By default every account may ask for all of it; services that keep their storage apart have taken the right away.
+            // By default every account may ask for all of it; services that keep their storage apart have taken the
+            // right away.
             Err(error) if all == Self::Postgres && is_not_allowed(&error) => {
                 let history = Self::PostgresTable.history(link, false).await?;
                 Ok((Self::PostgresTable, history))
@@ -118,7 +119,8 @@ pub(super) fn history(row: &Row, file: Option<Identity>) -> Result<History, Erro
     Ok(History { head: head(row)?, follows, known, seen })
 }
 
-/// The identity of a file. An inode's number alone would not do: it is given to the next file as soon as the file is gone.
+/// The identity of a file. An inode's number alone would not do: it is given to the next file as soon as the file is
+/// gone.
 pub(super) fn of_file(path: &Path) -> Result<Identity, Error> {
     let metadata = std::fs::metadata(path)?;
     let born = metadata.created().ok().and_then(|time| time.duration_since(UNIX_EPOCH).ok());
@@ -130,9 +132,10 @@ pub(super) fn of_file(path: &Path) -> Result<Identity, Error> {
 
 /// Gives the history a new name. The caller has locked its head.
 ///
-/// A restored copy may lack the rows of control planes that have granted leases from the history before it. So a row is added that
-/// belongs to no control plane, confirms nothing and never changes. Logouts of the new history wait for it as for a control plane
-/// that has died, until the leases of the old history are over; the first control plane to see that removes the row.
+/// A restored copy may lack the rows of control planes that have granted leases from the history before it. So a row is
+/// added that belongs to no control plane, confirms nothing and never changes. Logouts of the new history wait for it
+/// as for a control plane that has died, until the leases of the old history are over; the first control plane to see
+/// that removes the row.
 pub(super) async fn rename(link: &mut Link<'_>, identity: &Identity) -> Result<Epoch, Error> {
     let (epoch, dead) = (random()?, random()?);
     const RENAME: &str = "UPDATE feed_head SET epoch = $1, identity = $2";
@@ -141,8 +144,8 @@ pub(super) async fn rename(link: &mut Link<'_>, identity: &Identity) -> Result<E
     Ok(Epoch::from_bytes(epoch))
 }
 
-/// Refuses to read a history that the writer has not taken over yet: its numbers could be taken for those of another history, and its
-/// latest revocations may be missing.
+/// Refuses to read a history that the writer has not taken over yet: its numbers could be taken for those of another
+/// history, and its latest revocations may be missing.
 pub(super) async fn refuse_unknown(database: &Database, trust: &Trust, mut link: Link<'_>) -> Result<(), Error> {
     let seen = trust.seen();
     let (_, history) = HistoryProbe::find(database, &mut link).await?;

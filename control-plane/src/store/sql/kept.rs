@@ -1,7 +1,7 @@
 //! How long entries are kept, as it is stored.
 //!
-//! Control planes may have different settings. The table `retention_kept` says for how long each of them keeps what it writes at
-//! least, so that a start whose settings ask for no more has nothing to look through.
+//! Control planes may have different settings. The table `retention_kept` says for how long each of them keeps what it
+//! writes at least, so that a start whose settings ask for no more has nothing to look through.
 
 use sqlx::Error;
 

@@ -23,9 +23,9 @@ impl Batch<'_> {
 
     /// Revokes a token and everything else of its user, unless the token is revoked already.
     ///
-    /// The token gets an entry of its own, because the subject entry may not cover it: the token may be registered, and issued in the
-    /// cutoff's own second. An issuer whose clock runs ahead dates its other tokens like this one, so the cutoff is the token's own
-    /// time if that is later. No token is accepted that is dated further ahead than the skew.
+    /// The token gets an entry of its own, because the subject entry may not cover it: the token may be registered, and
+    /// issued in the cutoff's own second. An issuer whose clock runs ahead dates its other tokens like this one, so the
+    /// cutoff is the token's own time if that is later. No token is accepted that is dated further ahead than the skew.
     pub(crate) async fn logout_all(&mut self, token: &TokenRecord, user: &str) -> Result<LogoutOutcome, Error> {
         let evidence = evidence(&mut self.link, &token.keys).await?;
         if is_revoked(&evidence, token) {

@@ -40,8 +40,8 @@ pub enum MigrateFailure {
     Failed(#[from] MigrateError),
 }
 
-/// Applies the migrations that are missing and returns them, oldest first. If none is missing, nothing is written, so that an account
-/// that may not change the schema can start.
+/// Applies the migrations that are missing and returns them, oldest first. If none is missing, nothing is written, so
+/// that an account that may not change the schema can start.
 pub(crate) async fn migrate(connection: &mut Connection) -> Result<Vec<Applied>, MigrateFailure> {
     if has_foreign_tokens(&mut connection.link()).await.map_err(MigrateError::from)? {
         return Err(MigrateFailure::ForeignTable);
@@ -69,8 +69,8 @@ pub(crate) async fn migrate(connection: &mut Connection) -> Result<Vec<Applied>,
         .collect())
 }
 
-/// Takes a lock of our own, which ends with the connection. sqlx asks for a lock for a longer time than MariaDB grants one, and does not
-/// look at the answer.
+/// Takes a lock of our own, which ends with the connection. sqlx asks for a lock for a longer time than MariaDB grants
+/// one, and does not look at the answer.
 async fn wait_for_others(connection: &mut Connection) -> Result<(), MigrateError> {
     const LOCK: &str = "SELECT GET_LOCK(MD5(CONCAT('curfew migrates ', DATABASE())), 30) AS granted";
     let Connection::MySql(_) = connection else { return Ok(()) };
@@ -106,8 +106,8 @@ fn is_complete(migrations: &Migrator, applied: &[AppliedMigration]) -> bool {
     migrations.iter().all(|migration| as_applied(migration.version, &migration.checksum))
 }
 
-/// True if the failure may be that of a process that migrates at the same time as another one: it waits for a lock in vain, or finds
-/// that a table is already there. A statement that can never work looks the same for a while.
+/// True if the failure may be that of a process that migrates at the same time as another one: it waits for a lock in
+/// vain, or finds that a table is already there. A statement that can never work looks the same for a while.
 pub(crate) fn is_done_by_another(failure: &MigrateFailure) -> bool {
     use MigrateError::{Execute, ExecuteMigration};
     matches!(failure, MigrateFailure::Failed(Execute(_) | ExecuteMigration(..)))

@@ -1,18 +1,19 @@
 //! Everything that is said in SQL: how a connection is made and prepared, and every statement.
 //!
-//! Statements are the same for all databases if that is possible, and it mostly is; otherwise the texts stand side by side. No other
-//! room knows the name of a table of Curfew's.
+//! Statements are the same for all databases if that is possible, and it mostly is; otherwise the texts stand side by
+//! side. No other room knows the name of a table of Curfew's.
 //!
 //! Each file uses only files that stand before it in this list:
 //!
 //! 1. `driver`: statements on any of the three databases. `failure`: what an error means. `mysql_server`.
-//! 2. `schema`: what tables there are. `log_rows`: rows of the log as values. `history`: the head and where it is kept. `trusted`:
-//!    statements whose answer says whether it may be believed. `clocks`. `kept` and `keyspaces`: what is stored of settings.
-//! 3. `connect`: connections that are opened for one purpose. `server`: what a start asks of a server. `check`: the evidence about a
-//!    token.
+//! 2. `schema`: what tables there are. `log_rows`: rows of the log as values. `history`: the head and where it is kept.
+//!    `trusted`: statements whose answer says whether it may be believed. `clocks`. `kept` and `keyspaces`: what is
+//!    stored of settings.
+//! 3. `connect`: connections that are opened for one purpose. `server`: what a start asks of a server. `check`: the
+//!    evidence about a token.
 //! 4. Reading: `reader`, the pool; then `queries`.
-//! 5. Writing: `batch`, the transaction; then what is done in one: `revoke`, `logout`, `purge`, `register`, `take_over`, `adoption`,
-//!    `prolong`, `orphaned`, `rights`.
+//! 5. Writing: `batch`, the transaction; then what is done in one: `revoke`, `logout`, `purge`, `register`,
+//!    `take_over`, `adoption`, `prolong`, `orphaned`, `rights`.
 //! 6. `control_planes`: the rows of control planes, read and written. `migrate`: the schema.
 
 mod adoption;

@@ -9,8 +9,8 @@ use super::keyspaces::{forget, store_life, used};
 use crate::store::keyspaces::{UsedRule, orphaned};
 
 impl Batch<'_> {
-    /// The rules of logouts that the present rules do not reach. Entries that are older than the first stored rule are taken for
-    /// entries of the present rules.
+    /// The rules of logouts that the present rules do not reach. Entries that are older than the first stored rule are
+    /// taken for entries of the present rules.
     pub(crate) async fn orphaned_keyspaces(&mut self) -> Result<Vec<UsedRule>, Error> {
         const LATEST: &str = "SELECT max(expires_at) AS latest FROM revocations WHERE kind = 'subject'";
         let used = used(&mut self.link).await?;

@@ -1,8 +1,8 @@
 //! What a start does to entries that were made under other settings.
 //!
-//! A token that only the present settings accept may live longer than an entry that was made under other settings. How long entries
-//! are kept is stored, so that a start that asks for no more looks at none of them. Otherwise the start goes through all of them, in
-//! portions with a transaction each, because logouts wait meanwhile.
+//! A token that only the present settings accept may live longer than an entry that was made under other settings. How
+//! long entries are kept is stored, so that a start that asks for no more looks at none of them. Otherwise the start
+//! goes through all of them, in portions with a transaction each, because logouts wait meanwhile.
 
 use sqlx::Error;
 
@@ -30,8 +30,8 @@ impl Batch<'_> {
         stored(&mut self.link).await
     }
 
-    /// Keeps each entry of the portion after this place for as long as the present settings say, if that is longer than it was made
-    /// for. `None` at the end of the log.
+    /// Keeps each entry of the portion after this place for as long as the present settings say, if that is longer than
+    /// it was made for. `None` at the end of the log.
     pub(crate) async fn prolong(&mut self, after: i64) -> Result<Option<Portion>, Error> {
         const LAST: &str = "SELECT max(seq) AS last FROM \
             (SELECT seq FROM revocations WHERE seq > $1 ORDER BY seq LIMIT $2) AS next_ones";
@@ -53,9 +53,9 @@ impl Batch<'_> {
         Ok(Some(Portion { last, prolonged: subjects.saturating_add(tokens), subjects_until }))
     }
 
-    /// Stores for how long entries are kept from now on, which may be less than before. `subjects_until` is when the last entry of a
-    /// user ends, if the start has gone through them. No rule with logouts in force ends earlier then: of each rule only the end of
-    /// its last entry is known, and that entry may be the one that was prolonged most.
+    /// Stores for how long entries are kept from now on, which may be less than before. `subjects_until` is when the
+    /// last entry of a user ends, if the start has gone through them. No rule with logouts in force ends earlier then:
+    /// of each rule only the end of its last entry is known, and that entry may be the one that was prolonged most.
     pub(crate) async fn store_kept(&mut self, subjects_until: Option<i64>) -> Result<(), Error> {
         const RULES: &str = "UPDATE subject_keyspaces SET live_until = $1 WHERE live_until > $2 AND live_until < $1";
         const KEPT: &str = "UPDATE retention_kept SET subject_life = $1, token_rest = $2";

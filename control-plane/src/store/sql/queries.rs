@@ -1,4 +1,5 @@
-//! What is read over the pool: the evidence about a token, a user's sessions, the head of the log and what follows a place in it.
+//! What is read over the pool: the evidence about a token, a user's sessions, the head of the log and what follows a
+//! place in it.
 
 use curfew_core::{RevocationKey, TokenKeys};
 use sqlx::Error;

@@ -1,5 +1,5 @@
-//! The pool that reads. It is opened anew when the embedded database's file has been replaced: the old connections keep the file that
-//! has lost its name, and would answer from it for ever.
+//! The pool that reads. It is opened anew when the embedded database's file has been replaced: the old connections keep
+//! the file that has lost its name, and would answer from it for ever.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -54,8 +54,8 @@ impl Reader {
         self.check_out(&self.open()?).await
     }
 
-    /// The head and the rows of a statement, if the database may be believed. If not, this process reads nothing more until the watch
-    /// has found out more, and the pool's connections are dropped.
+    /// The head and the rows of a statement, if the database may be believed. If not, this process reads nothing more
+    /// until the watch has found out more, and the pool's connections are dropped.
     pub(super) async fn trusted(
         &self,
         statement: &Trusted,
@@ -79,8 +79,8 @@ impl Reader {
         *self.open.lock().unwrap_or_else(PoisonError::into_inner) = None;
     }
 
-    /// Runs a statement on any connection. A connection that was lost in the pool shows by the first statement on it, which is then run
-    /// on another connection.
+    /// Runs a statement on any connection. A connection that was lost in the pool shows by the first statement on it,
+    /// which is then run on another connection.
     async fn fetch(&self, statement: &Trusted, values: &[Value<'_>]) -> Result<(Vec<Row>, Option<Identity>), Error> {
         for _ in 1..ATTEMPTS {
             match self.fetch_once(statement, values).await {
@@ -104,8 +104,8 @@ impl Reader {
         Ok((rows?, open.file))
     }
 
-    /// A connection from the pool. If one has to be made first, that goes on even if the reader stops waiting: the next reader finds it.
-    /// Otherwise a server that is far away would never be read from.
+    /// A connection from the pool. If one has to be made first, that goes on even if the reader stops waiting: the next
+    /// reader finds it. Otherwise a server that is far away would never be read from.
     async fn check_out(&self, open: &Open) -> Result<CheckedOut, Error> {
         let pool = open.pool.clone();
         let place = if pool.must_connect() { Arc::clone(&self.connecting).try_acquire_owned().ok() } else { None };

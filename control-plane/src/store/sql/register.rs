@@ -11,7 +11,8 @@ use super::log_rows::entry;
 use crate::store::command::{Registered, Registration, TokenRecord};
 use crate::store::evidence::{Entry, Evidence, Known};
 
-/// Tokens in one statement: 3,250 values for their rows and 1,000 for their keys. SQLite takes 32,766 values and the others 65,535.
+/// Tokens in one statement: 3,250 values for their rows and 1,000 for their keys. SQLite takes 32,766 values and the
+/// others 65,535.
 pub(crate) const TOKENS: usize = 250;
 
 /// A token that Curfew does not know yet.

@@ -1,7 +1,7 @@
 //! The rows that a logout writes: one function for each kind.
 //!
-//! No statement here relies on a conflict to find out whether a row is there. The head is locked, so what has been read stays true;
-//! and MySQL would take a collision in any unique column for one in the column that was meant.
+//! No statement here relies on a conflict to find out whether a row is there. The head is locked, so what has been read
+//! stays true; and MySQL would take a collision in any unique column for one in the column that was meant.
 
 use curfew_core::{Kind, RevocationKey};
 use sqlx::Error;
@@ -12,8 +12,8 @@ use crate::log::Cause;
 use crate::store::command::TokenRecord;
 use crate::store::evidence::Known;
 
-/// How many tokens of a user one logout of all devices revokes one by one, which takes a second or so. The entry of the user covers
-/// the others.
+/// How many tokens of a user one logout of all devices revokes one by one, which takes a second or so. The entry of the
+/// user covers the others.
 const MOST_TOKENS: i64 = 20_000;
 
 impl Batch<'_> {
@@ -55,9 +55,9 @@ impl Batch<'_> {
         self.link.execute(BLOCK, values![self.moment.now, cause.reason(), token]).await.map(drop)
     }
 
-    /// Blocks the rows of a user that are not blocked yet, and revokes those tokens one by one: the newest [`MOST_TOKENS`] of them,
-    /// and in any case all that a subject entry with this cutoff may not cover. A token that was issued before the cutoff is dead by
-    /// that entry, whatever its row says.
+    /// Blocks the rows of a user that are not blocked yet, and revokes those tokens one by one: the newest
+    /// [`MOST_TOKENS`] of them, and in any case all that a subject entry with this cutoff may not cover. A token that
+    /// was issued before the cutoff is dead by that entry, whatever its row says.
     pub(super) async fn revoke_known_tokens(
         &mut self,
         issuer: &str,
@@ -102,8 +102,8 @@ impl Batch<'_> {
         Ok(revoked)
     }
 
-    /// Appends to the log; only a subject's `cutoff` decides anything. An earlier entry of the same key is replaced, but the later
-    /// cutoff and the longer life of the two stay: the wall clock may have been set back.
+    /// Appends to the log; only a subject's `cutoff` decides anything. An earlier entry of the same key is replaced,
+    /// but the later cutoff and the longer life of the two stay: the wall clock may have been set back.
     pub(super) async fn put_revocation(
         &mut self,
         kind: Kind,

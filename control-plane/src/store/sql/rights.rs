@@ -6,7 +6,8 @@ use super::batch::Batch;
 use super::driver::values;
 
 impl Batch<'_> {
-    /// Does to every table, but to no row of it, what will be done to it later, so that a start fails if a right is missing.
+    /// Does to every table, but to no row of it, what will be done to it later, so that a start fails if a right is
+    /// missing.
     pub(crate) async fn try_rights(&mut self) -> Result<(), Error> {
         const STATEMENTS: [&str; 15] = [
             "INSERT INTO user_token_logs SELECT * FROM user_token_logs WHERE 1 = 0",

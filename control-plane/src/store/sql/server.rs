@@ -6,8 +6,8 @@ use super::connect::Opened;
 use super::driver::{Link, values};
 use super::history::HistoryProbe;
 
-/// The oldest versions that have what Curfew needs: in PostgreSQL `gen_random_uuid` and further columns in an index, in MySQL and
-/// MariaDB row constructors, CHECK and window functions.
+/// The oldest versions that have what Curfew needs: in PostgreSQL `gen_random_uuid` and further columns in an index, in
+/// MySQL and MariaDB row constructors, CHECK and window functions.
 const OLDEST_POSTGRES: i64 = 130_000;
 const OLDEST_MYSQL: (u32, u32, u32) = (8, 0, 19);
 const OLDEST_MARIADB: (u32, u32, u32) = (10, 6, 0);

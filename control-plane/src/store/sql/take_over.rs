@@ -1,5 +1,5 @@
-//! What becomes of the tokens of another application's table in Curfew's own tables. Many of them are written in few statements, because
-//! the head is locked meanwhile.
+//! What becomes of the tokens of another application's table in Curfew's own tables. Many of them are written in few
+//! statements, because the head is locked meanwhile.
 
 use std::collections::{HashMap, HashSet};
 
@@ -71,11 +71,11 @@ struct Changes<'f> {
 }
 
 impl Batch<'_> {
-    /// Takes tokens over: those that Curfew does not know yet into its table, and those that are blocked and have no entry of their own
-    /// into the log.
+    /// Takes tokens over: those that Curfew does not know yet into its table, and those that are blocked and have no
+    /// entry of their own into the log.
     ///
-    /// A new token that was issued in the second of its user's logout of all devices is revoked: it cannot be known whether it was
-    /// issued before or after the logout, because the old table does not say when the row was written.
+    /// A new token that was issued in the second of its user's logout of all devices is revoked: it cannot be known
+    /// whether it was issued before or after the logout, because the old table does not say when the row was written.
     pub(crate) async fn take_over(&mut self, found: &[Found]) -> Result<Taken, Error> {
         let mut taken = Taken::default();
         for found in found.chunks(TOKENS) {

@@ -1,9 +1,9 @@
 //! Statements whose answer says whether it may be believed.
 //!
-//! Each statement begins at the head, and asks at the same moment whether the server takes writes and where the history is kept: a
-//! connection may lie in the pool for long, and meanwhile its server may be made read-only, or a copy be restored into it. What is
-//! costly to ask, or cannot change while a connection lives, is left to the look at each new connection and to the watch
-//! ([`super::history`]).
+//! Each statement begins at the head, and asks at the same moment whether the server takes writes and where the history
+//! is kept: a connection may lie in the pool for long, and meanwhile its server may be made read-only, or a copy be
+//! restored into it. What is costly to ask, or cannot change while a connection lives, is left to the look at each new
+//! connection and to the watch ([`super::history`]).
 
 use super::driver::Link;
 
@@ -20,8 +20,9 @@ impl Trusted {
     }
 }
 
-/// `trusted!(columns, rest)` is `SELECT <trust>, columns FROM feed_head AS head rest`. It must return at least one row, so everything
-/// else is joined with `LEFT JOIN`. The names `epoch`, `seq`, `identity`, `follows`, `server`, `timeline` and `made` are taken.
+/// `trusted!(columns, rest)` is `SELECT <trust>, columns FROM feed_head AS head rest`. It must return at least one row,
+/// so everything else is joined with `LEFT JOIN`. The names `epoch`, `seq`, `identity`, `follows`, `server`, `timeline`
+/// and `made` are taken.
 macro_rules! trusted {
     ($columns:literal, $rest:literal) => {
         $crate::store::sql::trusted::Trusted {

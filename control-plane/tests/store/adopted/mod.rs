@@ -1,4 +1,5 @@
-//! Tokens that are taken over from another application's table: nothing of it is lost, and what was blocked stays refused.
+//! Tokens that are taken over from another application's table: nothing of it is lost, and what was blocked stays
+//! refused.
 
 mod blanks;
 mod rows;

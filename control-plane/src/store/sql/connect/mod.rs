@@ -20,8 +20,8 @@ use purpose::{CONNECT_LIMIT, Purpose, START_LIMIT};
 /// How long a server may take to roll back.
 const ROLL_BACK_LIMIT: Duration = Duration::from_secs(1);
 
-/// Opens the database for migrations, and creates the file of an embedded one. Only a start, `curfew migrate` and `curfew adopt` do
-/// that. Later a missing file is an error: a new, empty one would have forgotten every logout.
+/// Opens the database for migrations, and creates the file of an embedded one. Only a start, `curfew migrate` and
+/// `curfew adopt` do that. Later a missing file is an error: a new, empty one would have forgotten every logout.
 pub(crate) async fn create(database: &Database) -> Result<Connection, Error> {
     within(START_LIMIT, created(database)).await
 }
@@ -89,13 +89,14 @@ impl Opened {
         Ok(Self { connection, probe, file })
     }
 
-    /// Ends a transaction that was not committed. True if that is sure, so that the connection can be used for another one.
+    /// Ends a transaction that was not committed. True if that is sure, so that the connection can be used for another
+    /// one.
     pub(crate) async fn roll_back(&mut self) -> bool {
         within(ROLL_BACK_LIMIT, self.connection.link().run("ROLLBACK")).await.is_ok()
     }
 
-    /// True if the connection still leads to the database that the settings name. A file that was replaced lives on for the processes
-    /// that have it open, and what they write there is lost.
+    /// True if the connection still leads to the database that the settings name. A file that was replaced lives on for
+    /// the processes that have it open, and what they write there is lost.
     pub(crate) fn leads_to_the_database(&self) -> bool {
         match &self.probe {
             HistoryProbe::File(path) => of_file(path).ok() == self.file,

@@ -28,16 +28,16 @@ fn prepared(options: &MySqlConnectOptions) -> MySqlConnectOptions {
 
 /// The settings of every session, whatever the server's defaults are.
 ///
-/// Modes: a value that does not fit is an error and is not cut off; a missing engine is an error and is not replaced by one without
-/// transactions; and `"key"` is a column, as in the other databases.
+/// Modes: a value that does not fit is an error and is not cut off; a missing engine is an error and is not replaced by
+/// one without transactions; and `"key"` is a column, as in the other databases.
 ///
-/// Isolation: the writer's first statement locks the head, and each later one must see what was committed before that. With
-/// REPEATABLE READ, the default, all of them would see the moment of the first one, and gap locks would make control planes wait for
-/// each other. A check is one statement, which is one snapshot as new as its begin; without `autocommit` it would open a transaction
-/// and see that moment for ever.
+/// Isolation: the writer's first statement locks the head, and each later one must see what was committed before that.
+/// With REPEATABLE READ, the default, all of them would see the moment of the first one, and gap locks would make
+/// control planes wait for each other. A check is one statement, which is one snapshot as new as its begin; without
+/// `autocommit` it would open a transaction and see that moment for ever.
 ///
-/// All of it takes one round trip, together with the question what the server is. A setting that only one of MySQL and MariaDB knows
-/// stands in a comment that the other one skips.
+/// All of it takes one round trip, together with the question what the server is. A setting that only one of MySQL and
+/// MariaDB knows stands in a comment that the other one skips.
 macro_rules! session {
     ($times:literal) => {
         concat!(
@@ -51,9 +51,9 @@ macro_rules! session {
     };
 }
 
-/// Times: see `LOCK_TIMEOUT` for the writer. A writer that stops in a transaction (on a frozen machine) must not hold the head for
-/// ever, so the server ends a silent session; the writer opens another one when it needs it. A read that takes longer than 300 ms is
-/// useless: the filter has given up after 500.
+/// Times: see `LOCK_TIMEOUT` for the writer. A writer that stops in a transaction (on a frozen machine) must not hold
+/// the head for ever, so the server ends a silent session; the writer opens another one when it needs it. A read that
+/// takes longer than 300 ms is useless: the filter has given up after 500.
 const fn session(purpose: Purpose) -> &'static str {
     match purpose {
         Purpose::Migrate => session!("lock_wait_timeout = 5, SESSION innodb_lock_wait_timeout = 5"),

@@ -36,13 +36,14 @@ macro_rules! session {
 
 /// The settings of every session, whatever the defaults of the server, the role or the database are.
 ///
-/// Isolation: the writer's first statement locks the head, and each later one must see what was committed before that; a check is
-/// one statement, which is one snapshot as new as its begin. READ COMMITTED gives both.
+/// Isolation: the writer's first statement locks the head, and each later one must see what was committed before that;
+/// a check is one statement, which is one snapshot as new as its begin. READ COMMITTED gives both.
 ///
-/// Durability: with `off`, a logout would be answered with 200 before its commit is on disk. Stronger settings than `on` stay.
+/// Durability: with `off`, a logout would be answered with 200 before its commit is on disk. Stronger settings than
+/// `on` stay.
 ///
-/// Times: see `LOCK_TIMEOUT` for the writer. A writer that stops in a transaction (on a frozen machine) must not hold the head for
-/// ever. A read that takes longer than 300 ms is useless: the filter has given up after 500.
+/// Times: see `LOCK_TIMEOUT` for the writer. A writer that stops in a transaction (on a frozen machine) must not hold
+/// the head for ever. A read that takes longer than 300 ms is useless: the filter has given up after 500.
 ///
 /// All of it takes one round trip, together with the question what the server is.
 const fn session(purpose: Purpose) -> &'static str {

@@ -2,12 +2,12 @@
 
 use std::time::Duration;
 
-/// How long a statement that writes waits for a lock. A batch may wait twice, and the writer's callers wait longer than two batches
-/// do, so that a locked database is answered with 503 and not with a time-out.
+/// How long a statement that writes waits for a lock. A batch may wait twice, and the writer's callers wait longer than
+/// two batches do, so that a locked database is answered with 503 and not with a time-out.
 pub(super) const LOCK_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// How long a connection may take to be made: name, TLS, log-in and session, some ten round trips. A reader does not wait for that
-/// long, but the next reader finds the connection made (see the reader). A start waits longer.
+/// How long a connection may take to be made: name, TLS, log-in and session, some ten round trips. A reader does not
+/// wait for that long, but the next reader finds the connection made (see the reader). A start waits longer.
 pub(super) const CONNECT_LIMIT: Duration = Duration::from_secs(3);
 pub(super) const START_LIMIT: Duration = Duration::from_secs(15);
 

@@ -18,8 +18,8 @@ use crate::store::trust::Trust;
 /// Enough to keep two cores busy with statements of some microseconds.
 const READ_CONNECTIONS: u32 = 4;
 
-/// `synchronous=FULL` because a 200 says that the logout is durable: with NORMAL, a power failure can undo a commit in WAL mode, and
-/// the token lives again.
+/// `synchronous=FULL` because a 200 says that the logout is durable: with NORMAL, a power failure can undo a commit in
+/// WAL mode, and the token lives again.
 fn prepared(options: &SqliteConnectOptions) -> SqliteConnectOptions {
     options
         .clone()
@@ -36,8 +36,8 @@ pub(super) async fn create(options: &SqliteConnectOptions) -> Result<SqliteConne
     open(options).await
 }
 
-/// An empty file is an empty database. SQLite would make one that every user of the machine may read; the files beside it (`-wal`,
-/// `-shm`) get the mode of this one.
+/// An empty file is an empty database. SQLite would make one that every user of the machine may read; the files beside
+/// it (`-wal`, `-shm`) get the mode of this one.
 fn make_file(path: &Path) {
     // A file that is there is left alone. If it cannot be made, the connection that follows fails.
     let _ = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path);

@@ -26,8 +26,8 @@ impl Connection {
         }
     }
 
-    /// Ends the connection in the protocol's own way, so that the server does not have to find out. If the server does not answer in
-    /// time, that is no error: what was committed stands. A file is closed in whatever time that takes.
+    /// Ends the connection in the protocol's own way, so that the server does not have to find out. If the server does
+    /// not answer in time, that is no error: what was committed stands. A file is closed in whatever time that takes.
     pub(crate) async fn close(self) -> Result<(), Error> {
         match self {
             Self::Sqlite(connection) => connection.close().await,

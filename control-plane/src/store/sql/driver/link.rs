@@ -14,17 +14,17 @@ use super::row::Row;
 use super::value::Value;
 use crate::store::per_driver::PerDriver;
 
-/// How long one statement may take, the network included. It is longer than the server lets any statement run, so that the server's
-/// own error comes first if it can be heard. A server that is frozen or cut off says nothing at all, and the network may take a
-/// quarter of an hour to find out. After this time the connection is of no use any more, and whether the statement was carried out
-/// is not known.
+/// How long one statement may take, the network included. It is longer than the server lets any statement run, so that
+/// the server's own error comes first if it can be heard. A server that is frozen or cut off says nothing at all, and
+/// the network may take a quarter of an hour to find out. After this time the connection is of no use any more, and
+/// whether the statement was carried out is not known.
 const ROUND_TRIP: Duration = Duration::from_secs(5);
 
 /// A connection on which statements run, owned or from a pool.
 pub(crate) type Link<'c> = PerDriver<&'c mut SqliteConnection, &'c mut PgConnection, &'c mut MySqlConnection>;
 
-/// The query with its values. A macro, because the three drivers share no trait that says they take these types. The connection
-/// remembers the prepared statement if `again` says that the same one will be run once more.
+/// The query with its values. A macro, because the three drivers share no trait that says they take these types. The
+/// connection remembers the prepared statement if `again` says that the same one will be run once more.
 macro_rules! bound {
     ($statement:expr, $values:expr, $again:expr) => {{
         let mut query = sqlx::query($statement).persistent($again);
@@ -75,7 +75,8 @@ impl Link<'_> {
         self.fetch(statement, values).await?.into_iter().next().ok_or(Error::RowNotFound)
     }
 
-    /// Runs a statement without values that this connection will not run again, in one round trip, and returns its first row.
+    /// Runs a statement without values that this connection will not run again, in one round trip, and returns its
+    /// first row.
     pub(crate) async fn fetch_once(&mut self, statement: &'static str) -> Result<Row, Error> {
         let statement = sqlx::raw_sql(statement);
         let fetching = async {
@@ -88,7 +89,8 @@ impl Link<'_> {
         within(ROUND_TRIP, fetching).await
     }
 
-    /// Runs statements without values that a server need not remember: those that begin and end transactions and prepare sessions.
+    /// Runs statements without values that a server need not remember: those that begin and end transactions and
+    /// prepare sessions.
     pub(crate) async fn run(&mut self, statements: &'static str) -> Result<(), Error> {
         let statements = sqlx::raw_sql(statements);
         let running = async {

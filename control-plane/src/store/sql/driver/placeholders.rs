@@ -1,5 +1,5 @@
-//! Placeholders. Our statements have `$1`, `$2` ..., which SQLite and PostgreSQL understand. MySQL knows only `?`, one for each value in
-//! its order.
+//! Placeholders. Our statements have `$1`, `$2` ..., which SQLite and PostgreSQL understand. MySQL knows only `?`, one
+//! for each value in its order.
 
 /// The statement with a `?` for each placeholder, and the index of the value for each of them.
 ///

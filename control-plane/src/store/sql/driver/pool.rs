@@ -47,8 +47,8 @@ impl Pooled {
         }
     }
 
-    /// Puts the connection back if it shows within `limit` that it is alive. If it were dropped, the pool would wait for that without
-    /// a limit, and the connection would keep its place in the pool meanwhile.
+    /// Puts the connection back if it shows within `limit` that it is alive. If it were dropped, the pool would wait
+    /// for that without a limit, and the connection would keep its place in the pool meanwhile.
     pub(super) fn give_back(self, limit: Duration) {
         match self {
             Self::Sqlite(mut connection) => drop(tokio::spawn(timeout(limit, connection.return_to_pool()))),

@@ -25,8 +25,8 @@ impl Row {
                 .try_get(column)
                 .or_else(|_| Ok(row.try_get::<Option<i32>, _>(column)?.map(i64::from)))
                 .or_else(|_: Error| Ok(row.try_get::<Option<i16>, _>(column)?.map(i64::from))),
-            // Signed, unsigned and boolean are three types there. An unsigned number that is read as a signed one would take its
-            // highest bit for the sign.
+            // Signed, unsigned and boolean are three types there. An unsigned number that is read as a signed one would
+            // take its highest bit for the sign.
             Self::MySql(row) => match row.try_get::<Option<u64>, _>(column) {
                 Ok(number) => number.map(i64::try_from).transpose().map_err(|error| Error::Decode(error.into())),
                 Err(_) => row.try_get_unchecked(column),
