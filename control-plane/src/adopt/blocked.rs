@@ -1,11 +1,12 @@
-//! Whether a row's `is_block` says yes or no: truths, numbers, texts and enumerations, as frameworks declare them. Pure.
+//! Whether a row's `is_block` means yes or no. Frameworks declare it as a boolean, a number, a text or an enumeration.
+//! Pure.
 
-/// Reads what the column holds, as the database writes it as a text; `None` where that is neither. NULL is no.
+/// Reads the value of the column, as the database writes it as a text; `None` if it means neither. NULL is no.
 ///
-/// What is no for none of the known ways to say so is never taken for it: a token that was blocked would work again.
+/// An unknown value is never taken for a no: a token that was blocked would work again.
 pub(super) fn is_blocked(text: Option<&str>) -> Option<bool> {
     let Some(text) = text else { return Some(false) };
-    // A single bit comes from MySQL as a character with that number.
+    // MySQL returns a single bit as the character with that number.
     let text = text.trim_matches(|character: char| character.is_ascii_whitespace());
     match text.to_ascii_lowercase().as_str() {
         "" | "\0" | "f" | "false" | "n" | "no" | "off" => Some(false),

@@ -1,4 +1,4 @@
-//! What is to be done with one row of the old table. Pure.
+//! What the text in one row of the application's table is. Pure.
 
 use std::borrow::Cow;
 
@@ -8,7 +8,7 @@ use crate::store::command::TokenRecord;
 
 /// What a row's text is.
 pub(super) enum Judged {
-    /// No token that these settings accept from anybody, with the reason's stable name.
+    /// No token that these settings accept, with the stable name of the reason.
     Unreadable(&'static str),
     /// A token that is dead everywhere, blocked or not.
     Expired(RevocationKey),
@@ -16,8 +16,9 @@ pub(super) enum Judged {
     Living(TokenRecord),
 }
 
-/// Reads the token of a row; `now` in seconds of Unix time, `rest` how many seconds after its end a token is surely dead. The signature is not checked: the table is the operator's own,
-/// and who can write to it can log out whom they like as it is.
+/// Reads the token of a row. `now` is in seconds of Unix time; `rest` is how many seconds after its end a token is
+/// surely dead. The signature is not checked: the table is the operator's own, and anyone that can write to it can
+/// block any row of it.
 pub(super) fn judge(policy: &Policy, rest: i64, text: Option<&str>, now: i64) -> Judged {
     let text = match text.map(str::trim) {
         None => return Judged::Unreadable("not_text"),
@@ -34,8 +35,8 @@ pub(super) fn judge(policy: &Policy, rest: i64, text: Option<&str>, now: i64) ->
     }
 }
 
-/// The same token with something for a signature. A column that was too short may have cut that off, and what the user holds
-/// is the whole token, which is known by the parts before it.
+/// The same token with some text for a signature. A column that was too short may have cut the signature off. The user
+/// holds the whole token, which is known by the parts before the signature.
 fn with_any_signature(text: &str) -> Cow<'_, str> {
     match text.rsplit_once('.') {
         Some((signed, _)) if signed.contains('.') => Cow::Owned(format!("{signed}.AAAA")),

@@ -1,4 +1,5 @@
-//! How many rows the next portion has, and how long the others get before it: logouts wait while a portion is written. Pure.
+//! How many rows the next portion has, and how long the pause before it is: logouts wait while a portion is written.
+//! Pure.
 
 use std::time::Duration;
 
@@ -20,7 +21,7 @@ pub(super) struct Pace {
 }
 
 impl Pace {
-    /// With at most so many rows in a portion, and at least this pause after each.
+    /// A pace of at most this many rows in a portion, and at least this pause after each.
     pub(super) fn new(most: i64, least_pause: Duration) -> Self {
         Self { rows: FIRST.min(most), most, least_pause }
     }
@@ -30,8 +31,8 @@ impl Pace {
         self.rows
     }
 
-    /// After a portion for which others were kept waiting for so long: how long they get before the next one. As long at
-    /// least, so that they have half of the time.
+    /// The pause after a portion for which logouts had to wait for this long. It is at least as long, so that logouts
+    /// have half of the time.
     pub(super) fn after(&mut self, held: Duration) -> Duration {
         if held > BUDGET {
             self.rows = (self.rows / 2).max(FEWEST.min(self.most));

@@ -1,22 +1,22 @@
-//! What is to be done with some rows of the old table, as they were read. Pure.
+//! What is to be done with some rows of the application's table, as they were read. Pure.
 
 use std::collections::HashMap;
 
 use curfew_core::{Policy, RevocationKey};
-use sqlx::Error;
 
 use super::blocked::is_blocked;
+use super::failure::SourceFailure;
 use super::judge::{Judged, judge};
+use super::old_table::{OldRow, is_blank};
 use super::tally::Tally;
-use crate::store::evidence::Known;
-use crate::store::sql::{Found, Mark, OldRow, is_blank, unusable};
+use crate::store::adoption::{Found, Known, Mark};
 
 /// Some rows, and what is to be done with them.
 #[derive(Default)]
 pub(super) struct Portion<'r> {
-    /// What was found; what becomes of the tokens is not known yet.
+    /// What was found. What becomes of the tokens is counted later.
     pub(super) tally: Tally,
-    /// Each token with which something is to be done, once.
+    /// Each token that is to be taken over or revoked, once.
     pub(super) found: Vec<Found>,
     /// Rows that are to be noted as taken over.
     pub(super) marks: Vec<(i64, RevocationKey)>,
@@ -28,45 +28,51 @@ pub(super) struct Portion<'r> {
     places: HashMap<RevocationKey, usize>,
 }
 
-/// What there is to judge by.
+/// What rows are judged by.
 #[derive(Clone, Copy)]
 pub(super) struct Measure<'p> {
     /// Which tokens are accepted.
     pub(super) policy: &'p Policy,
     /// How many seconds after its end a token is surely dead.
     pub(super) rest: i64,
-    /// The earliest of all clocks.
+    /// The time by the clock that is furthest behind.
     pub(super) now: i64,
 }
 
 impl<'r> Portion<'r> {
-    /// Looks at rows.
+    /// Judges rows, with what was noted of them before.
     ///
     /// # Errors
     ///
-    /// The first row of which nobody can say whether it is blocked.
-    pub(super) fn of(rows: &'r [OldRow], measure: Measure<'_>) -> Result<Self, Error> {
+    /// The first row whose `is_block` means neither yes nor no.
+    pub(super) fn of(
+        rows: &'r [OldRow],
+        marks: &HashMap<i64, Mark>,
+        measure: Measure<'_>,
+    ) -> Result<Self, SourceFailure> {
         let mut portion = Self::default();
         for row in rows {
-            portion.add(row, measure)?;
+            portion.add(row, marks.get(&row.id).copied(), measure)?;
         }
         Ok(portion)
     }
 
-    /// Whether nothing is to be written for it.
+    /// True if nothing is to be written.
     pub(super) fn is_done(&self) -> bool {
         self.found.is_empty() && self.marks.is_empty()
     }
 
-    fn add(&mut self, row: &'r OldRow, measure: Measure<'_>) -> Result<(), Error> {
+    fn add(&mut self, row: &'r OldRow, mark: Option<Mark>, measure: Measure<'_>) -> Result<(), SourceFailure> {
         let blocked = is_blocked(row.is_block.as_deref()).ok_or_else(|| {
-            unusable(format!("is_block says neither yes nor no in the row {} of its table user_token_logs", row.id))
+            let problem =
+                format!("is_block says neither yes nor no in the row {} of its table user_token_logs", row.id);
+            SourceFailure::Unusable(problem)
         })?;
         let text = row.text.as_deref();
-        let marked = row.mark.map(|mark| mark.token);
+        let marked = mark.map(|mark| mark.token);
         self.tally.rows += 1;
-        match (judge(measure.policy, measure.rest, text, measure.now), row.mark) {
-            // Its text is gone, and its mark tells what it was.
+        match (judge(measure.policy, measure.rest, text, measure.now), mark) {
+            // The text is gone, and the mark tells which token it was.
             (Judged::Unreadable(_), Some(Mark { token, known: Known::Alive })) if blocked => {
                 self.take(Found { token, record: None, blocked });
             }
@@ -102,7 +108,7 @@ impl<'r> Portion<'r> {
         Ok(())
     }
 
-    /// Of several rows with one token a blocked one wins.
+    /// Of several rows with one token, a blocked one wins.
     fn take(&mut self, found: Found) {
         let place = *self.places.entry(found.token).or_insert(self.found.len());
         match self.found.get_mut(place) {
@@ -151,12 +157,13 @@ mod tests {
         RevocationKey::token(text.strip_suffix(".AAAA").unwrap().as_bytes())
     }
 
-    fn row(id: i64, text: &str, is_block: &str, mark: Option<Mark>) -> OldRow {
-        OldRow { id, text: Some(text.to_owned()), is_block: Some(is_block.to_owned()), mark }
+    fn row(id: i64, text: &str, is_block: &str) -> OldRow {
+        OldRow { id, text: Some(text.to_owned()), is_block: Some(is_block.to_owned()) }
     }
 
-    fn portion(rows: &[OldRow]) -> Portion<'_> {
-        Portion::of(rows, Measure { policy: &policy(), rest: 67, now: NOW }).unwrap()
+    fn portion<'r>(rows: &'r [OldRow], marks: &[(i64, Mark)]) -> Portion<'r> {
+        let marks = marks.iter().copied().collect();
+        Portion::of(rows, &marks, Measure { policy: &policy(), rest: 67, now: NOW }).unwrap()
     }
 
     fn found(portion: &Portion<'_>) -> Vec<(RevocationKey, bool, bool)> {
@@ -166,8 +173,8 @@ mod tests {
     #[test]
     fn rows_with_one_token_are_one_token_and_a_blocked_one_wins() {
         let token = text(1, NOW);
-        let rows = [row(1, &token, "0", None), row(2, &token, "1", None), row(3, &token, "0", None)];
-        let portion = portion(&rows);
+        let rows = [row(1, &token, "0"), row(2, &token, "1"), row(3, &token, "0")];
+        let portion = portion(&rows, &[]);
         assert_eq!(found(&portion), [(id(&token), true, true)]);
         assert_eq!(portion.marks, [1, 2, 3].map(|row| (row, id(&token))));
     }
@@ -175,9 +182,9 @@ mod tests {
     #[test]
     fn rows_whose_text_is_gone_and_that_are_blocked_now_are_one_token_too() {
         let token = text(1, NOW);
-        let mark = Some(Mark { token: id(&token), known: Known::Alive });
-        let rows = [row(1, "curfew:1", "1", mark), row(2, "", "yes", mark)];
-        let portion = portion(&rows);
+        let mark = Mark { token: id(&token), known: Known::Alive };
+        let rows = [row(1, "curfew:1", "1"), row(2, "", "yes")];
+        let portion = portion(&rows, &[(1, mark), (2, mark)]);
         assert_eq!(found(&portion), [(id(&token), false, true)]);
         assert!(portion.marks.is_empty() && portion.texts.is_empty());
     }
@@ -185,15 +192,22 @@ mod tests {
     #[test]
     fn what_is_noted_and_has_not_changed_is_done() {
         let (living, expired) = (text(1, NOW), text(2, 1000));
-        let mark = |text: &str, known| Some(Mark { token: id(text), known });
+        let mark = |text: &str, known| Mark { token: id(text), known };
         let rows = [
-            row(1, &living, "0", mark(&living, Known::Alive)),
-            row(2, &living, "1", mark(&living, Known::Blocked)),
-            row(3, &expired, "1", mark(&expired, Known::No)),
-            row(4, "curfew:4", "0", mark(&living, Known::Alive)),
-            row(5, "curfew:5", "1", mark(&expired, Known::No)),
+            row(1, &living, "0"),
+            row(2, &living, "1"),
+            row(3, &expired, "1"),
+            row(4, "curfew:4", "0"),
+            row(5, "curfew:5", "1"),
         ];
-        let portion = portion(&rows);
+        let marks = [
+            (1, mark(&living, Known::Alive)),
+            (2, mark(&living, Known::Blocked)),
+            (3, mark(&expired, Known::No)),
+            (4, mark(&living, Known::Alive)),
+            (5, mark(&expired, Known::No)),
+        ];
+        let portion = portion(&rows, &marks);
         assert!(portion.is_done());
         assert_eq!(portion.tally, Tally { rows: 5, before: 5, ..Tally::default() });
         // They may still hold raw tokens.
@@ -203,16 +217,17 @@ mod tests {
     #[test]
     fn a_token_that_took_the_place_of_another_is_taken_over_too() {
         let (old, new) = (text(1, NOW), text(2, NOW));
-        let rows = [row(1, &new, "0", Some(Mark { token: id(&old), known: Known::Blocked }))];
-        let portion = portion(&rows);
+        let rows = [row(1, &new, "0")];
+        let portion = portion(&rows, &[(1, Mark { token: id(&old), known: Known::Blocked })]);
         assert_eq!(found(&portion), [(id(&new), true, false)]);
         assert_eq!(portion.marks, [(1, id(&new))]);
     }
 
     #[test]
     fn a_row_that_is_blocked_and_not_is_refused() {
-        let rows = [row(9, "", "perhaps", None)];
-        let refused = Portion::of(&rows, Measure { policy: &policy(), rest: 67, now: NOW }).err().unwrap();
+        let rows = [row(9, "", "perhaps")];
+        let measure = Measure { policy: &policy(), rest: 67, now: NOW };
+        let refused = Portion::of(&rows, &HashMap::new(), measure).err().unwrap();
         assert!(refused.to_string().contains("is_block says neither yes nor no in the row 9"), "{refused}");
     }
 }

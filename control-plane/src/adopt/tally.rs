@@ -3,18 +3,19 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
-/// Counts of rows of the old table, and of what they became. The same numbers are what a dry run would do.
+/// Counts of the rows of the application's table, and of what became of them; for a dry run, of what would become of
+/// them.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Tally {
     /// All rows.
     pub rows: u64,
     /// Rows with which nothing is left to do.
     pub before: u64,
-    /// Tokens that Curfew gets to know.
+    /// Tokens that are new to Curfew.
     pub taken: u64,
     /// Rows with a token that another row has, too.
     pub duplicates: u64,
-    /// Rows with a token that is dead everywhere; marked, and nothing else.
+    /// Rows with a token that is dead everywhere; they are marked, and nothing else.
     pub expired: u64,
     /// Revocations made for blocked rows.
     pub revoked: u64,
@@ -27,7 +28,7 @@ pub struct Tally {
 }
 
 impl Tally {
-    /// Whether anything was done, or would be.
+    /// True if anything was done, or would be.
     pub(super) fn changed(&self) -> bool {
         self.taken + self.duplicates + self.expired + self.revoked + self.forgotten > 0
     }
@@ -38,7 +39,7 @@ impl Tally {
         self.unreadable_blocked += u64::from(blocked);
     }
 
-    /// What was found and done with these rows and with others.
+    /// The sum of the counts of different rows.
     pub(super) fn and(mut self, others: Self) -> Self {
         self.rows += others.rows;
         self.before += others.before;
@@ -54,7 +55,7 @@ impl Tally {
         self
     }
 
-    /// Two passes over the same table as one: what is there as the later one saw it, what was done by both.
+    /// Two passes over the same table as one: the rows as the later pass found them, and what both passes did.
     pub(super) fn followed_by(self, later: Self) -> Self {
         let (rows, before, unreadable_blocked) = (later.rows, self.before, later.unreadable_blocked);
         let unreadable = later.unreadable.clone();

@@ -195,7 +195,7 @@ async fn run_servers(
     );
 }
 
-/// The blacklist, connected if Redis can be reached.
+/// The copy in Redis, connected if Redis can be reached.
 async fn open_redis_copy(
     settings: Option<redis::Settings>,
     head: LogPosition,

@@ -3,6 +3,7 @@
 //! Results go to standard output and everything else to standard error. Exit code 2 means that the settings or the
 //! arguments are wrong, 1 that the command failed.
 
+mod adopt;
 mod calls;
 pub mod client;
 mod gateways;
@@ -17,6 +18,7 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 use curfew_core::Mistakes;
 
+use crate::adopt::AdoptFailure;
 use crate::app::serve::{self, ServeFailure};
 use crate::app::telemetry;
 use crate::cli::client::CallFailure;
@@ -60,9 +62,11 @@ enum Command {
     /// Run the control plane: the logout endpoints and what the filter asks
     #[command(after_help = SERVE_NOTES)]
     Serve(Box<ServeArgs>),
-    /// Bring the database's schema up to date, as `serve` does at its start, or adopt another application's table
-    #[command(after_help = migrate::NOTES)]
-    Migrate(Box<migrate::Args>),
+    /// Bring the database's schema up to date, as `serve` does at its start
+    Migrate(MigrateArgs),
+    /// Take over the tokens of another application's table user_token_logs
+    #[command(after_help = adopt::NOTES)]
+    Adopt(Box<adopt::Args>),
     /// The name of the log's history
     #[command(subcommand)]
     Epoch(EpochCommand),
@@ -115,6 +119,8 @@ enum Failure {
     Serve(#[from] ServeFailure),
     #[error("DATABASE_URL: {0}")]
     Database(#[from] OpenFailure),
+    #[error("{0}")]
+    Adopt(#[from] AdoptFailure),
     #[error("{0}")]
     Call(#[from] CallFailure),
     #[error("{0}")]
@@ -172,7 +178,8 @@ fn run(command: Command, environment: &Environment) -> Result<(), Failure> {
             tokio::runtime::Runtime::new()?.block_on(serve::serve(config))?;
             Ok(())
         }
-        Command::Migrate(args) => single_threaded()?.block_on(migrate::migrate(&args, environment)),
+        Command::Migrate(args) => single_threaded()?.block_on(migrate::migrate(&args)),
+        Command::Adopt(args) => single_threaded()?.block_on(adopt::run(&args, environment)),
         Command::Epoch(EpochCommand::Bump(args)) => single_threaded()?.block_on(bump_epoch(&args)),
         Command::Token(TokenCommand::Mint(args)) => single_threaded()?.block_on(mint::mint(&args, environment)),
         Command::Token(TokenCommand::Inspect(args)) => inspect::inspect(&args, environment),

@@ -1,10 +1,11 @@
-//! Which database.
+//! Which database is Curfew's, and from which one `curfew adopt` takes tokens over.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use clap::Args;
 use curfew_core::Mistakes;
 
+use super::environment::read;
 use super::generated::make_directory;
 use crate::store::Database;
 
@@ -20,14 +21,22 @@ pub struct DatabaseArgs {
 }
 
 impl DatabaseArgs {
-    /// The database; its data directory is made where it is the default.
+    /// The database; the data directory is made if the database lies there.
     pub(super) fn resolve(&self, data_dir: &Path, mistakes: &mut Mistakes) -> Option<Database> {
+        if self.database_url.is_none()
+            && let Err(problem) = make_directory(data_dir)
+        {
+            mistakes.add("CURFEW_DATA_DIR", problem);
+            return None;
+        }
+        self.named(data_dir, mistakes)
+    }
+
+    /// The database, with nothing made for it.
+    pub(super) fn named(&self, data_dir: &Path, mistakes: &mut Mistakes) -> Option<Database> {
         match &self.database_url {
             Some(url) => Database::from_url(url).map_err(|problem| mistakes.add(NAME, problem)).ok(),
-            None => make_directory(data_dir)
-                .map(|()| Database::in_file(&data_dir.join("curfew.db")))
-                .map_err(|problem| mistakes.add("CURFEW_DATA_DIR", problem))
-                .ok(),
+            None => Some(Database::in_file(&data_dir.join("curfew.db"))),
         }
     }
 }
@@ -36,5 +45,46 @@ impl std::fmt::Debug for DatabaseArgs {
     /// The URL may hold a password.
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         formatter.debug_struct("DatabaseArgs").finish_non_exhaustive()
+    }
+}
+
+const FROM: &str = "CURFEW_ADOPT_FROM";
+const FROM_FILE: &str = "CURFEW_ADOPT_FROM_FILE";
+
+/// The application's database. Its URL may hold a password, so it can also come from the environment or from a file.
+#[derive(Args)]
+#[command(next_help_heading = "Data")]
+pub(super) struct AdoptFromArgs {
+    /// The application's database: sqlite://PATH, postgres://... or mysql://...
+    #[arg(long, env = "CURFEW_ADOPT_FROM", value_name = "URL", hide_env_values = true)]
+    from: Option<String>,
+    /// File with the URL of the application's database
+    #[arg(long, env = "CURFEW_ADOPT_FROM_FILE", value_name = "FILE", hide_env_values = true)]
+    from_file: Option<PathBuf>,
+}
+
+impl AdoptFromArgs {
+    /// The database.
+    pub(super) fn resolve(&self, mistakes: &mut Mistakes) -> Option<Database> {
+        let url = match (&self.from, &self.from_file) {
+            (Some(url), None) => url.clone(),
+            (None, Some(path)) => read(FROM_FILE, path, mistakes)?.trim_end_matches(['\r', '\n']).to_owned(),
+            (Some(_), Some(_)) => {
+                mistakes.add(FROM, format!("is set, and so is {FROM_FILE}: set one of them"));
+                return None;
+            }
+            (None, None) => {
+                mistakes.add(FROM, "must name the application's database, as --from or --from-file do");
+                return None;
+            }
+        };
+        Database::from_url(&url).map_err(|problem| mistakes.add(FROM, problem)).ok()
+    }
+}
+
+impl std::fmt::Debug for AdoptFromArgs {
+    /// The URL may hold a password.
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.debug_struct("AdoptFromArgs").finish_non_exhaustive()
     }
 }

@@ -28,7 +28,7 @@ use crate::store::purge::Pace;
 use crate::store::{Database, Settings};
 
 pub use access::AccessArgs;
-pub use commands::{AdoptArgs, ClientArgs, MigrateArgs, PolicyArgs};
+pub use commands::{AdoptArgs, Adoption, ClientArgs, MigrateArgs, PolicyArgs};
 pub use database::DatabaseArgs;
 pub use environment::Environment;
 pub use generated::GENERATED_FILE;

@@ -2,11 +2,13 @@
 //!
 //! The command line knows those that have a flag, and a test compares; secrets and what is refused have none.
 
-const SETTINGS: [&str; 42] = [
+const SETTINGS: [&str; 44] = [
     "APP_ID",
     "APP_KEY",
     "APP_KEY_FILE",
     "CURFEW_ACCEPT_NEW_KEYSPACE",
+    "CURFEW_ADOPT_FROM",
+    "CURFEW_ADOPT_FROM_FILE",
     "CURFEW_ALGORITHM",
     "CURFEW_ALLOW_MISSING_EXP",
     "CURFEW_AUDIENCES",

@@ -14,10 +14,10 @@ const EXPIRY: &str = "REDIS_BLACKLIST_OBJECT_EXPIRY_IN_SEC";
 const AUTHORITY: &str = "CURFEW_REDIS_CA_FILE";
 const PREFIX: &str = "CURFEW_REDIS_PREFIX";
 
-/// Bytes. It stands before every key.
+/// In bytes. The prefix stands before every key.
 const LONGEST_PREFIX: usize = 64;
 
-/// Redis, beside its URL: that may hold a password, and has no flag.
+/// Settings for Redis. Its URL has no flag, because it may hold a password.
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Redis")]
 pub struct RedisArgs {
@@ -40,7 +40,7 @@ impl RedisArgs {
     pub(super) fn resolve(&self, environment: &Environment, mistakes: &mut Mistakes) -> Option<Settings> {
         let url = environment.secret(URL, self.redis_url_file.as_deref(), mistakes);
         let target = url.and_then(|url| Target::parse(url.reveal()).map_err(|problem| mistakes.add(URL, problem)).ok());
-        // The skew is a matter of tokens, which are not resolved yet.
+        // The clock skew comes from the settings for tokens, which are not resolved yet.
         let rules = EntryRules { prefix: self.prefix(mistakes), least_life: self.least_life(mistakes), clock_skew: 0 };
         let authority = self.redis_ca_file.as_ref().and_then(|path| {
             if target.as_ref().is_some_and(|target| !target.is_encrypted()) {
@@ -53,9 +53,9 @@ impl RedisArgs {
 
     fn prefix(&self, mistakes: &mut Mistakes) -> String {
         let prefix = &self.redis_prefix;
-        let good = prefix.bytes().all(|byte| byte.is_ascii_graphic()) && !prefix.contains(['{', '}']);
-        if !good || prefix.is_empty() || prefix.len() > LONGEST_PREFIX {
-            // In a Cluster braces would put all keys on one node.
+        let is_plain = prefix.bytes().all(|byte| byte.is_ascii_graphic()) && !prefix.contains(['{', '}']);
+        if !is_plain || prefix.is_empty() || prefix.len() > LONGEST_PREFIX {
+            // In a Cluster, braces would put all keys on one node.
             mistakes.add(PREFIX, "must be 1 to 64 visible ASCII characters without spaces and braces");
         }
         prefix.clone()
@@ -70,7 +70,7 @@ impl RedisArgs {
         seconds
     }
 
-    /// What the operator should hear about a life that is not what it seems.
+    /// A warning about a configured life that has no effect.
     pub(super) fn warning(&self, settings: Option<&Settings>, retention: Retention) -> Option<String> {
         let configured = self.redis_blacklist_object_expiry_in_sec.as_ref()?;
         let Some(settings) = settings else {

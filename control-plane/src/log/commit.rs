@@ -7,9 +7,10 @@ use super::LogPosition;
 /// A committed transaction. The times are those of [`crate::clock::since_boot`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Commit {
-    /// How far the log reached before it. What lies between this and the commit before was committed by others.
+    /// How far the log reached before it. Other control planes made the commits between this place and this process's
+    /// commit before.
     pub before: LogPosition,
-    /// How far the log reaches with it.
+    /// How far the log reaches after it.
     pub head: LogPosition,
     /// When it began, before its first statement.
     pub began: Duration,

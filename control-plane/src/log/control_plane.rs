@@ -2,8 +2,8 @@
 
 use super::LogPosition;
 
-/// Names a running control plane: 128 random bits, made anew at each start, so that nothing that was said of the one
-/// before is believed of it.
+/// Names a running control plane: 128 random bits, new at each start, so that nothing that was known about the process
+/// before is taken for true of this one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct ControlPlaneId([u8; 16]);
 
@@ -22,7 +22,7 @@ impl ControlPlaneId {
 /// One control plane's row.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct ControlPlaneRow {
-    /// Whose it is.
+    /// The control plane whose row this is.
     pub id: ControlPlaneId,
     /// Raised with every write.
     pub beat: u64,

@@ -1,5 +1,5 @@
-//! The log of revocations as values: a place in it, a commit to it, an entry of it, why an entry was made, and how long it is
-//! kept. No I/O: everything else is built on this floor.
+//! The log of revocations as values: a position in it, a commit to it, an entry of it, why an entry was made, and how
+//! long it is kept. No I/O. All other rooms use this one.
 
 mod cause;
 mod commit;

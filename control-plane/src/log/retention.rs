@@ -1,23 +1,23 @@
 //! How long a revocation and a row about a token must be kept.
 //!
-//! A revocation that is purged while its token still passes somewhere brings a logged-out token back to life. So each
-//! lives until the last moment at which any proxy may accept the token, and a margin over that.
+//! If a revocation is purged while a proxy still accepts its token, a logged-out token works again. So each revocation
+//! lives until the last moment at which any proxy may accept the token, and for a margin after that.
 
 /// The longest time, in seconds, for which a proxy may admit from what it already knows.
 pub const LEASE_SECONDS: i64 = 2;
 
-/// Spare time, in seconds, for clocks that differ by more than the configured skew. A minute of rows costs nothing;
-/// a revocation dropped a second too early is a logged-out token that works.
+/// Spare time, in seconds, for clocks that differ by more than the configured skew. Keeping rows for another minute
+/// costs nothing; a revocation that is dropped a second too early is a logged-out token that works.
 pub const MARGIN_SECONDS: i64 = 60;
 
 /// The settings that decide how long something is kept, in seconds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Retention {
-    /// How far a proxy's clock may be off: a token passes until `exp` and this.
+    /// How far a proxy's clock may be off: a token is accepted until `exp` and this much longer.
     pub clock_skew: i64,
     /// The longest life a token may have; longer ones are refused everywhere.
     pub max_token_ttl: i64,
-    /// How much longer than needed rows about tokens are kept, for whoever looks into an incident. Revocations are not.
+    /// How much longer than needed rows about tokens are kept, for the investigation of incidents. Revocations are not.
     pub audit: i64,
 }
 
@@ -37,8 +37,9 @@ impl Retention {
         expires_at.saturating_add(self.after_expiry())
     }
 
-    /// When a revocation of all of a user's tokens issued up to `cutoff` may be forgotten. A token whose `iat` lies
-    /// in the future within the skew is covered by nothing else, hence the skew counts once more.
+    /// When a revocation of all of a user's tokens issued up to `cutoff` may be forgotten. The skew counts twice: an
+    /// issuer's clock may run ahead by as much, and then `iat` lies in the future and no other revocation covers the
+    /// token.
     pub const fn subject_until(self, cutoff: i64) -> i64 {
         self.token_until(cutoff.saturating_add(self.max_token_ttl)).saturating_add(self.clock_skew)
     }

@@ -26,7 +26,7 @@ pub struct LogPage {
     pub head: LogPosition,
     /// The number in the asking control plane's own row, if it has one.
     pub own_beat: Option<u64>,
-    /// What follows the place that was asked for, in the log's order.
+    /// The entries after the requested place, in the log's order.
     pub entries: Vec<Logged>,
     /// True if the snapshot held more than these.
     pub more: bool,

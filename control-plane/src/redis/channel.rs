@@ -1,5 +1,5 @@
-//! A way for control planes to speak to each other through Redis: a connection that listens and one
-//! that speaks, both made anew whenever something fails. Limits of time are the caller's, but for the making.
+//! A channel on which control planes speak to each other through Redis: one connection listens and one speaks. The
+//! caller opens a new channel after any failure. Time limits are the caller's, except for the opening.
 
 use futures_util::StreamExt;
 use redis::aio::{MultiplexedConnection, PubSubStream};
@@ -15,13 +15,13 @@ pub struct Channel {
     listening: PubSubStream,
 }
 
-/// Redis did not answer, or not in time. The cause is for the log; it names no password.
+/// Redis did not answer, or not in time. The text is for the log, and holds no password.
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
 pub struct ChannelFailure(String);
 
 impl Channel {
-    /// Listens to the channel with this name, under the prefix of all keys. `attempt` counts the attempts, each of which begins
+    /// Listens to the channel with this name, under the prefix of all keys. `attempt` counts the attempts: each begins
     /// with another Sentinel or node.
     ///
     /// # Errors
@@ -42,7 +42,7 @@ impl Channel {
         }
     }
 
-    /// The way to speak; clones share it.
+    /// A speaker on this channel. All speakers share a connection.
     pub fn speaker(&self) -> Speaker {
         Speaker { name: self.name.clone(), connection: self.speaking.clone() }
     }
@@ -60,7 +60,7 @@ pub struct Speaker {
 }
 
 impl Speaker {
-    /// Sends a message to all who listen.
+    /// Sends a message to all listeners.
     ///
     /// # Errors
     ///

@@ -1,7 +1,7 @@
 //! A connection to Redis, and the few commands that are sent over it.
 //!
-//! Limits of time are the caller's. Nothing here tries anything twice: who fails is asked nothing more until
-//! [`crate::redis_copy`] has made a new connection.
+//! Time limits are the caller's. Nothing here tries anything twice: after a failure the room `redis_copy` asks nothing
+//! more until it has made a new connection.
 
 use futures_util::future::try_join_all;
 use redis::aio::MultiplexedConnection;
@@ -16,15 +16,15 @@ use redis::{
 use super::entry::Written;
 use super::target::Target;
 
-/// A way to Redis; copies of it share the connection.
+/// A connection to Redis. Clones share it.
 #[derive(Clone)]
 pub(crate) enum Connection {
     One(MultiplexedConnection),
     Cluster(ClusterConnection),
 }
 
-/// Connects anew. `attempt` counts the attempts, each of which begins with another Sentinel: one that does not answer
-/// would otherwise be asked first for ever.
+/// Makes a connection. `attempt` counts the attempts: each begins with another Sentinel, because one that does not
+/// answer would be asked first for ever otherwise.
 pub(crate) async fn connect(target: &Target, authority: Option<&[u8]>, attempt: usize) -> RedisResult<Connection> {
     match target {
         Target::Sentinel { .. } | Target::One(_) => {
@@ -46,7 +46,7 @@ fn certificates(target: &Target, authority: Option<&[u8]>) -> Option<TlsCertific
     Some(TlsCertificates { client_tls: None, root_cert: Some(pem.to_vec()) })
 }
 
-/// The way to one server: the one there is, the primary that a Sentinel names, or one node of a Cluster.
+/// A client of one server: the only one, the primary that a Sentinel names, or one node of a Cluster.
 pub(crate) async fn client(target: &Target, authority: Option<&[u8]>, attempt: usize) -> RedisResult<Client> {
     let certificates = certificates(target, authority);
     match target {
@@ -88,13 +88,13 @@ fn open(info: &ConnectionInfo, certificates: Option<TlsCertificates>) -> RedisRe
     }
 }
 
-/// The crate's own limits do not know what a question is worth.
+/// Without the crate's own time limits: the caller knows how long it can wait.
 pub(crate) fn unlimited() -> AsyncConnectionConfig {
     AsyncConnectionConfig::new().set_connection_timeout(None).set_response_timeout(None)
 }
 
 impl Connection {
-    /// The values of some keys; what is no string is as if it were not there.
+    /// The values of some keys. A value that is no string counts as absent.
     pub(crate) async fn get(&self, names: &[&str]) -> RedisResult<Vec<Option<Vec<u8>>>> {
         match self {
             Self::One(connection) => cmd("MGET").arg(names).query_async(&mut connection.clone()).await,
@@ -103,7 +103,7 @@ impl Connection {
         }
     }
 
-    /// Writes entries, in one pipeline where one server takes them all.
+    /// Writes entries, in one pipeline if one server has them all.
     pub(crate) async fn set(&self, entries: &[Written]) -> RedisResult<()> {
         match self {
             Self::One(connection) => {
@@ -120,7 +120,7 @@ impl Connection {
         }
     }
 
-    /// Writes a value for `life` seconds if the key is there (`XX`) or is not (`NX`); whether it was written.
+    /// Writes a value for `life` seconds if the key exists (`XX`) or does not (`NX`); true if it was written.
     pub(crate) async fn set_if(&self, name: &str, value: &str, life: i64, condition: &str) -> RedisResult<bool> {
         let mut command = cmd("SET");
         command.arg(name).arg(value).arg(condition).arg("EX").arg(life);
@@ -131,7 +131,7 @@ impl Connection {
         Ok(answer != Value::Nil)
     }
 
-    /// What Redis says of its memory. A Cluster is asked nothing: each node would have to be.
+    /// What Redis says about its memory. A Cluster is not asked, because each of its nodes would have to be.
     pub(crate) async fn memory(&self) -> RedisResult<Option<String>> {
         match self {
             Self::One(connection) => cmd("INFO").arg("memory").query_async(&mut connection.clone()).await.map(Some),

@@ -29,22 +29,22 @@ pub(crate) struct Written {
 }
 
 impl EntryRules {
-    /// The name of an entry. The epoch is part of it, so a database that was restored or made anew never meets the
+    /// The name of an entry. The epoch is part of it, so that a database that was restored or is new never meets the
     /// entries of another history.
     pub(crate) fn name(&self, epoch: Epoch, kind: Kind, key: &RevocationKey) -> String {
         format!("{}{epoch}:{}:{key}", self.prefix, kind.as_str())
     }
 
-    /// The name of the marker that says how far the log has been copied. It is lost together with the entries.
+    /// The name of the marker that says how far the log has been copied. It is lost when the entries are lost.
     pub(crate) fn marker(&self, epoch: Epoch) -> String {
         format!("{}{epoch}:filled", self.prefix)
     }
 
-    /// What to write for a revocation at `now`; nothing for one that may be forgotten.
+    /// The entry for a revocation at `now`; `None` if the revocation is no longer needed.
     ///
-    /// The life is never below the revocation's own, which covers the rest of its tokens' lives, the clock skew, the
-    /// lease and the margin: an entry that vanished earlier would only cost a question to the database today, but a
-    /// setting must not be able to make a blacklist forget.
+    /// The life is never shorter than the revocation's own, which covers the rest of its tokens' lives, the clock skew,
+    /// the lease and the margin. Today an entry that vanished earlier would only cost a question to the database, but
+    /// no setting may make the copy in Redis forget.
     pub(crate) fn write(&self, epoch: Epoch, entry: &Logged, now: i64) -> Option<Written> {
         let needed = entry.expires_at.saturating_sub(now);
         let life = self.least_life.unwrap_or(0).max(needed).min(LONGEST_LIFE);
@@ -52,30 +52,30 @@ impl EntryRules {
         (needed > 0).then_some(Written { name, cutoff: entry.cutoff, life })
     }
 
-    /// The latest cutoff that a control plane can have written by `now`: its own time, or that of a token that was
-    /// accepted although its issuer's clock runs ahead. The margin is for control planes whose clocks differ.
+    /// The latest cutoff that a control plane can have written by `now`: its own time, or the time of a token whose
+    /// issuer's clock runs ahead by no more than the skew. The margin is for control planes whose clocks differ.
     pub(crate) fn latest_cutoff(&self, now: i64) -> i64 {
         now.saturating_add(self.clock_skew).saturating_add(MARGIN_SECONDS)
     }
 
-    /// The names under which a token may be found, each with what it proves of.
+    /// The names under which a token may be found, each with the kind of its key.
     pub(crate) fn names(&self, epoch: Epoch, keys: &TokenKeys) -> Vec<(Kind, String)> {
         keys.iter().map(|(kind, key)| (kind, self.name(epoch, kind, &key))).collect()
     }
 }
 
-/// What was found under a token's names.
+/// What the values under a token's names prove.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Found {
-    /// Whether it proves that the token is revoked. Anything else proves nothing: an entry may be missing, and whether
-    /// a token of the cutoff's own second is covered only the database knows.
+    /// True if they prove that the token is revoked. False proves nothing: an entry may be missing, and for a token of
+    /// the cutoff's own second only the database knows.
     pub(crate) revoked: bool,
-    /// Values that are not of our making.
+    /// How many values Curfew did not write.
     pub(crate) unreadable: u64,
 }
 
-/// Judges the values found, in the order of the names. A user's cutoff after `latest` is nobody's of ours: it would lock
-/// out every login to come, and the database shall say so itself.
+/// Judges the values that were found, in the order of the names. No control plane writes a user's cutoff after
+/// `latest`. Such a value would lock out every later login, so the database has to say that itself.
 pub(crate) fn judge(
     names: &[(Kind, String)],
     values: &[Option<Vec<u8>>],
@@ -93,7 +93,7 @@ pub(crate) fn judge(
     found
 }
 
-/// A cutoff, if it is written exactly as we write it.
+/// A cutoff, if it is written exactly as Curfew writes it.
 fn cutoff(value: &[u8]) -> Option<i64> {
     let text = std::str::from_utf8(value).ok()?;
     let number: i64 = text.parse().ok()?;

@@ -1,10 +1,10 @@
-//! What an error of Redis means: a mistake in the configuration, which is refused at start, or an outage, which is not.
+//! What an error of Redis means: a mistake in the configuration, which a start refuses, or an outage, which it accepts.
 
 use std::error::Error;
 
 use redis::{ErrorKind, RedisError, ServerErrorKind};
 
-/// A setting that cannot be right, whatever Redis does later.
+/// A setting that is wrong, whatever Redis does later.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{setting}: {problem}")]
 pub struct Misconfigured {
@@ -14,7 +14,7 @@ pub struct Misconfigured {
     pub problem: String,
 }
 
-/// The mistake that an error shows, if it shows one.
+/// The mistake in the configuration that an error shows, if it shows one.
 pub(crate) fn misconfigured(error: &RedisError) -> Option<Misconfigured> {
     let text = chain(error);
     let (setting, problem) = match error.kind() {
@@ -34,7 +34,7 @@ pub(crate) fn misconfigured(error: &RedisError) -> Option<Misconfigured> {
     Some(Misconfigured { setting, problem })
 }
 
-/// What to say of an error in a line of the log.
+/// The text of an error for a line of the log.
 pub(crate) fn explain(error: &RedisError) -> String {
     match error.kind() {
         ErrorKind::Server(ServerErrorKind::ReadOnly) => {

@@ -1,5 +1,5 @@
-//! Redis as Curfew speaks to it: where it is, a connection and the few commands sent over it, the form of an entry, and the
-//! channel between control planes. What is copied there, and when, is decided by [`crate::redis_copy`].
+//! Redis: where it is, a connection and the few commands that are sent over it, the form of an entry, and the channel
+//! between control planes. The room `redis_copy` decides what is copied there, and when.
 
 mod channel;
 mod connection;
@@ -32,7 +32,7 @@ pub struct Settings {
 }
 
 impl Settings {
-    /// The same, for tokens whose issuers' clocks may be off by so many seconds.
+    /// The same settings, for tokens whose issuers' clocks may be off by this many seconds.
     #[must_use]
     pub fn with_clock_skew(mut self, clock_skew: i64) -> Self {
         self.rules.clock_skew = clock_skew;

@@ -1,11 +1,11 @@
 //! `REDIS_URL`: one server, a Sentinel group or a Cluster. Pure.
 //!
-//! One server is written as everybody writes it. For the others there is no standard; these forms are the ones that
-//! most clients with a form at all understand.
+//! The form for one server is the usual one. For Sentinel and Cluster there is no standard; these are the forms that
+//! most clients understand which have a form at all.
 
 use redis::{ConnectionInfo, IntoConnectionInfo};
 
-/// Sentinels listen here where nothing else is said.
+/// The default port of a Sentinel.
 const SENTINEL_PORT: u16 = 26379;
 
 /// What to connect to, with user, password and database.
@@ -19,7 +19,8 @@ pub enum Target {
         sentinels: Vec<ConnectionInfo>,
         /// What they call the group.
         service: String,
-        /// How to log in to the server that they name. Its address is that of the first Sentinel and has no meaning.
+        /// How to log in to the server that they name. The address in it is that of the first Sentinel, and is not
+        /// used.
         redis: ConnectionInfo,
     },
     /// `redis+cluster://user:password@host1,host2`.
@@ -47,7 +48,7 @@ impl Target {
         }
     }
 
-    /// Whether the connection is encrypted.
+    /// True if the connection is encrypted.
     pub fn is_encrypted(&self) -> bool {
         let first = match self {
             Self::One(info) => Some(info),
@@ -124,7 +125,7 @@ fn with_port(host: &str, port: u16) -> String {
 }
 
 fn parsed(url: &str) -> Result<ConnectionInfo, String> {
-    // The crate's own words may repeat what was given.
+    // The crate's own error may repeat the URL.
     let info = url.into_connection_info().map_err(|_| FORMS.to_owned())?;
     if info.redis_settings().db() < 0 {
         return Err("must name a database of 0 or more".to_owned());

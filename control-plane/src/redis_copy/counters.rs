@@ -1,10 +1,10 @@
-//! The metrics of the blacklist.
+//! The metrics of the copy in Redis.
 
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::Registry;
 
-/// `curfew_redis_...`; all zero where no Redis is configured.
+/// `curfew_redis_...`; all zero if no Redis is configured.
 #[derive(Debug, Clone, Default)]
 pub struct Counters {
     /// 1 while Redis is asked, 0 while it is left alone.
@@ -13,7 +13,7 @@ pub struct Counters {
     pub hits: Counter,
     /// Checks that had to ask the database after Redis.
     pub misses: Counter,
-    /// Values that are not of our making.
+    /// Values that Curfew did not write.
     pub unreadable: Counter,
     /// Questions, writes and connections that failed or took too long.
     pub failures: Counter,
@@ -26,7 +26,7 @@ pub struct Counters {
 }
 
 impl Counters {
-    /// Shows them to those who scrape.
+    /// Adds them to a registry.
     pub fn register(&self, registry: &mut Registry) {
         let registry = registry.sub_registry_with_prefix("redis");
         registry.register("up", "1 while Redis is asked, 0 while it is left alone", self.up.clone());

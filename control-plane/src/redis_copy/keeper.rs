@@ -1,17 +1,21 @@
-//! The task that keeps the copy complete: connects again, and copies from the database what is missing.
+//! The task that keeps the copy complete: it connects again, and copies from the database what is missing.
 //!
-//! It goes by two things. The newest place up to which everything has been copied, so that whatever a logout could not
-//! write is written when Redis is back. And a marker beside the entries: it vanishes with them when Redis is flushed
-//! or comes back empty, and then everything is copied anew. Several control planes may do this at once; they write the
-//! same values.
+//! It knows what is missing by two things. The first is the place up to which everything has been copied: entries that
+//! a logout could not copy are copied when Redis is back. The second is a marker beside the entries, which vanishes
+//! with them when Redis is flushed or comes back empty; the whole log is copied again then. Several control planes may
+//! do this at once, because they write the same values.
 
 use std::time::Duration;
 
-use tokio::time::{Instant, sleep, timeout};
+use tokio::time::{Instant, sleep};
 use tracing::{debug, info, warn};
 
+use super::RedisCopy;
+use super::eviction::EvictionWarning;
+use super::live::{ASK_LIMIT, Live, Shared};
+use super::marker::Marker;
+use super::publishing::PIPELINE;
 use super::refills::Refills;
-use super::{ASK_LIMIT, Live, PIPELINE, RedisCopy, Shared};
 use crate::log::LogPosition;
 use crate::log_throttle::LogThrottle;
 use crate::stop::Stop;
@@ -24,17 +28,14 @@ const TICK: Duration = Duration::from_secs(1);
 const SHORTEST_PAUSE: Duration = Duration::from_millis(250);
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 
-/// A connection that held this long was good: after it the pauses begin with the shortest again.
+/// A connection that lasted this long was good: after it the pauses begin with the shortest again.
 const PROVEN_AFTER: Duration = Duration::from_secs(30);
 
 /// How long a pipeline may take in the background.
 const COPY_LIMIT: Duration = Duration::from_secs(2);
 
-/// How long the marker of a log lives that nobody keeps any more, in seconds.
+/// How long a marker lives, in seconds, after the last control plane has stopped keeping its copy.
 const MARKER_LIFE: i64 = 7 * 24 * 3600;
-
-/// How often it looks whether Redis may evict entries.
-const MEMORY_INTERVAL: Duration = Duration::from_secs(600);
 
 /// Keeps the copy complete until it is told to stop.
 pub async fn run(redis_copy: &RedisCopy, store: &Store, mut stop: Stop) {
@@ -48,7 +49,7 @@ pub async fn run(redis_copy: &RedisCopy, store: &Store, mut stop: Stop) {
         generation: None,
         marked: 0,
         marked_over: None,
-        memory_asked: None,
+        eviction: EvictionWarning::default(),
         refills: Refills::default(),
         read_failures: LogThrottle::default(),
     };
@@ -66,15 +67,15 @@ struct Keeper<'a> {
     /// Before the next attempt to connect.
     pause: Duration,
     attempts: usize,
-    /// Since when the connection was in use that was seen last.
+    /// Since when the last connection was in use.
     used_since: Option<Instant>,
-    /// The marker that the progress belongs to; none before it was read.
+    /// The copy that the progress belongs to; none before a marker was read.
     generation: Option<String>,
-    /// What the marker says.
+    /// The place that its marker names.
     marked: u64,
     /// The connection over which the marker was read last.
     marked_over: Option<Instant>,
-    memory_asked: Option<Instant>,
+    eviction: EvictionWarning,
     refills: Refills,
     read_failures: LogThrottle,
 }
@@ -85,7 +86,7 @@ impl Keeper<'_> {
         let Some(live) = self.shared.live() else { return self.connect().await };
         self.used_since = Some(live.since);
         if self.tend(&live).await.is_none() {
-            // Whatever it was, it is not tried again at once.
+            // Whatever the failure was, it is not tried again at once.
             return sleep(SHORTEST_PAUSE).await;
         }
         tokio::select! {
@@ -103,16 +104,16 @@ impl Keeper<'_> {
         self.attempts = self.attempts.wrapping_add(1);
         match self.shared.connect(self.attempts).await {
             Ok(connection) => {
-                self.memory_asked = None;
+                self.eviction = EvictionWarning::default();
                 self.shared.begin(connection);
             }
             Err(trouble) => self.shared.report(&trouble),
         }
     }
 
-    /// Copies what is missing. Every failure of Redis ends it; the connection is given up then.
+    /// Copies what is missing. `None` after any failure; after one of Redis the connection is given up.
     async fn tend(&mut self, live: &Live) -> Option<()> {
-        self.warn_of_eviction(live).await?;
+        self.eviction.warn(live).await;
         let head = self.read(self.store.head().await)?;
         self.shared.progress().observe(head);
         self.find_marker(live, head).await?;
@@ -132,33 +133,34 @@ impl Keeper<'_> {
         None
     }
 
-    /// Finds out which copy this is: the one known, another one, or none.
+    /// Finds out which copy is in Redis: the one that this process knows, another one, or none.
     async fn find_marker(&mut self, live: &Live, head: LogPosition) -> Option<()> {
         let name = self.shared.settings.rules.marker(head.epoch);
         let values = self.shared.within(live, ASK_LIMIT, live.connection.get(&[&name])).await?;
         let value = values.into_iter().flatten().next();
-        match value.as_deref().map(read_marker) {
-            Some(Some((generation, through))) if self.generation.as_ref() == Some(&generation) => {
-                self.go_back(live, through);
+        match value.as_deref().map(Marker::parse) {
+            Some(Some(marker)) if self.generation.as_ref() == Some(&marker.generation) => {
+                self.go_back(live, marker.through);
                 Some(())
             }
-            Some(Some((generation, through))) => {
-                self.warn_of_another_history(through, head).await?;
+            Some(Some(marker)) => {
+                self.warn_of_another_history(marker.through, head).await?;
                 self.marked_over = Some(live.since);
-                self.resume(generation, through);
+                self.resume(marker);
                 Some(())
             }
-            // Until then Redis has what is committed from now on.
+            // Until a copy may begin, Redis gets what is committed meanwhile.
             _ if !self.refills.is_due(Instant::now()) => Some(()),
-            // Nobody else's marker is overwritten, but what is none is.
+            // The marker of another control plane is not overwritten, but a value that is no marker is.
             None => self.begin_copy(live, &name, "NX").await,
             Some(None) => self.begin_copy(live, &name, "XX").await,
         }
     }
 
-    /// Goes on from an older marker than the one that was written. A replica that took over, or a Redis that came back from
-    /// its disk, lacks the latest entries, and with them the latest marker; what the marker stands behind was written
-    /// before it. Over a new connection nothing counts that is not marked, for that may be lost, too.
+    /// Goes back to the place that an older marker names. A replica of Redis that took over, or a Redis that came back
+    /// from its disk, lacks the latest entries, and with them the latest marker; every entry up to the place in a
+    /// marker was written before it. Over a new connection, entries that no marker covers are copied again, because
+    /// they may be lost, too.
     fn go_back(&mut self, live: &Live, through: u64) {
         let is_new = self.marked_over.replace(live.since) != Some(live.since);
         if through < self.marked || (is_new && through < self.shared.progress().through()) {
@@ -168,7 +170,8 @@ impl Keeper<'_> {
         }
     }
 
-    /// Says so if more was copied than there is. The head may have moved since it was read, so it is read once more.
+    /// Warns if Redis has more of the log than the database. The head may have moved since it was read, so it is read
+    /// once more.
     async fn warn_of_another_history(&self, through: u64, head: LogPosition) -> Option<()> {
         if through > head.seq {
             let now = self.read(self.store.head().await)?;
@@ -184,28 +187,28 @@ impl Keeper<'_> {
         Some(())
     }
 
-    /// Everything is copied anew, under a marker of its own.
+    /// Begins to copy the whole log, under a new marker.
     async fn begin_copy(&mut self, live: &Live, name: &str, condition: &str) -> Option<()> {
-        let generation = generation();
-        let value = marker(&generation, 0);
+        let marker = Marker::new();
+        let value = marker.to_string();
         let beginning = live.connection.set_if(name, &value, MARKER_LIFE, condition);
         if self.shared.within(live, ASK_LIMIT, beginning).await? {
             info!("copying all revocations to Redis");
             self.shared.counters.refills.inc();
             self.refills.begin(Instant::now());
             self.marked_over = Some(live.since);
-            self.resume(generation, 0);
+            self.resume(marker);
         }
         Some(())
     }
 
-    fn resume(&mut self, generation: String, through: u64) {
-        self.generation = Some(generation);
-        self.marked = through;
-        self.shared.progress().resume(through);
+    fn resume(&mut self, marker: Marker) {
+        self.generation = Some(marker.generation);
+        self.marked = marker.through;
+        self.shared.progress().resume(marker.through);
     }
 
-    /// Copies the next page; whether there may be more.
+    /// Copies the next page; true if there may be more.
     async fn copy_page(&self, live: &Live, head: LogPosition) -> Option<bool> {
         let from = self.shared.progress().through();
         if from >= head.seq {
@@ -218,86 +221,21 @@ impl Keeper<'_> {
             return None;
         }
         if !full {
-            // What lies between the last one and the head may be forgotten already.
+            // Entries between the last one and the head are no longer needed.
             self.shared.progress().copied(head, from, head.seq);
         }
         Some(full)
     }
 
-    /// Writes down how far the copy reaches, unless the marker has vanished meanwhile.
+    /// Stores how far the copy reaches, unless the marker has vanished meanwhile.
     async fn move_marker(&mut self, live: &Live, head: LogPosition) -> Option<()> {
         let through = self.shared.progress().through();
-        let Some(generation) = self.generation.as_ref().filter(|_| through != self.marked) else { return Some(()) };
-        let (name, value) = (self.shared.settings.rules.marker(head.epoch), marker(generation, through));
+        let Some(generation) = self.generation.clone().filter(|_| through != self.marked) else { return Some(()) };
+        let (name, value) = (self.shared.settings.rules.marker(head.epoch), Marker { generation, through }.to_string());
         let moving = live.connection.set_if(&name, &value, MARKER_LIFE, "XX");
         if self.shared.within(live, ASK_LIMIT, moving).await? {
             self.marked = through;
         }
         Some(())
-    }
-
-    async fn warn_of_eviction(&mut self, live: &Live) -> Option<()> {
-        if self.memory_asked.is_some_and(|asked| asked.elapsed() < MEMORY_INTERVAL) {
-            return Some(());
-        }
-        self.memory_asked = Some(Instant::now());
-        // Some services do not answer this, which is no failure.
-        let Ok(Ok(Some(memory))) = timeout(ASK_LIMIT, live.connection.memory()).await else { return Some(()) };
-        if let Some(policy) = evicting(&memory) {
-            warn!(
-                policy,
-                "Redis may evict entries when its memory is full; checks then ask the database: set maxmemory-policy noeviction"
-            );
-        }
-        Some(())
-    }
-}
-
-/// The policy by which entries may be evicted, if they may.
-fn evicting(memory: &str) -> Option<&str> {
-    let value = |name: &str| memory.lines().find_map(|line| line.trim_end().strip_prefix(name));
-    let limited = value("maxmemory:").is_some_and(|limit| limit != "0");
-    value("maxmemory_policy:").filter(|policy| limited && *policy != "noeviction")
-}
-
-/// Names one copy: whoever meets another name than the one it knows takes over what that marker says.
-fn generation() -> String {
-    let mut bytes = [0; 8];
-    // Without random numbers all copies have one name, and a copy begun by somebody else is not noticed.
-    let _ = getrandom::fill(&mut bytes);
-    format!("{:016x}", u64::from_be_bytes(bytes))
-}
-
-fn marker(generation: &str, through: u64) -> String {
-    format!("{generation}:{through}")
-}
-
-fn read_marker(value: &[u8]) -> Option<(String, u64)> {
-    let (generation, through) = std::str::from_utf8(value).ok()?.split_once(':')?;
-    let through = through.parse().ok()?;
-    (generation.len() == 16).then(|| (generation.to_owned(), through))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_marker_is_read_as_it_was_written() {
-        let name = generation();
-        assert_eq!(read_marker(marker(&name, 42).as_bytes()), Some((name, 42)));
-        for wrong in ["", "42", "0123456789abcdef", "0123456789abcdef:-1", "0123456789abcdef:x", "short:1"] {
-            assert_eq!(read_marker(wrong.as_bytes()), None, "{wrong}");
-        }
-    }
-
-    #[test]
-    fn only_a_limited_memory_with_a_policy_that_evicts_is_warned_of() {
-        let info =
-            |limit: &str, policy: &str| format!("# Memory\r\nmaxmemory:{limit}\r\nmaxmemory_policy:{policy}\r\n");
-        assert_eq!(evicting(&info("1048576", "volatile-lru")), Some("volatile-lru"));
-        assert_eq!(evicting(&info("1048576", "noeviction")), None);
-        assert_eq!(evicting(&info("0", "allkeys-lru")), None);
-        assert_eq!(evicting(""), None);
     }
 }

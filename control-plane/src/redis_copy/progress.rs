@@ -25,12 +25,12 @@ impl Progress {
         self.through
     }
 
-    /// How many places have not been copied yet.
+    /// How many entries have not been copied yet.
     pub(super) const fn pending(&self) -> u64 {
         self.head.seq.saturating_sub(self.through)
     }
 
-    /// Takes note of a head that was read or committed. Another epoch is another log.
+    /// Records a head that was read or committed. Another epoch is another log.
     pub(super) fn observe(&mut self, head: LogPosition) {
         if head.epoch != self.head.epoch {
             *self = Self::new(head);
@@ -39,15 +39,15 @@ impl Progress {
         }
     }
 
-    /// What lies after `from` and up to `to` was copied. Where something before it is missing that changes nothing:
-    /// the copy goes on from the gap.
+    /// Records that the entries after `from` and up to `to` were copied. If an entry before them is missing, nothing
+    /// changes: the copy goes on from the gap.
     pub(super) fn copied(&mut self, head: LogPosition, from: u64, to: u64) {
         if head.epoch == self.head.epoch && from <= self.through {
             self.through = self.through.max(to);
         }
     }
 
-    /// What the marker says of the same log is taken over.
+    /// Goes on from the place that the marker of the same log names.
     pub(super) fn resume(&mut self, through: u64) {
         self.through = through.min(self.head.seq);
     }

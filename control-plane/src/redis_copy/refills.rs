@@ -1,31 +1,31 @@
-//! How often everything may be copied anew. Pure.
+//! How often the whole log may be copied again. Pure.
 //!
-//! A Redis whose memory is full may evict the marker again and again. Copying the whole log each time would keep the
-//! database busy and push out the more, for entries that nobody needs: what Redis has not is asked of the database.
+//! A Redis whose memory is full may evict the marker again and again. If the whole log were copied each time, that
+//! would keep the database busy and evict even more, and to no use: checks that Redis cannot answer ask the database.
 
 use std::time::Duration;
 
 use tokio::time::Instant;
 
-/// The least time between the first two copies; each further one takes twice as long to come.
+/// The least time between the first two copies. It doubles with each further copy.
 const SHORTEST: Duration = Duration::from_secs(1);
 
-/// The most that it grows to. A copy that held for twice as long was good, and the next loss is a new one.
+/// The longest such time. A copy that lasted for twice as long was good, and the next loss is the first one again.
 const LONGEST: Duration = Duration::from_secs(300);
 
-/// When the last copy of everything was begun, and how soon after it the next one may be.
+/// When the last copy of the whole log was begun, and how soon after it the next one may begin.
 #[derive(Debug, Default)]
 pub(super) struct Refills {
     last: Option<(Instant, Duration)>,
 }
 
 impl Refills {
-    /// Whether one may begin.
+    /// True if a copy may begin.
     pub(super) fn is_due(&self, now: Instant) -> bool {
         self.last.is_none_or(|(last, pause)| now.saturating_duration_since(last) >= pause)
     }
 
-    /// One begins.
+    /// Records that a copy begins.
     pub(super) fn begin(&mut self, now: Instant) {
         let earlier = self.last.filter(|(last, _)| now.saturating_duration_since(*last) < LONGEST.saturating_mul(2));
         let pause = earlier.map_or(SHORTEST, |(_, pause)| pause.saturating_mul(2).min(LONGEST));

@@ -1,4 +1,4 @@
-//! What the writer can be asked to do, and what it answers: plain values, no I/O.
+//! Commands to the writer and their outcomes, as plain values. No I/O.
 
 use std::net::IpAddr;
 
@@ -39,7 +39,7 @@ impl From<&ProvenToken> for TokenRecord {
     }
 }
 
-/// Of a token out of the operator's own records, which nobody has proven.
+/// From the operator's own records, whose signatures are not checked.
 impl From<UnprovenToken> for TokenRecord {
     fn from(token: UnprovenToken) -> Self {
         Self {
@@ -83,10 +83,10 @@ pub enum LogoutOutcome {
     AlreadyRevoked,
 }
 
-/// What a command that revokes has brought about, and the very commit that made it durable.
+/// The outcome of a command that revokes, and the very commit that made it durable.
 ///
-/// It is not the end of a logout: workers may still admit what was revoked. Only waiting for `commit` says more
-/// ([`crate::logout`]).
+/// This is not the end of a logout: workers may still admit what was revoked. Only waiting for `commit` says more; the
+/// room `logout` does that.
 #[must_use = "a committed revocation is in force only when its commit is confirmed"]
 #[derive(Debug, PartialEq, Eq)]
 pub struct Committed<T> {
@@ -105,12 +105,12 @@ impl<T> Committed<T> {
         self.commit
     }
 
-    /// What the command has brought about. It says nothing about what workers admit, and no answer is built from it.
+    /// The outcome of the command. It says nothing about what workers admit, and no answer is built from it.
     pub const fn outcome(&self) -> &T {
         &self.outcome
     }
 
-    /// The same, for the room that has waited for the commit.
+    /// The outcome, for the room that has waited for the commit.
     pub(crate) fn into_outcome(self) -> T {
         self.outcome
     }
@@ -140,7 +140,7 @@ pub enum Unavailable {
     /// Nothing was written and nothing will be.
     #[error("the command was not carried out")]
     NotWritten,
-    /// No answer came in time, or the commit failed: the command may have been carried out, or may still be.
+    /// No answer came in time, or the commit failed: the command may have been carried out, or may be later.
     #[error("the command was not confirmed")]
     Unconfirmed,
 }

@@ -1,7 +1,7 @@
-//! The control planes' rows in `replicas`: reading all of them, and writing the own one.
+//! The control planes' rows in the table `replicas`: reading all of them, and writing one's own.
 //!
-//! What a row means is decided in [`crate::leases::protocol`]. The own row is written over a connection of its own and not by the
-//! writer: a queue of logouts must not make this control plane look silent, nor its confirmations late.
+//! What a row means is decided by the room that grants leases. The own row is written over a connection of its own and
+//! not by the writer: a queue of logouts must not make this control plane look silent, nor its confirmations late.
 
 use std::time::Duration;
 
@@ -19,12 +19,12 @@ impl Store {
     ///
     /// The database could not be read.
     pub async fn control_planes(&self) -> Result<ControlPlanes, ReadFailure> {
-        self.read(self.reads.control_planes()).await
+        self.read(self.reader.control_planes()).await
     }
 
     /// The way to write rows.
     pub fn row_writer(&self) -> RowWriter {
-        RowWriter { database: self.reads.database().clone(), opened: None }
+        RowWriter { database: self.reader.database().clone(), opened: None }
     }
 }
 
@@ -40,13 +40,13 @@ pub struct RowWriter {
 pub struct RowFailure(#[from] sqlx::Error);
 
 impl RowWriter {
-    /// Writes the row of `id`: inserts it, or raises its number where a lower one is stored.
+    /// Writes the row of `id`: inserts it, or raises its number if a lower one is stored.
     ///
     /// # Errors
     ///
     /// See [`RowFailure`].
     pub async fn write(&mut self, id: ControlPlaneId, beat: Beat) -> Result<(), RowFailure> {
-        self.within(async |opened| opened.write_replica(id, beat).await).await
+        self.within(async |opened| opened.write_row(id, beat).await).await
     }
 
     /// Removes a row, if its number is still this one.
@@ -55,15 +55,15 @@ impl RowWriter {
     ///
     /// See [`RowFailure`].
     pub async fn remove(&mut self, id: ControlPlaneId, beat: u64) -> Result<(), RowFailure> {
-        self.within(async |opened| opened.remove_replica(id, beat).await).await
+        self.within(async |opened| opened.remove_row(id, beat).await).await
     }
 
-    /// Works on the connection, which is kept only if the work succeeds in time.
+    /// Runs `work` on the connection, which is kept only if that succeeds in time.
     async fn within(
         &mut self,
         work: impl AsyncFnOnce(&mut Opened) -> Result<(), sqlx::Error>,
     ) -> Result<(), RowFailure> {
-        let opened = self.opened.take().filter(Opened::leads_there);
+        let opened = self.opened.take().filter(Opened::leads_to_the_database);
         let working = async {
             let mut opened = match opened {
                 Some(opened) => opened,

@@ -1,4 +1,4 @@
-//! What is counted of the writer, the log and the purge.
+//! The metrics of the writer, the log and the purge.
 
 use std::time::Duration;
 
@@ -59,24 +59,24 @@ impl Counters {
         registry.register("purged_rows", "Expired rows removed, by table", self.purged_rows.clone());
     }
 
-    /// The log ends at `seq`.
+    /// Notes that the log ends at `seq`.
     pub fn feed_reaches(&self, seq: u64) {
         self.feed_seq.set(i64::try_from(seq).unwrap_or(i64::MAX));
     }
 
-    /// The writer took `commands` out of its queue.
+    /// Counts `commands` that the writer took out of its queue.
     pub(super) fn took(&self, commands: usize) {
         self.queue.dec_by(i64::try_from(commands).unwrap_or(i64::MAX));
     }
 
-    /// A transaction with `commands` was committed and the log now ends at `seq`.
+    /// Counts a transaction with `commands` that was committed, after which the log ends at `seq`.
     pub(super) fn committed(&self, commands: usize, took: Duration, seq: u64) {
         self.batch_size.observe(u32::try_from(commands).map_or(f64::MAX, f64::from));
         self.commit_seconds.observe(took.as_secs_f64());
         self.feed_reaches(seq);
     }
 
-    /// A step of the purge removed rows.
+    /// Counts the rows that a step of the purge removed.
     pub(super) fn purged(&self, rows: Purged) {
         for (table, count) in [("user_token_logs", rows.tokens), ("revocations", rows.revocations)] {
             self.purged_rows.get_or_create(&PurgeLabels { table }).inc_by(count);

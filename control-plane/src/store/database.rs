@@ -1,19 +1,17 @@
-//! Which database: its kind, how to reach it, and what may be said of that in a log.
+//! Which database: its kind, how to reach it, and the part of that which may be logged.
 
 use std::fmt;
 use std::path::Path;
 use std::str::FromStr;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 
 use sqlx::mysql::MySqlConnectOptions;
 use sqlx::postgres::PgConnectOptions;
 use sqlx::sqlite::SqliteConnectOptions;
 
-use super::sql::{PerDriver, Tables};
+use super::per_driver::PerDriver;
 
-/// Parameters that a PostgreSQL URL may have. The others would switch off what a logout relies on, or name a password
-/// where URLs are shown.
+/// Parameters that a PostgreSQL URL may have. Others would switch off something that a logout relies on, or hold a
+/// password in a part of the URL that is shown.
 const POSTGRES_PARAMETERS: [&str; 7] =
     ["sslmode", "sslrootcert", "sslcert", "sslkey", "host", "port", "application_name"];
 
@@ -23,28 +21,14 @@ const MYSQL_PARAMETERS: [&str; 5] = ["ssl-mode", "ssl-ca", "ssl-cert", "ssl-key"
 /// How to reach each kind of database.
 pub(super) type Options = PerDriver<SqliteConnectOptions, PgConnectOptions, MySqlConnectOptions>;
 
-/// A database. What it shows of itself holds no password.
+/// A database. Its `Display` and `Debug` texts hold no password.
 #[derive(Clone)]
-pub struct Database(pub(super) Options, Arc<AtomicBool>);
+pub struct Database(pub(super) Options);
 
 impl Database {
     /// The embedded database in a file.
     pub fn in_file(path: &Path) -> Self {
-        Self::reached_by(Options::Sqlite(SqliteConnectOptions::new().filename(path)))
-    }
-
-    fn reached_by(options: Options) -> Self {
-        Self(options, Arc::default())
-    }
-
-    /// The names of the tables in it, as the latest migration found them; clones share what is known.
-    pub(super) fn tables(&self) -> Tables {
-        if self.1.load(Ordering::Relaxed) { Tables::Beside } else { Tables::Own }
-    }
-
-    /// Notes what a migration found.
-    pub(crate) fn has_tables(&self, tables: Tables) {
-        self.1.store(tables == Tables::Beside, Ordering::Relaxed);
+        Self(Options::Sqlite(SqliteConnectOptions::new().filename(path)))
     }
 
     /// Reads a URL.
@@ -59,7 +43,20 @@ impl Database {
             Some("mysql" | "mariadb") => Options::MySql(mysql(url)?),
             _ => return Err("must be sqlite://PATH, postgres://... or mysql://...".to_owned()),
         };
-        Ok(Self::reached_by(options))
+        Ok(Self(options))
+    }
+
+    /// Names the database by kind, address and name, without user and password. The name does not depend on the
+    /// directory in which the process runs.
+    pub fn name(&self) -> String {
+        match self.file() {
+            // A file that does not exist has no canonical path.
+            Some(file) => {
+                let absolute = std::fs::canonicalize(file).or_else(|_| std::path::absolute(file));
+                format!("sqlite://{}", absolute.as_deref().unwrap_or(file).display())
+            }
+            None => self.to_string(),
+        }
     }
 
     /// The file of an embedded database.
@@ -77,7 +74,7 @@ fn sqlite(url: &str) -> Result<SqliteConnectOptions, String> {
     }
     let parameters = url.split_once('?').map_or("", |(_, parameters)| parameters);
     if !["", "mode=rw", "mode=rwc"].contains(&parameters) {
-        // The others switch off what a logout relies on: locks, durability, writing at all.
+        // Other parameters switch off something that a logout relies on: locks, durability, writing at all.
         return Err("takes no parameters but mode=rw or mode=rwc".to_owned());
     }
     SqliteConnectOptions::from_str(url).map_err(|_| "must be sqlite://PATH".to_owned())
@@ -104,7 +101,7 @@ fn mysql(url: &str) -> Result<MySqlConnectOptions, String> {
 fn only_parameters(url: &str, known: &[&str]) -> Result<(), String> {
     let parameters = url.split_once('?').map_or("", |(_, parameters)| parameters);
     let mut names = parameters.split('&').filter_map(|parameter| parameter.split('=').next());
-    // The name is not quoted either: a password with a question mark in it would be taken for one.
+    // The name is not quoted either: a password with a question mark in it would look like a parameter.
     if names.all(|name| name.is_empty() || known.contains(&name)) {
         return Ok(());
     }

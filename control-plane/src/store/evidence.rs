@@ -1,4 +1,4 @@
-//! What the database says about one token, and the verdict that follows from it.
+//! What the database says about one token, and the verdict that follows.
 //!
 //! The same rule answers the filter's check and decides inside the writer's transaction whether a token that asks for
 //! logout is still alive. It is pure; the statement that gathers the evidence is in [`super::sql`].
@@ -8,7 +8,7 @@ use curfew_core::{Coverage, Kind, RevocationKey, TokenKeys, covers};
 
 use crate::log::LogPosition;
 
-/// A stored revocation, as far as a verdict needs it.
+/// The part of a stored revocation that a verdict needs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Entry {
     pub(crate) kind: Kind,
@@ -16,30 +16,31 @@ pub(crate) struct Entry {
     pub(crate) cutoff: i64,
 }
 
-/// Everything that was known about a token at one moment.
+/// Everything that was stored about a token at one moment.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Evidence {
     /// The log's head at that moment.
     pub(crate) head: LogPosition,
     /// The revocations found under the token's keys.
     pub(crate) entries: Vec<Entry>,
-    /// Whether there is a row about the token.
+    /// What the token's row says.
     pub(crate) known: Known,
 }
 
-/// What is on record about a token.
+/// What the row of a token says.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Known {
-    /// Nothing.
+    /// There is no row.
     No,
-    /// It was registered. A logout of all devices blocks every row there is, so it was registered after the last one.
+    /// It was registered. A logout of all devices blocks every row that there is, so this row is newer than the last
+    /// one.
     Alive,
     /// It was logged out.
     Blocked,
 }
 
 impl Evidence {
-    /// The strongest thing that any entry says. An entry counts only for the slot of its own kind.
+    /// The strongest coverage by any entry. An entry counts only for the key of its own kind.
     pub(crate) fn coverage(&self, keys: &TokenKeys, cutoff_time: Option<i64>) -> Coverage {
         self.entries
             .iter()
@@ -49,7 +50,7 @@ impl Evidence {
             .unwrap_or(Coverage::Clear)
     }
 
-    /// Whether the token is revoked, with the tie of the cutoff's second resolved.
+    /// Whether the token is revoked. For a token of the cutoff's own second its row decides.
     pub(crate) fn verdict(&self, keys: &TokenKeys, cutoff_time: Option<i64>) -> CheckVerdict {
         match self.coverage(keys, cutoff_time) {
             Coverage::Clear => CheckVerdict::Active,

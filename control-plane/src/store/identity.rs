@@ -1,7 +1,7 @@
 //! Where a history is kept, as far as the database tells: the server, the file, the table. Pure.
 //!
-//! It is compared with what was seen when the epoch was made. Something else means another server or a restored copy,
-//! which may lack the latest revocations; readers must not take its numbers for those they know.
+//! It is compared with the place where the epoch was made. A difference means another server or a restored copy, which
+//! may lack the latest revocations; readers must not take its numbers for those of the history that they know.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -17,14 +17,14 @@ impl Identity {
         Self(seen.collect())
     }
 
-    /// Reads what [`Display`](fmt::Display) has written.
+    /// Reads the text that [`Display`](fmt::Display) has written.
     pub(crate) fn parse(text: &str) -> Self {
         let parts = text.split(' ').filter_map(|part| part.split_once('='));
         Self(parts.map(|(name, value)| (name.to_owned(), value.to_owned())).collect())
     }
 
-    /// Whether these cannot be the same: some part is known of both and differs. A part that one of them lacks says
-    /// nothing, for an account may have lost or gained the right to see it.
+    /// True if these cannot be the same place: a part is known of both, and differs. A part that one of them lacks says
+    /// nothing, because an account may have lost or gained the right to see it.
     pub(crate) fn contradicts(&self, other: &Self) -> bool {
         self.0.iter().any(|(name, value)| other.0.get(name).is_some_and(|others| others != value))
     }
@@ -36,7 +36,7 @@ impl Identity {
     }
 }
 
-/// Without the signs that separate parts.
+/// The value without the characters that separate parts.
 fn plain(value: &str) -> String {
     value.replace([' ', '='], "_")
 }

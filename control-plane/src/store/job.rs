@@ -1,7 +1,7 @@
-//! A command on its way through the writer, with the place where its answer goes.
+//! A command on its way through the writer, with the place for its answer.
 //!
-//! A batch that somebody else was in the way of is carried out anew, so a job keeps its command until its answer is
-//! given, and only what the last attempt brought about counts.
+//! A batch may be tried again when another transaction was in the way. So a job keeps its command until it is answered,
+//! and only the outcome of the last attempt counts.
 
 use tokio::sync::oneshot;
 
@@ -9,10 +9,10 @@ use super::command::{Committed, LogoutOutcome, Purged, Registered, Registration,
 use super::sql::Batch;
 use crate::log::{Cause, Commit};
 
-/// How much one transaction takes up: a job weighs as many units as it has tokens to write.
+/// The weight of one transaction: a job weighs as much as it has tokens to write.
 pub(super) const BATCH_WEIGHT: usize = 1024;
 
-/// Where an answer goes, and what it will be if the commit succeeds.
+/// The place for an answer, and the outcome that it will carry if the commit succeeds.
 pub(super) struct Reply<T> {
     to: oneshot::Sender<Result<Committed<T>, Unavailable>>,
     outcome: Option<T>,
@@ -42,8 +42,8 @@ pub(super) enum Job {
     RevokeUser(Vec<Subject>, Cause, Reply<()>),
     Register(Vec<Registration>, Reply<Registered>),
     Purge(Reply<Purged>),
-    /// Nothing but what every transaction begins with, and a write to no row: to look whose history this is, and whether
-    /// it can be gone on with.
+    /// Begins a transaction as every job does, and writes to no row: it shows whose history this is, and whether the
+    /// server takes writes.
     Look(Reply<()>),
 }
 
@@ -58,7 +58,7 @@ impl Job {
         }
     }
 
-    /// Does what is to be done within a transaction. It may be done again in another one, if this one is not committed.
+    /// Carries the command out within a transaction. That is done again in another one if this one is not committed.
     pub(super) async fn carry_out(&mut self, batch: &mut Batch<'_>) -> Result<(), sqlx::Error> {
         match self {
             Self::Logout(token, reply) => reply.outcome = Some(batch.logout(token).await?),

@@ -1,4 +1,4 @@
-//! Which logouts of all devices the present settings no longer reach. Pure.
+//! Logouts of all devices that the present settings no longer reach. Pure.
 
 use curfew_core::SubjectRule;
 
@@ -6,14 +6,15 @@ use curfew_core::SubjectRule;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct UsedRule {
     pub(crate) rule: SubjectRule,
-    /// When the last of them may be forgotten, seconds of Unix time.
+    /// When the last of those logouts may be forgotten, seconds of Unix time.
     pub(crate) live_until: i64,
 }
 
-/// The rules with logouts that are alive at `now` and that no present rule finds, though it may accept their tokens.
+/// The rules with logouts in force at `now` that no present rule finds, although a present rule may accept their
+/// tokens.
 pub(crate) fn orphaned<'u>(used: &'u [UsedRule], present: &[SubjectRule], now: i64) -> Vec<&'u UsedRule> {
-    let alive = used.iter().filter(|used| used.live_until > now && !present.contains(&used.rule));
-    alive.filter(|used| present.iter().any(|rule| used.rule.shares_tokens_with(rule))).collect()
+    let in_force = used.iter().filter(|used| used.live_until > now && !present.contains(&used.rule));
+    in_force.filter(|used| present.iter().any(|rule| used.rule.shares_tokens_with(rule))).collect()
 }
 
 #[cfg(test)]

@@ -1,24 +1,28 @@
 //! What is stored, and the two ways to it: reads from a pool, writes through one task.
 //!
-//! [`retention`], `evidence`, `identity`, `trust` and `keyspaces` decide, `sql` speaks to the database, [`writer`] orders the
-//! writes, `watch` looks whether the database is still the same, [`adopt`] takes over another application's table. HTTP is
-//! unknown here.
+//! `evidence`, `identity`, `trust` and `keyspaces` decide, without I/O. `sql` speaks to the database, [`writer`] orders
+//! the writes, [`watch`] looks whether the database is still the same one, and `adoption` is what the room `adopt`
+//! needs of all this.
 
+pub(crate) mod adoption;
 pub mod command;
 mod control_planes;
 mod counters;
 mod database;
-pub(crate) mod evidence;
+mod evidence;
 mod identity;
 mod job;
 mod keyspaces;
+mod observer;
+mod per_driver;
 pub mod purge;
 pub mod sessions;
 mod settings;
-pub(crate) mod sql;
+mod sql;
 mod start;
 mod trust;
 pub mod watch;
+mod write_attempt;
 pub mod writer;
 mod writer_task;
 
@@ -33,17 +37,19 @@ use curfew_core::wire::CheckVerdict;
 use crate::clock::Clock;
 use crate::log::{ControlPlaneId, LogPage, LogPosition, Logged};
 use sessions::{Session, SessionQuery};
-use sql::Reads;
+use sql::Reader;
 use trust::Trust;
+use write_attempt::Attempt;
 use writer::Writer;
 
 pub use control_planes::{RowFailure, RowWriter};
 pub use counters::Counters;
 pub use database::Database;
+pub use observer::CommitObserver;
 pub use settings::Settings;
 pub use sql::{Applied, MigrateFailure};
 pub use start::{OpenFailure, Orphaned, Prepared, bump_epoch, head, migrate, prepare};
-pub use writer_task::{CommitObserver, WriterTask};
+pub use writer_task::WriterTask;
 
 /// The authoritative answer about one token.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -59,36 +65,36 @@ pub struct Checked {
 #[error("the database could not be read")]
 pub struct ReadFailure(#[from] sqlx::Error);
 
-/// How long a read may take, the wait for a connection included, unless checks may take longer: the filter gives up after
-/// 500 ms by default, and should hear a 503 before that.
+/// How long a read may take, the wait for a connection included, unless checks may take longer. The filter gives up
+/// after 500 ms by default, and should get a 503 before that.
 const READ_TIMEOUT: Duration = Duration::from_millis(450);
 
-/// What PostgreSQL is asked for each check, for those who want to see how it looks a token up.
+/// The statement of a check in PostgreSQL's words, for a test that looks at its plan.
 pub const CHECK_ON_POSTGRES: &str = sql::CHECK.postgres;
 
-/// What does not work, as far as it is known.
+/// What is known not to work.
 #[derive(Debug, Default)]
 pub(crate) struct Health {
-    /// Whether the database may be believed.
+    /// Says whether the database may be believed.
     trust: Arc<Trust>,
-    /// The last batch was not committed.
+    /// True if the last batch was not committed.
     unwritable: AtomicBool,
 }
 
 /// The store of one database.
 #[derive(Clone)]
 pub struct Store {
-    reads: Reads,
+    reader: Reader,
     writer: Writer,
     health: Arc<Health>,
     /// How long a read may take.
-    patience: Duration,
+    read_limit: Duration,
 }
 
 impl Store {
-    /// Opens a database that has been prepared. The task must be run for anything to be written, and
-    /// [`watch::run`] for another database in the place of this one to be noticed. `observer` is told of each commit before
-    /// its commands are answered.
+    /// Opens a database that has been prepared. The task must be run for anything to be written, and [`watch::run`] for
+    /// another database in the place of this one to be noticed. `observer` is told of each commit before its commands
+    /// are answered.
     pub fn open(
         database: &Database,
         settings: Settings,
@@ -98,26 +104,25 @@ impl Store {
     ) -> (Self, WriterTask) {
         let health = Arc::new(Health::default());
         let (writer, queue, commits) = writer::channel(counters.clone());
-        let task = WriterTask {
-            queue,
-            waiting: VecDeque::new(),
+        let attempt = Attempt {
             database: database.clone(),
             opened: None,
             commits,
             settings,
             clock,
-            counters,
-            observer,
             health: Arc::clone(&health),
+            observed: observer.most,
         };
-        let reads = Reads::new(database, Arc::clone(&health.trust));
-        (Self { reads, writer, health, patience: READ_TIMEOUT }, task)
+        let waiting = VecDeque::new();
+        let task = WriterTask { queue, waiting, attempt, counters, observer, health: Arc::clone(&health) };
+        let reader = Reader::new(database, Arc::clone(&health.trust));
+        (Self { reader, writer, health, read_limit: READ_TIMEOUT }, task)
     }
 
-    /// The same store, where a check may take so long.
+    /// The same store, in which a read may take as long as a check may.
     #[must_use]
     pub fn with_patience(self, check: Duration) -> Self {
-        Self { patience: READ_TIMEOUT.max(check), ..self }
+        Self { read_limit: READ_TIMEOUT.max(check), ..self }
     }
 
     /// The way to change anything.
@@ -136,7 +141,7 @@ impl Store {
     ///
     /// The database could not be read.
     pub async fn check(&self, keys: &TokenKeys, cutoff_time: Option<i64>) -> Result<Checked, ReadFailure> {
-        let evidence = self.read(self.reads.evidence(keys)).await?;
+        let evidence = self.read(self.reader.evidence(keys)).await?;
         Ok(Checked { head: evidence.head, verdict: evidence.verdict(keys, cutoff_time) })
     }
 
@@ -146,7 +151,7 @@ impl Store {
     ///
     /// The database could not be read.
     pub async fn sessions(&self, query: &SessionQuery, now: i64) -> Result<Vec<Session>, ReadFailure> {
-        self.read(self.reads.sessions(query, now)).await
+        self.read(self.reader.sessions(query, now)).await
     }
 
     /// At most `limit` revocations after the place `after` in the log that may not be forgotten at `now`, in their
@@ -156,7 +161,7 @@ impl Store {
     ///
     /// The database could not be read.
     pub async fn live_revocations(&self, after: u64, now: i64, limit: u64) -> Result<Vec<Logged>, ReadFailure> {
-        self.read(self.reads.revocations_after(after, now, limit)).await
+        self.read(self.reader.revocations_after(after, now, limit)).await
     }
 
     /// What follows `after` in the log, `limit` revocations at most, for the control plane with this row.
@@ -164,8 +169,8 @@ impl Store {
     /// # Errors
     ///
     /// The database could not be read.
-    pub async fn log_page(&self, asker: ControlPlaneId, after: u64, limit: usize) -> Result<LogPage, ReadFailure> {
-        self.read(self.reads.log_page(asker, after, limit)).await
+    pub async fn log_page(&self, own: ControlPlaneId, after: u64, limit: usize) -> Result<LogPage, ReadFailure> {
+        self.read(self.reader.log_page(own, after, limit)).await
     }
 
     /// The head of the log.
@@ -174,18 +179,18 @@ impl Store {
     ///
     /// The database could not be read.
     pub async fn head(&self) -> Result<LogPosition, ReadFailure> {
-        self.read(self.reads.head()).await
+        self.read(self.reader.head()).await
     }
 
-    /// Reads within the time that an answer is worth something.
+    /// Reads within the time after which no caller waits any more.
     async fn read<T>(&self, asked: impl Future<Output = Result<T, sqlx::Error>>) -> Result<T, ReadFailure> {
         if self.health.trust.is_fenced() {
             return Err(std::io::Error::other(
-                "the database is not believed, and the watch has not found out more yet",
+                "the database is not trusted at the moment; the watch looks at it again each second",
             )
             .into());
         }
-        let outcome = tokio::time::timeout(self.patience, asked).await;
+        let outcome = tokio::time::timeout(self.read_limit, asked).await;
         outcome.unwrap_or_else(|_| Err(std::io::Error::from(std::io::ErrorKind::TimedOut).into())).map_err(ReadFailure)
     }
 }

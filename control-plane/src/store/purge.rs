@@ -1,4 +1,4 @@
-//! The background purge: what no proxy can need any more goes, in portions that let logouts through between them.
+//! The background purge removes what no proxy can need any more, in portions with room for logouts between them.
 
 use std::time::{Duration, Instant};
 
@@ -10,17 +10,17 @@ use super::sql::PURGE_ROWS;
 use super::writer::Writer;
 use crate::stop::Stop;
 
-/// When to purge, and how fast.
+/// When the purge runs, and how fast.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Pace {
-    /// How long to wait after everything is gone.
+    /// The pause after nothing is left to remove.
     pub interval: Duration,
-    /// Rows of each table that are removed in a second, at most.
+    /// The most rows of each table that are removed in a second.
     pub rows_per_second: u32,
 }
 
 impl Pace {
-    /// How long a step takes that is neither faster nor slower, the time of the step itself included.
+    /// How long a step must take, its own time included, to keep this pace.
     fn of_step(self, step: Purged) -> Duration {
         let rows = u32::try_from(step.tokens.max(step.revocations)).unwrap_or(u32::MAX);
         Duration::from_secs(1).saturating_mul(rows) / self.rows_per_second.max(1)
@@ -36,7 +36,7 @@ pub async fn run(writer: &Writer, counters: &Counters, pace: Pace, mut stop: Sto
         }
         let ended = tokio::select! {
             ended = at_pace(writer, counters, Some(pace)) => ended,
-            // What has begun is carried out.
+            // A step that is in the writer's queue is carried out.
             () = stop.requested() => return,
         };
         match ended {
@@ -47,7 +47,7 @@ pub async fn run(writer: &Writer, counters: &Counters, pace: Pace, mut stop: Sto
     }
 }
 
-/// Purges until nothing expired is left, as fast as it goes, and returns what was removed.
+/// Purges without pauses until nothing expired is left, and returns what was removed.
 ///
 /// # Errors
 ///

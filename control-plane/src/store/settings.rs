@@ -1,4 +1,4 @@
-//! What the store has to know of the policy.
+//! The part of the policy that the store needs.
 
 use curfew_core::{Policy, SubjectRule};
 
@@ -14,7 +14,7 @@ pub struct Settings {
 }
 
 impl Settings {
-    /// Those that follow from a policy.
+    /// The settings that follow from a policy.
     pub fn of(policy: &Policy) -> Self {
         Self {
             retention: Retention { clock_skew: policy.clock_skew(), max_token_ttl: policy.max_token_ttl(), audit: 0 },
@@ -22,7 +22,7 @@ impl Settings {
         }
     }
 
-    /// The same, with rows about tokens kept for so many seconds longer than they are needed.
+    /// The same settings, with rows about tokens kept for this many seconds longer than needed.
     #[must_use]
     pub fn keeping_rows(mut self, audit: i64) -> Self {
         self.retention.audit = audit;

@@ -1,4 +1,5 @@
-//! What happens to a database before anything is served from it: its schema, and what other settings have left there.
+//! The preparation of a database before anything is served from it: its schema, and entries that were made under other
+//! settings.
 
 use std::fmt;
 use std::time::{Duration, Instant};
@@ -14,12 +15,18 @@ use crate::log::{Epoch, LogPosition};
 /// Why a database cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum OpenFailure {
-    /// The server cannot be reached, or the file not be opened or created, or a right is missing.
+    /// The server cannot be reached, the file cannot be opened or created, or a right is missing.
     #[error("the database cannot be opened: {}", sql::explained(.0))]
     Database(#[from] sqlx::Error),
     /// The schema cannot be brought up to date.
     #[error("{}", explained(.0))]
     Schema(#[from] MigrateFailure),
+    /// Tokens that are blocked in another application's table may not be revoked yet.
+    #[error(
+        "the adoption from {0} has not ended, and tokens that are blocked there may not be revoked yet: run \
+         `curfew adopt --apply` again"
+    )]
+    AdoptionUnfinished(String),
 }
 
 fn explained(failure: &MigrateFailure) -> String {
@@ -38,11 +45,12 @@ fn explained(failure: &MigrateFailure) -> String {
 }
 
 impl OpenFailure {
-    /// Whether it may be only that another process starts on the same database.
+    /// True if the reason may be that another process starts on the same database.
     fn may_pass(&self) -> bool {
         match self {
             Self::Database(error) => sql::is_locked(error),
             Self::Schema(failure) => sql::is_done_by_another(failure),
+            Self::AdoptionUnfinished(_) => false,
         }
     }
 }
@@ -50,7 +58,7 @@ impl OpenFailure {
 /// How long a start waits for another one that migrates the same database.
 const PATIENCE: Duration = Duration::from_secs(5);
 
-/// How long it waits between two attempts.
+/// The pause between two attempts.
 const PAUSE: Duration = Duration::from_millis(50);
 
 /// Creates an embedded database where there is none and brings the schema up to date; returns what was applied.
@@ -70,13 +78,12 @@ pub async fn migrate(database: &Database) -> Result<Vec<Applied>, OpenFailure> {
 
 async fn migrate_once(database: &Database) -> Result<Vec<Applied>, OpenFailure> {
     let mut connection = sql::create(database).await?;
-    let (tables, applied) = sql::migrate(&mut connection).await?;
+    let applied = sql::migrate(&mut connection).await?;
     connection.close().await?;
-    database.has_tables(tables);
     Ok(applied)
 }
 
-/// A rule by which logouts of all devices were made that the present settings do not reach.
+/// A rule whose logouts of all devices the present settings do not reach.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Orphaned(UsedRule);
 
@@ -97,16 +104,16 @@ impl fmt::Display for Orphaned {
 pub struct Prepared {
     /// How many revocations are kept for longer than they were made for.
     pub prolonged: u64,
-    /// By which rules logouts were made that the present settings do not reach.
+    /// The rules whose logouts the present settings do not reach.
     pub orphaned: Vec<Orphaned>,
     /// What the operator should hear about the server.
     pub warnings: Vec<String>,
 }
 
-/// Takes a migrated database over for these settings: sees that it may be written, takes over its history, keeps revocations
-/// for as long as a longer `max_token_ttl` or `clock_skew` asks (tokens pass now that an entry made until then would not
-/// outlive), and looks for logouts that the present settings do not reach. Those are forgotten as such if
-/// `accept_new_keyspace`.
+/// Prepares a migrated database for these settings. It checks that the database may be written, and takes over its
+/// history. It keeps revocations for as long as a longer `max_token_ttl` or `clock_skew` asks, because tokens are
+/// accepted now that the earlier entries would not outlive. It looks for logouts that the present settings do not
+/// reach, and forgets them if `accept_new_keyspace`.
 ///
 /// # Errors
 ///
@@ -118,15 +125,17 @@ pub async fn prepare(
     accept_new_keyspace: bool,
 ) -> Result<Prepared, OpenFailure> {
     let mut opened = Opened::at_start(database).await?;
-    let warnings = sql::server_warnings(&mut opened).await?;
+    let mut warnings = sql::server_warnings(&mut opened).await?;
     let moment = Moment { now, steady: None };
     let mut batch = Batch::begin(&mut opened, moment, settings, None).await?;
     batch.try_rights().await?;
-    let is_kept = batch.written_down().await?.covers(Kept::asked(settings.retention));
+    let kept = batch.stored_kept().await?;
+    let is_kept = kept.covers(Kept::asked(settings.retention));
     batch.commit().await?;
+    warnings.extend(unfinished_adoptions(&mut opened, kept).await?);
     let (prolonged, subjects_until) = if is_kept { (0, None) } else { prolong(&mut opened, settings, moment).await? };
     let mut batch = Batch::begin(&mut opened, moment, settings, None).await?;
-    batch.write_down(subjects_until).await?;
+    batch.store_kept(subjects_until).await?;
     let orphaned = batch.orphaned_keyspaces().await?;
     if accept_new_keyspace {
         for used in &orphaned {
@@ -139,7 +148,20 @@ pub async fn prepare(
     Ok(Prepared { prolonged, orphaned: orphaned.into_iter().map(Orphaned).collect(), warnings })
 }
 
-/// Goes through all revocations in portions; returns how many are kept for longer, and when the last one of a user ends.
+/// Refuses the first start on a database into which an adoption has begun and has not ended. Later starts are warned:
+/// the other control planes go on all the while, and a restart in the middle of a long adoption must not end in an
+/// outage.
+async fn unfinished_adoptions(opened: &mut Opened, kept: Kept) -> Result<Vec<String>, OpenFailure> {
+    let unfinished = sql::unfinished_adoptions(&mut opened.connection.link()).await?;
+    let failures = unfinished.into_iter().map(OpenFailure::AdoptionUnfinished);
+    if kept == Kept::NOTHING {
+        return failures.map(Err).next().unwrap_or(Ok(Vec::new()));
+    }
+    Ok(failures.map(|failure| failure.to_string()).collect())
+}
+
+/// Goes through all revocations in portions; returns how many are kept for longer now, and when the last entry of a
+/// user ends.
 async fn prolong(opened: &mut Opened, settings: &Settings, moment: Moment) -> Result<(u64, Option<i64>), OpenFailure> {
     let (mut after, mut prolonged, mut subjects_until) = (0, 0_u64, None);
     loop {
@@ -153,21 +175,21 @@ async fn prolong(opened: &mut Opened, settings: &Settings, moment: Moment) -> Re
     }
 }
 
-/// The head of the log. For a start, after [`prepare`].
+/// The head of the log, for a start after [`prepare`].
 ///
 /// # Errors
 ///
 /// See [`OpenFailure`].
 pub async fn head(database: &Database) -> Result<LogPosition, OpenFailure> {
-    // Not from the pool, whose connections have to be made in the time of a read.
+    // Not over the pool, whose connections have to be made in the time of a read.
     let mut opened = Opened::at_start(database).await?;
-    let history = opened.witness.history(&mut opened.connection.link(), false).await?;
+    let history = opened.probe.history(&mut opened.connection.link(), false).await?;
     history.judge(&Seen::default()).map_err(sqlx::Error::from)?;
     opened.connection.close().await?;
     Ok(history.head)
 }
 
-/// Gives the history another name, as after a restore that the database cannot know of; returns the old one and the new
+/// Gives the history another name, for a restore that leaves no trace in the database; returns the old name and the new
 /// one.
 ///
 /// # Errors

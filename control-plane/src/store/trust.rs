@@ -1,8 +1,8 @@
-//! Whether what the database says may be believed. No I/O.
+//! Whether the database may be believed. No I/O.
 //!
-//! A server that no longer is the primary, a restored copy, a log that went back: each would say "active" of tokens that
-//! were logged out. Every read and every transaction carries what it takes to tell ([`History`]); whoever notices
-//! something stops all reads of this process at once, and wakes the watch, which finds out more ([`super::watch`]).
+//! A server that is no longer the primary, a restored copy, a log that went back: each would say "active" of tokens
+//! that were logged out. Every read and every transaction carries a [`History`], which shows it. The first of them to
+//! notice stops all reads of this process at once and wakes the watch, which finds out more ([`super::watch`]).
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
@@ -16,13 +16,13 @@ use crate::log::{Epoch, LogPosition};
 /// Why a database is not believed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum Distrust {
-    /// It takes no writes: it follows another server, and may lag behind it.
+    /// The server takes no writes: it is a replica of another server, and may lag behind it.
     #[error("the server is read-only or a standby, as replicas are: name the primary")]
     Follows,
-    /// It is not where the epoch was made.
+    /// This is not the place where the epoch was made.
     #[error("this is another server or a restored copy, not taken over yet")]
     Elsewhere,
-    /// Its log is shorter than it was.
+    /// The log is shorter than it was.
     #[error("the log of revocations went back, and is not taken over yet")]
     WentBack,
 }
@@ -33,20 +33,20 @@ impl From<Distrust> for sqlx::Error {
     }
 }
 
-/// The head, and where it is kept.
+/// The head of the log, and where it is kept.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct History {
     pub(crate) head: LogPosition,
-    /// Whether the server takes no writes.
+    /// True if the server takes no writes.
     pub(crate) follows: bool,
-    /// What was seen when the epoch was made.
+    /// The place where the epoch was made.
     pub(crate) known: Identity,
-    /// What is seen now.
+    /// The place where it is now.
     pub(crate) seen: Identity,
 }
 
 impl History {
-    /// Whether this history may be read by somebody who had `seen` that before he asked.
+    /// Whether this history may be read by a reader that had `seen` that much before it asked.
     pub(crate) fn judge(&self, seen: &Seen) -> Result<(), Distrust> {
         if self.follows {
             return Err(Distrust::Follows);
@@ -57,73 +57,72 @@ impl History {
         if self.went_back(seen) { Err(Distrust::WentBack) } else { Ok(()) }
     }
 
-    /// Whether the log is shorter than what was seen under the same name, or of a name that another one has taken the place
-    /// of: a head that was read later is never an older one. An old primary that is spoken to again lacks what was
-    /// logged out at the new one.
+    /// True if the log is shorter than it was seen in the same epoch, or if its epoch has ended: a head that is read
+    /// later is never an older one. An old primary that answers again lacks the logouts that went to the new primary.
     pub(crate) fn went_back(&self, seen: &Seen) -> bool {
         let shorter = |newest: LogPosition| newest.epoch == self.head.epoch && newest.seq > self.head.seq;
-        seen.newest.is_some_and(shorter) || seen.left.contains(&self.head.epoch)
+        seen.newest.is_some_and(shorter) || seen.ended.contains(&self.head.epoch)
     }
 }
 
-/// What has been seen of the database, to judge what is seen later by.
+/// What has been seen of the database. Later reads are judged by it.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Seen {
     newest: Option<LogPosition>,
-    /// Epochs that others have taken the place of, the latest last.
-    left: Vec<Epoch>,
+    /// Epochs that have ended, the latest last.
+    ended: Vec<Epoch>,
 }
 
-/// Epochs that are remembered to have ended.
-const MOST_LEFT: usize = 32;
+/// How many ended epochs are remembered.
+const MOST_ENDED: usize = 32;
 
 impl Seen {
-    fn leave(&mut self, epoch: Epoch) {
-        if self.left.len() >= MOST_LEFT {
-            self.left.remove(0);
+    fn end(&mut self, epoch: Epoch) {
+        if self.ended.len() >= MOST_ENDED {
+            self.ended.remove(0);
         }
-        self.left.push(epoch);
+        self.ended.push(epoch);
     }
 }
 
-/// What this process knows of its database.
+/// What this process knows about its database.
 #[derive(Debug, Default)]
 pub(crate) struct Trust {
     fenced: AtomicBool,
-    /// What was read or committed.
+    /// The heads that were read or committed.
     seen: Mutex<Seen>,
     alarm: Notify,
 }
 
 impl Trust {
-    /// What has been seen; to be asked for before a statement is sent, to judge its answer by.
+    /// What has been seen. A caller asks for it before it sends a statement, and judges the answer by it.
     pub(crate) fn seen(&self) -> Seen {
         self.seen.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// Takes note of a head that was believed by somebody who began with `before`.
+    /// Records a head that was believed by a reader that had seen `before` when it began.
     pub(crate) fn observe(&self, before: &Seen, head: LogPosition) {
         let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
         match seen.newest {
             Some(newest) if newest.epoch == head.epoch && newest.seq >= head.seq => {}
-            // The epoch has changed since: this is a late word of the one before.
+            // The epoch has changed since the reader began: this head comes late, and belongs to the epoch before.
             Some(other)
                 if other.epoch != head.epoch && before.newest.is_none_or(|before| before.epoch != other.epoch) => {}
             other => {
                 if let Some(ended) = other.filter(|other| other.epoch != head.epoch) {
-                    seen.leave(ended.epoch);
+                    seen.end(ended.epoch);
                 }
                 seen.newest = Some(head);
             }
         }
     }
 
-    /// Whether nothing may be read.
+    /// True if nothing may be read.
     pub(crate) fn is_fenced(&self) -> bool {
         self.fenced.load(Ordering::Relaxed)
     }
 
-    /// Nothing is read from now on, and the watch is woken.
+    /// Stops all reads, and wakes the watch.
     pub(crate) fn fence(&self, distrust: Distrust) {
         if !self.fenced.swap(true, Ordering::Relaxed) {
             error!(reason = %distrust, "nothing is read from the database any more");
@@ -131,12 +130,12 @@ impl Trust {
         }
     }
 
-    /// Reads go on; whether they had been stopped.
+    /// Lets reads go on; true if they were stopped.
     pub(crate) fn lift(&self) -> bool {
         self.fenced.swap(false, Ordering::Relaxed)
     }
 
-    /// Until somebody has noticed something.
+    /// Waits until reads are stopped.
     pub(crate) async fn alarmed(&self) {
         self.alarm.notified().await;
     }
@@ -151,7 +150,7 @@ mod tests {
     }
 
     fn seen(newest: LogPosition) -> Seen {
-        Seen { newest: Some(newest), left: Vec::new() }
+        Seen { newest: Some(newest), ended: Vec::new() }
     }
 
     fn history(follows: bool, known: &str, seen: &str) -> History {
@@ -202,7 +201,7 @@ mod tests {
         let old = |epoch| History { head: head(epoch, 1), ..history(false, "", "") };
         assert_eq!(old(98).judge(&trust.seen()), Err(Distrust::WentBack));
         assert_eq!(old(99).judge(&trust.seen()), Ok(()));
-        assert_eq!(trust.seen().left.len(), MOST_LEFT);
+        assert_eq!(trust.seen().ended.len(), MOST_ENDED);
     }
 
     #[test]

@@ -1,7 +1,7 @@
-//! Looks every second, and whenever somebody has noticed something, whether the database is still the one that it was.
+//! Looks every second, and whenever reads were stopped, whether the database is still the same one.
 //!
-//! Each read, each transaction and each new connection looks, too. This is for the time in which nobody asks, for what is
-//! too costly to ask each time, and for the way back: it has the writer take another history over.
+//! Each read, each transaction and each new connection looks, too. The watch is for times without requests, for
+//! questions that are too costly for each read, and for the way back: it has the writer take over another history.
 
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -14,7 +14,7 @@ use super::sql::{HistoryProbe, Opened};
 use super::trust::Distrust;
 use crate::stop::Stop;
 
-/// How often.
+/// How often it looks.
 const INTERVAL: Duration = Duration::from_secs(1);
 
 /// How long one look may take.
@@ -22,7 +22,7 @@ const LIMIT: Duration = Duration::from_secs(4);
 
 /// Looks until it is told to stop.
 pub async fn run(store: &Store, mut stop: Stop) {
-    // At once, too: the first reader finds a connection that is made, and the looks keep one.
+    // Also at once: the first reader then finds an open connection, and further looks keep one open.
     look(store).await;
     loop {
         tokio::select! {
@@ -34,7 +34,7 @@ pub async fn run(store: &Store, mut stop: Stop) {
     }
 }
 
-/// Looks once. A database that does not answer is no other database: its readers find out by themselves.
+/// Looks once. A database that does not answer may still be the same one; its readers find out by themselves.
 pub async fn look(store: &Store) {
     let trust = &store.health.trust;
     match judged(store).await {
@@ -44,12 +44,12 @@ pub async fn look(store: &Store) {
                 info!("the database is read again");
             }
             if store.health.unwritable.load(Ordering::Relaxed) {
-                // Whether it can be written again is not left to the next logout to find out.
+                // Finds out whether the database can be written again before the next logout has to.
                 let _ = store.writer.look().await;
             }
         }
         Ok(Err(distrust)) => {
-            store.reads.discard();
+            store.reader.discard();
             trust.fence(distrust);
             if store.writer.look().await.is_ok() && matches!(judged(store).await, Ok(Ok(()))) {
                 trust.lift();
@@ -64,14 +64,14 @@ async fn judged(store: &Store) -> Result<Result<(), Distrust>, Error> {
     tokio::time::timeout(LIMIT, ask(store)).await.unwrap_or_else(late)
 }
 
-/// Asked over a reader's connection, or over a new one: a pool whose connections are all refused because of what they
-/// lead to has none to ask over.
+/// Asks over a reader's connection, or over a new one: if the pool refuses all connections because of the database that
+/// they lead to, it has none to ask over.
 async fn ask(store: &Store) -> Result<Result<(), Distrust>, Error> {
-    let (database, seen) = (store.reads.database(), store.health.trust.seen());
-    let found = match store.reads.acquire().await {
-        Ok(mut lent) => {
-            let found = HistoryProbe::find(database, &mut lent.link()?).await;
-            lent.answered(&found);
+    let (database, seen) = (store.reader.database(), store.health.trust.seen());
+    let found = match store.reader.acquire().await {
+        Ok(mut connection) => {
+            let found = HistoryProbe::find(database, &mut connection.link()?).await;
+            connection.answered(&found);
             found
         }
         Err(_) => HistoryProbe::find(database, &mut Opened::writer(database).await?.connection.link()).await,

@@ -1,7 +1,7 @@
-//! The way to change anything: commands go into a queue, which one task works off ([`super::writer_task`]).
+//! The only way to change anything: commands go into a queue, which one task works off ([`super::writer_task`]).
 //!
-//! A command is answered after the commit that holds it. A caller that goes away changes nothing; its command is in the
-//! queue and is carried out.
+//! A command is answered after the commit that contains it. If the caller goes away, its command is in the queue and is
+//! carried out all the same.
 
 use std::time::Duration;
 
@@ -12,10 +12,10 @@ use super::command::{Committed, LogoutOutcome, Purged, Registered, Registration,
 use super::job::{Job, Reply};
 use crate::log::{Cause, Commit};
 
-/// Commands that may wait. A full queue is answered with 503 at once, which is kinder than a time-out.
+/// How many commands may wait. If the queue is full, a caller gets a 503 at once, which is better than a time-out.
 const QUEUE: usize = 1024;
 
-/// How long a caller waits: longer than the writer may wait for a lock, twice over.
+/// How long a caller waits: more than twice as long as the writer may wait for a lock.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(6);
 
 /// The way to the writer task.
@@ -26,7 +26,7 @@ pub struct Writer {
     counters: Counters,
 }
 
-/// What [`channel`] makes: the way to the task, and the task's two ends.
+/// The writer, and the task's ends of its queue and of the place where commits are shown.
 type Channel = (Writer, mpsc::Receiver<Job>, watch::Sender<Option<Commit>>);
 
 /// Makes the queue, and the place where the newest commit is shown.
@@ -66,18 +66,18 @@ impl Writer {
         self.ask(Job::Purge).await.map(Committed::into_outcome)
     }
 
-    /// Begins a transaction and ends it: one that finds another history gives it a new name.
+    /// Begins a transaction and ends it. If it finds another history, it gives that a new name.
     pub(super) async fn look(&self) -> Result<(), Unavailable> {
         self.ask(Job::Look).await.map(Committed::into_outcome)
     }
 
-    /// The newest commit of this process, for tasks that tell others of news; none before the first. What a command waits for
-    /// is its own commit, which its answer carries.
+    /// The newest commit of this process, for tasks that pass on news; none before the first one. A command waits for
+    /// its own commit, which its answer carries.
     pub fn commits(&self) -> watch::Receiver<Option<Commit>> {
         self.commits.clone()
     }
 
-    /// Whether the task lives.
+    /// True if the task runs.
     pub fn is_alive(&self) -> bool {
         !self.queue.is_closed()
     }

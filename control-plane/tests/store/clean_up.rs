@@ -10,7 +10,7 @@ use curfew_control_plane::store::purge;
 use crate::place::{ISSUER, Kind, NOW, Place, on_each_database, registration, token};
 
 on_each_database! {
-    also beside another table;
+    also after an adoption;
 
     async fn many_rows_go_in_portions(place: &Place) {
         let plane = place.open().await;
@@ -113,7 +113,8 @@ on_each_database! {
         let purged = purging.await.unwrap().unwrap();
         eprintln!("{:?}: {meanwhile} logouts while 40,000 rows went, the longest {longest:?}", place.kind);
         assert_eq!(purged.tokens, 40_000);
-        // Eighty portions: each logout waits for one of them and not for all. This machine may be busy with other tests.
+        // Eighty portions: each logout waits for one of them and not for all. This machine may be busy with other
+        // tests.
         assert!(meanwhile >= 20, "{meanwhile}");
         assert!(longest < Duration::from_secs(5), "{longest:?}");
     }

@@ -44,7 +44,8 @@ pub(crate) struct Place {
     pub(crate) kind: Kind,
     pub(crate) url: String,
     database: Database,
-    /// Beside the table of another application.
+    story: String,
+    /// Tokens have been adopted from another database before.
     adopted: bool,
     directory: TempDir,
     now: Arc<AtomicI64>,
@@ -61,12 +62,18 @@ impl Place {
             Kind::Mariadb => mariadb().fresh_database(&name).unwrap(),
         };
         let database = Database::from_url(&url).unwrap();
-        Self { kind, url, database, adopted: false, directory, now: Arc::new(AtomicI64::new(NOW)) }
+        let story = story.to_owned();
+        Self { kind, url, database, story, adopted: false, directory, now: Arc::new(AtomicI64::new(NOW)) }
     }
 
-    /// One in which another application has had a table of the name first.
-    pub(crate) fn beside_another(kind: Kind, story: &str) -> Self {
-        Self { adopted: true, ..Self::new(kind, &format!("a_{story}")) }
+    /// One into which the tokens of another application have been adopted.
+    pub(crate) fn after_an_adoption(kind: Kind, story: &str) -> Self {
+        Self { adopted: true, ..Self::new(kind, &format!("b_{story}")) }
+    }
+
+    /// Another database of the same story, such as that of an application, of this kind and of no other story.
+    pub(crate) fn application(&self, kind: Kind, name: &str) -> Self {
+        Self::new(kind, &format!("{name}_{}", self.story))
     }
 
     pub(crate) fn database(&self) -> Database {
@@ -89,8 +96,9 @@ impl Place {
     /// A control plane's store, as `serve` makes it.
     pub(crate) async fn open(&self) -> Plane {
         if self.adopted {
-            crate::adopted::make_old_table(self).await;
-            crate::adopted::adopt_all(self).await;
+            let old = self.application(self.kind, "a");
+            crate::adopted::make_old_table(&old).await;
+            crate::adopted::adopt_all(&old, self).await;
         }
         store::migrate(&self.database()).await.unwrap();
         store::prepare(&self.database(), &settings(), NOW, false).await.unwrap();
@@ -106,11 +114,6 @@ impl Place {
         open_with(&self.database(), self.clock(), settings().keeping_rows(audit))
     }
 
-    /// What a text is where Curfew's table has its own name, and where it stands beside another.
-    pub(crate) fn named(&self, own: &'static str, beside: &'static str) -> &'static str {
-        if self.adopted { beside } else { own }
-    }
-
     /// Adds rows about tokens that have expired long ago.
     pub(crate) async fn fill_with_expired(&self, rows: u32) {
         let id = match self.kind {
@@ -119,11 +122,10 @@ impl Place {
             // Unlike any other, for its time counts on.
             Kind::Mariadb => "UNHEX(REPLACE(UUID(), '-', ''))",
         };
-        let table = self.named("user_token_logs", "curfew_token_logs");
         let columns = "token_id, issuer, expires_at, created_at, updated_at";
         let depth = if self.kind == Kind::Mariadb { "SET SESSION max_recursive_iterations = 10000000;" } else { "" };
         self.execute(&format!(
-            "{depth} INSERT INTO {table} ({columns})
+            "{depth} INSERT INTO user_token_logs ({columns})
              WITH RECURSIVE numbers (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM numbers WHERE n < {rows})
              SELECT {id}, 'i', 1, 1, 1 FROM numbers"
         ))
@@ -145,15 +147,25 @@ impl Place {
         sqlx::query(statement).fetch_all(&mut self.connection().await).await.unwrap()
     }
 
+    /// True if there is no table in it, or no file.
+    pub(crate) async fn is_empty(&self) -> bool {
+        let tables = match self.kind {
+            Kind::Sqlite if !self.file().exists() => return true,
+            Kind::Sqlite => "SELECT count(*) FROM sqlite_master",
+            Kind::Postgres => "SELECT count(*) FROM pg_tables WHERE schemaname = 'public'",
+            Kind::Mariadb => "SELECT count(*) FROM information_schema.tables WHERE table_schema = DATABASE()",
+        };
+        self.number(tables).await == 0
+    }
+
     pub(crate) async fn number(&self, statement: &'static str) -> i64 {
         self.rows(statement).await[0].get(0)
     }
 
     /// Rows of `user_token_logs` and of `revocations`, and the head's seq.
     pub(crate) async fn counts(&self) -> (i64, i64, i64) {
-        let own = "SELECT count(*) FROM user_token_logs";
         (
-            self.number(self.named(own, "SELECT count(*) FROM curfew_token_logs")).await,
+            self.number("SELECT count(*) FROM user_token_logs").await,
             self.number("SELECT count(*) FROM revocations").await,
             self.number("SELECT seq FROM feed_head").await,
         )
@@ -232,26 +244,26 @@ pub(crate) fn registration(token: TokenRecord) -> Registration {
 
 /// Stories that are told of each kind of database.
 macro_rules! on_each_database {
-    (also beside another table; $(async fn $story:ident($place:ident: &Place) $told:block)*) => {
+    (also after an adoption; $(async fn $story:ident($place:ident: &Place) $told:block)*) => {
         crate::place::on_each_database! { $(async fn $story($place: &Place) $told)* }
 
-        mod beside_another_table {
+        mod after_an_adoption {
             $(mod $story {
                 use super::super::*;
 
                 #[tokio::test]
                 async fn on_sqlite() {
-                    super::super::$story::story(&Place::beside_another(Kind::Sqlite, stringify!($story))).await;
+                    super::super::$story::story(&Place::after_an_adoption(Kind::Sqlite, stringify!($story))).await;
                 }
 
                 #[tokio::test]
                 async fn on_postgres() {
-                    super::super::$story::story(&Place::beside_another(Kind::Postgres, stringify!($story))).await;
+                    super::super::$story::story(&Place::after_an_adoption(Kind::Postgres, stringify!($story))).await;
                 }
 
                 #[tokio::test]
                 async fn on_mariadb() {
-                    super::super::$story::story(&Place::beside_another(Kind::Mariadb, stringify!($story))).await;
+                    super::super::$story::story(&Place::after_an_adoption(Kind::Mariadb, stringify!($story))).await;
                 }
             })*
         }

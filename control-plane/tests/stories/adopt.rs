@@ -1,4 +1,4 @@
-//! The real binary on a database in which another application has a table of raw tokens.
+//! The real binary takes over the tokens of another application, whose database has a table of raw tokens.
 
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -12,26 +12,44 @@ use tempfile::TempDir;
 use crate::binary::{Server, command};
 use crate::tokens::{self, SECRET};
 
-async fn database(directory: &Path) -> SqliteConnection {
-    let options = SqliteConnectOptions::new().filename(directory.join("old.db")).create_if_missing(true);
+/// The application's database, and Curfew's.
+const OLD: &str = "old.db";
+const OWN: &str = "own.db";
+
+async fn database(directory: &Path, file: &str) -> SqliteConnection {
+    let options = SqliteConnectOptions::new().filename(directory.join(file)).create_if_missing(true);
     SqliteConnection::connect_with(&options).await.unwrap()
 }
 
-async fn number(directory: &Path, statement: &'static str) -> i64 {
-    sqlx::query_scalar(statement).fetch_one(&mut database(directory).await).await.unwrap()
+async fn number(directory: &Path, file: &str, statement: &'static str) -> i64 {
+    sqlx::query_scalar(statement).fetch_one(&mut database(directory, file).await).await.unwrap()
+}
+
+fn url(directory: &Path, file: &str) -> String {
+    format!("sqlite://{}/{file}", directory.display())
 }
 
 /// A command with the settings that `serve` has, too.
 fn configured(directory: &Path) -> Command {
     let mut command = command(directory);
-    command.env("DATABASE_URL", format!("sqlite://{}/old.db", directory.display())).env("JWT_SECRET", SECRET);
+    command.env("DATABASE_URL", url(directory, OWN)).env("JWT_SECRET", SECRET);
     command
 }
 
-fn migrate(directory: &Path, arguments: &[&str]) -> (Option<i32>, String, String) {
-    let output = configured(directory).arg("migrate").args(arguments).output().unwrap();
+fn ended(mut command: Command) -> (Option<i32>, String, String) {
+    let output = command.output().unwrap();
     let text = |bytes| String::from_utf8(bytes).unwrap();
     (output.status.code(), text(output.stdout), text(output.stderr))
+}
+
+fn adopting(directory: &Path, arguments: &[&str]) -> Command {
+    let mut command = configured(directory);
+    command.env("CURFEW_ADOPT_FROM", url(directory, OLD)).arg("adopt").args(arguments);
+    command
+}
+
+fn adopt(directory: &Path, arguments: &[&str]) -> (Option<i32>, String, String) {
+    ended(adopting(directory, arguments))
 }
 
 fn token(number: u32) -> String {
@@ -53,7 +71,7 @@ async fn old_table(directory: &Path, rows: u32) -> Vec<String> {
          INSERT INTO user_token_logs (user_id, user_token, is_block) VALUES {}",
         values.join(", ")
     );
-    database(directory).await.execute(sqlx::raw_sql(AssertSqlSafe(statement))).await.unwrap();
+    database(directory, OLD).await.execute(sqlx::raw_sql(AssertSqlSafe(statement))).await.unwrap();
     tokens
 }
 
@@ -62,24 +80,29 @@ async fn an_existing_table_is_adopted_and_served() {
     let directory = TempDir::new().unwrap();
     let directory = directory.path();
     let tokens = old_table(directory, 6).await;
-    let refused = configured(directory).arg("serve").output().unwrap();
-    assert_eq!(refused.status.code(), Some(1));
-    let refused = String::from_utf8(refused.stderr).unwrap();
-    let last = refused.lines().last().unwrap();
-    assert_eq!(
-        last,
-        "error: DATABASE_URL: its table user_token_logs is another application's: `curfew migrate --adopt` tells what it \
-         would take to bring it into use, and with --apply does it"
-    );
+    for refusing in ["serve", "migrate"] {
+        let mut command = configured(directory);
+        command.env("DATABASE_URL", url(directory, OLD)).arg(refusing);
+        let (code, _, refused) = ended(command);
+        assert_eq!(code, Some(1));
+        assert_eq!(
+            refused.lines().last().unwrap(),
+            "error: DATABASE_URL: its table user_token_logs is another application's: give Curfew a database of its own, and \
+             run `curfew adopt --from` with the URL of this one to take over what is blocked there"
+        );
+    }
     let numbers = "rows                    6\nnothing left to do      0\ntokens taken over       6\nduplicates              0\n\
                    expired, only marked    0\nblocked, now revoked    2\nunreadable, left alone  0\nraw tokens blanked      0\n";
-    let (code, told, errors) = migrate(directory, &["--adopt"]);
-    let title = "dry run, nothing was written. --apply would do this to user_token_logs:";
+    let old = directory.join(OLD).display().to_string();
+    let (code, told, errors) = adopt(directory, &[]);
+    let title = format!("dry run, nothing was written. --apply would do this with user_token_logs of {old}:");
     assert_eq!((code, told), (Some(0), format!("{title}\n{numbers}to do it, add --apply\n")), "{errors}");
-    let (code, told, errors) = migrate(directory, &["--adopt", "--apply"]);
-    let end = "done: `curfew serve` can use this database; run it again at any time\n";
-    assert_eq!((code, told), (Some(0), format!("adopted user_token_logs:\n{numbers}{end}")), "{errors}");
-    assert_eq!(migrate(directory, &[]).1, "nothing to apply\n");
+    let (code, told, errors) = adopt(directory, &["--apply"]);
+    let end = "done: run it again at any time\n";
+    assert_eq!((code, told), (Some(0), format!("adopted user_token_logs of {old}:\n{numbers}{end}")), "{errors}");
+    let mut migrate = configured(directory);
+    migrate.arg("migrate");
+    assert_eq!(ended(migrate).1, "nothing to apply\n");
 
     let server = Server::spawn(directory, configured(directory));
     let logout = |token: &str| {
@@ -92,23 +115,69 @@ async fn an_existing_table_is_adopted_and_served() {
     assert!(logout(&tokens[0]).contains("token_revoked"), "{}", logout(&tokens[0]));
     assert_eq!(logout(&tokens[1]), "");
     assert!(logout(&tokens[1]).contains("token_revoked"));
-    assert_eq!(number(directory, "SELECT count(*) FROM user_token_logs").await, 6);
+    for file in [OLD, OWN] {
+        assert_eq!(number(directory, file, "SELECT count(*) FROM user_token_logs").await, 6, "{file}");
+    }
 }
 
 #[tokio::test]
 async fn a_dry_run_leaves_files_as_they_are_and_makes_none() {
     let directory = TempDir::new().unwrap();
     let directory = directory.path();
-    let (code, told, errors) = migrate(directory, &["--adopt"]);
+    let (code, told, errors) = adopt(directory, &[]);
     assert_eq!((code, told.as_str()), (Some(1), ""), "{errors}");
-    assert!(errors.contains("error: DATABASE_URL: the database cannot be opened"), "{errors}");
+    assert!(errors.contains("error: CURFEW_ADOPT_FROM: the database cannot be opened"), "{errors}");
     assert_eq!(std::fs::read_dir(directory).unwrap().count(), 0);
 
     old_table(directory, 6).await;
-    let before = std::fs::read(directory.join("old.db")).unwrap();
-    assert_eq!(migrate(directory, &["--adopt"]).0, Some(0));
-    assert_eq!(std::fs::read(directory.join("old.db")).unwrap(), before);
+    let before = std::fs::read(directory.join(OLD)).unwrap();
+    assert_eq!(adopt(directory, &[]).0, Some(0));
+    let mut without_a_database = adopting(directory, &[]);
+    without_a_database.env_remove("DATABASE_URL");
+    assert_eq!(ended(without_a_database).0, Some(0));
+    assert_eq!(std::fs::read(directory.join(OLD)).unwrap(), before);
     assert_eq!(std::fs::read_dir(directory).unwrap().count(), 1);
+}
+
+#[tokio::test]
+async fn the_applications_database_is_named_by_a_flag_a_variable_or_a_file_and_no_password_is_told() {
+    let directory = TempDir::new().unwrap();
+    let directory = directory.path();
+    old_table(directory, 6).await;
+    let file = directory.join("url");
+    std::fs::write(&file, format!("{}\n", url(directory, OLD))).unwrap();
+    let file = file.display().to_string();
+    for arguments in [["--from", &url(directory, OLD)], ["--from-file", &file]] {
+        let mut command = configured(directory);
+        command.arg("adopt").args(arguments);
+        assert!(ended(command).1.contains("tokens taken over       6"), "{arguments:?}");
+    }
+    let adopting = |settings: &[(&str, &str)]| {
+        let mut command = configured(directory);
+        command.arg("adopt").envs(settings.iter().copied());
+        ended(command)
+    };
+    let secret = "postgres://ada:hunter2@127.0.0.1:1/shop";
+    for (settings, code, error) in [
+        (vec![], 2, "CURFEW_ADOPT_FROM: must name the application's database, as --from or --from-file do"),
+        (
+            vec![("CURFEW_ADOPT_FROM", secret), ("CURFEW_ADOPT_FROM_FILE", &file)],
+            2,
+            "CURFEW_ADOPT_FROM: is set, and so is CURFEW_ADOPT_FROM_FILE: set one of them",
+        ),
+        (
+            vec![("CURFEW_ADOPT_FROM", "hunter2")],
+            2,
+            "CURFEW_ADOPT_FROM: must be sqlite://PATH, postgres://... or mysql://...",
+        ),
+        (vec![("CURFEW_ADOPT_FROM_FILE", "/absent")], 2, "CURFEW_ADOPT_FROM_FILE: /absent cannot be read: "),
+        (vec![("CURFEW_ADOPT_FROM", secret)], 1, "CURFEW_ADOPT_FROM: the database cannot be opened: "),
+    ] {
+        let (ended, told, errors) = adopting(&settings);
+        assert_eq!((ended, told.as_str()), (Some(code), ""), "{errors}");
+        assert!(errors.starts_with(&format!("error: {error}")), "{errors}");
+        assert!(!errors.contains("hunter2") && errors.lines().count() == 1, "{errors}");
+    }
 }
 
 #[tokio::test]
@@ -116,15 +185,9 @@ async fn an_adoption_that_is_killed_is_finished_by_the_next() {
     let directory = TempDir::new().unwrap();
     let directory = directory.path();
     old_table(directory, 300).await;
-    let arguments = ["--adopt", "--apply", "--forget-raw-tokens", "--batch", "7", "--pause", "50ms"];
+    let arguments = ["--apply", "--forget-raw-tokens", "--batch", "7", "--pause", "50ms"];
     for round in 1..=4 {
-        let mut process = configured(directory)
-            .arg("migrate")
-            .args(arguments)
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .spawn()
-            .unwrap();
+        let mut process = adopting(directory, &arguments).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
         while adopted(directory).await < round * 50 {
             assert!(process.try_wait().unwrap().is_none(), "it ended by itself");
             tokio::time::sleep(Duration::from_millis(2)).await;
@@ -133,19 +196,21 @@ async fn an_adoption_that_is_killed_is_finished_by_the_next() {
         process.wait().unwrap();
         assert!(adopted(directory).await < 300);
     }
-    let (code, _, errors) = migrate(directory, &["--adopt", "--apply", "--forget-raw-tokens"]);
+    let (code, _, errors) = adopt(directory, &["--apply", "--forget-raw-tokens"]);
     assert_eq!(code, Some(0), "{errors}");
     assert_eq!(adopted(directory).await, 300);
-    assert_eq!(number(directory, "SELECT count(*) FROM user_token_logs WHERE user_token = 'curfew:' || id").await, 300);
-    assert_eq!(number(directory, "SELECT count(*) FROM curfew_token_logs").await, 300);
-    assert_eq!(number(directory, "SELECT count(*) FROM curfew_token_logs WHERE is_block = 1").await, 100);
-    assert_eq!(number(directory, "SELECT count(*) FROM revocations").await, 100);
-    assert_eq!(number(directory, "SELECT seq FROM feed_head").await, 100);
+    let blanked = "SELECT count(*) FROM user_token_logs WHERE user_token = 'curfew:' || id";
+    assert_eq!(number(directory, OLD, blanked).await, 300);
+    assert_eq!(number(directory, OWN, "SELECT count(*) FROM user_token_logs").await, 300);
+    assert_eq!(number(directory, OWN, "SELECT count(*) FROM user_token_logs WHERE is_block = 1").await, 100);
+    assert_eq!(number(directory, OWN, "SELECT count(*) FROM revocations").await, 100);
+    assert_eq!(number(directory, OWN, "SELECT seq FROM feed_head").await, 100);
+    assert_eq!(number(directory, OWN, "SELECT count(*) FROM adoptions WHERE finished_at IS NOT NULL").await, 1);
 }
 
 /// Rows that were taken over; none before there is a note of any.
 async fn adopted(directory: &Path) -> i64 {
-    let mut connection = database(directory).await;
-    let count = sqlx::query_scalar("SELECT count(*) FROM curfew_adopted").fetch_one(&mut connection).await;
+    let mut connection = database(directory, OWN).await;
+    let count = sqlx::query_scalar("SELECT count(*) FROM adopted_rows").fetch_one(&mut connection).await;
     count.unwrap_or_default()
 }

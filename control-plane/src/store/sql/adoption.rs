@@ -1,89 +1,95 @@
-//! What an adoption notes of itself, in tables of Curfew's own: that it has begun and ended, and which rows of the old table
-//! have been taken over. The old table gets no column for that: its application may show every column that there is.
+//! What is kept of adoptions: from which databases tokens were taken over, and which rows of their tables.
+
+use std::collections::HashMap;
 
 use curfew_core::RevocationKey;
 use sqlx::Error;
 
 use super::batch::Batch;
-use super::connection::Link;
-use super::placeholders::{list, tuples};
+use super::check::known;
+use super::driver::{Link, Value, list, tuples, values};
 use super::register::TOKENS;
-use super::tables::columns;
-use super::value::{Value, values};
+use crate::store::evidence::Known;
 
-/// Notes that an adoption has begun. From here on Curfew's own table of tokens goes by its other name.
-pub(crate) async fn begin(link: &mut Link<'_>) -> Result<(), Error> {
-    // A row says that it has ended.
-    const NOTE: &str = "CREATE TABLE IF NOT EXISTS curfew_adoption \
-        (id INTEGER NOT NULL PRIMARY KEY, finished_at BIGINT)";
-    const NOTE_MYSQL: &str = "CREATE TABLE IF NOT EXISTS curfew_adoption \
-        (id INTEGER NOT NULL PRIMARY KEY, finished_at BIGINT) ENGINE = InnoDB";
-    // The old row's id, and the id of the token that was found there.
-    const MARKS: &str = "CREATE TABLE IF NOT EXISTS curfew_adopted \
-        (old_id BIGINT NOT NULL PRIMARY KEY, token_id BLOB NOT NULL)";
-    const MARKS_POSTGRES: &str = "CREATE TABLE IF NOT EXISTS curfew_adopted \
-        (old_id BIGINT NOT NULL PRIMARY KEY, token_id BYTEA NOT NULL)";
-    const MARKS_MYSQL: &str = "CREATE TABLE IF NOT EXISTS curfew_adopted \
-        (old_id BIGINT NOT NULL PRIMARY KEY, token_id BINARY(16) NOT NULL) ENGINE = InnoDB";
-    link.run(link.choose(NOTE, NOTE, NOTE_MYSQL)).await?;
-    link.run(link.choose(MARKS, MARKS_POSTGRES, MARKS_MYSQL)).await
+/// What was noted of a row of another application's table.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Mark {
+    /// The token that the row held.
+    pub(crate) token: RevocationKey,
+    /// What Curfew's table says of that token now.
+    pub(crate) known: Known,
 }
 
-/// Tables of Curfew's that another application might have, too.
-const OURS: [&str; 8] = [
-    "curfew_token_logs",
-    "curfew_adopted",
-    "revocations",
-    "feed_head",
-    "subject_keyspaces",
-    "retention_kept",
-    "replicas",
-    "_sqlx_migrations",
-];
-
-/// Looks, before an adoption has begun, whether any of the names is taken.
-pub(crate) async fn names_are_free(link: &mut Link<'_>) -> Result<(), Error> {
-    for table in OURS {
-        if !columns(link, table).await?.is_empty() {
-            let problem = format!("the database has another application's table {table}, whose name Curfew needs");
-            return Err(super::old_table::unusable(problem));
-        }
-    }
-    Ok(())
+/// The number of the adoption from this database, if one has begun.
+pub(crate) async fn find_adoption(link: &mut Link<'_>, source: &str) -> Result<Option<i64>, Error> {
+    let rows = link.fetch("SELECT id FROM adoptions WHERE source = $1", values![source]).await?;
+    rows.first().map(|row| row.integer("id")).transpose()
 }
 
-/// Whether the tables are there in which an adoption is noted, those that migrations make included.
-pub(crate) async fn has_begun(link: &mut Link<'_>) -> Result<bool, Error> {
-    for table in ["curfew_adopted", "curfew_token_logs", "retention_kept"] {
-        if columns(link, table).await?.is_empty() {
-            return Ok(false);
+/// The databases of which no run has ended with everything revoked that is blocked there.
+pub(crate) async fn unfinished_adoptions(link: &mut Link<'_>) -> Result<Vec<String>, Error> {
+    const UNFINISHED: &str = "SELECT source FROM adoptions WHERE finished_at IS NULL ORDER BY id";
+    link.fetch(UNFINISHED, values![]).await?.iter().map(|row| row.text("source")).collect()
+}
+
+/// What was noted of the rows with these ids.
+pub(crate) async fn marks(link: &mut Link<'_>, adoption: i64, rows: &[i64]) -> Result<HashMap<i64, Mark>, Error> {
+    let mut marks = HashMap::new();
+    for ids in rows.chunks(TOKENS) {
+        // The adoption comes last: the list begins with the first value.
+        let statement = format!(
+            "SELECT mark.row_id, mark.token_id, token.is_block FROM adopted_rows AS mark \
+               LEFT JOIN user_token_logs AS token ON token.token_id = mark.token_id \
+              WHERE mark.adoption = ${} AND mark.row_id IN ({})",
+            ids.len().saturating_add(1),
+            list(ids.len())
+        );
+        let values: Vec<_> = ids.iter().copied().chain([adoption]).map(Value::from).collect();
+        for row in &link.fetch_built(statement, &values, ids.len() == TOKENS).await? {
+            let token = RevocationKey::from_bytes(row.sixteen("token_id")?);
+            marks.insert(row.integer("row_id")?, Mark { token, known: known(row)? });
         }
     }
-    Ok(true)
+    Ok(marks)
 }
 
 impl Batch<'_> {
-    /// Notes which token was found in which row of the old table, whatever was noted of that row before.
-    pub(crate) async fn mark(&mut self, marks: &[(i64, RevocationKey)]) -> Result<(), Error> {
+    /// The number of the adoption from this database, which begins now if there is none yet.
+    pub(crate) async fn begin_adoption(&mut self, source: &str) -> Result<i64, Error> {
+        const LAST: &str = "SELECT max(id) AS last FROM adoptions";
+        const BEGIN: &str = "INSERT INTO adoptions (id, source, started_at) VALUES ($1, $2, $3)";
+        if let Some(adoption) = find_adoption(&mut self.link, source).await? {
+            return Ok(adoption);
+        }
+        let last = self.link.fetch_one(LAST, values![]).await?.optional_integer("last")?;
+        let adoption = last.unwrap_or_default().saturating_add(1);
+        self.link.execute(BEGIN, values![adoption, source, self.moment.now]).await?;
+        Ok(adoption)
+    }
+
+    /// Notes which token was found in which row, whatever was noted of that row before.
+    pub(crate) async fn mark(&mut self, adoption: i64, marks: &[(i64, RevocationKey)]) -> Result<(), Error> {
         for marks in marks.chunks(TOKENS) {
             let again = marks.len() == TOKENS;
-            let ids: Vec<_> = marks.iter().map(|(id, _)| Value::from(*id)).collect();
-            let forget = format!("DELETE FROM curfew_adopted WHERE old_id IN ({})", list(ids.len()));
-            self.execute_made(&forget, &ids, again).await?;
-            let values: Vec<_> = marks.iter().flat_map(|(id, token)| [Value::from(*id), Value::from(token)]).collect();
-            let insert = format!("INSERT INTO curfew_adopted (old_id, token_id) VALUES {}", tuples(2, marks.len()));
-            self.execute_made(&insert, &values, again).await?;
+            let forget = format!(
+                "DELETE FROM adopted_rows WHERE adoption = ${} AND row_id IN ({})",
+                marks.len().saturating_add(1),
+                list(marks.len())
+            );
+            let ids: Vec<_> = marks.iter().map(|(id, _)| *id).chain([adoption]).map(Value::from).collect();
+            self.link.execute_built(forget, &ids, again).await?;
+            let values: Vec<_> =
+                marks.iter().flat_map(|(id, token)| [adoption.into(), (*id).into(), Value::from(token)]).collect();
+            let insert =
+                format!("INSERT INTO adopted_rows (adoption, row_id, token_id) VALUES {}", tuples(3, marks.len()));
+            self.link.execute_built(insert, &values, again).await?;
         }
         Ok(())
     }
 
-    /// Notes that everything that was blocked in the old table is revoked.
-    pub(crate) async fn end_adoption(&mut self) -> Result<(), Error> {
-        const ENDED: &str = "SELECT count(*) AS ended FROM curfew_adoption";
-        const END: &str = "INSERT INTO curfew_adoption (id, finished_at) VALUES (1, $1)";
-        if self.link.fetch_one(ENDED, values![]).await?.integer("ended")? == 0 {
-            self.execute(END, values![self.moment.now]).await?;
-        }
-        Ok(())
+    /// Notes that everything is revoked that is blocked in the application's table.
+    pub(crate) async fn finish_adoption(&mut self, adoption: i64) -> Result<(), Error> {
+        const FINISH: &str = "UPDATE adoptions SET finished_at = $1 WHERE id = $2 AND finished_at IS NULL";
+        self.link.execute(FINISH, values![self.moment.now, adoption]).await.map(drop)
     }
 }

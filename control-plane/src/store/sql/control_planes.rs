@@ -1,17 +1,17 @@
-//! Statements on `replicas`, and the one that shows the log together with the asker's own row.
+//! Statements on the rows of control planes, in the table `replicas`, and the one that reads the log together with the
+//! caller's own row.
 
 use sqlx::Error;
 
 use super::connect::Opened;
-use super::read::{logged, present};
-use super::reads::Reads;
-use super::row::Row;
+use super::driver::{Row, Value, values};
+use super::log_rows::{logged, present};
+use super::reader::Reader;
 use super::trusted::{Trusted, trusted};
-use super::value::{Value, values};
 use crate::log::{Beat, ControlPlaneId, ControlPlaneRow, ControlPlanes, Epoch, LogPage, LogPosition};
 
-/// One statement, hence one snapshot: the head, the rows and the asker's own row belong to the same moment. Two would
-/// be wrong, see [`curfew_core::wire::FeedAnswer`].
+/// One statement, hence one snapshot: the head, the rows and the caller's own row belong to the same moment. Two
+/// statements would be wrong, see [`curfew_core::wire::FeedAnswer`].
 const LOG_PAGE: Trusted = trusted!(
     "own.beat, entry.place, entry.kind, entry.\"key\", entry.cutoff, entry.expires_at",
     "LEFT JOIN replicas AS own ON own.id = $1
@@ -21,17 +21,17 @@ const LOG_PAGE: Trusted = trusted!(
       ORDER BY entry.place"
 );
 
-const REPLICAS: Trusted = trusted!(
+const ROWS: Trusted = trusted!(
     "replica.id, replica.beat, replica.confirmed_epoch, replica.confirmed_seq",
     "LEFT JOIN replicas AS replica ON 1 = 1"
 );
 
-impl Reads {
-    /// The head, what follows `after` in the log, `limit` rows at most, and the number in the asker's own row.
-    pub(crate) async fn log_page(&self, asker: ControlPlaneId, after: u64, limit: usize) -> Result<LogPage, Error> {
-        // One more than asked for shows whether there are more.
+impl Reader {
+    /// The head, what follows `after` in the log, `limit` rows at most, and the number in the caller's own row.
+    pub(crate) async fn log_page(&self, own: ControlPlaneId, after: u64, limit: usize) -> Result<LogPage, Error> {
+        // One row more than asked for shows whether there are more.
         let most = i64::try_from(limit).unwrap_or(i64::MAX).saturating_add(1);
-        let (head, rows) = self.trusted(&LOG_PAGE, values![asker.as_bytes(), after, most]).await?;
+        let (head, rows) = self.trusted(&LOG_PAGE, values![own.as_bytes(), after, most]).await?;
         let mut entries = present(rows.iter().map(logged))?;
         let more = entries.len() > limit;
         entries.truncate(limit);
@@ -41,13 +41,13 @@ impl Reads {
 
     /// All rows.
     pub(crate) async fn control_planes(&self) -> Result<ControlPlanes, Error> {
-        let (head, rows) = self.trusted(&REPLICAS, values![]).await?;
-        Ok(ControlPlanes { head, rows: present(rows.iter().map(replica))? })
+        let (head, rows) = self.trusted(&ROWS, values![]).await?;
+        Ok(ControlPlanes { head, rows: present(rows.iter().map(control_plane))? })
     }
 }
 
-/// The row's control plane; none where the join found none.
-fn replica(row: &Row) -> Result<Option<ControlPlaneRow>, Error> {
+/// The row's control plane; none if the join found none.
+fn control_plane(row: &Row) -> Result<Option<ControlPlaneRow>, Error> {
     let Some(beat) = row.optional_count("beat")? else { return Ok(None) };
     let confirmed = match row.optional_count("confirmed_seq")? {
         None => None,
@@ -63,7 +63,7 @@ INSERT INTO replicas (id, beat, confirmed_epoch, confirmed_seq) VALUES ($1, $2, 
                                    confirmed_seq = excluded.confirmed_seq
  WHERE replicas.beat < excluded.beat";
 
-/// The number last: what comes before still meets the stored one.
+/// The number comes last: the assignments before it still compare with the stored one.
 const WRITE_IN_MYSQL: &str = "\
 INSERT INTO replicas (id, beat, confirmed_epoch, confirmed_seq) VALUES ($1, $2, $3, $4)
     ON DUPLICATE KEY UPDATE confirmed_epoch = IF(beat < VALUES(beat), VALUES(confirmed_epoch), confirmed_epoch),
@@ -71,8 +71,8 @@ INSERT INTO replicas (id, beat, confirmed_epoch, confirmed_seq) VALUES ($1, $2, 
                             beat = GREATEST(beat, VALUES(beat))";
 
 impl Opened {
-    /// Inserts a row, or raises its number and sets what is confirmed where a lower number is stored.
-    pub(crate) async fn write_replica(&mut self, id: ControlPlaneId, beat: Beat) -> Result<(), Error> {
+    /// Inserts a row, or raises its number and sets what is confirmed if a lower number is stored.
+    pub(crate) async fn write_row(&mut self, id: ControlPlaneId, beat: Beat) -> Result<(), Error> {
         let mut link = self.connection.link();
         let statement = link.choose(WRITE, WRITE, WRITE_IN_MYSQL);
         let epoch = beat.confirmed.map(|head| *head.epoch.as_bytes());
@@ -82,7 +82,7 @@ impl Opened {
     }
 
     /// Removes a row, if its number is still this one.
-    pub(crate) async fn remove_replica(&mut self, id: ControlPlaneId, beat: u64) -> Result<(), Error> {
+    pub(crate) async fn remove_row(&mut self, id: ControlPlaneId, beat: u64) -> Result<(), Error> {
         const REMOVE: &str = "DELETE FROM replicas WHERE id = $1 AND beat = $2";
         self.connection.link().execute(REMOVE, values![id.as_bytes(), beat]).await.map(drop)
     }

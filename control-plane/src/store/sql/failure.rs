@@ -1,4 +1,4 @@
-//! What a database's errors mean here.
+//! What an error of a database means for Curfew.
 
 use std::io::ErrorKind;
 
@@ -6,7 +6,7 @@ use sqlx::Error;
 
 use crate::store::trust::Distrust;
 
-/// Whether a statement has waited in vain for a lock: SQLITE_BUSY (5) in any of its extended forms, PostgreSQL's
+/// True if a statement has waited in vain for a lock: SQLITE_BUSY (5) in any of its extended forms, PostgreSQL's
 /// `lock_not_available`, MySQL's ER_LOCK_WAIT_TIMEOUT.
 pub(crate) fn is_locked(error: &Error) -> bool {
     match code(error) {
@@ -17,8 +17,8 @@ pub(crate) fn is_locked(error: &Error) -> bool {
     }
 }
 
-/// Whether a server refuses to write: PostgreSQL's `read_only_sql_transaction`; MySQL's ER_OPTION_PREVENTS_STATEMENT (of
-/// which no other option prevents statements of ours), ER_READ_ONLY_MODE, ER_CANT_EXECUTE_IN_READ_ONLY_TRANSACTION.
+/// True if a server refuses to write: PostgreSQL's `read_only_sql_transaction`; MySQL's ER_OPTION_PREVENTS_STATEMENT
+/// (no other option prevents statements of ours), ER_READ_ONLY_MODE, ER_CANT_EXECUTE_IN_READ_ONLY_TRANSACTION.
 pub(crate) fn is_read_only(error: &Error) -> bool {
     match code(error) {
         Code::Postgres(state) => state == "25006",
@@ -27,14 +27,14 @@ pub(crate) fn is_read_only(error: &Error) -> bool {
     }
 }
 
-/// What an error of ours says about the database.
+/// The reason in an error of our own why the database is not believed.
 fn distrust(error: &Error) -> Option<&Distrust> {
     let Error::Configuration(error) = error else { return None };
     error.downcast_ref()
 }
 
-/// Whether a transaction that met this error may well succeed if it is begun anew: somebody else was in the way, or
-/// the connection was lost. Only for errors before the commit was asked for.
+/// True if a transaction that met this error may succeed when it is tried again: another transaction was in the way, or
+/// the connection was lost. Only for errors before the commit was sent.
 pub(crate) fn may_pass(error: &Error) -> bool {
     use ErrorKind::{BrokenPipe, ConnectionAborted, ConnectionReset, NotConnected, UnexpectedEof};
     if let Error::Io(error) = error {
@@ -45,22 +45,22 @@ pub(crate) fn may_pass(error: &Error) -> bool {
         Code::Postgres(state) => ["40001", "40P01", "57P01", "57P02", "57P05", "25P03"].contains(&state.as_str()),
         // Deadlock; interrupted (MariaDB ends the connection).
         Code::MySql(number) => [1213, 1927, 4031].contains(&number),
-        // A lock has been waited for already.
+        // The statement has waited for a lock already.
         Code::Sqlite(_) | Code::None => false,
     }
 }
 
 const READ_ONLY: &str = "name the primary";
 
-/// Whether an error is about the statement and what was put into it, and not about the connection or the whole server.
+/// True if an error is about the statement and its values, and not about the connection or the whole server.
 pub(crate) fn is_of_the_statement(error: &Error) -> bool {
     let about_the_values = matches!(error, Error::Encode(_) | Error::Decode(_) | Error::ColumnDecode { .. });
     about_the_values || (matches!(error, Error::Database(_)) && !is_read_only(error) && !may_pass(error))
 }
 
-/// One line for an operator: what is wrong, and what to look at. It holds no password, for no error does.
+/// One line for an operator: what is wrong, and what to look at. It holds no password, because no error does.
 pub(crate) fn explained(error: &Error) -> String {
-    let text = said(error);
+    let text = message(error);
     let advice = match (error, code(error)) {
         (Error::Io(error), _) if error.kind() == ErrorKind::ConnectionRefused => {
             "does the server run, and are host and port right?"
@@ -90,7 +90,8 @@ pub(crate) fn explained(error: &Error) -> String {
     if advice.is_empty() { text } else { format!("{text} ({advice})") }
 }
 
-fn said(error: &Error) -> String {
+/// The error's own text, in one line.
+fn message(error: &Error) -> String {
     let text = match error {
         Error::Database(error) => error.message().to_owned(),
         Error::Configuration(error) => error.to_string(),

@@ -1,8 +1,8 @@
 //! The head of the log together with what the database says of itself, read in one statement.
 //!
-//! Which of its sayings a database has depends on its kind and on the account's rights, and is found out once for each
-//! connection: a statement that fails within a transaction of PostgreSQL's would end it. Whether they are to be believed
-//! is decided elsewhere ([`crate::store::trust`]).
+//! What can be asked depends on the kind of the database and on the account's rights, and is found out once for each
+//! connection: a statement that fails within a transaction of PostgreSQL's would end it. Whether the database is
+//! believed is decided elsewhere ([`crate::store::trust`]).
 
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
@@ -10,16 +10,15 @@ use std::time::UNIX_EPOCH;
 
 use sqlx::Error;
 
-use super::connection::Link;
-use super::read::feed_head;
-use super::row::Row;
-use super::value::values;
+use super::driver::{Link, Row, values};
+use super::log_rows::head;
+use super::mysql_server::mysql_server;
 use crate::log::Epoch;
 use crate::store::database::{Database, Options};
 use crate::store::identity::Identity;
-use crate::store::trust::History;
+use crate::store::trust::{History, Trust};
 
-/// What can be asked about the place of a history.
+/// What can be asked about the place where a history is kept.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum HistoryProbe {
     /// The file is asked, not the database in it.
@@ -32,34 +31,25 @@ pub(crate) enum HistoryProbe {
     MySql,
 }
 
-/// Whether the server takes no writes, and its name. Servers of MariaDB have none that is unlike any other. The two tell
-/// their own parts of the text by the marks of the comments; newer versions of MariaDB say OFF for 0.
-macro_rules! mysql_server {
-    () => {
-        "CASE WHEN CAST(@@global.read_only AS CHAR) IN ('0', 'OFF') THEN 0 ELSE 1 END AS follows, \
-         /*M! CONCAT(@@hostname, ':', @@port, ':', @@server_id, ':', @@datadir) */ /*!80000 @@server_uuid */ AS server"
-    };
-}
-pub(in crate::store::sql) use mysql_server;
-
+/// Two statements, one that reads the head and one that locks it as well.
 macro_rules! head {
-    ($sayings:expr) => {
+    ($place:expr) => {
         [
-            concat!("SELECT epoch, seq, identity, ", $sayings, " FROM feed_head"),
-            concat!("SELECT epoch, seq, identity, ", $sayings, " FROM feed_head FOR UPDATE"),
+            concat!("SELECT epoch, seq, identity, ", $place, " FROM feed_head"),
+            concat!("SELECT epoch, seq, identity, ", $place, " FROM feed_head FOR UPDATE"),
         ]
     };
 }
 
-/// Whether the account has no right to the functions, or the service has none of them. Anything else that goes wrong
-/// says nothing about what may be asked, and a witness that sees less than it could would miss a failover.
-fn may_not_be_asked(error: &Error) -> bool {
+/// True if the account has no right to the functions, or the service does not have them. Any other error says nothing
+/// about what may be asked, and a probe that asks less than it could would miss a failover.
+fn is_not_allowed(error: &Error) -> bool {
     let code = error.as_database_error().and_then(|error| error.code());
     code.is_some_and(|code| ["42501", "42883", "0A000"].contains(&code.as_ref()))
 }
 
 impl HistoryProbe {
-    /// Finds out what can be asked, and asks it; only outside a transaction.
+    /// Finds out what can be asked, and asks it. Only outside a transaction.
     pub(crate) async fn find(database: &Database, link: &mut Link<'_>) -> Result<(Self, History), Error> {
         let all = match &database.0 {
             Options::Sqlite(options) => Self::File(options.get_filename().to_owned()),
@@ -67,8 +57,9 @@ impl HistoryProbe {
             Options::MySql(_) => Self::MySql,
         };
         match all.history(link, false).await {
-            // Every account may, by default; services that keep their storage apart have taken it away.
-            Err(error) if all == Self::Postgres && may_not_be_asked(&error) => {
+            // By default every account may ask for all of it; services that keep their storage apart have taken the
+            // right away.
+            Err(error) if all == Self::Postgres && is_not_allowed(&error) => {
                 let history = Self::PostgresTable.history(link, false).await?;
                 Ok((Self::PostgresTable, history))
             }
@@ -76,7 +67,7 @@ impl HistoryProbe {
         }
     }
 
-    /// To read, and to lock as well.
+    /// One statement that reads the head, and one that locks it as well.
     const fn statements(&self) -> [&'static str; 2] {
         match self {
             Self::File(_) => {
@@ -105,7 +96,7 @@ impl HistoryProbe {
     /// Reads the head, and locks it until the end of the transaction if that is asked for.
     pub(crate) async fn history(&self, link: &mut Link<'_>, lock: bool) -> Result<History, Error> {
         let [read, locked] = self.statements();
-        let row = if lock { link.fetch_one(locked, values![]).await? } else { link.ask_once(read).await? };
+        let row = if lock { link.fetch_one(locked, values![]).await? } else { link.fetch_once(read).await? };
         let file = match self {
             Self::File(path) => Some(of_file(path)?),
             _ => None,
@@ -114,7 +105,7 @@ impl HistoryProbe {
     }
 }
 
-/// What a row with the columns of trust says; of a file the row says nothing.
+/// The history in a row with the columns of trust. For a file the row says nothing, and `file` stands for it.
 pub(super) fn history(row: &Row, file: Option<Identity>) -> Result<History, Error> {
     let seen = match file {
         Some(file) => file,
@@ -125,10 +116,11 @@ pub(super) fn history(row: &Row, file: Option<Identity>) -> Result<History, Erro
         ]),
     };
     let (follows, known) = (row.integer("follows")? != 0, Identity::parse(&row.text("identity")?));
-    Ok(History { head: feed_head(row)?, follows, known, seen })
+    Ok(History { head: head(row)?, follows, known, seen })
 }
 
-/// An inode's number alone is given to the next file as soon as its own is gone.
+/// The identity of a file. An inode's number alone would not do: it is given to the next file as soon as the file is
+/// gone.
 pub(super) fn of_file(path: &Path) -> Result<Identity, Error> {
     let metadata = std::fs::metadata(path)?;
     let born = metadata.created().ok().and_then(|time| time.duration_since(UNIX_EPOCH).ok());
@@ -138,26 +130,38 @@ pub(super) fn of_file(path: &Path) -> Result<Identity, Error> {
     ]))
 }
 
-/// Gives the history a new name; to be called while its head is locked.
+/// Gives the history a new name. The caller has locked its head.
 ///
-/// A copy may lack rows of control planes that have granted leases from the history before, so one more is put there: of
-/// nobody, who never confirms and never raises its number. Logouts of the new history wait for it as for a control plane
-/// that has died, until the leases of the old one are over, and the first control plane to see that removes it.
+/// A restored copy may lack the rows of control planes that have granted leases from the history before it. So a row is
+/// added that belongs to no control plane, confirms nothing and never changes. Logouts of the new history wait for it
+/// as for a control plane that has died, until the leases of the old history are over; the first control plane to see
+/// that removes the row.
 pub(super) async fn rename(link: &mut Link<'_>, identity: &Identity) -> Result<Epoch, Error> {
-    let (epoch, nobody) = (sixteen()?, sixteen()?);
+    let (epoch, dead) = (random()?, random()?);
     const RENAME: &str = "UPDATE feed_head SET epoch = $1, identity = $2";
     link.execute(RENAME, values![&epoch, identity.to_string().as_str()]).await?;
-    link.execute("INSERT INTO replicas (id, beat) VALUES ($1, 0)", values![&nobody]).await?;
+    link.execute("INSERT INTO replicas (id, beat) VALUES ($1, 0)", values![&dead]).await?;
     Ok(Epoch::from_bytes(epoch))
 }
 
-fn sixteen() -> Result<[u8; 16], Error> {
+/// Refuses to read a history that the writer has not taken over yet: its numbers could be taken for those of another
+/// history, and its latest revocations may be missing.
+pub(super) async fn refuse_unknown(database: &Database, trust: &Trust, mut link: Link<'_>) -> Result<(), Error> {
+    let seen = trust.seen();
+    let (_, history) = HistoryProbe::find(database, &mut link).await?;
+    history.judge(&seen).map_err(|distrust| {
+        trust.fence(distrust);
+        distrust.into()
+    })
+}
+
+fn random() -> Result<[u8; 16], Error> {
     let mut bytes = [0; 16];
     getrandom::fill(&mut bytes).map_err(|error| Error::Io(std::io::Error::other(error)))?;
     Ok(bytes)
 }
 
-/// Writes down what has been seen of the same place; to be called while its head is locked.
+/// Stores what has been seen of the place of this history. The caller has locked its head.
 pub(super) async fn remember(link: &mut Link<'_>, identity: &Identity) -> Result<(), Error> {
     link.execute("UPDATE feed_head SET identity = $1", values![identity.to_string().as_str()]).await.map(drop)
 }

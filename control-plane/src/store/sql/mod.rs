@@ -1,48 +1,64 @@
 //! Everything that is said in SQL: how a connection is made and prepared, and every statement.
 //!
-//! Statements are the same for all databases where that is possible, and it mostly is; where it is not, the texts stand
-//! side by side. Nothing outside knows a table's name.
+//! Statements are the same for all databases if that is possible, and it mostly is; otherwise the texts stand side by
+//! side. No other room knows the name of a table of Curfew's.
+//!
+//! Each file uses only files that stand before it in this list:
+//!
+//! 1. `driver`: statements on any of the three databases. `failure`: what an error means. `mysql_server`.
+//! 2. `schema`: what tables there are. `log_rows`: rows of the log as values. `history`: the head and where it is kept.
+//!    `trusted`: statements whose answer says whether it may be believed. `clocks`. `kept` and `keyspaces`: what is
+//!    stored of settings.
+//! 3. `connect`: connections that are opened for one purpose. `server`: what a start asks of a server. `check`: the
+//!    evidence about a token.
+//! 4. Reading: `reader`, the pool; then `queries`.
+//! 5. Writing: `batch`, the transaction; then what is done in one: `revoke`, `logout`, `purge`, `register`,
+//!    `take_over`, `adoption`, `prolong`, `orphaned`, `rights`.
+//! 6. `control_planes`: the rows of control planes, read and written. `migrate`: the schema.
 
 mod adoption;
 mod batch;
-mod borrowed;
+mod check;
+mod clocks;
 mod connect;
-mod connection;
 mod control_planes;
+mod driver;
 mod failure;
 mod history;
+mod kept;
 mod keyspaces;
+mod log_rows;
+mod logout;
 mod migrate;
 mod migrations;
-mod old_table;
-mod per_driver;
-mod placeholders;
+mod mysql_server;
+mod orphaned;
 mod prolong;
-mod read;
-mod reads;
+mod purge;
+mod queries;
+mod reader;
 mod register;
-mod row;
-mod rows;
+mod revoke;
+mod rights;
+mod schema;
 mod server;
-mod tables;
 mod take_over;
 mod trusted;
-mod value;
 
-pub(crate) use adoption::{begin, names_are_free};
-pub(crate) use batch::{Batch, PURGE_ROWS, surely_past};
-pub(crate) use connect::{Opened, create, look};
-pub(crate) use connection::Link;
+pub(crate) use adoption::{Mark, find_adoption, marks, unfinished_adoptions};
+pub(crate) use batch::Batch;
+pub(crate) use check::CHECK;
+pub(crate) use clocks::surely_past;
+pub(crate) use connect::{Opened, create, foreign, look};
+pub(crate) use driver::{Connection, Link, Row, Value, list, values};
 pub(crate) use failure::{explained, is_locked, is_of_the_statement, is_read_only, may_pass};
 pub(crate) use history::HistoryProbe;
+pub(crate) use kept::{Kept, kept};
 pub use migrate::{Applied, MigrateFailure};
-pub(crate) use migrate::{apply, is_done_by_another, migrate};
-pub(crate) use old_table::{Mark, OldRow, OldTable, is_blank, unusable};
-pub(crate) use per_driver::PerDriver;
-pub(crate) use prolong::{Kept, kept};
-pub(crate) use read::CHECK;
-pub(crate) use reads::Reads;
+pub(crate) use migrate::{is_done_by_another, migrate};
+pub(crate) use purge::PURGE_ROWS;
+pub(crate) use reader::Reader;
+pub(crate) use register::TOKENS;
+pub(crate) use schema::{are_of_curfew, columns, has_foreign_tokens, has_table};
 pub(crate) use server::server_warnings;
-pub(crate) use tables::{Layout, Tables, layout};
-pub(crate) use take_over::{Found, State, states};
-pub(crate) use value::Value;
+pub(crate) use take_over::{Found, State, Taken, states};

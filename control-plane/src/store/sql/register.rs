@@ -1,4 +1,4 @@
-//! Registration: many tokens in few statements, for the head is locked meanwhile.
+//! Registration: many tokens in few statements, because the head is locked meanwhile.
 
 use std::collections::{HashMap, HashSet};
 
@@ -6,18 +6,17 @@ use curfew_core::{Coverage, RevocationKey, TokenKeys};
 use sqlx::Error;
 
 use super::batch::Batch;
-use super::placeholders::{list, tuples};
-use super::read::entry;
-use super::value::{Value, values};
+use super::driver::{Value, list, tuples, values};
+use super::log_rows::entry;
 use crate::store::command::{Registered, Registration, TokenRecord};
 use crate::store::evidence::{Entry, Evidence, Known};
 
-/// Tokens in one statement: 3,000 values for their rows and 1,000 for their keys, where SQLite takes 32,766 and the others
-/// 65,535.
-pub(super) const TOKENS: usize = 250;
+/// Tokens in one statement: 3,250 values for their rows and 1,000 for their keys. SQLite takes 32,766 values and the
+/// others 65,535.
+pub(crate) const TOKENS: usize = 250;
 
-/// A token that is new.
-pub(super) struct New<'t> {
+/// A token that Curfew does not know yet.
+pub(super) struct NewToken<'t> {
     pub(super) token: &'t TokenRecord,
     pub(super) user_agent: Option<&'t str>,
     /// As it is stored.
@@ -26,7 +25,7 @@ pub(super) struct New<'t> {
     pub(super) blocked: Option<&'static str>,
 }
 
-/// Why a token is blocked that an entry covered before it was known.
+/// Why a token is blocked if an entry covered it before it was known.
 pub(super) const ALREADY_REVOKED: &str = "already_revoked";
 
 impl Batch<'_> {
@@ -47,23 +46,23 @@ impl Batch<'_> {
         Ok(registered)
     }
 
-    fn judged<'t>(&self, registration: &'t Registration, entries: &HashMap<RevocationKey, Vec<Entry>>) -> New<'t> {
+    fn judged<'t>(&self, registration: &'t Registration, entries: &HashMap<RevocationKey, Vec<Entry>>) -> NewToken<'t> {
         let token = &registration.token;
         let found = token.keys.iter().filter_map(|(_, key)| entries.get(&key)).flatten();
         let evidence = Evidence { head: self.began_at(), entries: found.copied().collect(), known: Known::No };
-        let dead = evidence.coverage(&token.keys, token.cutoff_time) == Coverage::Revoked;
-        New {
+        let is_dead = evidence.coverage(&token.keys, token.cutoff_time) == Coverage::Revoked;
+        NewToken {
             token,
             user_agent: registration.user_agent.as_deref(),
             ip: registration.ip.map(|ip| ip.to_string()),
-            blocked: dead.then_some(ALREADY_REVOKED),
+            blocked: is_dead.then_some(ALREADY_REVOKED),
         }
     }
 
     async fn known_tokens(&mut self, tokens: &[Registration]) -> Result<HashSet<RevocationKey>, Error> {
         let statement = format!("SELECT token_id FROM user_token_logs WHERE token_id IN ({})", list(tokens.len()));
         let values: Vec<_> = tokens.iter().map(|registration| Value::from(&registration.token.keys.token)).collect();
-        let rows = self.fetch_made(&statement, &values, tokens.len() == TOKENS).await?;
+        let rows = self.link.fetch_built(statement, &values, tokens.len() == TOKENS).await?;
         rows.iter().map(|row| Ok(RevocationKey::from_bytes(row.sixteen("token_id")?))).collect()
     }
 
@@ -76,7 +75,7 @@ impl Batch<'_> {
         let statement =
             format!("SELECT kind, \"key\", cutoff FROM revocations WHERE \"key\" IN ({})", list(values.len()));
         let mut entries = HashMap::<_, Vec<_>>::new();
-        for row in &self.fetch_made(&statement, &values, tokens.len() == TOKENS).await? {
+        for row in &self.link.fetch_built(statement, &values, tokens.len() == TOKENS).await? {
             if let Some(entry) = entry(row)? {
                 entries.entry(entry.key).or_default().push(entry);
             }
@@ -85,7 +84,7 @@ impl Batch<'_> {
     }
 
     /// Inserts tokens, blocked where an entry already covers them, so that a list of sessions tells the truth.
-    pub(super) async fn insert_known_tokens(&mut self, new: &[New<'_>]) -> Result<(), Error> {
+    pub(super) async fn insert_known_tokens(&mut self, new: &[NewToken<'_>]) -> Result<(), Error> {
         const INSERT: &str = "\
             INSERT INTO user_token_logs (token_id, issuer, user_id, session_id, issued_at, expires_at, is_block,
                                          blocked_at, block_reason, user_agent, ip, created_at, updated_at) VALUES ";
@@ -95,13 +94,13 @@ impl Batch<'_> {
         let now = self.moment.now;
         let values: Vec<_> = new.iter().flat_map(|new| row(new, now)).collect();
         let statement = format!("{INSERT}{}", tuples(COLUMNS, new.len()));
-        self.execute_made(&statement, &values, new.len() == TOKENS).await.map(drop)
+        self.link.execute_built(statement, &values, new.len() == TOKENS).await.map(drop)
     }
 }
 
 const COLUMNS: usize = 13;
 
-fn row<'t>(New { token, user_agent, ip, blocked }: &'t New<'_>, now: i64) -> [Value<'t>; COLUMNS] {
+fn row<'t>(NewToken { token, user_agent, ip, blocked }: &'t NewToken<'_>, now: i64) -> [Value<'t>; COLUMNS] {
     *values![
         &token.keys.token,
         token.issuer.as_str(),

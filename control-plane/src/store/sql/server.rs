@@ -1,14 +1,13 @@
-//! What a start asks of a server: is it new enough, does a commit last, may this account do what it must?
+//! What a start asks of a server: is it new enough, and does a commit survive a crash?
 
 use sqlx::Error;
 
-use super::batch::Batch;
 use super::connect::Opened;
-use super::connection::Link;
+use super::driver::{Link, values};
 use super::history::HistoryProbe;
-use super::value::values;
 
-/// `gen_random_uuid` and index columns beside the key; row constructors, CHECK, window functions.
+/// The oldest versions that have what Curfew needs: in PostgreSQL `gen_random_uuid` and further columns in an index, in
+/// MySQL and MariaDB row constructors, CHECK and window functions.
 const OLDEST_POSTGRES: i64 = 130_000;
 const OLDEST_MYSQL: (u32, u32, u32) = (8, 0, 19);
 const OLDEST_MARIADB: (u32, u32, u32) = (10, 6, 0);
@@ -20,7 +19,7 @@ const OLDEST_MARIADB: (u32, u32, u32) = (10, 6, 0);
 /// The server is too old, or did not answer.
 pub(crate) async fn server_warnings(opened: &mut Opened) -> Result<Vec<String>, Error> {
     let mut link = opened.connection.link();
-    match &opened.witness {
+    match &opened.probe {
         HistoryProbe::File(_) => Ok(Vec::new()),
         HistoryProbe::Postgres => postgres(&mut link, false).await,
         HistoryProbe::PostgresTable => postgres(&mut link, true).await,
@@ -89,34 +88,6 @@ fn numbers(version: &str) -> (u32, u32, u32) {
     let mut numbers = version.split(['.', '-', '+']).map(|number| number.parse().unwrap_or(0));
     let mut next = || numbers.next().unwrap_or(0);
     (next(), next(), next())
-}
-
-impl Batch<'_> {
-    /// Does to every table, though to no row, what will be done to it: a right that is missing is told at the start.
-    pub(crate) async fn try_rights(&mut self) -> Result<(), Error> {
-        const STATEMENTS: [&str; 15] = [
-            "INSERT INTO user_token_logs SELECT * FROM user_token_logs WHERE 1 = 0",
-            "UPDATE user_token_logs SET is_block = 1 WHERE 1 = 0",
-            "DELETE FROM user_token_logs WHERE 1 = 0",
-            "INSERT INTO revocations SELECT * FROM revocations WHERE 1 = 0",
-            "UPDATE revocations SET seq = 1 WHERE 1 = 0",
-            "DELETE FROM revocations WHERE 1 = 0",
-            "UPDATE feed_head SET seq = 1, epoch = epoch, identity = identity WHERE 1 = 0",
-            "INSERT INTO subject_keyspaces SELECT * FROM subject_keyspaces WHERE 1 = 0",
-            "UPDATE subject_keyspaces SET live_until = 0 WHERE 1 = 0",
-            "DELETE FROM subject_keyspaces WHERE 1 = 0",
-            "INSERT INTO replicas SELECT * FROM replicas WHERE 1 = 0",
-            "UPDATE replicas SET beat = 1 WHERE 1 = 0",
-            "DELETE FROM replicas WHERE 1 = 0",
-            "UPDATE retention_kept SET subject_life = 0, token_rest = 0 WHERE 1 = 0",
-            // To a row, so that a disk that is full is told, too.
-            "UPDATE feed_head SET seq = seq WHERE id = 1",
-        ];
-        for statement in STATEMENTS {
-            self.execute(statement, values![]).await?;
-        }
-        Ok(())
-    }
 }
 
 #[cfg(test)]

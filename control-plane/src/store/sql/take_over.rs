@@ -1,4 +1,5 @@
-//! What becomes of the tokens of an old table in Curfew's own tables: many in few statements, for the head is locked meanwhile.
+//! What becomes of the tokens of another application's table in Curfew's own tables. Many of them are written in few
+//! statements, because the head is locked meanwhile.
 
 use std::collections::{HashMap, HashSet};
 
@@ -6,23 +7,20 @@ use curfew_core::{Coverage, Kind, RevocationKey, TokenKeys};
 use sqlx::Error;
 
 use super::batch::Batch;
-use super::connection::Link;
-use super::placeholders::{list, tuples};
-use super::register::{ALREADY_REVOKED, New, TOKENS};
-use super::tables::Tables;
-use super::value::{Value, values};
+use super::driver::{Link, Value, list, tuples, values};
+use super::register::{ALREADY_REVOKED, NewToken, TOKENS};
 use crate::log::Cause;
 use crate::store::command::TokenRecord;
 use crate::store::evidence::{Entry, Evidence, Known};
 
-/// A token of the old table. Of each there is one, however many rows it has.
+/// A token of another application's table. It is there once, however many rows have it.
 #[derive(Clone)]
 pub(crate) struct Found {
     /// Its id.
     pub(crate) token: RevocationKey,
-    /// What it says; nothing where its text is gone, and only its mark has told of it.
+    /// What the token says; none if its text is gone, and only the mark of its row tells that there was one.
     pub(crate) record: Option<TokenRecord>,
-    /// A row of it is blocked.
+    /// One of its rows is blocked.
     pub(crate) blocked: bool,
 }
 
@@ -45,7 +43,6 @@ pub(crate) struct Taken {
 /// What Curfew's table says of those among the tokens that it has.
 pub(crate) async fn states(
     link: &mut Link<'_>,
-    tables: Tables,
     tokens: &[RevocationKey],
 ) -> Result<HashMap<RevocationKey, State>, Error> {
     let mut states = HashMap::new();
@@ -55,7 +52,7 @@ pub(crate) async fn states(
             list(tokens.len())
         );
         let values: Vec<_> = tokens.iter().map(Value::from).collect();
-        for row in &link.fetch_made(tables.name_in(&statement), &values, tokens.len() == TOKENS).await? {
+        for row in &link.fetch_built(statement, &values, tokens.len() == TOKENS).await? {
             let state = State { blocked: row.integer("is_block")? != 0, expires_at: row.integer("expires_at")? };
             states.insert(RevocationKey::from_bytes(row.sixteen("token_id")?), state);
         }
@@ -66,7 +63,7 @@ pub(crate) async fn states(
 /// What is to be done with one portion of tokens.
 #[derive(Default)]
 struct Changes<'f> {
-    new: Vec<New<'f>>,
+    new: Vec<NewToken<'f>>,
     /// Rows that are there and are to be blocked.
     block: Vec<RevocationKey>,
     /// Entries that are to be made, with when their token expires.
@@ -74,16 +71,16 @@ struct Changes<'f> {
 }
 
 impl Batch<'_> {
-    /// Takes tokens over: into Curfew's table those that are not there yet, and into the log those that are blocked and have
-    /// no entry of their own.
+    /// Takes tokens over: those that Curfew does not know yet into its table, and those that are blocked and have no
+    /// entry of their own into the log.
     ///
-    /// Of a new token of the very second of its user's logout of all devices nobody can say whether it was issued before or
-    /// after: the old table does not tell when it was first written to. It is revoked.
+    /// A new token that was issued in the second of its user's logout of all devices is revoked: it cannot be known
+    /// whether it was issued before or after the logout, because the old table does not say when the row was written.
     pub(crate) async fn take_over(&mut self, found: &[Found]) -> Result<Taken, Error> {
         let mut taken = Taken::default();
         for found in found.chunks(TOKENS) {
             let ids: Vec<_> = found.iter().map(|found| found.token).collect();
-            let states = states(&mut self.link, self.tables, &ids).await?;
+            let states = states(&mut self.link, &ids).await?;
             let keys: Vec<_> = found.iter().map(keys).collect();
             let entries = self.entries(&keys.iter().collect::<Vec<_>>()).await?;
             let mut changes = Changes::default();
@@ -111,12 +108,12 @@ impl Batch<'_> {
             Some(token) => evidence.coverage(keys, token.cutoff_time),
             None => Coverage::Clear,
         };
-        let tied = state.is_none() && coverage == Coverage::SameSecond;
-        let revoke = (found.blocked || tied) && !own_entry;
+        let in_doubt = state.is_none() && coverage == Coverage::SameSecond;
+        let revoke = (found.blocked || in_doubt) && !own_entry;
         let expires_at = match (&found.record, state) {
             (Some(token), _) => token.expires_at,
             (None, Some(state)) => state.expires_at,
-            // It has expired since and is gone, and nobody can use it.
+            // It has expired since and its row is purged; no proxy accepts it.
             (None, None) => return,
         };
         if revoke {
@@ -129,7 +126,7 @@ impl Batch<'_> {
                     Coverage::Revoked => Some(ALREADY_REVOKED),
                     Coverage::Clear | Coverage::SameSecond => None,
                 };
-                changes.new.push(New { token, user_agent: None, ip: None, blocked });
+                changes.new.push(NewToken { token, user_agent: None, ip: None, blocked });
             }
             (Some(State { blocked: false, .. }), _) if revoke => changes.block.push(found.token),
             _ => {}
@@ -155,7 +152,7 @@ impl Batch<'_> {
         );
         let values = tokens.iter().map(Value::from).chain([self.moment.now.into(), Cause::Adopted.reason().into()]);
         let values: Vec<_> = values.collect();
-        self.execute_made(&statement, &values, tokens.len() == TOKENS).await.map(drop)
+        self.link.execute_built(statement, &values, tokens.len() == TOKENS).await.map(drop)
     }
 
     async fn revoke_tokens(&mut self, tokens: &[(RevocationKey, i64)]) -> Result<u64, Error> {
@@ -174,12 +171,12 @@ impl Batch<'_> {
             rows.extend_from_slice(values![self.seq, token, kind, now, until, reason, actor, now]);
         }
         let statement = format!("{INSERT}{}", tuples(COLUMNS, tokens.len()));
-        self.execute_made(&statement, &rows, tokens.len() == TOKENS).await
+        self.link.execute_built(statement, &rows, tokens.len() == TOKENS).await
     }
 }
 
-/// The keys of which entries are looked for.
+/// The keys under which entries are looked for.
 fn keys(found: &Found) -> TokenKeys {
-    let of_the_token_alone = TokenKeys { token: found.token, jti: None, session: None, subject: None };
-    found.record.as_ref().map_or(of_the_token_alone, |record| record.keys)
+    let only_the_token = TokenKeys { token: found.token, jti: None, session: None, subject: None };
+    found.record.as_ref().map_or(only_the_token, |record| record.keys)
 }

@@ -1,13 +1,13 @@
-//! Statements whose answer says itself whether it may be believed.
+//! Statements whose answer says whether it may be believed.
 //!
-//! Each begins at the head and carries along whether the server takes writes and what it says of itself, in the same
-//! statement and so at the same moment: a connection may lie in the pool for long, and its server be made read-only, or a
-//! copy be restored into it, meanwhile. What is costly to ask, or cannot change for as long as a connection lives, is left
-//! to the look at each new connection and the watch ([`super::history`]).
+//! Each statement begins at the head, and asks at the same moment whether the server takes writes and where the history
+//! is kept: a connection may lie in the pool for long, and meanwhile its server may be made read-only, or a copy be
+//! restored into it. What is costly to ask, or cannot change while a connection lives, is left to the look at each new
+//! connection and to the watch ([`super::history`]).
 
-use super::connection::Link;
+use super::driver::Link;
 
-/// One statement, as it is said to each kind of database. Made by [`trusted!`].
+/// One statement, in the words of each kind of database. Made by [`trusted!`].
 pub(crate) struct Trusted {
     pub(super) sqlite: &'static str,
     pub(crate) postgres: &'static str,
@@ -20,9 +20,9 @@ impl Trusted {
     }
 }
 
-/// `trusted!(columns, rest)` is `SELECT <trust>, columns FROM feed_head AS head rest`. It must return a row at least, so
-/// whatever else is read is joined with `LEFT JOIN`. Columns named `epoch`, `seq`, `identity`, `follows`, `server`,
-/// `timeline` and `made` are taken.
+/// `trusted!(columns, rest)` is `SELECT <trust>, columns FROM feed_head AS head rest`. It must return at least one row,
+/// so everything else is joined with `LEFT JOIN`. The names `epoch`, `seq`, `identity`, `follows`, `server`, `timeline`
+/// and `made` are taken.
 macro_rules! trusted {
     ($columns:literal, $rest:literal) => {
         $crate::store::sql::trusted::Trusted {
@@ -42,7 +42,7 @@ macro_rules! trusted {
             ),
             mysql: concat!(
                 "SELECT head.epoch, head.seq, head.identity, ",
-                $crate::store::sql::history::mysql_server!(),
+                $crate::store::sql::mysql_server::mysql_server!(),
                 ", NULL AS made, NULL AS timeline, ",
                 $columns,
                 " FROM feed_head AS head ",

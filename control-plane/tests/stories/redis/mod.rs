@@ -1,4 +1,4 @@
-//! The blacklist in a real Redis: what it answers, and that nothing it does can make an answer wrong or late.
+//! The copy in a real Redis: what it answers, and that nothing it does can make an answer wrong or late.
 
 mod copy;
 mod kinds;

@@ -7,36 +7,37 @@ use sqlx::mysql::{MySqlConnectOptions, MySqlConnection, MySqlPool};
 use sqlx::pool::{PoolConnectionMetadata, PoolOptions};
 use sqlx::{ConnectOptions, Connection, Error, Row};
 
-use super::{CONNECT_LIMIT, Purpose, known_history};
+use super::purpose::{CONNECT_LIMIT, Purpose};
 use crate::store::database::Database;
-use crate::store::sql::connection::Link;
-use crate::store::sql::history::mysql_server;
+use crate::store::sql::driver::Link;
+use crate::store::sql::history::refuse_unknown;
+use crate::store::sql::mysql_server::mysql_server;
 use crate::store::trust::{Distrust, Trust};
 
-/// Statements of a fraction of a millisecond, mostly spent on the way there and back.
+/// Statements take a fraction of a millisecond, most of it on the network.
 const READ_CONNECTIONS: u32 = 8;
 
-/// How long a connection may lie before it is asked whether it still works: no question on the busy ones.
+/// A connection that was unused for longer is asked whether it still works. Busy ones are not.
 const TRUSTED_FOR: Duration = Duration::from_secs(1);
 
-/// sqlx adds settings of its own to the session, which takes a way to the server and back; modes here would undo its modes.
+/// sqlx would add settings of its own to the session, which costs a round trip and would undo the modes below.
 fn prepared(options: &MySqlConnectOptions) -> MySqlConnectOptions {
     let options = options.clone().pipes_as_concat(false).no_engine_substitution(false).timezone(None);
     options.set_names(false).disable_statement_logging()
 }
 
-/// What holds for every session, whatever the server has for a default.
+/// The settings of every session, whatever the server's defaults are.
 ///
-/// Modes: a value that does not fit is an error and not cut, a missing engine is an error and not replaced by one
-/// without transactions, and `"key"` is a column, as in the other databases.
+/// Modes: a value that does not fit is an error and is not cut off; a missing engine is an error and is not replaced by
+/// one without transactions; and `"key"` is a column, as in the other databases.
 ///
-/// Isolation: the writer's first statement locks the head, and each later one must see what was committed before
-/// that. With REPEATABLE READ, the default, all would see the moment of the first one, and locks on gaps would make
+/// Isolation: the writer's first statement locks the head, and each later one must see what was committed before that.
+/// With REPEATABLE READ, the default, all of them would see the moment of the first one, and gap locks would make
 /// control planes wait for each other. A check is one statement, which is one snapshot as new as its begin; without
 /// `autocommit` it would open a transaction and see that moment for ever.
 ///
-/// All of it goes in one way to the server and back, together with the question what the server is. What only one of
-/// MySQL and MariaDB knows stands in the other's comments.
+/// All of it takes one round trip, together with the question what the server is. A setting that only one of MySQL and
+/// MariaDB knows stands in a comment that the other one skips.
 macro_rules! session {
     ($times:literal) => {
         concat!(
@@ -50,9 +51,9 @@ macro_rules! session {
     };
 }
 
-/// Times: see `LOCK_TIMEOUT` for the writer. A writer that stops in a transaction (a frozen machine) must not hold the
-/// head for ever, so the server ends a session that says nothing; the writer opens another one when it needs it. A
-/// read that takes longer than 300 ms is worth nothing: the filter has given up after 500.
+/// Times: see `LOCK_TIMEOUT` for the writer. A writer that stops in a transaction (on a frozen machine) must not hold
+/// the head for ever, so the server ends a silent session; the writer opens another one when it needs it. A read that
+/// takes longer than 300 ms is useless: the filter has given up after 500.
 const fn session(purpose: Purpose) -> &'static str {
     match purpose {
         Purpose::Migrate => session!("lock_wait_timeout = 5, SESSION innodb_lock_wait_timeout = 5"),
@@ -65,6 +66,15 @@ const fn session(purpose: Purpose) -> &'static str {
             "lock_wait_timeout = 1 \
              /*M! , SESSION max_statement_time = 0.3 */ /*!80000 , SESSION max_execution_time = 300 */; \
              SET SESSION TRANSACTION READ ONLY"
+        ),
+        Purpose::ReadForeign => session!(
+            "lock_wait_timeout = 1, SESSION innodb_lock_wait_timeout = 1 \
+             /*M! , SESSION max_statement_time = 4 */ /*!80000 , SESSION max_execution_time = 4000 */; \
+             SET SESSION TRANSACTION READ ONLY"
+        ),
+        Purpose::WriteForeign => session!(
+            "lock_wait_timeout = 1, SESSION innodb_lock_wait_timeout = 1 \
+             /*M! , SESSION max_statement_time = 4 */ /*!80000 , SESSION max_execution_time = 4000 */"
         ),
     }
 }
@@ -91,7 +101,7 @@ pub(super) fn pool(options: &MySqlConnectOptions, database: &Database, trust: &A
             let (database, trust) = (database.clone(), Arc::clone(&trust));
             Box::pin(async move {
                 prepare(connection, Purpose::Read).await?;
-                known_history(&database, &trust, Link::MySql(connection)).await
+                refuse_unknown(&database, &trust, Link::MySql(connection)).await
             })
         })
         .before_acquire(|connection, metadata| Box::pin(works(connection, metadata)))

@@ -7,15 +7,16 @@ use sqlx::pool::{PoolConnectionMetadata, PoolOptions};
 use sqlx::postgres::{PgConnectOptions, PgConnection, PgPool};
 use sqlx::{ConnectOptions, Connection, Error, Row};
 
-use super::{CONNECT_LIMIT, Purpose, known_history};
+use super::purpose::{CONNECT_LIMIT, Purpose};
 use crate::store::database::Database;
-use crate::store::sql::connection::Link;
+use crate::store::sql::driver::Link;
+use crate::store::sql::history::refuse_unknown;
 use crate::store::trust::{Distrust, Trust};
 
-/// Statements of a fraction of a millisecond, mostly spent on the way there and back.
+/// Statements take a fraction of a millisecond, most of it on the network.
 const READ_CONNECTIONS: u32 = 8;
 
-/// How long a connection may lie before it is asked whether it still works: no question on the busy ones.
+/// A connection that was unused for longer is asked whether it still works. Busy ones are not.
 const TRUSTED_FOR: Duration = Duration::from_secs(1);
 
 fn prepared(options: &PgConnectOptions) -> PgConnectOptions {
@@ -33,17 +34,18 @@ macro_rules! session {
     };
 }
 
-/// What holds for a session, whatever the server, the role or the database has for a default.
+/// The settings of every session, whatever the defaults of the server, the role or the database are.
 ///
-/// Isolation: the writer's first statement locks the head, and each later one must see what was committed before
-/// that; a check is one statement, which is one snapshot as new as its begin. READ COMMITTED gives both.
+/// Isolation: the writer's first statement locks the head, and each later one must see what was committed before that;
+/// a check is one statement, which is one snapshot as new as its begin. READ COMMITTED gives both.
 ///
-/// Durability: `off` would answer 200 before the commit is on disk. What is stronger than `on` is left as it is.
+/// Durability: with `off`, a logout would be answered with 200 before its commit is on disk. Stronger settings than
+/// `on` stay.
 ///
-/// Times: see `LOCK_TIMEOUT` for the writer. A writer that stops in a transaction (a frozen machine) must not hold the
-/// head for ever. A read that takes longer than 300 ms is worth nothing: the filter has given up after 500.
+/// Times: see `LOCK_TIMEOUT` for the writer. A writer that stops in a transaction (on a frozen machine) must not hold
+/// the head for ever. A read that takes longer than 300 ms is useless: the filter has given up after 500.
 ///
-/// All of it goes in one way to the server and back, together with the question what the server is.
+/// All of it takes one round trip, together with the question what the server is.
 const fn session(purpose: Purpose) -> &'static str {
     match purpose {
         Purpose::Migrate => session!(
@@ -60,6 +62,12 @@ const fn session(purpose: Purpose) -> &'static str {
             "SET default_transaction_read_only = on; SET lock_timeout = '300ms'; SET statement_timeout = '300ms'; \
              SET idle_in_transaction_session_timeout = '5s'"
         ),
+        Purpose::ReadForeign => {
+            session!("SET default_transaction_read_only = on; SET lock_timeout = '1s'; SET statement_timeout = '4s'")
+        }
+        Purpose::WriteForeign => {
+            session!("SET default_transaction_read_only = off; SET lock_timeout = '1s'; SET statement_timeout = '4s'")
+        }
     }
 }
 
@@ -77,7 +85,9 @@ async fn prepare(connection: &mut PgConnection, purpose: Purpose) -> Result<(), 
     }
     match row.try_get::<String, _>("encoding")?.as_str() {
         "UTF8" => Ok(()),
-        // Names of users that it has no signs for would be refused one by one, at their logouts.
+        // The server converts its texts, and none of Curfew's are written there.
+        _ if matches!(purpose, Purpose::ReadForeign | Purpose::WriteForeign) => Ok(()),
+        // The logout of a user would fail whose name has characters that this encoding lacks.
         other => Err(Error::Configuration(
             format!(
                 "the database's encoding is {other}: make it with ENCODING 'UTF8', which any name can be written in"
@@ -97,7 +107,7 @@ pub(super) fn pool(options: &PgConnectOptions, database: &Database, trust: &Arc<
             let (database, trust) = (database.clone(), Arc::clone(&trust));
             Box::pin(async move {
                 prepare(connection, Purpose::Read).await?;
-                known_history(&database, &trust, Link::Postgres(connection)).await
+                refuse_unknown(&database, &trust, Link::Postgres(connection)).await
             })
         })
         .before_acquire(|connection, metadata| Box::pin(works(connection, metadata)))

@@ -9,16 +9,17 @@ use sqlx::pool::PoolOptions;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection, SqliteJournalMode, SqlitePool, SqliteSynchronous};
 use sqlx::{ConnectOptions, Error};
 
-use super::{CONNECT_LIMIT, LOCK_TIMEOUT, known_history};
+use super::purpose::{CONNECT_LIMIT, LOCK_TIMEOUT};
 use crate::store::database::Database;
-use crate::store::sql::connection::Link;
+use crate::store::sql::driver::Link;
+use crate::store::sql::history::refuse_unknown;
 use crate::store::trust::Trust;
 
 /// Enough to keep two cores busy with statements of some microseconds.
 const READ_CONNECTIONS: u32 = 4;
 
-/// `synchronous=FULL` because a 200 says that the logout is durable: with NORMAL, a WAL commit can be lost with the
-/// power, and the token lives again.
+/// `synchronous=FULL` because a 200 says that the logout is durable: with NORMAL, a power failure can undo a commit in
+/// WAL mode, and the token lives again.
 fn prepared(options: &SqliteConnectOptions) -> SqliteConnectOptions {
     options
         .clone()
@@ -35,10 +36,10 @@ pub(super) async fn create(options: &SqliteConnectOptions) -> Result<SqliteConne
     open(options).await
 }
 
-/// An empty file is an empty database. SQLite would make one that everybody on the machine may read; the files beside
-/// it (`-wal`, `-shm`) take over the mode of this one.
+/// An empty file is an empty database. SQLite would make one that every user of the machine may read; the files beside
+/// it (`-wal`, `-shm`) get the mode of this one.
 fn make_file(path: &Path) {
-    // A file that is there is left alone, and one that cannot be made is an error of the connection that follows.
+    // A file that is there is left alone. If it cannot be made, the connection that follows fails.
     let _ = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path);
 }
 
@@ -46,9 +47,9 @@ pub(super) async fn open(options: &SqliteConnectOptions) -> Result<SqliteConnect
     prepared(options).connect().await
 }
 
-/// Opens a file that may be another application's, without a word about how it is kept.
-pub(super) async fn look(options: &SqliteConnectOptions) -> Result<SqliteConnection, Error> {
-    let options = options.clone().read_only(true).create_if_missing(false).busy_timeout(LOCK_TIMEOUT);
+/// Opens a file that may be another application's, and does not change how it is kept.
+pub(super) async fn foreign(options: &SqliteConnectOptions, writes: bool) -> Result<SqliteConnection, Error> {
+    let options = options.clone().read_only(!writes).create_if_missing(false).busy_timeout(LOCK_TIMEOUT);
     options.disable_statement_logging().connect().await
 }
 
@@ -59,7 +60,7 @@ pub(super) fn pool(options: &SqliteConnectOptions, database: &Database, trust: &
         .acquire_timeout(CONNECT_LIMIT)
         .after_connect(move |connection, _| {
             let (database, trust) = (database.clone(), Arc::clone(&trust));
-            Box::pin(async move { known_history(&database, &trust, Link::Sqlite(connection)).await })
+            Box::pin(async move { refuse_unknown(&database, &trust, Link::Sqlite(connection)).await })
         })
         .connect_lazy_with(prepared(options).pragma("query_only", "ON"))
 }

@@ -1,32 +1,32 @@
-//! The rows that a write transaction writes: one function for each kind.
+//! The rows that a logout writes: one function for each kind.
 //!
 //! No statement here relies on a conflict to find out whether a row is there. The head is locked, so what has been read
-//! stays true; and MySQL would take any unique column that collides for the one that was meant.
+//! stays true; and MySQL would take a collision in any unique column for one in the column that was meant.
 
 use curfew_core::{Kind, RevocationKey};
 use sqlx::Error;
 
-use super::batch::{Batch, PURGE_ROWS};
-use super::value::values;
+use super::batch::Batch;
+use super::driver::values;
 use crate::log::Cause;
 use crate::store::command::TokenRecord;
 use crate::store::evidence::Known;
 
-/// How many tokens of a user one logout of all devices revokes one by one, which takes a second or so. The user's own
-/// entry covers the others.
+/// How many tokens of a user one logout of all devices revokes one by one, which takes a second or so. The entry of the
+/// user covers the others.
 const MOST_TOKENS: i64 = 20_000;
 
 impl Batch<'_> {
-    /// Blocks the token's row, which is made if there is none, and revokes the token.
+    /// Blocks the token's row, or inserts a blocked one, and revokes the token.
     pub(super) async fn revoke_token(&mut self, token: &TokenRecord, known: Known, cause: Cause) -> Result<(), Error> {
         match known {
             Known::No => self.insert_blocked_token(token, cause).await?,
             Known::Alive => self.block_token(&token.keys.token, cause).await?,
-            // It says when and by what it was first logged out.
+            // The row stays: it says when and by what call the token was first logged out.
             Known::Blocked => {}
         }
         let until = token.expires_at.saturating_add(self.kept().await?.token_rest);
-        // A token with an entry of its own is revoked already, and nobody comes here with it.
+        // There is no entry yet: a token with an entry of its own is revoked already, and does not get here.
         self.insert_revocation(Kind::Token, &token.keys.token, self.moment.now, until, cause).await
     }
 
@@ -45,19 +45,19 @@ impl Batch<'_> {
             self.moment.now,
             cause.reason(),
         ];
-        self.execute(INSERT, values).await.map(drop)
+        self.link.execute(INSERT, values).await.map(drop)
     }
 
     async fn block_token(&mut self, token: &RevocationKey, cause: Cause) -> Result<(), Error> {
         const BLOCK: &str = "\
             UPDATE user_token_logs SET is_block = 1, blocked_at = $1, block_reason = $2, updated_at = $1
              WHERE token_id = $3";
-        self.execute(BLOCK, values![self.moment.now, cause.reason(), token]).await.map(drop)
+        self.link.execute(BLOCK, values![self.moment.now, cause.reason(), token]).await.map(drop)
     }
 
-    /// Blocks the rows of a user that are not blocked yet, and revokes each of those tokens that is not revoked yet: the
-    /// newest [`MOST_TOKENS`] of them, and in any case all that are not surely covered by a subject entry with this
-    /// cutoff. A token that was issued before it is dead by that entry, whatever its row says.
+    /// Blocks the rows of a user that are not blocked yet, and revokes those tokens one by one: the newest
+    /// [`MOST_TOKENS`] of them, and in any case all that a subject entry with this cutoff may not cover. A token that
+    /// was issued before the cutoff is dead by that entry, whatever its row says.
     pub(super) async fn revoke_known_tokens(
         &mut self,
         issuer: &str,
@@ -69,12 +69,12 @@ impl Batch<'_> {
             SELECT is_block FROM user_token_logs
              WHERE user_id = $1 AND issuer = $2 AND is_block = 0 AND (issued_at IS NULL OR issued_at >= $3)
                AND expires_at >= $4 LIMIT 1";
-        // What has ended before is dead, and its rows are kept for audits at most.
+        // A token that expired earlier is dead. If its row is still there, it is kept for audits.
         let alive_from = self.moment.now.saturating_sub(self.kept().await?.token_rest);
         loop {
             let revoked = self.revoke_newest_tokens(issuer, user, cause).await?;
             if revoked < MOST_TOKENS.unsigned_abs()
-                || self.fetch(UNCOVERED, values![user, issuer, cutoff, alive_from]).await?.is_empty()
+                || self.link.fetch(UNCOVERED, values![user, issuer, cutoff, alive_from]).await?.is_empty()
             {
                 return Ok(());
             }
@@ -96,14 +96,14 @@ impl Batch<'_> {
                AND EXISTS (SELECT 1 FROM revocations AS entry WHERE entry.\"key\" = token_id AND entry.kind = 'token')";
         let rest = self.kept().await?.token_rest;
         let values = values![self.seq, self.moment.now, rest, cause.reason(), cause.actor(), user, issuer, MOST_TOKENS];
-        let revoked = self.execute(REVOKE, values).await?;
+        let revoked = self.link.execute(REVOKE, values).await?;
         self.seq = self.seq.saturating_add(revoked);
-        self.execute(BLOCK, values![self.moment.now, cause.reason(), user, issuer]).await?;
+        self.link.execute(BLOCK, values![self.moment.now, cause.reason(), user, issuer]).await?;
         Ok(revoked)
     }
 
-    /// Appends to the log; only a subject's `cutoff` decides anything. An earlier entry of the same key gives way, but
-    /// never a later cutoff or a longer life: the wall clock may have been set back.
+    /// Appends to the log; only a subject's `cutoff` decides anything. An earlier entry of the same key is replaced,
+    /// but the later cutoff and the longer life of the two stay: the wall clock may have been set back.
     pub(super) async fn put_revocation(
         &mut self,
         kind: Kind,
@@ -121,14 +121,14 @@ impl Batch<'_> {
         let (reason, actor) = (cause.reason(), cause.actor());
         let values =
             values![self.seq.saturating_add(1), key, kind.as_str(), cutoff, until, reason, actor, self.moment.now];
-        if self.execute(MOVE, values).await? == 0 {
+        if self.link.execute(MOVE, values).await? == 0 {
             return self.insert_revocation(kind, key, cutoff, until, cause).await;
         }
         self.seq = self.seq.saturating_add(1);
         Ok(())
     }
 
-    /// Appends to the log what has no entry yet.
+    /// Appends an entry to the log whose key has none yet.
     async fn insert_revocation(
         &mut self,
         kind: Kind,
@@ -143,28 +143,6 @@ impl Batch<'_> {
         self.seq = self.seq.saturating_add(1);
         let (reason, actor) = (cause.reason(), cause.actor());
         let values = values![self.seq, key, kind.as_str(), cutoff, until, reason, actor, self.moment.now];
-        self.execute(INSERT, values).await.map(drop)
-    }
-
-    /// Deletes at most [`PURGE_ROWS`] rows about tokens that expired before `before`.
-    pub(super) async fn delete_tokens(&mut self, before: i64) -> Result<u64, Error> {
-        const BY_KEY: &str = "DELETE FROM user_token_logs WHERE token_id IN \
-            (SELECT token_id FROM user_token_logs WHERE expires_at < $1 ORDER BY expires_at LIMIT $2)";
-        const LIMITED: &str = "DELETE FROM user_token_logs WHERE expires_at < $1 ORDER BY expires_at LIMIT $2";
-        self.delete(BY_KEY, LIMITED, before).await
-    }
-
-    /// Deletes at most [`PURGE_ROWS`] revocations that may be forgotten since before `before`.
-    pub(super) async fn delete_revocations(&mut self, before: i64) -> Result<u64, Error> {
-        const BY_KEY: &str = "DELETE FROM revocations WHERE seq IN \
-            (SELECT seq FROM revocations WHERE expires_at < $1 ORDER BY expires_at LIMIT $2)";
-        const LIMITED: &str = "DELETE FROM revocations WHERE expires_at < $1 ORDER BY expires_at LIMIT $2";
-        self.delete(BY_KEY, LIMITED, before).await
-    }
-
-    /// MySQL has no LIMIT in such a subquery, and the others have none in a DELETE.
-    async fn delete(&mut self, by_key: &'static str, limited: &'static str, before: i64) -> Result<u64, Error> {
-        let statement = self.link.choose(by_key, by_key, limited);
-        self.execute(statement, values![before, PURGE_ROWS]).await
+        self.link.execute(INSERT, values).await.map(drop)
     }
 }

@@ -1,4 +1,4 @@
-//! The three kinds of database that Curfew speaks to, as one type for whatever exists once for each of them.
+//! The three kinds of database, as one type for everything that exists once for each of them.
 
 /// One of three things, by the kind of the database.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -7,12 +7,12 @@ pub(crate) enum PerDriver<S, P, M> {
     Sqlite(S),
     /// PostgreSQL.
     Postgres(P),
-    /// MySQL and MariaDB, which take the same words where Curfew chooses them.
+    /// MySQL and MariaDB, which understand the same statements where Curfew chooses them.
     MySql(M),
 }
 
 impl<S, P, M> PerDriver<S, P, M> {
-    /// What stands for this kind of database.
+    /// The one of three values that belongs to this kind of database.
     pub(crate) fn choose<T>(&self, sqlite: T, postgres: T, mysql: T) -> T {
         match self {
             Self::Sqlite(_) => sqlite,

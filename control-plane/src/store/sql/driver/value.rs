@@ -1,11 +1,11 @@
-//! What goes into a statement.
+//! The parameters of a statement.
 
 use curfew_core::RevocationKey;
 
-/// A parameter of a statement; an absent one still has a type, which PostgreSQL asks for.
+/// A parameter of a statement. NULL has a type, too, which PostgreSQL asks for.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Value<'a> {
-    /// A number, a time or a truth (0 or 1).
+    /// A number, a time or a boolean (0 or 1).
     Integer(Option<i64>),
     /// A key.
     Bytes(Option<&'a [u8]>),
@@ -15,7 +15,7 @@ pub(crate) enum Value<'a> {
 
 /// The parameters of a statement in their order: `$1` is the first one.
 macro_rules! values {
-    ($($value:expr),* $(,)?) => { &[$($crate::store::sql::Value::from($value)),*] };
+    ($($value:expr),* $(,)?) => { &[$($crate::store::adoption::Value::from($value)),*] };
 }
 pub(crate) use values;
 
@@ -25,7 +25,7 @@ impl From<i64> for Value<'_> {
     }
 }
 
-/// A place in the log, a number in a row: more than the databases' signed numbers hold is in none of them.
+/// A place in the log, or a count. No database holds more than a signed number can.
 impl From<u64> for Value<'_> {
     fn from(number: u64) -> Self {
         Self::Integer(Some(i64::try_from(number).unwrap_or(i64::MAX)))
@@ -45,8 +45,8 @@ impl From<Option<i64>> for Value<'_> {
 }
 
 impl From<bool> for Value<'_> {
-    fn from(truth: bool) -> Self {
-        Self::Integer(Some(i64::from(truth)))
+    fn from(boolean: bool) -> Self {
+        Self::Integer(Some(i64::from(boolean)))
     }
 }
 

@@ -1,48 +1,45 @@
-//! The pool that reads, opened anew where the embedded database's file has been replaced: connections keep a file that
-//! has lost its name, and would answer from it for ever.
+//! The pool that reads. It is opened anew when the embedded database's file has been replaced: the old connections keep
+//! the file that has lost its name, and would answer from it for ever.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
 use sqlx::Error;
 use tokio::sync::Semaphore;
 
-use super::borrowed::Borrowed;
 use super::connect;
-use super::connection::Pool;
+use super::driver::{CheckedOut, Pool, Row, Value};
 use super::failure::may_pass;
 use super::history::{history, of_file};
-use super::row::Row;
 use super::trusted::Trusted;
-use super::value::Value;
 use crate::log::LogPosition;
 use crate::store::database::Database;
 use crate::store::identity::Identity;
 use crate::store::trust::Trust;
 
-/// How often a statement is run whose connection turns out to be lost: all that lie in the pool may be.
+/// How often a statement is tried when its connection turns out to be lost: all connections in the pool may be.
 const ATTEMPTS: u32 = 10;
 
-/// How many connections are made at a time for readers who may not wait for them: as many as a pool has.
+/// How many connections are made at a time for readers that may not wait for them: as many as a pool has.
 const CONNECTING: usize = 8;
 
 /// The connections that read. Clones share them.
 #[derive(Clone)]
-pub(crate) struct Reads {
+pub(crate) struct Reader {
     database: Database,
     trust: Arc<Trust>,
     open: Arc<Mutex<Option<Open>>>,
-    /// For connections that are being made.
+    /// Limits the connections that are being made.
     connecting: Arc<Semaphore>,
 }
 
 #[derive(Clone)]
 struct Open {
     pool: Pool,
-    /// What the file was just before the pool was made.
+    /// The identity of the file just before the pool was made.
     file: Option<Identity>,
 }
 
-impl Reads {
+impl Reader {
     /// Connections are opened as they are needed.
     pub(crate) fn new(database: &Database, trust: Arc<Trust>) -> Self {
         let connecting = Arc::new(Semaphore::new(CONNECTING));
@@ -53,12 +50,12 @@ impl Reads {
         &self.database
     }
 
-    pub(crate) async fn acquire(&self) -> Result<Borrowed, Error> {
-        self.lent(&self.open()?).await
+    pub(crate) async fn acquire(&self) -> Result<CheckedOut, Error> {
+        self.check_out(&self.open()?).await
     }
 
-    /// The head and the rows of a statement, if the database may be believed. If not, nothing more is read by this
-    /// process until the watch has found out about it, and the pool's connections are gone.
+    /// The head and the rows of a statement, if the database may be believed. If not, this process reads nothing more
+    /// until the watch has found out more, and the pool's connections are dropped.
     pub(super) async fn trusted(
         &self,
         statement: &Trusted,
@@ -76,14 +73,14 @@ impl Reads {
         Ok((history.head, rows))
     }
 
-    /// No connection that was made before is used again.
+    /// Drops the pool, so that no connection that was made before is used again.
     pub(crate) fn discard(&self) {
-        // Those in use close when they come back.
+        // Connections in use close when they come back.
         *self.open.lock().unwrap_or_else(PoisonError::into_inner) = None;
     }
 
-    /// Runs a statement on any connection. One that was lost while it lay in the pool is noticed by the first statement
-    /// on it, which is then run on another one.
+    /// Runs a statement on any connection. A connection that was lost in the pool shows by the first statement on it,
+    /// which is then run on another connection.
     async fn fetch(&self, statement: &Trusted, values: &[Value<'_>]) -> Result<(Vec<Row>, Option<Identity>), Error> {
         for _ in 1..ATTEMPTS {
             match self.fetch_once(statement, values).await {
@@ -100,28 +97,28 @@ impl Reads {
         values: &[Value<'_>],
     ) -> Result<(Vec<Row>, Option<Identity>), Error> {
         let open = self.open()?;
-        let mut lent = self.lent(&open).await?;
-        let mut link = lent.link()?;
-        let rows = link.fetch(self.database.tables().of(statement.on(&link)), values).await;
-        lent.answered(&rows);
+        let mut connection = self.check_out(&open).await?;
+        let mut link = connection.link()?;
+        let rows = link.fetch(statement.on(&link), values).await;
+        connection.answered(&rows);
         Ok((rows?, open.file))
     }
 
-    /// A connection from the pool. One that has to be made first is made to the end, also when the reader has no patience
-    /// left: the next reader finds it, and a server that is far away would never be read from otherwise.
-    async fn lent(&self, open: &Open) -> Result<Borrowed, Error> {
+    /// A connection from the pool. If one has to be made first, that goes on even if the reader stops waiting: the next
+    /// reader finds it. Otherwise a server that is far away would never be read from.
+    async fn check_out(&self, open: &Open) -> Result<CheckedOut, Error> {
         let pool = open.pool.clone();
         let place = if pool.must_connect() { Arc::clone(&self.connecting).try_acquire_owned().ok() } else { None };
-        let Some(place) = place else { return Ok(Borrowed::new(pool.acquire().await?)) };
+        let Some(place) = place else { return CheckedOut::from(&pool).await };
         let connecting = tokio::spawn(async move {
-            let lent = pool.acquire().await.map(Borrowed::new);
+            let connection = CheckedOut::from(&pool).await;
             drop(place);
-            lent
+            connection
         });
         connecting.await.map_err(|_| Error::WorkerCrashed)?
     }
 
-    /// The pool of the present file; an error where there is none.
+    /// The pool of the present file; an error if there is no file.
     fn open(&self) -> Result<Open, Error> {
         let file = self.database.file().map(of_file).transpose()?;
         let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);

@@ -1,32 +1,32 @@
-//! What comes out of a statement: the few types there are, read alike from all databases.
+//! A row that a statement returns: the few types that there are, read alike from all databases.
 
 use sqlx::mysql::MySqlRow;
 use sqlx::postgres::PgRow;
 use sqlx::sqlite::SqliteRow;
 use sqlx::{Error, Row as _};
 
-use super::per_driver::PerDriver;
+use crate::store::per_driver::PerDriver;
 
 /// A row of any of the databases.
 pub(crate) type Row = PerDriver<SqliteRow, PgRow, MySqlRow>;
 
 impl Row {
-    /// A number that is there.
+    /// A number. NULL is an error.
     pub(crate) fn integer(&self, column: &str) -> Result<i64, Error> {
         self.optional_integer(column)?.ok_or_else(|| absent(column))
     }
 
-    /// A number, if there is one.
+    /// A number or NULL.
     pub(crate) fn optional_integer(&self, column: &str) -> Result<Option<i64>, Error> {
         match self {
             Self::Sqlite(row) => row.try_get(column),
-            // The width is part of the type there, and a short one is read into nothing longer.
+            // The width is part of the type there, and the driver does not widen a short number.
             Self::Postgres(row) => row
                 .try_get(column)
                 .or_else(|_| Ok(row.try_get::<Option<i32>, _>(column)?.map(i64::from)))
                 .or_else(|_: Error| Ok(row.try_get::<Option<i16>, _>(column)?.map(i64::from))),
-            // A signed type, an unsigned one and a truth are three types there, and an unsigned one that is read as the
-            // first has its highest bit for a sign.
+            // Signed, unsigned and boolean are three types there. An unsigned number that is read as a signed one would
+            // take its highest bit for the sign.
             Self::MySql(row) => match row.try_get::<Option<u64>, _>(column) {
                 Ok(number) => number.map(i64::try_from).transpose().map_err(|error| Error::Decode(error.into())),
                 Err(_) => row.try_get_unchecked(column),
@@ -34,22 +34,22 @@ impl Row {
         }
     }
 
-    /// A number that is there and counts something.
+    /// A number that is not negative. NULL is an error.
     pub(crate) fn count(&self, column: &str) -> Result<u64, Error> {
         self.integer(column).and_then(|number| counted(column, number))
     }
 
-    /// A number that counts something, if there is one.
+    /// A number that is not negative, or NULL.
     pub(crate) fn optional_count(&self, column: &str) -> Result<Option<u64>, Error> {
         self.optional_integer(column)?.map(|number| counted(column, number)).transpose()
     }
 
-    /// A text that is there.
+    /// A text. NULL is an error.
     pub(crate) fn text(&self, column: &str) -> Result<String, Error> {
         self.optional_text(column)?.ok_or_else(|| absent(column))
     }
 
-    /// A text, if there is one.
+    /// A text or NULL.
     pub(crate) fn optional_text(&self, column: &str) -> Result<Option<String>, Error> {
         match self {
             Self::Sqlite(row) => row.try_get(column),
@@ -59,11 +59,11 @@ impl Row {
         }
     }
 
-    /// Sixteen bytes that are there.
+    /// Sixteen bytes. NULL is an error.
     pub(crate) fn sixteen(&self, column: &str) -> Result<[u8; 16], Error> {
         let bytes: &[u8] = match self {
             Self::Sqlite(row) => row.try_get(column)?,
-            // As text, where a statement was not prepared, or as they are.
+            // Both as text, if the statement was not prepared, and as bytes.
             Self::Postgres(row) => return row.try_get(column),
             Self::MySql(row) => row.try_get(column)?,
         };

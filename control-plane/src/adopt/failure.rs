@@ -1,0 +1,51 @@
+//! Why an adoption fails, and on which of the two sides.
+
+use sqlx::Error;
+
+use crate::store::OpenFailure;
+use crate::store::adoption::{explained, is_locked, may_pass};
+
+/// What is wrong with the application's database.
+#[derive(Debug, thiserror::Error)]
+pub enum SourceFailure {
+    /// It cannot be reached or read, or a right is missing.
+    #[error("the database cannot be opened: {}", explained(.0))]
+    Database(#[from] Error),
+    /// Its table is not made in such a way that it could be adopted.
+    #[error("{0}, and so the table cannot be adopted")]
+    Unusable(String),
+    /// Its table is Curfew's own, whatever the database is called.
+    #[error("its table user_token_logs is Curfew's own: name the application's database")]
+    Curfews,
+    /// It is the database that DATABASE_URL names.
+    #[error("DATABASE_URL names the same database: give Curfew a database of its own")]
+    SameDatabase,
+}
+
+/// Why an adoption could not begin, or ended early. What was done before stays done.
+#[derive(Debug, thiserror::Error)]
+pub enum AdoptFailure {
+    /// The application's database is at fault.
+    #[error("CURFEW_ADOPT_FROM: {0}")]
+    Source(#[from] SourceFailure),
+    /// Curfew's own database is at fault.
+    #[error("DATABASE_URL: {0}")]
+    Own(#[from] OpenFailure),
+}
+
+impl AdoptFailure {
+    /// True if the same may succeed when it is tried again: somebody else held a lock, or a connection was lost.
+    pub(super) fn may_pass(&self) -> bool {
+        match self {
+            Self::Source(SourceFailure::Database(error)) | Self::Own(OpenFailure::Database(error)) => {
+                is_locked(error) || may_pass(error)
+            }
+            _ => false,
+        }
+    }
+}
+
+/// An error of Curfew's own database.
+pub(super) fn own(error: Error) -> AdoptFailure {
+    AdoptFailure::Own(OpenFailure::Database(error))
+}

@@ -1,0 +1,136 @@
+//! An adoption that writes: portion by portion, each tried again if something is in the way.
+
+use std::collections::HashSet;
+use std::time::{Duration, Instant};
+
+use super::failure::{AdoptFailure, own};
+use super::pace::Pace;
+use super::portion::{Measure, Portion};
+use super::source::Source;
+use super::{Plan, Progress, Rules, Tally};
+use crate::store::adoption::{AdoptionWriter, TakeOver};
+
+/// How often the table is gone through at most. A further pass finds rows that their application committed late, behind
+/// the pass before it; the last pass finds nothing.
+const PASSES: u32 = 3;
+
+/// How long a portion is tried: another process may hold a lock, and SQLite has no queue for its lock.
+const GIVE_UP_AFTER: Duration = Duration::from_secs(60);
+
+/// The pause before each further attempt.
+const PATIENCE: Duration = Duration::from_millis(200);
+
+/// Both databases, and what is asked for.
+pub(super) struct Run<'a> {
+    rules: Rules<'a>,
+    plan: Plan,
+    source: Source,
+    curfew: AdoptionWriter<'a>,
+    /// How many seconds after its end a token is surely dead.
+    rest: i64,
+    pace: Pace,
+}
+
+/// What was done with one portion.
+struct Step {
+    tally: Tally,
+    /// The id of its last row.
+    last: i64,
+    /// For how long others had to wait for it.
+    held: Duration,
+}
+
+impl<'a> Run<'a> {
+    pub(super) async fn new(
+        source: Source,
+        mut curfew: AdoptionWriter<'a>,
+        rules: Rules<'a>,
+        plan: Plan,
+    ) -> Result<Self, AdoptFailure> {
+        let rest = curfew.token_rest().await.map_err(own)?;
+        Ok(Self { rules, plan, source, curfew, rest, pace: Pace::new(plan.batch, plan.pause) })
+    }
+
+    /// Goes through the table until a pass finds nothing to do.
+    pub(super) async fn finish(mut self, tell: &mut impl FnMut(Progress)) -> Result<Tally, AdoptFailure> {
+        let mut tally = self.pass(tell).await?;
+        let mut changed = tally.changed();
+        for _ in 1..PASSES {
+            if !changed {
+                break;
+            }
+            let next = self.pass(tell).await?;
+            changed = next.changed();
+            tally = tally.followed_by(next);
+        }
+        if tally.unreadable_blocked == 0 || self.plan.accept_unreadable {
+            self.curfew.finish().await.map_err(own)?;
+        }
+        self.source.close().await?;
+        self.curfew.close().await.map_err(own)?;
+        Ok(tally)
+    }
+
+    /// Goes through the table once.
+    async fn pass(&mut self, tell: &mut impl FnMut(Progress)) -> Result<Tally, AdoptFailure> {
+        let last = self.source.last().await?;
+        let mut tally = Tally::default();
+        let mut at = i64::MIN;
+        while let Some(step) = self.step_with_patience(at).await? {
+            at = step.last;
+            tally = tally.and(step.tally);
+            tell(Progress { rows: tally.rows, at, last });
+            let pause = self.pace.after(step.held);
+            if !step.held.is_zero() {
+                tokio::time::sleep(pause).await;
+            }
+        }
+        Ok(tally)
+    }
+
+    /// One portion, tried again if another process was in the way.
+    async fn step_with_patience(&mut self, after: i64) -> Result<Option<Step>, AdoptFailure> {
+        let started = Instant::now();
+        loop {
+            match self.step(after).await {
+                Err(failure) if failure.may_pass() && started.elapsed() < GIVE_UP_AFTER => {
+                    tokio::time::sleep(PATIENCE).await;
+                    self.source.reopen().await?;
+                    self.curfew.reopen().await.map_err(own)?;
+                }
+                outcome => return outcome,
+            }
+        }
+    }
+
+    /// Adopts the next rows after an id; `None` if there are none.
+    ///
+    /// The rows are read before what was noted of them: a text that another run has blanked is then found with its
+    /// note.
+    async fn step(&mut self, after: i64) -> Result<Option<Step>, AdoptFailure> {
+        let now = self.curfew.surely_past().await.map_err(own)?;
+        let rows = self.source.rows(after, self.pace.rows()).await?;
+        let Some(last) = rows.last().map(|row| row.id) else { return Ok(None) };
+        let ids: Vec<_> = rows.iter().map(|row| row.id).collect();
+        let marks = self.curfew.marks(&ids).await.map_err(own)?;
+        let mut portion = Portion::of(&rows, &marks, Measure { policy: self.rules.policy, rest: self.rest, now })?;
+        let mut held = if portion.is_done() { Duration::ZERO } else { self.write(&mut portion).await? };
+        // Only after the commit: until then the table is the only place that knows these tokens.
+        if self.plan.forget && !portion.texts.is_empty() {
+            let began = Instant::now();
+            portion.tally.forgotten += self.source.blank(&portion.texts).await?;
+            held = held.max(began.elapsed());
+        }
+        Ok(Some(Step { tally: portion.tally, last, held }))
+    }
+
+    /// Writes a portion in one transaction; returns for how long others had to wait for it.
+    async fn write(&mut self, portion: &mut Portion<'_>) -> Result<Duration, AdoptFailure> {
+        let rows = TakeOver { found: &portion.found, marks: &portion.marks };
+        let (taken, held) = self.curfew.take_over(rows).await.map_err(own)?;
+        portion.tally.revoked += taken.revoked;
+        let mut counted = HashSet::new();
+        portion.count_living(|token| taken.new.contains(&token) && counted.insert(token));
+        Ok(held.max(Duration::from_nanos(1)))
+    }
+}

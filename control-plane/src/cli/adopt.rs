@@ -1,0 +1,107 @@
+//! `curfew adopt`: takes over the tokens of another application's table.
+
+use std::io::Write;
+use std::time::{Duration, Instant};
+
+use super::Failure;
+use crate::adopt::{Databases, Plan, Progress, Rules, Tally, adopt};
+use crate::clock::Clock;
+use crate::config::{AdoptArgs, Environment};
+use crate::store::Settings;
+
+pub(super) const NOTES: &str = "\
+Examples:
+  CURFEW_ADOPT_FROM=mysql://reader@db.example.com/shop curfew adopt
+  curfew adopt --from-file /run/secrets/shop-url --apply
+  curfew adopt --from-file /run/secrets/shop-url --apply --forget-raw-tokens
+
+The other application has a table user_token_logs with raw tokens in user_token, in a database of its own. DATABASE_URL names \
+Curfew's database, which must be another one; both may be on one server. Without --apply nothing is written: the command counts \
+what would be done. Use the settings of `curfew serve`: they say which tokens are accepted and how users are named. Signatures are \
+not checked, because the table is your own. The command may be interrupted, and run again at any time: it goes on where it was, and \
+takes over what was blocked since.";
+
+/// The interval between two lines about the progress.
+const TELL: Duration = Duration::from_secs(2);
+
+/// The arguments of `curfew adopt`.
+#[derive(Debug, clap::Args)]
+pub(super) struct Args {
+    /// Do it; without this, count what it would do
+    #[arg(long)]
+    apply: bool,
+    /// Blank the raw tokens of rows that are taken over: their application cannot read them any more
+    #[arg(long)]
+    forget_raw_tokens: bool,
+    /// Finish although there are blocked rows without a token that could be revoked
+    #[arg(long)]
+    accept_unreadable: bool,
+    /// Rows of one transaction, at most: fewer if logouts would wait for longer than 100 ms
+    #[arg(long, value_name = "ROWS", default_value_t = 1000, value_parser = clap::value_parser!(u16).range(1..=5000))]
+    batch: u16,
+    /// The least pause after each of them; it lasts as long as the transaction took in any case
+    #[arg(long, value_name = "DURATION", default_value = "20ms", value_parser = humantime::parse_duration)]
+    pause: Duration,
+    #[command(flatten)]
+    settings: AdoptArgs,
+}
+
+pub(super) async fn run(args: &Args, environment: &Environment) -> Result<(), Failure> {
+    let settings = args.settings.resolve(args.apply, environment)?;
+    let databases = Databases { from: &settings.from, own: &settings.own };
+    let (store_settings, clock) = (Settings::of(&settings.tokens.policy), Clock::system());
+    let rules = Rules { policy: &settings.tokens.policy, settings: &store_settings, clock: &clock };
+    let plan = Plan {
+        apply: args.apply,
+        forget: args.forget_raw_tokens,
+        batch: i64::from(args.batch),
+        pause: args.pause,
+        accept_unreadable: args.accept_unreadable,
+    };
+    let from = settings.from.to_string();
+    let Some(tally) = adopt(databases, rules, plan, progress_lines()).await? else {
+        writeln!(std::io::stdout(), "there is no table user_token_logs in {from}: nothing to adopt")?;
+        return Ok(());
+    };
+    let left = tally.unreadable_blocked;
+    let refused = left > 0 && !args.accept_unreadable;
+    tell(&tally, &from, args.apply, refused)?;
+    if refused && args.apply {
+        return Err(Failure::Usage(format!(
+            "{left} blocked rows hold no token that these settings accept, and nothing of them is revoked: mend the settings, or \
+             say --accept-unreadable; the first `curfew serve` refuses its database until then"
+        )));
+    }
+    Ok(())
+}
+
+/// The numbers, and what to do next.
+fn tell(tally: &Tally, from: &str, applied: bool, refused: bool) -> std::io::Result<()> {
+    let title = match (applied, refused) {
+        (true, false) => format!("adopted user_token_logs of {from}:"),
+        (true, true) => format!("adopted user_token_logs of {from}, but for blocked rows without a token:"),
+        (false, _) => format!("dry run, nothing was written. --apply would do this with user_token_logs of {from}:"),
+    };
+    let next = match (applied, refused) {
+        (true, false) => "done: run it again at any time",
+        (true, true) => "not done yet",
+        (false, false) => "to do it, add --apply",
+        (false, true) => {
+            "to do it, add --apply, and --accept-unreadable if the blocked rows without a token may be left"
+        }
+    };
+    writeln!(std::io::stdout(), "{title}\n{tally}\n{next}")
+}
+
+/// Writes to standard error how far the run has come, now and then.
+fn progress_lines() -> impl FnMut(Progress) {
+    let (started, mut told) = (Instant::now(), Instant::now());
+    move |Progress { rows, at, last }| {
+        if told.elapsed() >= TELL {
+            told = Instant::now();
+            let seconds = started.elapsed().as_secs();
+            // A closed standard error must not end the run.
+            let _ = writeln!(std::io::stderr(), "{rows} rows in {seconds} s, at id {at} of {last}");
+        }
+    }
+}

@@ -1,0 +1,57 @@
+//! The commands that revoke: one token, or everything of a user.
+
+use curfew_core::wire::CheckVerdict;
+use curfew_core::{Kind, RevocationKey};
+use sqlx::Error;
+
+use super::batch::Batch;
+use super::check::evidence;
+use crate::log::Cause;
+use crate::store::command::{LogoutOutcome, TokenRecord};
+use crate::store::evidence::Evidence;
+
+impl Batch<'_> {
+    /// Revokes a token, unless it is revoked already.
+    pub(crate) async fn logout(&mut self, token: &TokenRecord) -> Result<LogoutOutcome, Error> {
+        let evidence = evidence(&mut self.link, &token.keys).await?;
+        if is_revoked(&evidence, token) {
+            return Ok(LogoutOutcome::AlreadyRevoked);
+        }
+        self.revoke_token(token, evidence.known, Cause::Logout).await?;
+        Ok(LogoutOutcome::LoggedOut)
+    }
+
+    /// Revokes a token and everything else of its user, unless the token is revoked already.
+    ///
+    /// The token gets an entry of its own, because the subject entry may not cover it: the token may be registered, and
+    /// issued in the cutoff's own second. An issuer whose clock runs ahead dates its other tokens like this one, so the
+    /// cutoff is the token's own time if that is later. No token is accepted that is dated further ahead than the skew.
+    pub(crate) async fn logout_all(&mut self, token: &TokenRecord, user: &str) -> Result<LogoutOutcome, Error> {
+        let evidence = evidence(&mut self.link, &token.keys).await?;
+        if is_revoked(&evidence, token) {
+            return Ok(LogoutOutcome::AlreadyRevoked);
+        }
+        let cause = Cause::LogoutAllDevice;
+        self.revoke_token(token, evidence.known, cause).await?;
+        let cutoff = token.cutoff_time.unwrap_or(self.moment.now).max(self.moment.now);
+        self.revoke_subject(&token.issuer, user, cutoff, cause).await?;
+        Ok(LogoutOutcome::LoggedOut)
+    }
+
+    /// Revokes every known token of a user, and by a cutoff of now those that were never registered.
+    pub(crate) async fn revoke_user(&mut self, issuer: &str, user: &str, cause: Cause) -> Result<(), Error> {
+        self.revoke_subject(issuer, user, self.moment.now, cause).await
+    }
+
+    async fn revoke_subject(&mut self, issuer: &str, user: &str, cutoff: i64, cause: Cause) -> Result<(), Error> {
+        self.revoke_known_tokens(issuer, user, cutoff, cause).await?;
+        let subject = RevocationKey::subject(issuer, user);
+        let until = cutoff.saturating_add(self.kept().await?.subject_life);
+        self.subjects_live(issuer, until);
+        self.put_revocation(Kind::Subject, &subject, cutoff, until, cause).await
+    }
+}
+
+fn is_revoked(evidence: &Evidence, token: &TokenRecord) -> bool {
+    evidence.verdict(&token.keys, token.cutoff_time) == CheckVerdict::Revoked
+}

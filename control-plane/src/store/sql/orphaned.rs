@@ -1,0 +1,31 @@
+//! What a start does about rules by which users got other keys than today.
+
+use curfew_core::SubjectRule;
+use sqlx::Error;
+
+use super::batch::Batch;
+use super::driver::values;
+use super::keyspaces::{forget, store_life, used};
+use crate::store::keyspaces::{UsedRule, orphaned};
+
+impl Batch<'_> {
+    /// The rules of logouts that the present rules do not reach. Entries that are older than the first stored rule are
+    /// taken for entries of the present rules.
+    pub(crate) async fn orphaned_keyspaces(&mut self) -> Result<Vec<UsedRule>, Error> {
+        const LATEST: &str = "SELECT max(expires_at) AS latest FROM revocations WHERE kind = 'subject'";
+        let used = used(&mut self.link).await?;
+        if used.is_empty() {
+            let latest = self.link.fetch_one(LATEST, values![]).await?.optional_integer("latest")?;
+            for rule in &self.settings.rules {
+                store_life(&mut self.link, rule, latest.unwrap_or_default()).await?;
+            }
+            return Ok(Vec::new());
+        }
+        Ok(orphaned(&used, &self.settings.rules, self.moment.now).into_iter().cloned().collect())
+    }
+
+    /// Forgets that logouts were made by this rule: an operator has accepted that they reach no user.
+    pub(crate) async fn forget_keyspace(&mut self, rule: &SubjectRule) -> Result<(), Error> {
+        forget(&mut self.link, rule).await
+    }
+}

@@ -1,0 +1,112 @@
+//! One attempt to carry out jobs in a transaction and to commit it.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use sqlx::Error;
+use tokio::sync::watch;
+use tracing::info;
+
+use super::job::Job;
+use super::settings::Settings;
+use super::sql::{self, Batch, Opened};
+use super::{Database, Health};
+use crate::clock::{Clock, since_boot};
+use crate::log::{Commit, Logged};
+
+/// How long a batch takes in commands. Each costs some round trips, and on a slow network a full batch would take
+/// longer than its callers wait. The rest goes into the next batch.
+const BATCH_TIME: Duration = Duration::from_secs(1);
+
+/// A transaction that was committed.
+pub(super) struct Done {
+    /// How many of the jobs are in it.
+    pub(super) taken: usize,
+    pub(super) commit: Commit,
+    /// Its revocations, for the observer.
+    pub(super) revoked: Vec<Logged>,
+}
+
+/// A transaction that was not committed, or may not have been.
+pub(super) enum Failure {
+    /// Nothing was committed.
+    Before(Error),
+    /// Nothing was committed, because of the job with this number.
+    Job(usize, Error),
+    /// The commit was sent, and it is not known whether it took place.
+    Commit(Error),
+}
+
+impl From<Error> for Failure {
+    fn from(error: Error) -> Self {
+        Self::Before(error)
+    }
+}
+
+/// What an attempt needs.
+pub(super) struct Attempt {
+    pub(super) database: Database,
+    /// The connection. There is none before the first command and after a failure: a new connection has no transaction
+    /// left over.
+    pub(super) opened: Option<Opened>,
+    /// Shows each commit as soon as it has returned.
+    pub(super) commits: watch::Sender<Option<Commit>>,
+    pub(super) settings: Settings,
+    pub(super) clock: Clock,
+    pub(super) health: Arc<Health>,
+    /// The most revocations of a commit that the observer wants.
+    pub(super) observed: u64,
+}
+
+impl Attempt {
+    /// One attempt. The connection is kept after a commit, and after a transaction that was surely rolled back. In
+    /// every other case it may still be in a transaction.
+    pub(super) async fn commit(&mut self, jobs: &mut VecDeque<Job>) -> Result<Done, Failure> {
+        let mut opened = match self.opened.take().filter(Opened::leads_to_the_database) {
+            Some(opened) => opened,
+            None => {
+                info!("the writer opens the database");
+                Opened::writer(&self.database).await?
+            }
+        };
+        let ended = self.carry_out(&mut opened, jobs).await;
+        let is_sound = match &ended {
+            Ok(_) => true,
+            Err(Failure::Before(Error::Database(_)) | Failure::Job(_, Error::Database(_))) => opened.roll_back().await,
+            Err(_) => false,
+        };
+        if is_sound {
+            self.opened = Some(opened);
+        }
+        ended
+    }
+
+    async fn carry_out(&self, opened: &mut Opened, jobs: &mut VecDeque<Job>) -> Result<Done, Failure> {
+        let (began, since) = (Instant::now(), since_boot());
+        let seen = self.health.trust.seen();
+        let mut batch = Batch::begin(opened, self.clock.moment(), &self.settings, Some(&seen)).await?;
+        let mut taken = 0;
+        for (number, job) in jobs.iter_mut().enumerate() {
+            job.carry_out(&mut batch).await.map_err(|error| {
+                if sql::is_of_the_statement(&error) { Failure::Job(number, error) } else { Failure::Before(error) }
+            })?;
+            taken += 1;
+            if began.elapsed() >= BATCH_TIME {
+                break;
+            }
+        }
+        let before = batch.began_at();
+        let revoked = if self.observed > 0 { batch.revoked(self.observed).await? } else { Vec::new() };
+        let head = batch.move_head().await?;
+        batch.commit().await.map_err(Failure::Commit)?;
+        if !opened.leads_to_the_database() {
+            // The commit went to a file that was replaced meanwhile.
+            return Err(Failure::Commit(std::io::Error::other("the database's file was replaced").into()));
+        }
+        let commit = Commit { before, head, began: since, returned: since_boot() };
+        self.commits.send_replace(Some(commit));
+        self.health.trust.observe(&seen, head);
+        Ok(Done { taken, commit, revoked })
+    }
+}

@@ -1,0 +1,122 @@
+//! A run beside logouts, a run that is broken off, and a run that must not end.
+
+use std::time::Duration;
+
+use curfew_control_plane::store;
+use curfew_control_plane::store::command::LogoutOutcome;
+
+use super::*;
+use crate::place::{outcome, token};
+
+on_each_database! {
+    async fn logouts_go_on_while_a_table_is_adopted(place: &Place) {
+        let old = place.application(place.kind, "a");
+        make_old_table(&old).await;
+        adopt_all(&old, place).await;
+        let plane = place.open().await;
+        let row = |number: u32| format!("(7, '{}', {}, NULL, NULL)", living(number), yes(&old));
+        let rows: Vec<String> = (0..300).map(row).collect();
+        let columns = "user_id, user_token, is_block, created_at, updated_at";
+        old.execute(&format!("INSERT INTO user_token_logs ({columns}) VALUES {}", rows.join(", "))).await;
+        let (done, stop) = (std::sync::atomic::AtomicBool::new(false), std::sync::atomic::Ordering::SeqCst);
+        let adopting = async {
+            let plan = Plan { batch: 50, pause: Duration::from_millis(5), forget: true, ..PLAN };
+            let tally = run(&old, place, plan).await.unwrap().unwrap();
+            done.store(true, stop);
+            tally
+        };
+        let logging_out = async {
+            let mut logouts = 0_u64;
+            while !done.load(stop) {
+                let ended = plane.store.writer().logout(token("alice", logouts)).await;
+                assert_eq!(ended.map(outcome), Ok(LogoutOutcome::LoggedOut));
+                logouts += 1;
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+            logouts
+        };
+        let (tally, logouts) = tokio::join!(adopting, logging_out);
+        assert_eq!((tally.taken, tally.revoked, tally.forgotten), (300, 300, 300));
+        assert!(logouts > 1);
+        let (tokens, revocations, seq) = known(place).await;
+        let all = i64::try_from(logouts).unwrap() + 300;
+        assert_eq!((i64::try_from(tokens.len()).unwrap(), revocations, seq), (all, all, all));
+    }
+
+    async fn one_that_is_broken_off_anywhere_goes_on_from_there(place: &Place) {
+        let old = place.application(place.kind, "a");
+        make_old_table(&old).await;
+        if place.kind == Kind::Mariadb {
+            // Half a schema is not taken back there, as the README says.
+            adopt_all(&old, place).await;
+        }
+        let row = |number: u32| {
+            let blocked = if number.is_multiple_of(3) { yes(&old) } else { no(&old) };
+            format!("(7, '{}', {blocked}, NULL, NULL)", living(number / 2))
+        };
+        let rows: Vec<String> = (0..200).map(row).collect();
+        let columns = "user_id, user_token, is_block, created_at, updated_at";
+        old.execute(&format!("INSERT INTO user_token_logs ({columns}) VALUES {}", rows.join(", "))).await;
+        let mut attempts = 0_u64;
+        loop {
+            attempts += 1;
+            // Its connection goes with it, as it does when the process is killed.
+            let limit = Duration::from_millis(attempts.saturating_mul(15));
+            match tokio::time::timeout(limit, run(&old, place, PLAN)).await {
+                Err(_) => {}
+                // What was broken off may hold its locks for a moment.
+                Ok(Err(error)) => assert!(attempts < 500, "{error}"),
+                Ok(Ok(_)) => break,
+            }
+        }
+        eprintln!("{:?}: broken off {} times", place.kind, attempts - 1);
+        let (tokens, revocations, seq) = known(place).await;
+        // Rows 3n are blocked: of each three tokens two.
+        let blocked = (0..200_u32).filter(|row| row.is_multiple_of(3)).map(|row| row / 2).collect::<std::collections::BTreeSet<_>>();
+        let mut expected: Vec<_> = (0..100)
+            .map(|number| (record(&living(number)).keys.token.to_string(), i64::from(blocked.contains(&number))))
+            .collect();
+        expected.sort();
+        assert_eq!(tokens, expected);
+        let count = i64::try_from(blocked.len()).unwrap();
+        assert_eq!((revocations, seq), (count, count));
+        assert_eq!(place.number("SELECT count(*) FROM adopted_rows").await, 200);
+    }
+
+    async fn the_first_start_waits_for_the_end_of_an_adoption_and_later_ones_warn(place: &Place) {
+        let unfinished = Plan { accept_unreadable: false, ..PLAN };
+        let (old, other) = (place.application(place.kind, "a"), place.application(place.kind, "c"));
+        fill(&old).await;
+        run(&old, place, unfinished).await.unwrap();
+        let prepare = async || store::prepare(&place.database(), &settings(), NOW, false).await;
+        let refused = prepare().await.unwrap_err().to_string();
+        let expected = format!(
+            "the adoption from {} has not ended, and tokens that are blocked there may not be revoked yet: run \
+             `curfew adopt --apply` again",
+            old.database().name()
+        );
+        assert_eq!(refused, expected);
+        adopt_all(&old, place).await;
+        assert_eq!(prepare().await.unwrap().warnings, Vec::<String>::new());
+        // Control planes run by now, and a restart of one must not be an outage.
+        fill(&other).await;
+        run(&other, place, unfinished).await.unwrap();
+        let warnings = prepare().await.unwrap().warnings;
+        assert_eq!(warnings, [expected.replace(&old.database().name(), &other.database().name())]);
+        // What has ended once stays so.
+        run(&old, place, unfinished).await.unwrap();
+        adopt_all(&other, place).await;
+        assert_eq!(prepare().await.unwrap().warnings, Vec::<String>::new());
+    }
+
+    async fn blocked_rows_without_a_token_keep_an_adoption_from_its_end(place: &Place) {
+        let old = place.application(place.kind, "a");
+        fill(&old).await;
+        let plan = Plan { accept_unreadable: false, ..PLAN };
+        assert_eq!(run(&old, place, plan).await.unwrap().unwrap().unreadable_blocked, 1);
+        let unfinished = "SELECT count(*) FROM adoptions WHERE finished_at IS NOT NULL";
+        assert_eq!(place.number(unfinished).await, 0);
+        assert_eq!(run(&old, place, PLAN).await.unwrap().unwrap().unreadable_blocked, 1);
+        assert_eq!(place.number(unfinished).await, 1);
+    }
+}
