@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 
 use anyhow::{Result, anyhow};
 use curfew_core::wire::{CHECK_PATH, CheckRequest};
-use curfew_core::{Policy, verify_natively};
+use curfew_core::{KeySets, Policy, verify_natively};
 use serde_json::{Value, json};
 
 use super::ledger::Reply;
@@ -34,6 +34,7 @@ pub(super) struct Outside {
     secret: String,
     signer: Signer,
     policy: Policy,
+    keys: KeySets,
 }
 
 impl Outside {
@@ -44,14 +45,16 @@ impl Outside {
         settings: &Settings,
         filter: &Value,
     ) -> Result<Self> {
-        let policy = Policy::from_document(&json!({ "issuers": filter.get("issuers") }));
+        let read = Policy::from_document(&json!({ "issuers": filter.get("issuers") }));
+        let (policy, keys) = read.map_err(|mistakes| anyhow!("the filter's issuers: {mistakes}"))?;
         Ok(Self {
             entrances,
             public,
             internal,
             secret: settings.required("CURFEW_INTERNAL_SECRET")?.to_owned(),
             signer: Signer::from_secret(settings.required("JWT_SECRET")?),
-            policy: policy.map_err(|mistakes| anyhow!("the filter's issuers: {mistakes}"))?,
+            policy,
+            keys,
         })
     }
 
@@ -63,7 +66,7 @@ impl Outside {
     /// A new token, with the question that the filter would ask about it.
     pub(super) fn token(&self) -> Result<Token> {
         let text = self.signer.sign(&claims("alice"))?;
-        let proven = self.policy.prove(text.as_bytes(), now(), verify_natively);
+        let proven = self.policy.prove(text.as_bytes(), now(), &self.keys, verify_natively);
         let proven = proven.map_err(|error| anyhow!("a token of the clients is refused: {error}"))?;
         let question = serde_json::to_value(CheckRequest::about(&proven))?;
         Ok(Token::new(text, question))
