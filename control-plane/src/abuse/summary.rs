@@ -1,6 +1,6 @@
 //! Refused logouts, summed up for the log: a flood of them is one line in ten seconds and not a flood of lines.
 //!
-//! The counts are in the metrics as well; the line is for those who read logs. It names no token, user or address.
+//! The counts are in the metrics as well; the line is for operators that read logs. It names no token, user or address.
 
 use std::collections::BTreeMap;
 use std::fmt::Write;
@@ -13,7 +13,7 @@ use tracing::warn;
 /// How often there may be a line.
 pub const INTERVAL: Duration = Duration::from_secs(10);
 
-/// The refusals since the last line, by code, and by reason where the code leaves it open.
+/// The refusals since the last line, by code, and by reason where a code has several.
 #[derive(Debug, Default)]
 pub struct FailedLogouts(Mutex<BTreeMap<(&'static str, Option<&'static str>), u64>>);
 

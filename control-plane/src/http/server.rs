@@ -37,7 +37,7 @@ pub async fn serve(listener: TcpListener, router: Router, connections: u32, stre
     }
 }
 
-/// The next connection, and its place among those that may be open.
+/// The next connection, and its slot among those that may be open.
 async fn accept(
     listener: &TcpListener,
     slots: &Arc<Semaphore>,
@@ -56,7 +56,7 @@ async fn accept(
                 if let Some(failures) = failures.line(Instant::now()) {
                     warn!(%error, failures, "connections could not be accepted");
                 }
-                // Out of file descriptors, mostly: it passes when connections close, and a busy loop helps nobody.
+                // Mostly there are no file descriptors left. That passes when connections close, and a busy loop would not help.
                 tokio::time::sleep(Duration::from_millis(50)).await;
             }
         }

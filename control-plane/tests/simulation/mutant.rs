@@ -39,6 +39,8 @@ pub(crate) enum Mutant {
     SeqsOfTwoEpochsCompared,
     /// Whoever takes a copy over reckons with no rows but those in it.
     LostRowsForgotten,
+    /// A logout waits for the newest commit of its control plane and not for its own.
+    NewestCommitAwaited,
     /// Rows are read for a logout in whatever epoch they are.
     RowsOfAnyEpoch,
     /// A worker is taken to have left while it still decides.

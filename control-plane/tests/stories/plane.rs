@@ -11,13 +11,12 @@ use axum::body::{Body, to_bytes};
 use axum::http::header::CONTENT_LENGTH;
 use axum::http::{Request, Response};
 use curfew_control_plane::abuse::attempts::FailedAttempts;
-use curfew_control_plane::abuse::lanes::Verification;
+use curfew_control_plane::abuse::lanes::Lanes;
 use curfew_control_plane::abuse::summary::FailedLogouts;
 use curfew_control_plane::app::metrics::Metrics;
 use curfew_control_plane::clock::Clock;
-use curfew_control_plane::http::{AppState, internal_router, public_router};
+use curfew_control_plane::http::{AppState, Entrances, Records, internal_router, public_router};
 use curfew_control_plane::leases::{self, Leases};
-use curfew_control_plane::log_throttle::LogThrottle;
 use curfew_control_plane::logout::Logouts;
 use curfew_control_plane::redis::Settings;
 use curfew_control_plane::redis_copy::{self, RedisCopy};
@@ -38,6 +37,7 @@ pub(crate) const INTERNAL_SECRET: &str = "an internal secret";
 
 pub(crate) struct Plane {
     pub(crate) state: Arc<AppState>,
+    pub(crate) store: Store,
     pub(crate) metrics: Metrics,
     now: Arc<AtomicI64>,
     directory: TempDir,
@@ -106,9 +106,9 @@ impl Plane {
         let leases = Arc::new(Leases::new(store.clone(), metrics.leases.clone(), &secret, leases).unwrap());
         let state = AppState {
             policy,
-            logouts: Logouts::new(Arc::clone(&leases), &secret),
+            entrances: Entrances::new(&store, Logouts::new(Arc::clone(&leases), &secret)),
+            records: Records::of(store.clone()),
             leases,
-            store,
             redis_copy,
             clock,
             counters: metrics.http.clone(),
@@ -121,8 +121,7 @@ impl Plane {
             // Stories about limits set their own.
             attempts: FailedAttempts::per_minute(0, 0),
             trusted_proxies: 0,
-            verification: Verification::of_machine(),
-            read_failures: LogThrottle::default(),
+            lanes: Lanes::of_machine(),
             check_timeout: Duration::from_millis(400),
             request_timeout: Duration::from_secs(10),
         };
@@ -130,7 +129,15 @@ impl Plane {
         let keeper = tokio::spawn(async move {
             tokio::join!(leases::run(&settled, settling.clone()), leases::gossip::run(&settled, &gossip, settling))
         });
-        Self { state: Arc::new(state), metrics, now, directory, keeper: keeper.abort_handle(), stopper: Some(stopper) }
+        Self {
+            state: Arc::new(state),
+            store,
+            metrics,
+            now,
+            directory,
+            keeper: keeper.abort_handle(),
+            stopper: Some(stopper),
+        }
     }
 
     pub(crate) fn advance(&self, seconds: i64) {
