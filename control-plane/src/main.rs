@@ -2,6 +2,8 @@
 
 use std::process::ExitCode;
 
+use curfew_control_plane::{app, cli};
+
 fn main() -> ExitCode {
-    curfew_control_plane::cli::main()
+    cli::main(app::run)
 }

@@ -1,23 +1,26 @@
 //! Failed logouts, limited by where they come from and by the token they show.
 //!
-//! A logout that is real is never refused here, because it is never asked about: only when an attempt has failed is it
-//! counted, and only then can it be told 429 instead of why it failed. Neither a crowd behind one address nor
-//! somebody who plays with another's token can take a logout away from its owner.
+//! A real logout is never refused here, because only an attempt that has failed is counted, and only then can its caller be
+//! told 429 instead of the reason. So neither a crowd behind one address nor an attacker that shows another user's token with
+//! wrong signatures can take a logout away from that user.
 //!
-//! What the limit by source does before the verdict is to choose the lane in which a signature is checked: see
-//! [`crate::abuse::lanes`]. The token has no say in that: anybody can write another's into a request.
+//! Before the verdict, the limit by source only chooses the lane in which a signature is checked: see
+//! [`crate::abuse::lanes`]. The token has no part in that: anybody can write another user's token into a request.
 
 use std::num::NonZeroU32;
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use crate::abuse::limit::FailureLimit;
-use crate::abuse::source::Source;
+use sha2::{Digest, Sha256};
 
-/// By what lanes are chosen where failures of a source are not limited.
+use super::limit::FailureLimit;
+use super::source::Source;
+
+/// The failures in a minute that make a source suspect where no limit is configured.
 const LANE_LIMIT: NonZeroU32 = NonZeroU32::MIN.saturating_add(59);
 
-/// How many times a source's failures the wider network of it may have, of which one customer can have many sources.
+/// How many times the failures of one source its wider network may have. One customer can have many sources in a network.
 const NETWORK: NonZeroU32 = NonZeroU32::MIN.saturating_add(15);
 
 /// One attempt at a logout.
@@ -25,13 +28,27 @@ const NETWORK: NonZeroU32 = NonZeroU32::MIN.saturating_add(15);
 pub struct Attempt {
     /// Where it comes from.
     pub source: Source,
+    /// The token that it shows, if it shows one.
+    token: OnceLock<TokenId>,
     begun: AtomicBool,
+    succeeded: AtomicBool,
 }
 
 impl Attempt {
     /// One that has cost nothing yet.
     pub const fn from(source: Source) -> Self {
-        Self { source, begun: AtomicBool::new(false) }
+        Self { source, token: OnceLock::new(), begun: AtomicBool::new(false), succeeded: AtomicBool::new(false) }
+    }
+
+    /// It shows this token.
+    pub fn shows(&self, token: TokenId) {
+        // An attempt shows one token at most.
+        let _ = self.token.set(token);
+    }
+
+    /// The token that it shows.
+    pub fn token(&self) -> Option<&TokenId> {
+        self.token.get()
     }
 
     /// The check of a signature begins for it.
@@ -39,14 +56,20 @@ impl Attempt {
         self.begun.store(true, Ordering::Relaxed);
     }
 
-    /// Whether that has happened: it counts as failed then, unless somebody waits for the answer.
-    pub fn has_begun(&self) -> bool {
-        self.begun.load(Ordering::Relaxed)
+    /// Its command has been carried out.
+    pub fn succeed(&self) {
+        self.succeeded.store(true, Ordering::Relaxed);
+    }
+
+    /// True if it counts as failed when its caller goes away without an answer: it has cost a check of a signature, and has
+    /// not succeeded.
+    pub fn counts_unanswered(&self) -> bool {
+        self.begun.load(Ordering::Relaxed) && !self.succeeded.load(Ordering::Relaxed)
     }
 }
 
-/// A token apart from its signature: everything that is tried with one signing input counts together. It is the
-/// client's word until it is verified.
+/// A token without its signature, so that all attempts with one signing input count together. It is the client's claim until
+/// the signature is verified.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct TokenId([u8; 32]);
 
@@ -54,11 +77,11 @@ impl TokenId {
     /// The id of a token's text.
     pub fn of(text: &[u8]) -> Self {
         let signing_input = text.iter().rposition(|byte| *byte == b'.').and_then(|end| text.get(..end));
-        Self(hmac_sha256::Hash::hash(signing_input.unwrap_or(text)))
+        Self(Sha256::digest(signing_input.unwrap_or(text)).into())
     }
 }
 
-/// An attempt that failed as too many did before it.
+/// An attempt has failed, and so did too many before it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct TooMany {
     /// What was counted, for the metrics: `source`, `network` or `token`.
@@ -77,7 +100,7 @@ impl TooMany {
 pub struct FailedAttempts {
     by_source: FailureLimit,
     by_network: FailureLimit,
-    /// Whether a source is told; it is counted in any case, for the lanes.
+    /// Whether callers are told of the limit by source. Failures are counted in any case, for the lanes.
     limits_sources: bool,
     by_token: Option<FailureLimit>,
 }
@@ -94,18 +117,18 @@ impl FailedAttempts {
         }
     }
 
-    /// Whether attempts from there have lately failed too often.
+    /// Whether attempts from this source, or from its wider network, have lately failed too often.
     pub fn is_suspect(&self, source: &Source) -> bool {
         self.by_source.is_suspect(source)
             || source.network().is_some_and(|network| self.by_network.is_suspect(&network))
     }
 
-    /// Counts an attempt that has failed. `token` is the one that was shown, where it failed by its signature or by
-    /// what a signature proves: a text that was never signed would only fill the cells of others.
+    /// Counts an attempt that has failed. `token` is the one that it showed, if it failed by its signature or by something
+    /// that a signature proves: a text that was never signed would only fill the cells of other tokens.
     ///
     /// # Errors
     ///
-    /// Too many have. Whoever is over the first limit uses up none of the next ones, which others share.
+    /// Too many have failed. An attempt over the first limit is not counted against the next ones, which others share.
     pub fn failed(&self, source: &Source, token: Option<&TokenId>) -> Result<(), TooMany> {
         let source = self.source_failed(source);
         if self.limits_sources {

@@ -18,7 +18,7 @@ pub struct LimitLabels {
 pub struct VerificationLabels {
     /// `ordinary` or `suspect`.
     pub lane: &'static str,
-    /// `accepted`, `refused`, `full` where there was no place to wait, or `late` where the turn did not come in time.
+    /// `accepted`, `refused`, `full` where there was no slot, or `late` where the turn did not come in time.
     pub outcome: &'static str,
 }
 

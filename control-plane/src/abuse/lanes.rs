@@ -1,12 +1,11 @@
 //! Where the signatures of logouts are checked: on threads of their own, a bounded number at a time.
 //!
-//! Checking an RSA or ECDSA signature takes a hundred times as long as the rest of a request. On the threads that also
-//! answer the filter's questions, a flood of forged tokens would make every request in the mesh wait. Here it has to wait
-//! itself, in one of two lanes: a source that has failed too often lately ([`crate::abuse::attempts`]) waits in the second one,
-//! and so does what a source sends at once beyond its share of the first. So a burst from elsewhere cannot hold up the
-//! first lane for longer than a share of it takes, and a real logout from a crowded address still has its turn in the
-//! second, in the order of arrival. What finds no place, or no thread in time, is told to come again, and nothing has
-//! happened.
+//! Checking an RSA or ECDSA signature takes a hundred times as long as the rest of a request. On the threads that also answer
+//! the filter's questions, a flood of forged tokens would make every request in the mesh wait. Here the flood itself waits, in
+//! one of two lanes. The second one is for a source that has failed too often lately ([`super::attempts`]), and for what a
+//! source sends at once beyond its share of the first. So a burst from elsewhere holds the first lane up for no longer than a
+//! share of it takes, and a real logout from a crowded address still gets its turn in the second, in the order of arrival. A
+//! caller that finds no slot, or no thread in time, is told to come again; nothing has happened then.
 
 use std::sync::Arc;
 use std::thread::available_parallelism;
@@ -15,50 +14,51 @@ use std::time::Duration;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::timeout;
 
-use crate::abuse::shares::{Share, Shares};
-use crate::abuse::source::Source;
+use super::source::Source;
+use super::source_limit::{SourceLimit, SourcePermit};
 
-/// Tokens that wait in a lane or are being checked: as many as the public listener has connections at most. Each holds
-/// a token of 8 KiB at most.
-const PLACES: usize = 4096;
+/// Slots of a lane, for tokens that wait or are being checked: as many as the public listener has connections at most. Each
+/// holds a token of 8 KiB at most.
+const SLOTS: usize = 4096;
 
-/// How many of the first lane one source may hold: more than anybody's own devices ever log out at once, and all of
-/// them are done within milliseconds.
+/// Slots of the first lane that one source may hold: more than a user's devices ever log out at once, and all of them are
+/// done within milliseconds.
 const ORDINARY_SHARE: u32 = 64;
 
-/// How many of the second lane: there a crowd behind one address has to wait among those for whom it is suspect.
+/// Slots of the second lane that one source may hold: a crowd behind one address waits there together with the attacker that
+/// made the address suspect.
 const SUSPECT_SHARE: u32 = 256;
 
 /// The two lanes.
-pub struct Verification {
+pub struct Lanes {
     ordinary: Lane,
     suspect: Lane,
 }
 
-impl Verification {
+impl Lanes {
     /// For this machine: half its cores for the first lane and a quarter for the second, one at least for each.
     pub fn of_machine() -> Self {
         let cores = available_parallelism().map_or(1, usize::from);
         Self {
-            ordinary: Lane::new("ordinary", PLACES, ORDINARY_SHARE, cores / 2),
-            suspect: Lane::new("suspect", PLACES, SUSPECT_SHARE, cores / 4),
+            ordinary: Lane::new("ordinary", SLOTS, ORDINARY_SHARE, cores / 2),
+            suspect: Lane::new("suspect", SLOTS, SUSPECT_SHARE, cores / 4),
         }
     }
 
     /// Both.
-    pub fn lanes(&self) -> [&Lane; 2] {
+    pub fn all(&self) -> [&Lane; 2] {
         [&self.ordinary, &self.suspect]
     }
 
-    /// A place for work of this source: in the first lane if it is not suspect and holds less than its share there,
-    /// or else in the second.
+    /// A slot for work of this source: in the first lane if the source is not suspect and holds less than its share there, or
+    /// else in the second.
     ///
     /// # Errors
     ///
-    /// [`NotChecked::Full`].
-    pub fn place(&self, source: &Source, is_suspect: bool) -> Result<Place, NotChecked> {
-        let ordinary = if is_suspect { None } else { self.ordinary.place(source) };
-        ordinary.or_else(|| self.suspect.place(source)).ok_or(NotChecked::Full)
+    /// [`LaneFailure::Full`].
+    pub fn admit(&self, source: &Source, is_suspect: bool) -> Result<Slot, LaneFailure> {
+        let ordinary = if is_suspect { None } else { self.ordinary.admit(source) };
+        ordinary.or_else(|| self.suspect.admit(source)).ok_or(LaneFailure::Full)
     }
 }
 
@@ -67,23 +67,23 @@ pub struct Lane {
     /// For metrics.
     pub name: &'static str,
     size: usize,
-    places: Arc<Semaphore>,
-    shares: Arc<Shares>,
+    slots: Arc<Semaphore>,
+    by_source: Arc<SourceLimit>,
     threads: Arc<Semaphore>,
 }
 
-/// A place in a lane; whoever drops it gives it back.
-pub struct Place {
+/// A slot in a lane, given back when it is dropped.
+pub struct Slot {
     /// The lane's name, for metrics.
     pub lane: &'static str,
-    held: (OwnedSemaphorePermit, Share),
+    held: (OwnedSemaphorePermit, SourcePermit),
     threads: Arc<Semaphore>,
 }
 
 /// Why a piece of work has no outcome.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum NotChecked {
-    /// There was no place left to wait, or none for this source. It was not begun.
+pub enum LaneFailure {
+    /// There was no slot left, or none for this source. It was not begun.
     Full,
     /// Its turn did not come in time. It was not begun.
     Late,
@@ -92,50 +92,50 @@ pub enum NotChecked {
 }
 
 impl Lane {
-    /// At most `places` pieces of work, `share` of them from one source; `threads` are done at once (at least one).
-    fn new(name: &'static str, places: usize, share: u32, threads: usize) -> Self {
+    /// At most `size` pieces of work, `share` of them from one source; `threads` are done at once (at least one).
+    fn new(name: &'static str, size: usize, share: u32, threads: usize) -> Self {
         let semaphore = |permits| Arc::new(Semaphore::new(permits));
-        let (waiting, threads) = (semaphore(places), semaphore(threads.max(1)));
-        Self { name, size: places, places: waiting, shares: Shares::new(share), threads }
+        let (slots, threads) = (semaphore(size), semaphore(threads.max(1)));
+        Self { name, size, slots, by_source: SourceLimit::new(share), threads }
     }
 
     /// Pieces of work that wait or are being done.
     pub fn waiting(&self) -> i64 {
-        i64::try_from(self.size.saturating_sub(self.places.available_permits())).unwrap_or(i64::MAX)
+        i64::try_from(self.size.saturating_sub(self.slots.available_permits())).unwrap_or(i64::MAX)
     }
 
-    fn place(&self, source: &Source) -> Option<Place> {
-        let share = self.shares.take(source)?;
-        let place = Arc::clone(&self.places).try_acquire_owned().ok()?;
-        Some(Place { lane: self.name, held: (place, share), threads: Arc::clone(&self.threads) })
+    fn admit(&self, source: &Source) -> Option<Slot> {
+        let permit = self.by_source.take(source)?;
+        let slot = Arc::clone(&self.slots).try_acquire_owned().ok()?;
+        Some(Slot { lane: self.name, held: (slot, permit), threads: Arc::clone(&self.threads) })
     }
 }
 
-impl Place {
+impl Slot {
     /// Does the work on another thread when its turn comes, if that is within `patience`; `begin` is called just before.
-    /// Whoever stops waiting before that gives the place back; after that the work is done all the same.
+    /// Dropped before that, it gives the slot back; dropped later, the work is done all the same.
     ///
     /// # Errors
     ///
-    /// [`NotChecked::Late`] or [`NotChecked::Panicked`].
+    /// [`LaneFailure::Late`] or [`LaneFailure::Panicked`].
     pub async fn run<T: Send + 'static>(
         self,
         patience: Duration,
         begin: impl FnOnce(),
         work: impl FnOnce() -> T + Send + 'static,
-    ) -> Result<T, NotChecked> {
+    ) -> Result<T, LaneFailure> {
         // Never closed, so there is always a thread to wait for.
         let thread = timeout(patience, self.threads.acquire_owned()).await.ok().and_then(Result::ok);
-        let (thread, held) = (thread.ok_or(NotChecked::Late)?, self.held);
+        let (thread, held) = (thread.ok_or(LaneFailure::Late)?, self.held);
         begin();
         let done = tokio::task::spawn_blocking(move || {
             let outcome = work();
-            // The thread first: whoever sees a place given back finds the thread free as well.
+            // The thread first, so that the thread is free as soon as the slot is seen to be.
             drop(thread);
             drop(held);
             outcome
         });
-        done.await.map_err(|_| NotChecked::Panicked)
+        done.await.map_err(|_| LaneFailure::Panicked)
     }
 }
 
@@ -164,7 +164,7 @@ mod tests {
     /// Begins work in the lane and waits until it is at it; what lets it go.
     async fn busy(lane: &Lane) -> mpsc::Sender<()> {
         let (let_go, work) = held();
-        tokio::spawn(lane.place(&source(1)).unwrap().run(PATIENCE, || (), work));
+        tokio::spawn(lane.admit(&source(1)).unwrap().run(PATIENCE, || (), work));
         while lane.threads.available_permits() > 0 {
             tokio::task::yield_now().await;
         }
@@ -172,11 +172,11 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_finds_no_place_is_told_at_once_and_what_waits_has_its_turn() {
+    async fn what_finds_no_slot_is_told_at_once_and_what_waits_has_its_turn() {
         let lane = Lane::new("x", 2, 2, 1);
         let let_go = busy(&lane).await;
-        let waiting = tokio::spawn(lane.place(&source(1)).unwrap().run(PATIENCE, || (), || 7));
-        assert!(lane.place(&source(2)).is_none());
+        let waiting = tokio::spawn(lane.admit(&source(1)).unwrap().run(PATIENCE, || (), || 7));
+        assert!(lane.admit(&source(2)).is_none());
         assert_eq!(lane.waiting(), 2);
         drop(let_go);
         assert_eq!(waiting.await.unwrap(), Ok(7));
@@ -187,10 +187,10 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_client_that_goes_away_leaves_its_place() {
+    async fn a_client_that_goes_away_leaves_its_slot() {
         let lane = Lane::new("x", 2, 2, 1);
         let let_go = busy(&lane).await;
-        let waiting = lane.place(&source(1)).unwrap().run(PATIENCE, || panic!("it has gone"), || ());
+        let waiting = lane.admit(&source(1)).unwrap().run(PATIENCE, || panic!("it has gone"), || ());
         assert!(timeout(Duration::from_millis(10), waiting).await.is_err());
         assert_eq!(lane.waiting(), 1);
         drop(let_go);
@@ -200,33 +200,32 @@ mod tests {
     async fn what_waits_for_too_long_is_never_begun() {
         let lane = Lane::new("x", 2, 2, 1);
         let let_go = busy(&lane).await;
-        let waiting = lane.place(&source(1)).unwrap();
+        let waiting = lane.admit(&source(1)).unwrap();
         let outcome = waiting.run(Duration::from_millis(10), || panic!("too late"), || panic!("too late")).await;
-        assert_eq!(outcome, Err::<(), _>(NotChecked::Late));
+        assert_eq!(outcome, Err::<(), _>(LaneFailure::Late));
         assert_eq!(lane.waiting(), 1);
         drop(let_go);
     }
 
     #[tokio::test]
-    async fn a_panic_costs_no_place() {
+    async fn a_panic_costs_no_slot() {
         let lane = Lane::new("x", 1, 1, 1);
-        let run = lane.place(&source(1)).unwrap().run(PATIENCE, || (), || panic!("a mistake"));
-        assert_eq!(run.await, Err::<(), _>(NotChecked::Panicked));
-        assert_eq!(lane.place(&source(1)).unwrap().run(PATIENCE, || (), || 7).await, Ok(7));
+        let run = lane.admit(&source(1)).unwrap().run(PATIENCE, || (), || panic!("a mistake"));
+        assert_eq!(run.await, Err::<(), _>(LaneFailure::Panicked));
+        assert_eq!(lane.admit(&source(1)).unwrap().run(PATIENCE, || (), || 7).await, Ok(7));
     }
 
     #[test]
     fn a_burst_from_one_source_leaves_the_first_lane_to_the_others() {
-        let verification =
-            Verification { ordinary: Lane::new("ordinary", 100, 3, 1), suspect: Lane::new("suspect", 100, 5, 1) };
-        let places: Vec<_> = (0..20).filter_map(|_| verification.place(&source(1), false).ok()).collect();
-        let lanes: Vec<_> = places.iter().map(|place| place.lane).collect();
-        assert_eq!(lanes, [["ordinary"; 3].as_slice(), &["suspect"; 5]].concat());
-        assert_eq!(verification.place(&source(1), false).err(), Some(NotChecked::Full));
+        let lanes = Lanes { ordinary: Lane::new("ordinary", 100, 3, 1), suspect: Lane::new("suspect", 100, 5, 1) };
+        let slots: Vec<_> = (0..20).filter_map(|_| lanes.admit(&source(1), false).ok()).collect();
+        let names: Vec<_> = slots.iter().map(|slot| slot.lane).collect();
+        assert_eq!(names, [["ordinary"; 3].as_slice(), &["suspect"; 5]].concat());
+        assert_eq!(lanes.admit(&source(1), false).err(), Some(LaneFailure::Full));
         // Not even one that shares its cell is refused by the lane as a whole.
-        let other = (2..10).find_map(|last| verification.place(&source(last), false).ok()).unwrap();
+        let other = (2..10).find_map(|last| lanes.admit(&source(last), false).ok()).unwrap();
         assert_eq!(other.lane, "ordinary");
-        let suspect = (2..10).find_map(|last| verification.place(&source(last), true).ok()).unwrap();
+        let suspect = (2..10).find_map(|last| lanes.admit(&source(last), true).ok()).unwrap();
         assert_eq!(suspect.lane, "suspect");
     }
 }

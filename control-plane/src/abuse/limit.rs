@@ -1,7 +1,7 @@
-//! How often somebody may fail, in a memory that does not grow.
+//! A limit on failures, in a memory that does not grow.
 //!
-//! Each of the [`crate::abuse::cells`] is limited by GCRA. Whoever was over the limit stays suspect for a while, whatever GCRA
-//! says: it forgives one failure as soon as the time for one has passed.
+//! Each of the [`super::cells`] is limited by GCRA. A cell that was over its limit stays suspect for a while: GCRA itself
+//! forgives one failure as soon as the time for one has passed, and cannot be asked without counting.
 
 use std::hash::Hash;
 use std::num::NonZeroU32;
@@ -13,12 +13,12 @@ use governor::nanos::Nanos;
 use governor::state::StateStore;
 use governor::{Quota, RateLimiter};
 
-use crate::abuse::cells::{Cells, one_for_each};
+use super::cells::{Cells, one_for_each};
 
-/// How long somebody is suspect after a failure that was one too many.
+/// How long a cell is suspect after a failure over its limit.
 const SUSPICION: Duration = Duration::from_secs(60);
 
-/// A limit on failures of many, each by its own count.
+/// A limit on the failures of many sources, networks or tokens, each with its own count.
 pub(super) struct FailureLimit {
     limiter: RateLimiter<usize, States, TokioClock>,
     /// By cell: until when it is suspect, in milliseconds since the start.
@@ -28,19 +28,19 @@ pub(super) struct FailureLimit {
 }
 
 impl FailureLimit {
-    /// At most `failures` in a minute, all at once or one by one.
+    /// At most `failures` in a minute, all at once or spread out.
     pub(super) fn per_minute(failures: NonZeroU32) -> Self {
         let limiter = RateLimiter::new(Quota::per_minute(failures), States(one_for_each()), TokioClock);
         Self { limiter, suspect_until: one_for_each(), cells: Cells::default(), start: TokioClock.now() }
     }
 
-    /// Counts one failure of `who`.
+    /// Counts one failure of `key`.
     ///
     /// # Errors
     ///
-    /// There have been too many; the time until one more will not be.
-    pub(super) fn failed(&self, who: &impl Hash) -> Result<(), Duration> {
-        let cell = self.cells.of(who);
+    /// There have been too many. The time until one more is within the limit.
+    pub(super) fn failed(&self, key: &impl Hash) -> Result<(), Duration> {
+        let cell = self.cells.of(key);
         self.limiter.check_key(&cell).map_err(|refused| {
             let now = TokioClock.now();
             let wait = refused.wait_time_from(now);
@@ -51,9 +51,9 @@ impl FailureLimit {
         })
     }
 
-    /// Whether `who` has lately failed too often. Counts nothing.
-    pub(super) fn is_suspect(&self, who: &impl Hash) -> bool {
-        let until = self.suspect_until.get(self.cells.of(who));
+    /// Whether `key` has lately failed too often. Counts nothing.
+    pub(super) fn is_suspect(&self, key: &impl Hash) -> bool {
+        let until = self.suspect_until.get(self.cells.of(key));
         until.is_some_and(|until| until.load(Ordering::Relaxed) > self.milliseconds(TokioClock.now()))
     }
 
@@ -62,7 +62,7 @@ impl FailureLimit {
     }
 }
 
-/// GCRA's state of each cell: when it is empty again, in nanoseconds since the limiter's start; 0 for a fresh one.
+/// GCRA's state of each cell: the time at which it is empty again, in nanoseconds since the limiter's start; 0 for a new one.
 struct States(Box<[AtomicU64]>);
 
 impl StateStore for States {

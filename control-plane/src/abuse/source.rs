@@ -1,12 +1,13 @@
 //! Where a request comes from, as far as that can be trusted.
 //!
-//! For counting failures and for nothing else: an address is shared by many, and proves nothing about anybody.
+//! It is used to count failures and to choose lanes, and for nothing else: many callers share an address, and it proves nothing
+//! about any of them.
 
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 
 use axum::http::HeaderMap;
 
-/// A place that requests come from: an IPv4 address, or an IPv6 network of 64 bits, which is what one customer gets.
+/// The origin of requests: an IPv4 address, or an IPv6 network of 64 bits, which is what one customer gets.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Source(IpAddr);
 
@@ -15,18 +16,18 @@ pub struct Source(IpAddr);
 pub struct Network(Ipv6Addr);
 
 impl Source {
-    /// The place of a request that came over a connection from `peer`, through `proxies` proxies of our own.
+    /// The source of a request that came over a connection from `peer`, through `proxies` proxies of our own.
     ///
-    /// Each proxy writes the address of whoever came to it at the end of `X-Forwarded-For`, so the entry that the
-    /// outermost of them wrote is the `proxies`-th from the end; what stands before it is the client's own word. With
-    /// fewer entries than proxies, or one that is no address, it is the connection's peer: a request that did not come
-    /// the expected way must not choose where it is counted.
+    /// Each proxy appends the address of its peer to `X-Forwarded-For`, so the entry of the outermost one is the `proxies`-th
+    /// from the end; the entries before it are the client's own claims. With fewer entries than proxies, or with an entry that
+    /// is no address, the source is the connection's peer: a request that did not come the expected way must not choose where
+    /// it is counted.
     pub fn of(peer: IpAddr, headers: &HeaderMap, proxies: usize) -> Self {
         let forwarded = proxies.checked_sub(1).and_then(|inner| entries_from_the_end(headers).nth(inner));
         Self(network(forwarded.and_then(address).unwrap_or(peer)))
     }
 
-    /// The wider network of an IPv6 source. IPv4 has none: who holds many addresses there cannot be seen from one.
+    /// The wider network of an IPv6 source. IPv4 has none: an address does not show which others its owner has.
     pub fn network(&self) -> Option<Network> {
         match self.0 {
             IpAddr::V6(address) => Some(Network(leading(address, 48))),

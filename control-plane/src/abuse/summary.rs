@@ -1,20 +1,19 @@
 //! Refused logouts, summed up for the log: a flood of them is one line in ten seconds and not a flood of lines.
 //!
-//! The counts are in the metrics as well; the line is for those who read logs. It names no token, user or address.
+//! The counts are in the metrics as well; the line is for operators that read logs. It names no token, user or address.
 
 use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
+use tokio_util::sync::CancellationToken;
 use tracing::warn;
-
-use crate::stop::Stop;
 
 /// How often there may be a line.
 pub const INTERVAL: Duration = Duration::from_secs(10);
 
-/// The refusals since the last line, by code, and by reason where the code leaves it open.
+/// The refusals since the last line, by code, and by reason where a code has several.
 #[derive(Debug, Default)]
 pub struct FailedLogouts(Mutex<BTreeMap<(&'static str, Option<&'static str>), u64>>);
 
@@ -41,9 +40,9 @@ impl FailedLogouts {
     }
 
     /// Writes the line every [`INTERVAL`] until it is told to stop, and a last one then.
-    pub async fn report(&self, mut stop: Stop) {
+    pub async fn report(&self, stop: CancellationToken) {
         loop {
-            let stopped = tokio::time::timeout(INTERVAL, stop.requested()).await;
+            let stopped = tokio::time::timeout(INTERVAL, stop.cancelled()).await;
             if let Some(by_code) = self.take() {
                 warn!(by_code, "failed logouts");
             }

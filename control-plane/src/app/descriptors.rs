@@ -1,7 +1,7 @@
 //! How many connections each listener may hold, from the file descriptors that the process may open.
 //!
-//! Both listeners draw on the same descriptors. Without shares of their own, a flood on the public listener would take
-//! them all, and the filter's checks would find no place on the internal one.
+//! Both listeners use the same descriptors. Without a share for each, a flood on the public listener would take all of them,
+//! and the filter could not connect to the internal one.
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tracing::{info, warn};
@@ -33,7 +33,7 @@ impl ConnectionLimits {
     /// A quarter for the public listener and half for the internal one: together never all that there are.
     pub fn within(descriptors: u64) -> Self {
         let left = descriptors.saturating_sub(SPARE);
-        // A listener without any place would be no listener.
+        // A listener needs one connection at least.
         let share = |part: u64| u32::try_from((left / part).clamp(1, MOST)).unwrap_or(1);
         Self { public: share(4), internal: share(2) }
     }

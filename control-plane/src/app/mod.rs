@@ -1,6 +1,27 @@
 //! The running process: `curfew serve` from its start to its end, its log and its metrics.
 
+mod announce;
 pub mod descriptors;
+mod failure;
 pub mod metrics;
-pub mod serve;
-pub mod telemetry;
+mod serve;
+mod signals;
+mod start;
+mod telemetry;
+
+use std::error::Error;
+
+use crate::config::Config;
+
+pub use failure::ServeFailure;
+pub use serve::serve;
+
+/// Runs `curfew serve` to its end, in a runtime and with a log of its own.
+///
+/// # Errors
+///
+/// See [`ServeFailure`]; or there is no runtime to be had.
+pub fn run(config: Config) -> Result<(), Box<dyn Error>> {
+    telemetry::init(&config.log);
+    Ok(tokio::runtime::Runtime::new()?.block_on(serve(config))?)
+}

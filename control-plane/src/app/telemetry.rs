@@ -1,4 +1,4 @@
-//! Where log lines go: to standard error, as JSON unless a person is looking.
+//! Where log lines go: to standard error, as JSON unless it is a terminal.
 
 use std::io::{IsTerminal, stderr};
 use std::panic::PanicHookInfo;
@@ -8,12 +8,12 @@ use tracing_subscriber::EnvFilter;
 use crate::config::{LogFormat, LogSettings};
 
 /// Installs the log for this process, for panics too. A second call changes nothing.
-pub(crate) fn init(settings: &LogSettings) {
+pub(super) fn init(settings: &LogSettings) {
     let terminal = stderr().is_terminal();
     let lines = tracing_subscriber::fmt()
         .with_env_filter(EnvFilter::new(&settings.filter))
-        // A log that cannot be written (its disk is full) would be told on standard error, which panics where that cannot
-        // be written either, and the panic's own line would end the process.
+        // If the log cannot be written (its disk is full), the library says so on standard error. That panics where standard
+        // error cannot be written either, and the line about the panic would end the process.
         .log_internal_errors(false)
         .with_ansi(terminal && std::env::var_os("NO_COLOR").is_none())
         .with_writer(stderr);
@@ -27,7 +27,7 @@ pub(crate) fn init(settings: &LogSettings) {
     std::panic::set_hook(Box::new(log_panic));
 }
 
-/// Says where, in the log's own form. Not what: a panic's message may quote what a client has sent.
+/// Logs where the panic was. Its message is left out: it may quote what a client has sent.
 fn log_panic(panic: &PanicHookInfo<'_>) {
     let location = panic.location().map(ToString::to_string).unwrap_or_default();
     tracing::error!(location, "a panic");

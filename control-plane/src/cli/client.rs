@@ -25,7 +25,7 @@ pub enum CallFailure {
     /// A header cannot hold the text.
     #[error("the credential holds characters that no header can")]
     Credential,
-    /// Nobody answered.
+    /// No server answered.
     #[error("no answer from {address}: {reason}. Is `curfew serve` running there?")]
     Unreachable {
         /// The server's address.
@@ -108,7 +108,7 @@ async fn exchange(request: Request<Full<Bytes>>) -> Result<(StatusCode, Bytes), 
     Ok((status, body.to_bytes()))
 }
 
-/// The last cause: "connection refused" says more than "client error".
+/// The innermost cause: "connection refused" says more than "client error".
 fn innermost(error: &(dyn std::error::Error + 'static)) -> String {
     let last = std::iter::successors(Some(error), |error| error.source()).last();
     last.unwrap_or(error).to_string()

@@ -3,8 +3,9 @@
 use std::io::Write;
 use std::time::{Duration, UNIX_EPOCH};
 
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use clap::Args;
-use ct_codecs::{Base64UrlSafeNoPadding, Decoder};
 use curfew_core::{ProvenToken, TokenError, verify_natively};
 use serde_json::Value;
 
@@ -55,7 +56,7 @@ fn judge(tokens: &Tokens, text: &str) -> Result<ProvenToken, TokenError> {
 
 /// A part of a token for people to read, whether or not it would be accepted.
 fn part(encoded: Option<&str>) -> String {
-    let decoded = encoded.and_then(|text| Base64UrlSafeNoPadding::decode_to_vec(text, None).ok());
+    let decoded = encoded.and_then(|text| URL_SAFE_NO_PAD.decode(text).ok());
     match decoded.and_then(|bytes| serde_json::from_slice::<Value>(&bytes).ok()) {
         Some(json) => format!("{json:#}"),
         None => "  not readable".to_owned(),

@@ -5,7 +5,6 @@ use std::time::Duration;
 
 use axum::http::Method;
 use clap::Args;
-use ct_codecs::{Encoder, Hex};
 use jwt_simple::prelude::{Claims, HS256Key, HS384Key, HS512Key, JWTClaims, MACLike};
 use serde_json::{Map, Value, json};
 
@@ -137,7 +136,7 @@ fn sign(signer: &Signer, claims: JWTClaims<Map<String, Value>>) -> Result<String
 fn random_name() -> Result<String, Failure> {
     let mut bytes = [0; 16];
     getrandom::fill(&mut bytes).map_err(|error| Failure::Io(std::io::Error::other(error)))?;
-    Hex::encode_to_string(bytes).map_err(|error| Failure::Io(std::io::Error::other(error.to_string())))
+    Ok(bytes.iter().map(|byte| format!("{byte:02x}")).collect())
 }
 
 fn claim(text: &str) -> Result<(String, Value), String> {

@@ -12,6 +12,7 @@ mod migrate;
 mod mint;
 mod token_text;
 
+use std::error::Error;
 use std::io::Write;
 use std::process::ExitCode;
 
@@ -19,10 +20,8 @@ use clap::{Parser, Subcommand};
 use curfew_core::Mistakes;
 
 use crate::adopt::AdoptFailure;
-use crate::app::serve::{self, ServeFailure};
-use crate::app::telemetry;
 use crate::cli::client::CallFailure;
-use crate::config::{Environment, MigrateArgs, ServeArgs};
+use crate::config::{Config, Environment, MigrateArgs, ServeArgs};
 use crate::store::{self, OpenFailure};
 
 /// Curfew makes logout real: its control plane and the tools around it.
@@ -116,7 +115,7 @@ enum Failure {
     #[error("{0}")]
     Usage(String),
     #[error("{0}")]
-    Serve(#[from] ServeFailure),
+    Serve(Box<dyn Error>),
     #[error("DATABASE_URL: {0}")]
     Database(#[from] OpenFailure),
     #[error("{0}")]
@@ -139,18 +138,18 @@ impl Failure {
     }
 }
 
-/// Runs the command that the process was called with.
-pub fn main() -> ExitCode {
+/// Runs the command that the process was called with; `serve` runs the control plane.
+pub fn main(serve: impl FnOnce(Config) -> Result<(), Box<dyn Error>>) -> ExitCode {
     let environment = Environment::of_process();
     let parsed = Cli::try_parse();
-    // Before a mistake of the parser, which could not name the variable; help needs no settings.
+    // This comes before a mistake of the parser, which could not name the variable. Help needs no settings.
     let readable = match &parsed {
         Err(error) if !error.use_stderr() => Ok(()),
         _ => environment.all_readable().map_err(Failure::from),
     };
     let ended = readable.and_then(|()| {
         let cli = parsed.unwrap_or_else(|error| error.exit());
-        run(cli.command, &environment)
+        run(cli.command, &environment, serve)
     });
     match ended {
         Ok(()) => ExitCode::SUCCESS,
@@ -170,14 +169,13 @@ fn report(failure: &Failure) {
     };
 }
 
-fn run(command: Command, environment: &Environment) -> Result<(), Failure> {
+fn run(
+    command: Command,
+    environment: &Environment,
+    serve: impl FnOnce(Config) -> Result<(), Box<dyn Error>>,
+) -> Result<(), Failure> {
     match command {
-        Command::Serve(args) => {
-            let config = args.resolve(environment)?;
-            telemetry::init(&config.log);
-            tokio::runtime::Runtime::new()?.block_on(serve::serve(config))?;
-            Ok(())
-        }
+        Command::Serve(args) => serve(args.resolve(environment)?).map_err(Failure::Serve),
         Command::Migrate(args) => single_threaded()?.block_on(migrate::migrate(&args)),
         Command::Adopt(args) => single_threaded()?.block_on(adopt::run(&args, environment)),
         Command::Epoch(EpochCommand::Bump(args)) => single_threaded()?.block_on(bump_epoch(&args)),

@@ -10,7 +10,7 @@ use super::generated::Generated;
 use super::signer::Signer;
 use crate::secret::{AppCredentials, Secret};
 
-/// Bytes. Shorter secrets can be guessed, and with one of them anybody is logged out, or seen to be logged in.
+/// Bytes. A shorter secret can be guessed, and then its guesser logs users out, or sees where they are logged in.
 const MIN_SECRET: usize = 16;
 
 /// Files with secrets of callers. The secrets themselves are environment variables without a flag.
@@ -74,7 +74,7 @@ fn refuse_short(name: &str, secret: Option<&Secret>, mistakes: &mut Mistakes) {
 }
 
 impl Access {
-    /// Whoever may ask the internal listener must not thereby be able to make tokens.
+    /// Refuses an internal secret that also signs tokens: callers of the internal listener could make tokens with it.
     pub(super) fn refuse_signing_secret(&self, signers: &[Signer], mistakes: &mut Mistakes) {
         let Some(internal) = &self.internal_secret else { return };
         if signers.iter().any(|signer| internal.matches(&signer.secret.0)) {

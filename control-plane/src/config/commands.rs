@@ -1,6 +1,6 @@
 //! The configuration of the commands other than `serve`.
 //!
-//! They use secrets that a server has generated, but never generate any.
+//! They use secrets that a server has generated, and never generate any themselves.
 
 use clap::Args;
 use curfew_core::Mistakes;

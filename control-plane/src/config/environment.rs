@@ -28,7 +28,7 @@ impl Environment {
     ///
     /// # Errors
     ///
-    /// The settings that are not. Left out silently, a secret would be replaced by a made-up one.
+    /// The settings that are not. Left out silently, a secret would be replaced by a generated one.
     pub fn all_readable(&self) -> Result<(), Mistakes> {
         let mut mistakes = Mistakes::default();
         let ours = self.unreadable.iter().filter(|name| names::is_setting(name));

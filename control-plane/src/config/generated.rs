@@ -1,23 +1,22 @@
-//! Secrets made up for a first start without configuration, and kept for the next.
+//! Secrets that are generated at a first start without configuration, and kept for the next start.
 
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{ErrorKind, Read, Write};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::Path;
 
-use ct_codecs::{Encoder, Hex};
 use serde::{Deserialize, Serialize};
 
 /// The file's name in the data directory.
 pub const GENERATED_FILE: &str = "secrets.json";
 
-/// The issuer of tokens that are signed with the made-up secret.
+/// The issuer of tokens that are signed with the generated secret.
 pub(super) const GENERATED_ISSUER: &str = "http://curfew.localhost";
 
 /// 256 bits: as long as the hash that HS256 uses, and beyond guessing.
 const SECRET_BYTES: usize = 32;
 
-/// One made-up value for each secret.
+/// A generated value for each secret.
 #[derive(Serialize, Deserialize)]
 pub(super) struct Generated {
     pub(super) jwt_secret: String,
@@ -27,7 +26,7 @@ pub(super) struct Generated {
 }
 
 impl Generated {
-    /// What an earlier start has made up, if one has.
+    /// The secrets that an earlier start has generated, if one has.
     pub(super) fn load(directory: &Path) -> Result<Option<Self>, String> {
         let path = directory.join(GENERATED_FILE);
         let text = match File::open(&path) {
@@ -41,7 +40,7 @@ impl Generated {
         parsed.map(Some).map_err(|_| format!("{} is damaged: restore or remove it", path.display()))
     }
 
-    /// The same, made up now if there is nothing.
+    /// The same, generated now if there are none.
     pub(super) fn load_or_create(directory: &Path) -> Result<Self, String> {
         if let Some(found) = Self::load(directory)? {
             return Ok(found);
@@ -58,10 +57,10 @@ impl Generated {
         Ok(Self { jwt_secret: secret()?, internal_secret: secret()?, app_id: "local".to_owned(), app_key: secret()? })
     }
 
-    /// Stores whole or not at all, for no eyes but the owner's, and never over what is there.
+    /// Stores the secrets whole or not at all, readable by the owner alone, and never over an existing file.
     fn store(&self, directory: &Path) -> Result<(), String> {
         let path = directory.join(GENERATED_FILE);
-        // A name nobody can foresee, so nobody has put anything in its place.
+        // A name that nobody can foresee, so that no other file is in its place.
         let draft = random::<8>().map_err(|error| format!("no randomness for a file's name: {error}"))?;
         let draft = directory.join(format!("{GENERATED_FILE}.{draft}"));
         let stored = self.write(&draft).and_then(|()| match fs::hard_link(&draft, &path) {
@@ -80,7 +79,7 @@ impl Generated {
     }
 }
 
-/// Makes the data directory for no eyes but the owner's: the database in it says who is logged in where.
+/// Makes the data directory, readable by the owner alone: the database in it shows which user is logged in where.
 pub(super) fn make_directory(directory: &Path) -> Result<(), String> {
     DirBuilder::new()
         .recursive(true)
@@ -89,7 +88,7 @@ pub(super) fn make_directory(directory: &Path) -> Result<(), String> {
         .map_err(|error| format!("{} cannot be created: {error}", directory.display()))
 }
 
-/// The file's text, if nobody but this process' user can have read or written it.
+/// The file's text, if no other user than the one of this process can have read or written it.
 fn read_private(mut file: File) -> Result<Vec<u8>, String> {
     let unread = |error: std::io::Error| format!("cannot be read: {error}");
     let metadata = file.metadata().map_err(unread)?;
@@ -107,8 +106,7 @@ fn read_private(mut file: File) -> Result<Vec<u8>, String> {
 fn random<const BYTES: usize>() -> Result<String, getrandom::Error> {
     let mut bytes = [0; BYTES];
     getrandom::fill(&mut bytes)?;
-    // Encoding into a String that grows does not fail.
-    Ok(Hex::encode_to_string(bytes).unwrap_or_default())
+    Ok(bytes.iter().map(|byte| format!("{byte:02x}")).collect())
 }
 
 #[cfg(test)]

@@ -1,12 +1,12 @@
-//! How often logouts may fail, and whose word on where they come from is taken.
+//! How often logouts may fail, and how many proxies are trusted to say where they come from.
 
 use clap::Args;
 use curfew_core::Mistakes;
 
-/// The most failures in a minute that can be allowed: more is no limit, for which there is 0.
+/// The highest limit on failures in a minute. For no limit there is 0.
 const MOST_FAILURES: u32 = 1_000_000;
 
-/// More proxies in a row than anybody has.
+/// More proxies in a row than any installation has.
 const MOST_PROXIES: usize = 16;
 
 /// Limits on failed logouts.

@@ -1,11 +1,9 @@
 //! The two addresses.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use clap::Args;
 use curfew_core::Mistakes;
-
-use super::is_loopback;
 
 /// Where to listen.
 #[derive(Debug, Args)]
@@ -53,11 +51,15 @@ impl ListenArgs {
 }
 
 impl Listen {
-    /// The first setting whose address others than this machine can reach.
+    /// The first setting whose address other machines can reach.
     pub(super) fn beyond_loopback(self) -> Option<&'static str> {
         let named = [("CURFEW_PUBLIC_LISTEN", self.public), ("CURFEW_INTERNAL_LISTEN", self.internal)];
         named.into_iter().find(|(_, address)| !is_loopback(address.ip())).map(|(name, _)| name)
     }
+}
+
+fn is_loopback(address: IpAddr) -> bool {
+    address.to_canonical().is_loopback()
 }
 
 fn address(name: &str, text: &str, mistakes: &mut Mistakes) -> Option<SocketAddr> {

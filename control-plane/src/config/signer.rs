@@ -1,4 +1,4 @@
-//! The issuers whose tokens this process can make itself: those with a secret.
+//! The issuers whose tokens `curfew token mint` can make: those with a secret.
 
 use curfew_core::decode_secret;
 use serde_json::Value;

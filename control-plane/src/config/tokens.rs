@@ -153,7 +153,7 @@ impl TokenArgs {
         }
     }
 
-    /// Reads the policy from the settings, with the made-up secret where no keys are configured.
+    /// Reads the policy from the settings, with the generated secret where no keys are configured.
     pub(super) fn resolve(&self, keys: Keys, generated: Option<&Generated>, mistakes: &mut Mistakes) -> Option<Tokens> {
         if self.user_claim.trim() != self.user_claim {
             // No token has such a claim, so no token would have a user.

@@ -1,37 +1,19 @@
 //! What handlers take out of a request, with every way to fail turned into an [`ApiError`].
 //!
-//! No such error quotes the request: what stands in the wrong place may be a token or a key, and answers are logged by
-//! whoever gets them.
-
-use std::sync::Arc;
+//! No such error quotes the request: a text in the wrong place may be a token or a key, and callers log the answers that they
+//! get.
 
 use axum::body::Bytes;
 use axum::extract::{FromRequest, FromRequestParts, Path, Query, Request};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, header};
-use curfew_core::{Denial, ProvenToken, from_authorization, read_document};
+use curfew_core::{Denial, read_document};
 use serde::de::DeserializeOwned;
 
-use super::ApiError;
-use super::state::AppState;
-use crate::abuse::attempts::Attempt;
-
-/// The token that a call is authenticated with: accepted now, though perhaps logged out.
-pub(super) struct Caller(pub(super) ProvenToken);
-
-impl FromRequestParts<Arc<AppState>> for Caller {
-    type Rejection = ApiError;
-
-    async fn from_request_parts(parts: &mut Parts, state: &Arc<AppState>) -> Result<Self, ApiError> {
-        // Put there by `watch_logouts`, which is around every endpoint that a token is shown to.
-        let attempt = parts.extensions.get::<Arc<Attempt>>().ok_or(ApiError::Internal)?;
-        let text = from_authorization(single_authorization(&parts.headers)?)?;
-        Ok(Self(state.prove_in_turn(attempt, text).await?))
-    }
-}
+use super::problem::ApiError;
 
 /// The one Authorization header. With two, proxies and servers differ in which one counts, so none does.
-fn single_authorization(headers: &HeaderMap) -> Result<&[u8], ApiError> {
+pub(super) fn single_authorization(headers: &HeaderMap) -> Result<&[u8], ApiError> {
     let mut values = headers.get_all(header::AUTHORIZATION).iter();
     match (values.next(), values.next()) {
         (None, _) => Err(ApiError::Denied(Denial::Missing)),
@@ -47,27 +29,17 @@ pub(super) fn bearer_secret(headers: &HeaderMap) -> Option<&[u8]> {
     scheme.eq_ignore_ascii_case(b"bearer ").then(|| secret.trim_ascii())
 }
 
-/// A JSON object as the body. A member that is there twice is refused: which of two users would be logged out?
+/// A JSON object as the body; the route's row says that it is one and how large it may be. A member that is there twice is
+/// refused: which of two users would be logged out?
 pub(super) struct Json<T>(pub(super) T);
 
 impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for Json<T> {
     type Rejection = ApiError;
 
     async fn from_request(request: Request, state: &S) -> Result<Self, ApiError> {
-        if !announces_json(request.headers()) {
-            return Err(ApiError::UnsupportedMediaType);
-        }
         let body = Bytes::from_request(request, state).await.map_err(|_| malformed("The body broke off."))?;
         read_body(&body).map(Self)
     }
-}
-
-/// `application/json` or a type made of it (RFC 6839 section 3.1), with any parameters.
-fn announces_json(headers: &HeaderMap) -> bool {
-    let value = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
-    let essence = value.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
-    let subtype = essence.strip_prefix("application/");
-    subtype.is_some_and(|subtype| subtype == "json" || subtype.ends_with("+json"))
 }
 
 fn read_body<T: DeserializeOwned>(body: &[u8]) -> Result<T, ApiError> {
@@ -78,7 +50,8 @@ fn read_body<T: DeserializeOwned>(body: &[u8]) -> Result<T, ApiError> {
     serde_json::from_value(document).map_err(|_| misfit::<T>(body))
 }
 
-/// A document that is not what the endpoint takes, with the place: a value has none, so the text is read once more.
+/// The error for a document that is not what the endpoint takes. It names the place: a parsed value has none, so the text is
+/// read once more.
 fn misfit<T: DeserializeOwned>(body: &[u8]) -> ApiError {
     let place = serde_json::from_slice::<T>(body).err();
     let place = place.map(|error| format!(" (line {}, column {})", error.line(), error.column()));

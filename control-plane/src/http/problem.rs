@@ -1,4 +1,4 @@
-//! Everything that a client can be told when it does not get what it asked for.
+//! Everything that a caller can be told when it does not get what it asked for.
 //!
 //! Each variant has one status and one stable code. The text is short and public; causes go to the log where they
 //! occur.
@@ -12,7 +12,7 @@ use curfew_core::{CredentialError, Denial, Problem, TokenError};
 
 use crate::store::command::Unavailable;
 
-/// How long a client should wait after a 503, in seconds.
+/// How long a caller should wait after a 503, in seconds.
 const RETRY_AFTER_SECONDS: &str = "1";
 
 /// Why a request was refused.
@@ -30,7 +30,7 @@ pub enum ApiError {
     AppCredentials,
     /// The internal secret is wrong or missing.
     InternalSecret,
-    /// The attempt failed, as too many did before it; the seconds until one more will not be too many.
+    /// The attempt failed, and so did too many before it; the seconds until one more failure is within the limit.
     TooManyFailures(u64),
     /// The request is not what the endpoint takes.
     Malformed(String),
@@ -38,8 +38,8 @@ pub enum ApiError {
     RegisteredToken(usize, TokenError),
     /// The body is too large.
     PayloadTooLarge(usize),
-    /// The body is not JSON by its content type.
-    UnsupportedMediaType,
+    /// The body is not of the type that the endpoint takes, by its Content-Type.
+    UnsupportedMediaType(&'static str),
     /// The body did not arrive in time.
     RequestTimeout,
     /// No such path.
@@ -54,15 +54,6 @@ pub enum ApiError {
     Read,
     /// A handler panicked.
     Internal,
-}
-
-/// Why a request was refused, left with the response for those who count.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Refusal {
-    /// The stable code.
-    pub(super) code: &'static str,
-    /// What the code does not tell, if there is more to say.
-    pub(super) reason: Option<&'static str>,
 }
 
 impl From<TokenError> for ApiError {
@@ -100,7 +91,7 @@ impl ApiError {
             Self::Malformed(_) | Self::RegisteredToken(..) => StatusCode::BAD_REQUEST,
             Self::TooManyFailures(_) => StatusCode::TOO_MANY_REQUESTS,
             Self::PayloadTooLarge(_) => StatusCode::PAYLOAD_TOO_LARGE,
-            Self::UnsupportedMediaType => StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            Self::UnsupportedMediaType(_) => StatusCode::UNSUPPORTED_MEDIA_TYPE,
             Self::RequestTimeout => StatusCode::REQUEST_TIMEOUT,
             Self::NotFound => StatusCode::NOT_FOUND,
             Self::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
@@ -120,7 +111,7 @@ impl ApiError {
             Self::TooManyFailures(_) => "too_many_requests",
             Self::Malformed(_) => "request_malformed",
             Self::PayloadTooLarge(_) => "payload_too_large",
-            Self::UnsupportedMediaType => "unsupported_media_type",
+            Self::UnsupportedMediaType(_) => "unsupported_media_type",
             Self::RequestTimeout => "request_timeout",
             Self::NotFound => "not_found",
             Self::MethodNotAllowed => "method_not_allowed",
@@ -130,8 +121,8 @@ impl ApiError {
         }
     }
 
-    /// The rule that an invalid token broke; the other codes say all there is.
-    fn reason(&self) -> Option<&'static str> {
+    /// The rule that an invalid token broke; the other codes need no further reason.
+    pub(super) fn reason(&self) -> Option<&'static str> {
         match self {
             Self::Token(error) if error.denial() == Denial::Invalid => Some(error.reason()),
             Self::NotOneToken(_) => Some("not_one_token"),
@@ -164,7 +155,7 @@ impl ApiError {
             Self::UserIdMissing => "Missing User ID".into(),
             Self::AppCredentials => "The application's credentials are wrong or missing.".into(),
             Self::InternalSecret => "The internal secret is wrong or missing.".into(),
-            Self::UnsupportedMediaType => "Send the body as application/json.".into(),
+            Self::UnsupportedMediaType(takes) => format!("Send the body as {takes}.").into(),
             Self::RequestTimeout => "The request's body did not arrive in time.".into(),
             Self::NotFound => "There is nothing at this path.".into(),
             Self::MethodNotAllowed => "This path does not take this method.".into(),
@@ -220,7 +211,6 @@ impl IntoResponse for ApiError {
         if let Some(seconds) = self.retry_after() {
             headers.insert(RETRY_AFTER, seconds);
         }
-        response.extensions_mut().insert(Refusal { code: self.code(), reason: self.reason() });
         response
     }
 }

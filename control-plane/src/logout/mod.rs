@@ -1,25 +1,54 @@
 //! From a committed revocation to the answer that says so: the one way for every entrance.
 //!
-//! Authenticate, hand the writer a command, get a [`Committed`], wait for that very commit, get a [`Confirmed`], answer. An
-//! answer that says "logged out" is built from a [`Finished`] alone: from a [`Confirmed`], or from an [`Accepted`] for a caller
-//! that asked not to wait (RFC 7240, `respond-async`). Only this room makes them, and only out of a [`Committed`], which only
-//! the writer makes:
+//! An entrance authenticates its caller, hands the writer a command and gets a [`Committed`]. Only waiting for that very commit
+//! makes a [`Confirmed`] of it. An answer that says "logged out" is built from a [`Finished`] alone: from a [`Confirmed`], or
+//! from an [`Accepted`] for a caller that asked not to wait (RFC 7240, `respond-async`). Only this room makes them, out of a
+//! [`Committed`], which only the writer makes:
 //!
-//! ```compile_fail
-//! use curfew_control_plane::logout::Confirmed;
-//! let forged = Confirmed { outcome: () };
+//! ```
+//! use curfew_control_plane::logout::{Finished, Logouts, Wait};
+//! use curfew_control_plane::store::command::{Committed, LogoutOutcome, Unavailable};
+//!
+//! async fn finish(logouts: &Logouts, committed: Committed<LogoutOutcome>) -> Result<LogoutOutcome, Unavailable> {
+//!     Ok(match logouts.finish(committed, Wait::UntilConfirmed).await? {
+//!         Finished::Confirmed(confirmed) => confirmed.into_outcome(),
+//!         Finished::Accepted(accepted) => accepted.into_parts().0,
+//!     })
+//! }
 //! ```
 //!
-//! ```compile_fail
+//! So none of them can be forged, neither what is confirmed nor what is committed:
+//!
+//! ```compile_fail,E0451
+//! use curfew_control_plane::logout::{Confirmed, Finished};
+//! use curfew_control_plane::store::command::LogoutOutcome;
+//!
+//! fn forge() -> Finished<LogoutOutcome> {
+//!     Finished::Confirmed(Confirmed { outcome: LogoutOutcome::LoggedOut })
+//! }
+//! ```
+//!
+//! ```compile_fail,E0451
+//! use curfew_control_plane::logout::{Accepted, Finished};
+//! use curfew_control_plane::store::command::LogoutOutcome;
+//!
+//! fn forge() -> Finished<LogoutOutcome> {
+//!     Finished::Accepted(Accepted { outcome: LogoutOutcome::LoggedOut, ticket: String::new() })
+//! }
+//! ```
+//!
+//! ```compile_fail,E0624
+//! use curfew_control_plane::log::Commit;
 //! use curfew_control_plane::store::command::{Committed, LogoutOutcome};
-//! fn forge(commit: curfew_control_plane::log::Commit) -> Committed<LogoutOutcome> {
+//!
+//! fn forge(commit: Commit) -> Committed<LogoutOutcome> {
 //!     Committed::new(LogoutOutcome::LoggedOut, commit)
 //! }
 //! ```
 //!
 //! Why the very commit, and not the newest one: a later commit may have begun another history of the log, which may lack this
-//! one. Waiting for the newest would confirm what nobody knows to be in force. So a history that was replaced between the
-//! commit and its confirmation is [`Unavailable::Unconfirmed`].
+//! one. Waiting for the newest one could confirm a logout that no database knows any more. So a history that was replaced
+//! between the commit and its confirmation is [`Unavailable::Unconfirmed`].
 
 mod tickets;
 
@@ -30,13 +59,13 @@ use crate::secret::Secret;
 use crate::store::command::{Committed, Unavailable};
 use tickets::Tickets;
 
-/// What a command has brought about, which no worker admits any more.
+/// The outcome of a command, and that no worker admits any more what it revoked.
 #[derive(Debug)]
 pub struct Confirmed<T> {
     outcome: T,
 }
 
-/// What a command has brought about, durable already, for a caller that does not wait until no worker admits it.
+/// The outcome of a command that is durable, for a caller that does not wait until no worker admits what it revoked.
 #[derive(Debug)]
 pub struct Accepted<T> {
     outcome: T,
@@ -44,6 +73,7 @@ pub struct Accepted<T> {
 }
 
 /// All that an answer may be built from.
+#[must_use = "an entrance answers with this and nothing else"]
 #[derive(Debug)]
 pub enum Finished<T> {
     /// In force everywhere.
@@ -53,25 +83,25 @@ pub enum Finished<T> {
 }
 
 impl<T> Confirmed<T> {
-    /// What the command has brought about.
+    /// The outcome.
     pub fn into_outcome(self) -> T {
         self.outcome
     }
 }
 
 impl<T> Accepted<T> {
-    /// What the command has brought about, and the ticket that [`Logouts::redeem`] takes at any control plane.
+    /// The outcome, and the ticket that [`Logouts::redeem`] takes at any control plane.
     pub fn into_parts(self) -> (T, String) {
         (self.outcome, self.ticket)
     }
 }
 
-/// Whether a caller waits until no worker admits what was revoked.
+/// How long a caller waits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Wait {
-    /// It does.
+    /// Until no worker admits what was revoked.
     UntilConfirmed,
-    /// It wants an answer as soon as the revocation is durable.
+    /// Until the revocation is durable.
     UntilDurable,
 }
 
@@ -87,12 +117,12 @@ impl Logouts {
         Self { leases, tickets: Tickets::of(secret) }
     }
 
-    /// What an answer may be built from, as soon as the caller may have it.
+    /// Waits as the caller wants it, and returns what an answer may be built from.
     ///
     /// # Errors
     ///
     /// [`Unavailable::Unconfirmed`]: it is not known whether workers still admit what was revoked. The log is of another
-    /// history now, which may lack the commit, or this control plane ends.
+    /// history now, which may lack the commit, or this control plane stops.
     pub async fn finish<T>(&self, committed: Committed<T>, wait: Wait) -> Result<Finished<T>, Unavailable> {
         match wait {
             Wait::UntilConfirmed => self.confirm(committed).await.map(Finished::Confirmed),
@@ -116,8 +146,8 @@ impl Logouts {
         Accepted { ticket: self.tickets.write(settling.position()), outcome: committed.into_outcome() }
     }
 
-    /// Takes up the waiting that a ticket names; nothing for a ticket that no control plane has written. It may be over
-    /// already, and then it is again as soon as the rows of the other control planes were read.
+    /// Goes on waiting for the commit that a ticket names; none for a ticket that no control plane has written. If that wait was
+    /// over before, it is over again as soon as the rows of the other control planes were read.
     pub fn redeem(&self, ticket: &str) -> Option<Settling> {
         self.tickets.read(ticket).map(|position| self.leases.settle_position(position))
     }

@@ -1,11 +1,12 @@
-//! Tickets: names for positions in the log that clients take home and bring to any control plane. Pure.
+//! Tickets: positions in the log, encoded so that any control plane can redeem them. Pure.
 //!
 //! A ticket is the position itself and a MAC over it, so nothing has to be kept for it, and nobody can make one up. The seq in
 //! it tells its holder how many revocations there were before; that is no secret worth a cipher of our own.
 
-use ct_codecs::{Decoder, Encoder, Hex};
-use hmac_sha256::HMAC;
-use subtle::ConstantTimeEq;
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use hmac::{Hmac, KeyInit, Mac};
+use sha2::{Digest, Sha256};
 
 use crate::log::{Epoch, LogPosition};
 use crate::secret::Secret;
@@ -16,35 +17,38 @@ const TAG: usize = 16;
 
 /// Writes and reads the tickets of all control planes with one secret.
 pub(super) struct Tickets {
-    key: [u8; 32],
+    /// Keyed; a clone of it makes one MAC.
+    mac: Hmac<Sha256>,
 }
 
 impl Tickets {
     pub(super) fn of(secret: &Secret) -> Self {
-        Self { key: HMAC::mac(b"curfew: tickets", secret.reveal().as_bytes()) }
+        // The secret has other uses, too, so the key is derived from it for tickets alone.
+        let key = keyed(&Sha256::digest(secret.reveal())).chain_update(b"curfew: tickets").finalize();
+        Self { mac: keyed(&key.into_bytes()) }
     }
 
     pub(super) fn write(&self, position: LogPosition) -> String {
-        let place = [&position.epoch.as_bytes()[..], &position.seq.to_be_bytes()].concat();
-        // Encoding into a String that grows does not fail.
-        Hex::encode_to_string([&place[..], &self.tag(&place)].concat()).unwrap_or_default()
+        let position = [&position.epoch.as_bytes()[..], &position.seq.to_be_bytes()].concat();
+        let mac = self.mac.clone().chain_update(&position).finalize().into_bytes();
+        let tag = mac.into_iter().take(TAG);
+        URL_SAFE_NO_PAD.encode(position.into_iter().chain(tag).collect::<Vec<_>>())
     }
 
     pub(super) fn read(&self, ticket: &str) -> Option<LogPosition> {
-        let mut bytes = [0; POSITION + TAG];
-        let bytes = Hex::decode(&mut bytes, ticket, None).ok()?;
-        let (place, tag) = bytes.split_first_chunk::<POSITION>()?;
-        if !bool::from(self.tag(place).ct_eq(tag)) {
-            return None;
-        }
-        let (epoch, seq) = place.split_first_chunk::<16>()?;
+        let bytes = URL_SAFE_NO_PAD.decode(ticket).ok().filter(|bytes| bytes.len() == POSITION + TAG)?;
+        let (position, tag) = bytes.split_first_chunk::<POSITION>()?;
+        self.mac.clone().chain_update(position).verify_truncated_left(tag).ok()?;
+        let (epoch, seq) = position.split_first_chunk::<16>()?;
         Some(LogPosition { epoch: Epoch::from_bytes(*epoch), seq: u64::from_be_bytes(seq.try_into().ok()?) })
     }
+}
 
-    fn tag(&self, place: &[u8]) -> [u8; TAG] {
-        let mac = HMAC::mac(place, self.key);
-        mac.first_chunk::<TAG>().copied().unwrap_or_default()
-    }
+/// HMAC with a key of this length, which RFC 2104 pads to a block.
+fn keyed(key: &sha2::digest::Output<Sha256>) -> Hmac<Sha256> {
+    let mut block = [0; 64];
+    block.iter_mut().zip(key).for_each(|(padded, byte)| *padded = *byte);
+    Hmac::new(&block.into())
 }
 
 #[cfg(test)]
@@ -62,7 +66,7 @@ mod tests {
     #[test]
     fn a_ticket_is_redeemed_by_those_who_know_the_secret() {
         let ticket = tickets("secret").write(position(7));
-        assert_eq!(ticket.len(), 80);
+        assert_eq!(ticket.len(), 54);
         assert_eq!(tickets("secret").read(&ticket), Some(position(7)));
         assert_eq!(tickets("another").read(&ticket), None);
     }
@@ -70,12 +74,12 @@ mod tests {
     #[test]
     fn a_ticket_that_was_made_up_or_changed_is_none() {
         let ticket = tickets("secret").write(position(7));
-        for place in 0..80 {
+        for place in 0..54 {
             let mut changed = ticket.clone().into_bytes();
-            changed[place] = if changed[place] == b'0' { b'1' } else { b'0' };
-            assert_eq!(tickets("secret").read(std::str::from_utf8(&changed).unwrap()), None, "digit {place}");
+            changed[place] = if changed[place] == b'A' { b'B' } else { b'A' };
+            assert_eq!(tickets("secret").read(std::str::from_utf8(&changed).unwrap()), None, "character {place}");
         }
-        for wrong in ["", "00", "x", &ticket[..78], &format!("{ticket}00"), "../../etc/passwd"] {
+        for wrong in ["", "00", "x", &ticket[..52], &format!("{ticket}00"), &format!("{ticket}="), "../../etc/passwd"] {
             assert_eq!(tickets("secret").read(wrong), None, "{wrong}");
         }
     }

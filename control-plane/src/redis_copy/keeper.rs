@@ -8,6 +8,7 @@
 use std::time::Duration;
 
 use tokio::time::{Instant, sleep};
+use tokio_util::sync::CancellationToken;
 use tracing::{debug, info, warn};
 
 use super::RedisCopy;
@@ -18,7 +19,6 @@ use super::publishing::PIPELINE;
 use super::refills::Refills;
 use crate::log::LogPosition;
 use crate::log_throttle::LogThrottle;
-use crate::stop::Stop;
 use crate::store::{ReadFailure, Store};
 
 /// How often it looks whether anything is missing.
@@ -38,7 +38,7 @@ const COPY_LIMIT: Duration = Duration::from_secs(2);
 const MARKER_LIFE: i64 = 7 * 24 * 3600;
 
 /// Keeps the copy complete until it is told to stop.
-pub async fn run(redis_copy: &RedisCopy, store: &Store, mut stop: Stop) {
+pub async fn run(redis_copy: &RedisCopy, store: &Store, stop: CancellationToken) {
     let Some(shared) = &redis_copy.0 else { return };
     let mut keeper = Keeper {
         shared,
@@ -56,7 +56,7 @@ pub async fn run(redis_copy: &RedisCopy, store: &Store, mut stop: Stop) {
     loop {
         tokio::select! {
             () = keeper.turn() => {}
-            () = stop.requested() => return,
+            () = stop.cancelled() => return,
         }
     }
 }

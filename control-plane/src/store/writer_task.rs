@@ -10,6 +10,7 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
 use tracing::{error, warn};
 
 use super::command::Unavailable;
@@ -19,7 +20,6 @@ use super::sql;
 use super::trust::Distrust;
 use super::write_attempt::{Attempt, Done, Failure};
 use super::{Counters, Health};
-use crate::stop::Stop;
 
 /// How often a batch is tried, the first time included.
 const ATTEMPTS: u32 = 3;
@@ -45,12 +45,12 @@ pub struct WriterTask {
 
 impl WriterTask {
     /// Writes until it is told to stop, then carries out what is already in the queue and returns.
-    pub async fn run(mut self, mut stop: Stop) {
+    pub async fn run(mut self, stop: CancellationToken) {
         loop {
             if self.waiting.is_empty() {
                 let first = tokio::select! {
                     job = self.queue.recv() => job,
-                    () = stop.requested() => {
+                    () = stop.cancelled() => {
                         self.queue.close();
                         self.queue.recv().await
                     }

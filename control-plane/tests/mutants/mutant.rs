@@ -40,6 +40,8 @@ pub(crate) enum Mutant {
     SeqsOfTwoEpochsCompared,
     /// After a failover, logouts reckon with no control planes but those whose rows the standby has.
     LostRowsForgotten,
+    /// A logout waits for the newest commit of its control plane instead of its own.
+    NewestCommitAwaited,
     /// A logout counts rows that were read in another epoch than its own.
     RowsOfAnyEpoch,
     /// A worker counts as gone while it still decides.
@@ -62,7 +64,7 @@ pub(crate) enum Mutant {
 
 impl Mutant {
     /// All of them.
-    pub(crate) const ALL: [Self; 27] = [
+    pub(crate) const ALL: [Self; 28] = [
         Self::AnchorAtReply,
         Self::FreshIgnored,
         Self::FreshNotShrunk,
@@ -81,6 +83,7 @@ impl Mutant {
         Self::EpochIgnored,
         Self::SeqsOfTwoEpochsCompared,
         Self::LostRowsForgotten,
+        Self::NewestCommitAwaited,
         Self::RowsOfAnyEpoch,
         Self::LeftWithoutLeaving,
         Self::RetentionTooShort,

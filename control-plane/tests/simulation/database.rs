@@ -134,6 +134,12 @@ impl Database {
         self.head = LogPosition { epoch, seq: self.revocations.len() as u64 };
     }
 
+    /// A server that takes over may lack what was committed last: the logout of a token, which nobody was told of.
+    pub(crate) fn lose(&mut self, token: RevocationKey) {
+        self.revocations.remove(&(number(Kind::Token), token));
+        self.registered.entry(token).and_modify(|blocked| *blocked = false);
+    }
+
     pub(crate) fn write_row(&mut self, id: ControlPlaneId, beat: Beat) {
         let row = ControlPlaneRow { id, beat: beat.beat, confirmed: beat.confirmed };
         let stored = self.replicas.entry(id).or_insert(row);

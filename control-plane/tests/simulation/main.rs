@@ -120,6 +120,7 @@ mod a_mistake_is_found {
         an_epoch_ignored_by_the_worker: EpochIgnored,
         seqs_of_two_epochs_compared: SeqsOfTwoEpochsCompared,
         rows_that_a_copy_lacks_forgotten: LostRowsForgotten,
+        the_newest_commit_awaited_instead_of_the_own_one: NewestCommitAwaited,
         rows_of_another_epoch_counted: RowsOfAnyEpoch,
         a_worker_that_leaves_and_stays: LeftWithoutLeaving,
         a_revocation_purged_too_early: RetentionTooShort,

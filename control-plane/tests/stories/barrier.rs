@@ -96,7 +96,7 @@ async fn a_control_plane_that_ends_answers_its_logouts_and_takes_its_row_away() 
     assert_eq!(plane.logout(&token).await.status, 200);
     assert!(!dead.admits(key), "answered while the worker still admitted it");
     let started = Instant::now();
-    while !plane.state.store.control_planes().await.unwrap().rows.is_empty() {
+    while !plane.store.control_planes().await.unwrap().rows.is_empty() {
         plane.stop();
         assert!(started.elapsed() < Duration::from_secs(20));
         tokio::time::sleep(Duration::from_millis(20)).await;

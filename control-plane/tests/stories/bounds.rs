@@ -5,6 +5,7 @@ use std::task::{Context, Poll};
 
 use axum::body::{Body, Bytes, HttpBody};
 use axum::http::Request;
+use curfew_control_plane::http::{Body as Taken, Listener, ROUTES};
 use hyper::body::Frame;
 use serde_json::json;
 use tower::ServiceExt;
@@ -70,15 +71,31 @@ async fn a_logouts_body_is_not_waited_for_whatever_it_is() {
     assert_eq!(answer.problem(), (401, "token_missing".to_owned()));
 }
 
+/// The paths that take a body, and how many bytes at most.
+fn bodies() -> Vec<(&'static str, usize)> {
+    let bodies = ROUTES.iter().filter(|route| route.body != Taken::Unread);
+    let bodies: Vec<_> = bodies.map(|route| (route.path, route.body.most())).collect();
+    for expected in
+        [("/api/v2/lgt-all", 16 * 1024), ("/internal/v1/check", 16 * 1024), ("/internal/v1/tokens", 10 * 1024 * 1024)]
+    {
+        assert!(bodies.contains(&expected), "{expected:?}");
+    }
+    bodies
+}
+
+/// The router of the listener that has this path.
+fn router(plane: &Plane, path: &str) -> axum::Router {
+    let public = ROUTES.iter().any(|route| route.path == path && route.listener == Listener::Public);
+    if public { plane.public() } else { plane.internal() }
+}
+
 #[tokio::test]
 async fn every_body_is_bounded() {
     let plane = Plane::start().await;
-    for (path, limit) in
-        [("/api/v2/lgt-all", 16 * 1024), ("/internal/v1/check", 16 * 1024), ("/internal/v1/tokens", 10 * 1024 * 1024)]
-    {
+    for (path, limit) in bodies() {
         let request = with_secret(post(path)).header("content-type", "application/json");
         let request = request.body(Body::from(vec![b' '; limit + 1])).unwrap();
-        let answer = Answer::read(plane.internal().oneshot(request).await.unwrap()).await;
+        let answer = Answer::read(router(&plane, path).oneshot(request).await.unwrap()).await;
         assert_eq!(answer.problem(), (413, "payload_too_large".to_owned()), "{path}");
     }
 }
@@ -107,12 +124,28 @@ impl HttpBody for Never {
 }
 
 #[tokio::test]
-async fn a_wrong_content_type_is_named() {
+async fn a_wrong_content_type_is_told_which_one_is_taken() {
     let plane = Plane::start().await;
-    for path in ["/internal/v1/check", "/internal/v1/tokens"] {
-        let request = with_secret(post(path)).header("content-type", "text/plain");
+    for route in ROUTES.iter().filter(|route| route.body != Taken::Unread) {
+        let request = with_secret(post(route.path)).header("content-type", "text/plain");
         let request = request.body(Body::from(json!({}).to_string())).unwrap();
-        let answer = Answer::read(plane.internal().oneshot(request).await.unwrap()).await;
-        assert_eq!(answer.problem(), (415, "unsupported_media_type".to_owned()), "{path}");
+        let answer = Answer::read(router(&plane, route.path).oneshot(request).await.unwrap()).await;
+        assert_eq!(answer.problem(), (415, "unsupported_media_type".to_owned()), "{}", route.path);
+        let detail = format!(r#""detail":"Send the body as {}.""#, route.body.media_type().unwrap());
+        assert!(answer.body.contains(&detail), "{}", answer.body);
+    }
+}
+
+#[tokio::test]
+async fn every_path_takes_its_own_method_and_no_other() {
+    let plane = Plane::start().await;
+    for route in &ROUTES {
+        let path = route.path.replace("{id}", "alice");
+        for method in ["GET", "POST", "PUT", "DELETE", "OPTIONS", "PATCH"] {
+            let taken = ROUTES.iter().any(|other| other.path == route.path && other.method.as_str() == method);
+            let answer =
+                ask(router(&plane, route.path), with_secret(Request::builder().method(method).uri(&path))).await;
+            assert_eq!(answer.status != 405, taken, "{method} {path}: {}", answer.whole());
+        }
     }
 }

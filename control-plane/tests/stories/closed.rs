@@ -1,18 +1,15 @@
-//! The internal listener for whoever does not know its secret.
+//! The internal listener, for a caller that does not know its secret.
 
 use axum::body::Body;
 use axum::http::{HeaderValue, Request};
+use curfew_control_plane::http::{Access, Listener, ROUTES, Route};
 use tower::ServiceExt;
 
 use crate::plane::{Answer, INTERNAL_SECRET, Plane, with_secret};
 use crate::tokens::token_of;
 
-/// Paths that need the secret, and paths that are not there: nobody may tell which is which.
-const PATHS: [&str; 16] = [
-    "/internal/v1/check",
-    "/internal/v1/tokens",
-    "/internal/v1/users/alice/sessions",
-    "/internal/v1/users/nobody/sessions",
+/// Paths of other users, paths that are not there, and paths of the other listener: all look like those that need the secret.
+const OTHERS: [&str; 13] = [
     "/internal/v1/users/%ff/sessions",
     "/internal/v1/users//sessions",
     "/internal/v1/check/",
@@ -23,9 +20,24 @@ const PATHS: [&str; 16] = [
     "/api/v2/logout",
     "/api/v2/lgt-all/",
     "/metrics/x",
+    "/internal/v1/users/nobody/sessions",
     "/",
     "/nothing",
 ];
+
+/// The routes of this listener that need the secret, or those that do not.
+fn routes(need_secret: bool) -> impl Iterator<Item = &'static Route> {
+    let internal = ROUTES.iter().filter(|route| route.listener == Listener::Internal);
+    internal.filter(move |route| (route.access == Access::InternalSecret) == need_secret)
+}
+
+/// All paths that look the same to a caller without the secret.
+fn closed_paths() -> Vec<String> {
+    let there = routes(true).map(|route| route.path.replace("{id}", "alice"));
+    let paths: Vec<_> = there.chain(OTHERS.map(str::to_owned)).collect();
+    assert!(paths.len() >= OTHERS.len() + 5, "{paths:?}");
+    paths
+}
 
 const METHODS: [&str; 9] = ["GET", "POST", "PUT", "DELETE", "PATCH", "OPTIONS", "TRACE", "CONNECT", "BREW"];
 
@@ -34,7 +46,7 @@ const REFUSED: &str = "401\ncache-control: no-store\ncontent-type: application/p
     {\"type\":\"about:blank\",\"title\":\"Unauthorized\",\"status\":401,\
     \"detail\":\"The internal secret is wrong or missing.\",\"code\":\"credentials_invalid\"}";
 
-/// What is sent in `Authorization` by those who do not know the secret, or only nearly.
+/// Values of `Authorization` without the secret, or with almost the secret.
 fn near_misses() -> Vec<Vec<Vec<u8>>> {
     let bearer = |secret: &str| format!("Bearer {secret}").into_bytes();
     let right = bearer(INTERNAL_SECRET);
@@ -71,7 +83,7 @@ async fn whoever_does_not_know_the_secret_learns_nothing() {
     let plane = Plane::start().await;
     plane.register(&[&token_of("alice", "1")]).await;
     for authorization in near_misses() {
-        for path in PATHS {
+        for path in &closed_paths() {
             for method in METHODS {
                 let answer = asked(&plane, method, path, &authorization).await;
                 let shown: Vec<_> = authorization.iter().map(|value| String::from_utf8_lossy(value)).collect();
@@ -84,7 +96,7 @@ async fn whoever_does_not_know_the_secret_learns_nothing() {
 #[tokio::test]
 async fn a_question_for_the_head_alone_learns_as_little() {
     let plane = Plane::start().await;
-    for path in PATHS {
+    for path in &closed_paths() {
         let answer = asked(&plane, "HEAD", path, &[]).await;
         assert_eq!((answer.status, answer.body.as_str()), (401, ""), "{path}");
     }
@@ -93,7 +105,7 @@ async fn a_question_for_the_head_alone_learns_as_little() {
 #[tokio::test]
 async fn nothing_of_a_body_is_read_before_the_secret() {
     let plane = Plane::start().await;
-    for path in PATHS {
+    for path in &closed_paths() {
         let request = Request::post(path).header("content-length", "99999999").body(Body::empty()).unwrap();
         let answer = Answer::read(plane.internal().oneshot(request).await.unwrap()).await;
         assert_eq!(answer.whole(), REFUSED, "{path}");
@@ -106,7 +118,9 @@ async fn what_is_open_says_nothing_about_anybody() {
     let token = token_of("alice-the-user", "jti-of-hers");
     plane.register(&[&token]).await;
     plane.logout(&token).await;
-    for path in ["/livez", "/readyz", "/metrics", "/openapi.json"] {
+    let open: Vec<_> = routes(false).filter(|route| route.access == Access::Open).map(|route| route.path).collect();
+    assert!(open.len() >= 4, "{open:?}");
+    for path in open {
         let answer = asked(&plane, "GET", path, &[]).await;
         assert_eq!(answer.status, 200, "{path}");
         for private in ["alice-the-user", "jti-of-hers", &token, "issuer.example.com", INTERNAL_SECRET] {

@@ -27,7 +27,7 @@ async fn a_first_poll_brings_the_log_and_a_lease() {
     assert!(answer.fresh_ms >= 0, "the reading began {} ms after the poll had come", answer.fresh_ms);
     let [revocation] = answer.revocations.as_slice() else { panic!("{answer:?}") };
     assert_eq!(revocation.key, plane.question(&token).token);
-    assert_eq!(answer.epoch, plane.state.store.head().await.unwrap().epoch);
+    assert_eq!(answer.epoch, plane.store.head().await.unwrap().epoch);
 }
 
 #[tokio::test]
@@ -97,7 +97,7 @@ async fn fill(plane: &Plane) {
 async fn what_a_worker_holds_of_another_history_is_of_no_use() {
     let plane = Plane::start().await;
     plane.logout(&token_of("alice", "1")).await;
-    let head = plane.state.store.head().await.unwrap();
+    let head = plane.store.head().await.unwrap();
     let worker = Worker::new(1);
     for (epoch, applied) in [(Epoch::from_bytes([7; 16]), 1), (head.epoch, 2)] {
         let request = FeedRequest { epoch: Some(epoch), applied, ..worker.request(&plane, 0) };

@@ -241,8 +241,8 @@ async fn all_threads_busy(plane: &Plane) -> Vec<mpsc::Sender<()>> {
     for number in 0..=u8::MAX {
         for is_suspect in [false, true] {
             let (let_go, work) = mpsc::channel::<()>();
-            let Ok(place) = plane.state.verification.place(&nobody(number), is_suspect) else { continue };
-            tokio::spawn(place.run(
+            let Ok(slot) = plane.state.lanes.admit(&nobody(number), is_suspect) else { continue };
+            tokio::spawn(slot.run(
                 Duration::from_secs(60),
                 || (),
                 move || {
@@ -271,7 +271,7 @@ async fn three_hang_up(plane: &Plane, pair: &Ed25519KeyPair, address: [u8; 4]) -
         }
         drop(logout);
         // The work goes on, and the next one needs its thread to begin.
-        while plane.state.verification.lanes().iter().any(|lane| lane.waiting() > 0) {
+        while plane.state.lanes.all().iter().any(|lane| lane.waiting() > 0) {
             tokio::task::yield_now().await;
         }
     }

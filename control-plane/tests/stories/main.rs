@@ -15,6 +15,10 @@ mod closed;
 #[cfg(test)]
 mod early;
 #[cfg(test)]
+mod entrances;
+#[cfg(test)]
+mod epochs;
+#[cfg(test)]
 mod failure;
 #[cfg(test)]
 mod feed;
@@ -28,6 +32,8 @@ mod logout;
 mod logout_all;
 #[cfg(test)]
 mod malformed;
+#[cfg(test)]
+mod openapi;
 #[cfg(test)]
 mod operations;
 #[cfg(test)]

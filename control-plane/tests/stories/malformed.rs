@@ -1,6 +1,7 @@
 //! Requests that make no sense: the answer says where, and repeats nothing of them.
 
 use axum::http::Request;
+use curfew_control_plane::http::{Body, Listener, ROUTES};
 
 use crate::plane::{Plane, ask, ask_json, post, with_secret};
 
@@ -31,6 +32,20 @@ async fn a_body_is_never_quoted() {
         ("/api/v2/lgt-all", r#"[["user_id","hunter2"]]"#, "The body is not a JSON object.".to_owned()),
     ] {
         assert_eq!(detail(&plane, path, body).await, expected, "{body}");
+    }
+}
+
+#[tokio::test]
+async fn nor_by_any_other_route() {
+    let plane = Plane::start().await;
+    for route in ROUTES.iter().filter(|route| matches!(route.body, Body::Json { .. })) {
+        for body in [r#"{"hunter2":}"#, r#"["hunter2"]"#, r#"{"hunter2":1,"hunter2":2}"#] {
+            let request = with_secret(post(route.path));
+            let router = if route.listener == Listener::Public { plane.public() } else { plane.internal() };
+            let answer = ask_json(router, request, body).await;
+            assert_eq!(answer.problem(), (400, "request_malformed".to_owned()), "{} {body}", route.path);
+            assert!(!answer.body.contains("hunter2"), "{}", answer.body);
+        }
     }
 }
 

@@ -11,19 +11,17 @@ use axum::body::{Body, to_bytes};
 use axum::http::header::CONTENT_LENGTH;
 use axum::http::{Request, Response};
 use curfew_control_plane::abuse::attempts::FailedAttempts;
-use curfew_control_plane::abuse::lanes::Verification;
+use curfew_control_plane::abuse::lanes::Lanes;
 use curfew_control_plane::abuse::summary::FailedLogouts;
 use curfew_control_plane::app::metrics::Metrics;
 use curfew_control_plane::clock::Clock;
-use curfew_control_plane::http::{AppState, internal_router, public_router};
+use curfew_control_plane::http::{AppState, Entrances, Records, internal_router, public_router};
 use curfew_control_plane::keys::Keys;
 use curfew_control_plane::leases::{self, Leases};
-use curfew_control_plane::log_throttle::LogThrottle;
 use curfew_control_plane::logout::Logouts;
 use curfew_control_plane::redis::Settings;
 use curfew_control_plane::redis_copy::{self, RedisCopy};
 use curfew_control_plane::secret::{AppCredentials, Secret};
-use curfew_control_plane::stop::{self, Stopper};
 use curfew_control_plane::store::{self, Database, Settings as StoreSettings, Store};
 use curfew_core::wire::CheckRequest;
 use curfew_core::{Policy, UnverifiedToken, verify_natively};
@@ -31,6 +29,7 @@ use serde_json::{Value, json};
 use sqlx::Connection;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection};
 use tempfile::TempDir;
+use tokio_util::sync::{CancellationToken, DropGuard};
 use tower::ServiceExt;
 
 use crate::tokens::{ISSUER, NOW, OTHER_ISSUER, SECRET};
@@ -39,11 +38,12 @@ pub(crate) const INTERNAL_SECRET: &str = "an internal secret";
 
 pub(crate) struct Plane {
     pub(crate) state: Arc<AppState>,
+    pub(crate) store: Store,
     pub(crate) metrics: Metrics,
     now: Arc<AtomicI64>,
     directory: TempDir,
     keeper: tokio::task::AbortHandle,
-    stopper: Option<Stopper>,
+    stopper: Option<DropGuard>,
 }
 
 impl Plane {
@@ -97,7 +97,8 @@ impl Plane {
         redis_copy.start().await.unwrap();
         let (store, writer) =
             Store::open(&database, settings, clock.clone(), metrics.store.clone(), redis_copy.observer());
-        let (stopper, stop) = stop::channel();
+        let stop = CancellationToken::new();
+        let stopper = stop.clone().drop_guard();
         tokio::spawn(writer.run(stop.clone()));
         let settling = stop.clone();
         let (keeping, kept) = (redis_copy.clone(), store.clone());
@@ -107,9 +108,9 @@ impl Plane {
         let state = AppState {
             policy,
             keys: Keys::new(keys),
-            logouts: Logouts::new(Arc::clone(&leases), &secret),
+            entrances: Entrances::new(&store, Logouts::new(Arc::clone(&leases), &secret)),
+            records: Records::of(store.clone()),
             leases,
-            store,
             redis_copy,
             clock,
             counters: metrics.http.clone(),
@@ -122,8 +123,7 @@ impl Plane {
             // Stories about limits set their own.
             attempts: FailedAttempts::per_minute(0, 0),
             trusted_proxies: 0,
-            verification: Verification::of_machine(),
-            read_failures: LogThrottle::default(),
+            lanes: Lanes::of_machine(),
             check_timeout: Duration::from_millis(400),
             request_timeout: Duration::from_secs(10),
         };
@@ -131,7 +131,15 @@ impl Plane {
         let keeper = tokio::spawn(async move {
             tokio::join!(leases::run(&settled, settling.clone()), leases::gossip::run(&settled, &gossip, settling))
         });
-        Self { state: Arc::new(state), metrics, now, directory, keeper: keeper.abort_handle(), stopper: Some(stopper) }
+        Self {
+            state: Arc::new(state),
+            store,
+            metrics,
+            now,
+            directory,
+            keeper: keeper.abort_handle(),
+            stopper: Some(stopper),
+        }
     }
 
     pub(crate) fn advance(&self, seconds: i64) {

@@ -105,7 +105,7 @@ async fn one_that_dies_delays_logouts_until_its_leases_are_over() {
     assert!(started.elapsed() < 4 * LEASE, "{:?}", started.elapsed());
     // It is known to be silent before long, and its row goes.
     let until = Instant::now() + 20 * LEASE;
-    while !one.state.store.control_planes().await.unwrap().rows.is_empty() {
+    while !one.store.control_planes().await.unwrap().rows.is_empty() {
         assert!(Instant::now() < until);
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
@@ -142,7 +142,7 @@ async fn bounded_installations_wait_for_nobody() {
         assert_eq!(planes[number % 2].logout(&token_of("alice", &number.to_string())).await.status, 200);
         times.push(started.elapsed());
     }
-    assert!(planes[0].state.store.control_planes().await.unwrap().rows.is_empty(), "nobody has registered");
+    assert!(planes[0].store.control_planes().await.unwrap().rows.is_empty(), "nobody has registered");
     times.sort();
     assert!(times[5] < Duration::from_millis(500), "{times:?}");
 }

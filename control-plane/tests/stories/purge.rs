@@ -8,8 +8,7 @@ use crate::plane::Plane;
 use crate::tokens::token_of;
 
 async fn everything(plane: &Plane) -> (u64, u64) {
-    let Purged { tokens, revocations } =
-        purge::everything(plane.state.store.writer(), &plane.metrics.store).await.unwrap();
+    let Purged { tokens, revocations } = purge::everything(plane.store.writer(), &plane.metrics.store).await.unwrap();
     (tokens, revocations)
 }
 
@@ -43,7 +42,7 @@ async fn many_rows_go_in_portions() {
     plane.logout_all(&tokens[0]).await;
     plane.advance(4000);
     let alive = token_of("bob", "1");
-    assert_eq!(plane.state.store.writer().purge().await, Ok(Purged { tokens: 500, revocations: 500 }));
+    assert_eq!(plane.store.writer().purge().await, Ok(Purged { tokens: 500, revocations: 500 }));
     assert_eq!(everything(&plane).await, (500, 500));
     // Alice's subject entry is still needed.
     assert_eq!(plane.rows().await.1, 1);

@@ -5,6 +5,7 @@ use std::future::Future;
 use std::pin::Pin;
 use std::time::Duration;
 
+use curfew_control_plane::http::{Body, Listener, ROUTES, Route};
 use tempfile::TempDir;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpSocket, TcpStream};
@@ -37,9 +38,11 @@ async fn no_client_holds_a_connection_for_ever_and_others_are_served_meanwhile()
     let addresses = [&server.public, &server.internal].map(|url| url.strip_prefix("http://").unwrap().to_owned());
 
     let mut played = Vec::new();
-    for (address, path) in addresses.iter().zip([LOGOUT, "/api/v2/lgt-all"]) {
+    for (address, route) in addresses.iter().zip([Listener::Public, Listener::Internal].map(entrance)) {
+        let path = route.path;
         for (name, expected, bound, attack) in attacks(address, path) {
-            let (expected, bound) = if path == LOGOUT { of_a_logout(expected, bound) } else { (expected, bound) };
+            let unread = route.body == Body::Unread;
+            let (expected, bound) = if unread { without_a_body(expected, bound) } else { (expected, bound) };
             let started = Instant::now();
             let most = Duration::from_secs(bound + SPARE);
             let task = tokio::spawn(async move { (timeout(most, attack).await, started.elapsed()) });
@@ -74,11 +77,13 @@ async fn no_client_holds_a_connection_for_ever_and_others_are_served_meanwhile()
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
 
-/// Where nobody waits for a body.
-const LOGOUT: &str = "/api/v2/logout";
+/// The first entrance of a listener.
+fn entrance(listener: Listener) -> &'static Route {
+    ROUTES.iter().find(|route| route.listener == listener && route.entrance().is_some()).unwrap()
+}
 
-/// What becomes of a slow or large body there: nothing, for the answer does not depend on it.
-fn of_a_logout(expected: &'static str, bound: u64) -> (&'static str, u64) {
+/// What becomes of a slow or large body that nobody reads: nothing, for the answer does not depend on it.
+fn without_a_body(expected: &'static str, bound: u64) -> (&'static str, u64) {
     if ["408", "413"].contains(&expected) { ("401", 1) } else { (expected, bound) }
 }
 

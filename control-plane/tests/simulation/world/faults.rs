@@ -105,6 +105,7 @@ impl World {
         let epoch = Epoch::from_bytes(self.dice.sixteen());
         let nobody = ControlPlaneId::from_bytes(self.dice.sixteen());
         let nobody = (!self.scene.is(Mutant::LostRowsForgotten)).then_some(nobody);
+        self.lose_logouts();
         self.database.fail_over(epoch, || self.dice.per_mille(500), nobody);
         self.checks.reached.failovers += 1;
     }

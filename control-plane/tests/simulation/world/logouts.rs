@@ -27,6 +27,10 @@ pub(super) struct Logout {
     /// When and to which control plane the commit returned.
     committed: Option<(Moment, usize, u64)>,
     ended: bool,
+    /// The history that took the place of the commit's own lacks it.
+    lost: bool,
+    /// What it waits for.
+    awaited: Option<LogPosition>,
 }
 
 impl World {
@@ -62,7 +66,16 @@ impl World {
         if let Some(token) = self.tokens.get_mut(token) {
             token.asked = true;
         }
-        let logout = Logout { token, all, covers: Vec::new(), called: self.now, committed: None, ended: false };
+        let logout = Logout {
+            token,
+            all,
+            covers: Vec::new(),
+            called: self.now,
+            committed: None,
+            ended: false,
+            lost: false,
+            awaited: None,
+        };
         self.logouts.push(logout);
         let plane = self.dice.below(self.planes.len());
         self.queue.push(self.now, Event::LogoutArrives { plane, logout: self.logouts.len() - 1 });
@@ -261,7 +274,12 @@ impl World {
     ) {
         let (Some(now), seen) = (self.plane_now(index), self.scene.seen_head(head)) else { return };
         let Some(plane) = self.planes.get_mut(index) else { return };
-        let wait = plane.barrier.committed(seen, began, now);
+        if plane.newest_commit.is_none_or(|(newest, _)| newest <= began) {
+            plane.newest_commit = Some((began, seen));
+        }
+        let newest = plane.newest_commit.filter(|_| self.scene.is(Mutant::NewestCommitAwaited));
+        let awaited = newest.map_or(seen, |(_, head)| head);
+        let wait = plane.barrier.committed(awaited, began, now);
         plane.waits.insert(wait, logout);
         plane.last_head = Some(seen);
         plane.readings.learn(head, began);
@@ -271,6 +289,7 @@ impl World {
         let life = plane.life;
         if let Some(logout) = self.logouts.get_mut(logout) {
             logout.committed = Some((self.now, index, life));
+            logout.awaited = Some(awaited);
         }
         if self.dice.per_mille(10)
             && let Some(plane) = self.planes.get_mut(index)
@@ -286,6 +305,9 @@ impl World {
 
     pub(super) fn logout_is_safe(&mut self, index: usize, wait: WaitId, safe: Safe) {
         let Some(logout) = self.planes.get_mut(index).and_then(|plane| plane.waits.remove(&wait)) else { return };
+        if self.is_lost(index, logout, safe) {
+            return;
+        }
         let Some(logout) = self.logouts.get_mut(logout) else { return };
         logout.ended = true;
         let waited = logout.committed.map_or(Duration::ZERO, |(at, ..)| self.now - at);
@@ -312,6 +334,35 @@ impl World {
             && (waited > soon || (safe == Safe::Outlasted && !by_time));
         self.checks.hold(!slow, || format!("a logout waited {waited:?} though nothing was wrong: {safe:?}"));
         (0..self.workers.len()).for_each(|worker| self.probe(worker));
+    }
+
+    /// Another server takes over without some logouts of single tokens whose callers were not answered yet.
+    pub(super) fn lose_logouts(&mut self) {
+        for index in 0..self.tokens.len() {
+            let Some(token) = self.tokens.get(index).filter(|token| token.answered.is_none()) else { continue };
+            let key = token.facts.check.token;
+            let covering = || self.logouts.iter().filter(|logout| logout.covers.contains(&index));
+            let may_lack_it = covering().next().is_some() && covering().all(|logout| !logout.all && !logout.ended);
+            if may_lack_it && self.dice.per_mille(500) {
+                self.database.lose(key);
+                let covering = self.logouts.iter_mut().filter(|logout| logout.covers.contains(&index));
+                covering.for_each(|logout| logout.lost = true);
+            }
+        }
+    }
+
+    /// Ends a logout that the present history lacks. A control plane that knows of that history must not answer it 200; one
+    /// that does not know yet is not to blame.
+    fn is_lost(&mut self, index: usize, logout: usize, safe: Safe) -> bool {
+        let known = self.planes.get(index).and_then(|plane| plane.barrier.epoch());
+        let Some(logout) = self.logouts.get_mut(logout).filter(|logout| logout.lost) else { return false };
+        logout.ended = true;
+        let awaited = logout.awaited.map(|head| head.epoch);
+        let is_superseded = safe == Safe::Outlasted && known != awaited;
+        let present = self.scene.seen_epoch(self.database.head.epoch);
+        let knows_better = known == Some(present) && !is_superseded;
+        self.checks.hold(!knows_better, || format!("a logout that the history lacks was answered 200: {safe:?}"));
+        true
     }
 
     /// On true clocks, with the time that it takes to notice the end.

@@ -40,6 +40,7 @@ pub(super) struct Plane {
     /// For mutants.
     pub(super) last_rows: Vec<ControlPlaneRow>,
     pub(super) last_head: Option<LogPosition>,
+    pub(super) newest_commit: Option<(Duration, LogPosition)>,
     pub(super) pending_beat: Option<u64>,
 }
 
@@ -62,6 +63,7 @@ impl Plane {
             wakes: None,
             last_rows: Vec::new(),
             last_head: None,
+            newest_commit: None,
             pending_beat: None,
         }
     }

@@ -47,7 +47,7 @@ async fn an_answer_of_redis_names_a_place_in_the_log_that_is_not_ahead_of_it() {
     let plane = plane_beside(&redis.url()).await;
     let token = token_of("alice", "1");
     plane.logout(&token).await;
-    let head = plane.state.store.head().await.unwrap();
+    let head = plane.store.head().await.unwrap();
     let question = serde_json::to_value(plane.question(&token)).unwrap();
     plane.until_up().await;
     plane.ask_until(&token, "revoked", |redis| redis.hits.get()).await;

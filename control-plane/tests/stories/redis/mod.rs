@@ -85,7 +85,7 @@ impl Plane {
 
     /// The names of the entries of a token.
     async fn names(&self, token: &str) -> Vec<String> {
-        let epoch = self.state.store.head().await.unwrap().epoch;
+        let epoch = self.store.head().await.unwrap().epoch;
         let asked = self.question(token);
         let subject = asked.subject.map(|key| format!("curfew:{epoch}:subject:{key}"));
         [format!("curfew:{epoch}:token:{}", asked.token)].into_iter().chain(subject).collect()

@@ -52,7 +52,7 @@ async fn what_a_replica_that_took_over_lacks_is_copied_again() {
         plane.logout(token).await;
     }
     let names = [plane.names(&tokens[1]).await[0].clone(), plane.names(&tokens[2]).await[0].clone()];
-    let marker = format!("curfew:{}:filled", plane.state.store.head().await.unwrap().epoch);
+    let marker = format!("curfew:{}:filled", plane.store.head().await.unwrap().epoch);
     let marked = |through: &str| get(&redis, &marker).is_some_and(|value| value.ends_with(through));
     plane.until("all three are marked", |_| marked(":3")).await;
     // The replica had followed up to the first of them.

@@ -1,9 +1,8 @@
 //! `POST /internal/v1/check`: is the token with these keys revoked? The filter's question.
 //!
-//! Redis may answer "revoked". Everything else is the database's to say. One deadline holds for both together, and who is
-//! slow costs the other little of it.
+//! Redis may answer "revoked"; every other verdict comes from the database. One deadline holds for both together, and a slow
+//! Redis takes little of it.
 
-use std::io::ErrorKind;
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,16 +12,16 @@ use curfew_core::TokenKeys;
 use curfew_core::wire::{CheckAnswer, CheckRequest, CheckVerdict};
 use tokio::time::timeout;
 
-use super::ApiError;
-use super::counters::CheckLabels;
-use super::extract::Json;
-use super::state::AppState;
+use crate::http::counters::CheckLabels;
+use crate::http::extract::Json;
+use crate::http::problem::ApiError;
+use crate::http::state::AppState;
 use crate::store::Checked;
 
-/// How long Redis is asked alone: much longer than one nearby takes, and a small part of the time for a check.
+/// How long Redis is asked alone: much longer than a Redis nearby takes, and a small part of the time for a check.
 const HEAD_START: Duration = Duration::from_millis(25);
 
-pub(super) async fn check(
+pub(in crate::http) async fn check(
     State(state): State<Arc<AppState>>,
     Json(request): Json<CheckRequest>,
 ) -> Result<axum::Json<CheckAnswer>, ApiError> {
@@ -43,14 +42,11 @@ async fn answer(state: &AppState, request: &CheckRequest) -> Result<CheckAnswer,
     }
     let keys = TokenKeys { token: request.token, jti: request.jti, session: request.session, subject: request.subject };
     let asked = timeout(state.check_timeout, ask(state, keys, request.issued_at)).await;
-    let checked = asked.unwrap_or_else(|_| {
-        let late = std::io::Error::from(ErrorKind::TimedOut);
-        Err(state.read_failed(&late.into()))
-    })?;
+    let checked = asked.unwrap_or_else(|_| Err(state.records.late()))?;
     Ok(CheckAnswer { epoch: checked.head.epoch.to_string(), seq: checked.head.seq, verdict: checked.verdict })
 }
 
-/// Asks Redis, and the database as well as soon as that is needed or Redis takes its time.
+/// Asks Redis; and the database as well, as soon as Redis has no answer or is slow.
 async fn ask(state: &AppState, keys: TokenKeys, issued_at: Option<i64>) -> Result<Checked, ApiError> {
     let redis_copy = state.redis_copy.clone();
     let mut redis = Box::pin(async move { redis_copy.ask(&keys, issued_at).await });
@@ -60,7 +56,7 @@ async fn ask(state: &AppState, keys: TokenKeys, issued_at: Option<i64>) -> Resul
         Ok(None) => return database.await,
         Err(_) => {}
     }
-    // It goes on when nobody waits for it any more: that it is too slow has to be found out.
+    // It goes on when nobody waits for it any more, so that the copy finds out that Redis is too slow.
     let mut redis = tokio::spawn(redis);
     tokio::select! {
         answer = &mut database => match answer {
@@ -75,7 +71,7 @@ async fn ask(state: &AppState, keys: TokenKeys, issued_at: Option<i64>) -> Resul
 }
 
 async fn ask_database(state: &AppState, keys: &TokenKeys, issued_at: Option<i64>) -> Result<Checked, ApiError> {
-    let checked = state.store.check(keys, issued_at).await.map_err(|error| state.read_failed(&error))?;
+    let checked = state.records.check(keys, issued_at).await?;
     state.redis_copy.observe(checked.head);
     Ok(checked)
 }

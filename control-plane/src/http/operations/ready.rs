@@ -11,7 +11,7 @@ use curfew_core::Problem;
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 
-use super::state::AppState;
+use crate::http::state::AppState;
 
 /// Shorter than a prober's usual patience of a second or more.
 const READY_TIMEOUT: Duration = Duration::from_millis(900);
@@ -21,7 +21,7 @@ const READY_TIMEOUT: Duration = Duration::from_millis(900);
 #[serde(rename_all = "snake_case")]
 enum Status {
     Ok,
-    /// What matters most is done without it.
+    /// It does not work, and checks are answered without it.
     Degraded,
     Down,
 }
@@ -36,8 +36,8 @@ struct Part {
     consequence: Option<&'static str>,
 }
 
-/// 200 while checks are answered, 503 otherwise: a control plane that only cannot log anybody out is of use to filters.
-pub(super) async fn readyz(State(state): State<Arc<AppState>>) -> Response {
+/// 200 while checks are answered, 503 otherwise: a control plane that cannot log anybody out is still of use to filters.
+pub(in crate::http) async fn readyz(State(state): State<Arc<AppState>>) -> Response {
     let parts: Vec<_> = [Some(database(&state).await), redis(&state)].into_iter().flatten().collect();
     let worst = parts.iter().map(|part| part.status).max().unwrap_or(Status::Ok);
     let shown: Map<_, _> = parts.iter().map(|part| (part.name.to_owned(), json!(part))).collect();
@@ -50,26 +50,21 @@ pub(super) async fn readyz(State(state): State<Arc<AppState>>) -> Response {
 
 async fn database(state: &AppState) -> Part {
     let part = |status, consequence| Part { name: "database", status, consequence };
-    let head = tokio::time::timeout(READY_TIMEOUT, state.store.head()).await;
+    let head = tokio::time::timeout(READY_TIMEOUT, state.records.head()).await;
     match head {
         Ok(Ok(head)) => {
             state.store_counters.feed_reaches(head.seq);
-            if state.store.is_writable() {
+            if state.records.is_writable() {
                 return part(Status::Ok, None);
             }
             part(Status::Degraded, Some("Checks are answered; the last logout or registration could not be written."))
         }
-        failed => {
-            if let Ok(Err(error)) = failed {
-                // Logged, and not told: it may name hosts.
-                drop(state.read_failed(&error));
-            }
-            part(Status::Down, Some("Checks and logouts are answered with 503; tokens stay as they are."))
-        }
+        // The cause is in the log and not in the answer: it may name hosts.
+        _ => part(Status::Down, Some("Checks and logouts are answered with 503; tokens stay as they are.")),
     }
 }
 
-/// Nothing where none is configured.
+/// None where no Redis is configured.
 fn redis(state: &AppState) -> Option<Part> {
     let consequence = "Checks ask the database; nothing is lost.";
     Some(match state.redis_copy.is_up()? {

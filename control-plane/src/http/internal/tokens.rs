@@ -6,29 +6,29 @@ use std::sync::Arc;
 use axum::extract::State;
 use curfew_core::wire::{RegisterAnswer, RegisterRequest, RegisterToken};
 
-use super::ApiError;
-use super::extract::Json;
-use super::state::AppState;
+use crate::http::extract::Json;
+use crate::http::problem::ApiError;
+use crate::http::state::AppState;
 use crate::store::command::{Registration, TokenRecord};
 
 /// Tokens in one call.
 pub const MAX_TOKENS: usize = 1000;
 
-/// Bytes of a device's name for itself that are worth keeping; browsers stay under half of it.
+/// The most bytes of a User-Agent that are kept; those of browsers are shorter than half of this.
 const MAX_USER_AGENT: usize = 512;
 
-pub(super) async fn register(
+pub(in crate::http) async fn register(
     State(state): State<Arc<AppState>>,
     Json(request): Json<RegisterRequest>,
 ) -> Result<axum::Json<RegisterAnswer>, ApiError> {
     if !(1..=MAX_TOKENS).contains(&request.tokens.len()) {
         return Err(ApiError::Malformed(format!("tokens must hold 1 to {MAX_TOKENS} tokens.")));
     }
-    // A thousand signatures take a while: longer than other requests should wait for this thread.
+    // A thousand signatures take longer than other requests should wait for this thread.
     let proving = Arc::clone(&state);
     let proven = tokio::task::spawn_blocking(move || prove_all(&proving, &request.tokens)).await;
     let registrations = proven.map_err(|_| ApiError::Internal)??;
-    let registered = state.store.writer().register(registrations).await?;
+    let registered = state.records.register(registrations).await?;
     state.counters.tokens_registered.inc_by(registered.new);
     Ok(axum::Json(RegisterAnswer {
         registered: usize::try_from(registered.new).unwrap_or(usize::MAX),
@@ -36,7 +36,7 @@ pub(super) async fn register(
     }))
 }
 
-/// All or none: the caller mends the one that is named and sends them again.
+/// All or none: the caller mends the token that the error names and sends them again.
 fn prove_all(state: &AppState, tokens: &[RegisterToken]) -> Result<Vec<Registration>, ApiError> {
     tokens.iter().enumerate().map(|(index, token)| prove(state, index, token)).collect()
 }

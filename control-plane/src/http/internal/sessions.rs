@@ -6,9 +6,9 @@ use axum::extract::State;
 use curfew_core::is_identifier;
 use serde::Deserialize;
 
-use super::ApiError;
-use super::extract::{PathParameter, QueryParameters};
-use super::state::AppState;
+use crate::http::extract::{PathParameter, QueryParameters};
+use crate::http::problem::ApiError;
+use crate::http::state::AppState;
 use crate::store::sessions::{SessionList, SessionQuery};
 
 const DEFAULT_LIMIT: i64 = 100;
@@ -17,12 +17,12 @@ const MAX_LIMIT: i64 = 1000;
 /// The query's parameters.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(super) struct Parameters {
+pub(in crate::http) struct Parameters {
     issuer: Option<String>,
     limit: Option<i64>,
 }
 
-pub(super) async fn list(
+pub(in crate::http) async fn list(
     State(state): State<Arc<AppState>>,
     PathParameter(user): PathParameter,
     QueryParameters(Parameters { issuer, limit }): QueryParameters<Parameters>,
@@ -38,6 +38,6 @@ pub(super) async fn list(
         return Err(ApiError::Malformed("An issuer has no control characters.".to_owned()));
     }
     let query = SessionQuery { user, issuer, limit };
-    let sessions = state.store.sessions(&query, state.clock.now()).await.map_err(|error| state.read_failed(&error))?;
+    let sessions = state.records.sessions(&query, state.clock.now()).await?;
     Ok(axum::Json(SessionList { user_id: query.user, sessions }))
 }

@@ -9,19 +9,20 @@ use axum::http::HeaderMap;
 use axum::http::header::USER_AGENT;
 use curfew_core::wire::{FeedAnswer, FeedRequest};
 
-use super::extract::Json;
-use super::state::AppState;
-use super::{ApiError, Peer};
+use crate::http::connection::Peer;
+use crate::http::extract::Json;
+use crate::http::problem::ApiError;
+use crate::http::state::AppState;
 use crate::leases::{Caller, GatewayList};
 
-/// How the filter begins to name itself.
+/// How the filter's User-Agent begins.
 const FILTER: &str = "curfew-filter/";
 
-/// Bytes of a version that are worth showing.
+/// The most bytes of a version that are shown.
 const LONGEST_VERSION: usize = 32;
 
-/// The answer comes as soon as there is news for the worker, or when the time is over that it wants to wait.
-pub(super) async fn feed(
+/// Answers as soon as there is news for the worker, or when the worker does not want to wait any longer.
+pub(in crate::http) async fn feed(
     State(state): State<Arc<AppState>>,
     peer: Option<Extension<Peer>>,
     headers: HeaderMap,
@@ -31,7 +32,7 @@ pub(super) async fn feed(
         return Err(ApiError::KeyspaceUnknown);
     }
     if i64::try_from(request.applied).is_err() {
-        return Err(ApiError::Malformed("applied is no place in any log.".to_owned()));
+        return Err(ApiError::Malformed("applied is no position in any log.".to_owned()));
     }
     if request.epoch.is_none() && request.applied > 0 {
         return Err(ApiError::Malformed("applied means nothing without an epoch.".to_owned()));
@@ -41,7 +42,7 @@ pub(super) async fn feed(
     state.leases.poll(&request, caller).await.map(axum::Json).map_err(|_| ApiError::Read)
 }
 
-/// What the filter says of itself in `user-agent: curfew-filter/VERSION`.
+/// The filter's version, from `user-agent: curfew-filter/VERSION`.
 fn version(headers: &HeaderMap) -> Option<String> {
     let version = headers.get(USER_AGENT)?.to_str().ok()?.strip_prefix(FILTER)?;
     let plain = |byte: u8| byte.is_ascii_alphanumeric() || b".-+".contains(&byte);
@@ -49,6 +50,6 @@ fn version(headers: &HeaderMap) -> Option<String> {
 }
 
 /// The workers that have polled this control plane of late.
-pub(super) async fn gateways(State(state): State<Arc<AppState>>) -> axum::Json<GatewayList> {
+pub(in crate::http) async fn gateways(State(state): State<Arc<AppState>>) -> axum::Json<GatewayList> {
     axum::Json(state.leases.list())
 }

@@ -1,20 +1,14 @@
 //! `POST /api/v2/lgt-all`: an application logs a user out of everything.
 
-use std::sync::Arc;
-
-use axum::extract::State;
-use axum::http::HeaderMap;
-use axum::response::{IntoResponse, Response};
 use curfew_core::{claim_text, is_identifier};
 use serde_json::{Map, Value};
 
-use super::ApiError;
-use super::extract::Json;
-use super::logout::Done;
-use super::settled::{accepted, finished};
-use super::state::AppState;
+use crate::http::entrance::{Call, LoggedOut};
+use crate::http::extract::Json;
+use crate::http::problem::ApiError;
+use crate::http::state::AppState;
+use crate::http::wording::Done;
 use crate::log::Cause;
-use crate::logout::Finished;
 use crate::store::command::Subject;
 
 /// The spellings under which existing callers send each member.
@@ -22,22 +16,15 @@ const USER_ID: [&str; 3] = ["user_id", "USER_ID", "userId"];
 const APP_ID: [&str; 3] = ["app_id", "APP_ID", "appId"];
 const APP_KEY: [&str; 3] = ["app_key", "APP_KEY", "appKey"];
 
-/// Everything of the user is dead when this returns 200, and so for a user nobody has heard of: the answer must not
-/// tell who exists, and a cutoff that is recorded early does no harm.
-pub(super) async fn lgt_all(
-    State(state): State<Arc<AppState>>,
-    headers: HeaderMap,
-    Json(body): Json<Map<String, Value>>,
-) -> Result<Response, ApiError> {
-    authenticate(&state, &body)?;
+/// Everything of the user is dead when this returns 200. An unknown user is a 200 as well: the answer must not tell who exists,
+/// and a cutoff that is recorded early does no harm.
+pub(in crate::http) async fn lgt_all(call: Call, Json(body): Json<Map<String, Value>>) -> Result<LoggedOut, ApiError> {
+    authenticate(call.state(), &body)?;
     let user = user_id(&body)?;
-    let subjects = issuers(&state, &body)?.into_iter().map(|issuer| Subject { issuer, user: user.clone() }).collect();
-    let committed = state.store.writer().revoke_user(subjects, Cause::LgtAll).await?;
-    let done = Done { message: "Successfully Logged Out From All Device." };
-    Ok(match finished(&state, &headers, committed).await? {
-        Finished::Confirmed(_) => axum::Json(done).into_response(),
-        Finished::Accepted(early) => accepted(&early.into_parts().1),
-    })
+    let issuers = issuers(call.state(), &body)?;
+    let subjects = issuers.into_iter().map(|issuer| Subject { issuer, user: user.clone() }).collect();
+    let committed = call.writer().revoke_user(subjects, Cause::LgtAll).await?;
+    call.finish(committed, |()| Ok(axum::Json(Done::LOGGED_OUT_EVERYWHERE))).await
 }
 
 fn authenticate(state: &AppState, body: &Map<String, Value>) -> Result<(), ApiError> {
@@ -59,7 +46,7 @@ fn user_id(body: &Map<String, Value>) -> Result<String, ApiError> {
     })
 }
 
-/// The issuer that the body names, or all: the caller knows a user, and not always who issues the tokens.
+/// The issuer that the body names, or all: the caller knows a user, and does not always know which issuer the tokens are of.
 fn issuers(state: &AppState, body: &Map<String, Value>) -> Result<Vec<String>, ApiError> {
     let Some(named) = body.get("issuer") else {
         return Ok(state.policy.issuers().map(str::to_owned).collect());
@@ -71,7 +58,7 @@ fn issuers(state: &AppState, body: &Map<String, Value>) -> Result<Vec<String>, A
     }
 }
 
-/// The member under any of its spellings. Two of them in one body leave open which one is meant.
+/// The member under any of its spellings. A body with two of them leaves open which one is meant, and is refused.
 fn member<'b>(body: &'b Map<String, Value>, spellings: &[&str]) -> Result<Option<&'b Value>, ApiError> {
     let mut found = spellings.iter().filter_map(|name| body.get(*name));
     match (found.next(), found.next()) {

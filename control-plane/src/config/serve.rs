@@ -1,0 +1,163 @@
+//! The settings of `curfew serve`.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::Args;
+use curfew_core::{KeySets, Mistakes, Policy};
+
+use super::DataArgs;
+use super::access::AccessArgs;
+use super::database::DatabaseArgs;
+use super::environment::Environment;
+use super::generated::{GENERATED_FILE, Generated};
+use super::limits::{LimitArgs, Limits};
+use super::listen::{Listen, ListenArgs};
+use super::log::{LogArgs, LogSettings};
+use super::operation::OperationArgs;
+use super::redis::RedisArgs;
+use super::tokens::TokenArgs;
+use crate::log::retention::Retention;
+use crate::secret::{AppCredentials, Secret};
+use crate::store::purge::Pace;
+use crate::store::{Database, Settings};
+
+/// The settings of `curfew serve`.
+#[derive(Debug, Args)]
+pub struct ServeArgs {
+    #[command(flatten)]
+    listen: ListenArgs,
+    #[command(flatten)]
+    data: DataArgs,
+    #[command(flatten)]
+    database: DatabaseArgs,
+    #[command(flatten)]
+    tokens: TokenArgs,
+    #[command(flatten)]
+    access: AccessArgs,
+    #[command(flatten)]
+    operation: OperationArgs,
+    #[command(flatten)]
+    limits: LimitArgs,
+    #[command(flatten)]
+    redis: RedisArgs,
+    #[command(flatten)]
+    log: LogArgs,
+}
+
+/// The resolved settings of `curfew serve`.
+#[derive(Debug)]
+pub struct Config {
+    /// The two addresses.
+    pub listen: Listen,
+    /// The database.
+    pub database: Database,
+    /// Which tokens are accepted.
+    pub policy: Policy,
+    /// The keys to start with.
+    pub keys: KeySets,
+    /// What callers of the internal listener must know.
+    pub internal_secret: Secret,
+    /// What callers of `lgt-all` must know.
+    pub app: AppCredentials,
+    /// Redis, if it is used.
+    pub redis: Option<crate::redis::Settings>,
+    /// How long a check may take.
+    pub check_timeout: Duration,
+    /// When expired rows are removed, and how fast.
+    pub purge: Pace,
+    /// How much longer than needed rows about tokens are kept.
+    pub audit_retention: Duration,
+    /// How long a request may take.
+    pub request_timeout: Duration,
+    /// Whether to start though logouts of all devices would reach nobody.
+    pub accept_new_keyspace: bool,
+    /// How often logouts may fail.
+    pub limits: Limits,
+    /// What is logged, and how.
+    pub log: LogSettings,
+    /// What the operator should know of settings that are not wrong, but do not do what they seem to.
+    pub warnings: Vec<String>,
+    /// The file whose generated secrets are in use, if any are.
+    pub generated: Option<PathBuf>,
+}
+
+impl ServeArgs {
+    /// Resolves the settings. Makes the data directory and the secrets in it where they are needed, though only if nothing is
+    /// wrong with the rest.
+    ///
+    /// # Errors
+    ///
+    /// Everything that is wrong, by the name of its setting.
+    pub fn resolve(&self, environment: &Environment) -> Result<Config, Mistakes> {
+        let mut mistakes = Mistakes::default();
+        let config = self.judge(environment, &mut mistakes);
+        config.filter(|_| mistakes.is_empty()).ok_or(mistakes)
+    }
+
+    /// Judges all settings, so that all mistakes are found at once.
+    fn judge(&self, environment: &Environment, mistakes: &mut Mistakes) -> Option<Config> {
+        let redis = self.redis.resolve(environment, mistakes);
+        let listen = self.listen.resolve(mistakes);
+        let log = self.log.resolve(mistakes);
+        let operation = self.operation.resolve(mistakes);
+        let limits = self.limits.resolve(mistakes);
+        let database = self.database.resolve(&self.data.data_dir, mistakes);
+        let keys = self.tokens.keys(environment, mistakes);
+        let access = self.access.resolve(environment, mistakes);
+
+        let missing = [keys.missing(), access.missing_internal_secret(), access.missing_app()];
+        let generated = match missing.into_iter().flatten().collect::<Vec<_>>().as_slice() {
+            [] => None,
+            missing => self.generated(missing, listen, mistakes),
+        };
+        let tokens = self.tokens.resolve(keys, generated.as_ref(), mistakes)?;
+        access.refuse_signing_secret(&tokens.signers, mistakes);
+        let retention = Settings::of(&tokens.policy).retention;
+        let warnings = self.warnings(redis.as_ref(), retention, environment);
+        let operation = operation?;
+        Some(Config {
+            listen: listen?,
+            database: database?,
+            redis: redis.map(|redis| redis.with_clock_skew(retention.clock_skew)),
+            policy: tokens.policy,
+            keys: tokens.keys,
+            internal_secret: access.internal_secret(generated.as_ref())?,
+            app: access.app(generated.as_ref())?,
+            check_timeout: operation.check_timeout,
+            purge: operation.purge,
+            audit_retention: operation.audit_retention,
+            request_timeout: operation.request_timeout,
+            accept_new_keyspace: self.operation.accept_new_keyspace,
+            limits: limits?,
+            log: log?,
+            warnings,
+            generated: generated.map(|_| self.data.data_dir.join(GENERATED_FILE)),
+        })
+    }
+
+    fn warnings(
+        &self,
+        redis: Option<&crate::redis::Settings>,
+        retention: Retention,
+        environment: &Environment,
+    ) -> Vec<String> {
+        let unknown = environment.unknown();
+        let unknown =
+            (!unknown.is_empty()).then(|| format!("settings that this version does not know: {}", unknown.join(", ")));
+        self.redis.warning(redis, retention).into_iter().chain(unknown).collect()
+    }
+
+    /// Generates secrets for what was not configured: once, and only if no other machine can reach the listeners.
+    fn generated(&self, missing: &[&str], listen: Option<Listen>, mistakes: &mut Mistakes) -> Option<Generated> {
+        if let Some(open) = listen.and_then(Listen::beyond_loopback) {
+            for name in missing {
+                mistakes.add(*name, format!("must be set, because {open} is not a loopback address"));
+            }
+        }
+        if !mistakes.is_empty() {
+            return None;
+        }
+        Generated::load_or_create(&self.data.data_dir).map_err(|problem| mistakes.add("CURFEW_DATA_DIR", problem)).ok()
+    }
+}

@@ -1,0 +1,77 @@
+//! Who calls: a token in `Authorization`, proven without letting floods of forged ones cost others anything.
+
+use std::sync::Arc;
+
+use axum::extract::FromRequestParts;
+use axum::http::request::Parts;
+use curfew_core::{ProvenToken, TokenError, from_authorization, verify_natively};
+
+use super::extract::single_authorization;
+use super::problem::ApiError;
+use super::state::AppState;
+use crate::abuse::VerificationLabels;
+use crate::abuse::attempts::{Attempt, TokenId};
+use crate::abuse::lanes::LaneFailure;
+use crate::store::command::Unavailable;
+
+/// The token that a call of an entrance is authenticated with: accepted now, though perhaps logged out.
+pub struct Caller(pub ProvenToken);
+
+impl FromRequestParts<Arc<AppState>> for Caller {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, state: &Arc<AppState>) -> Result<Self, ApiError> {
+        // Each entrance leaves one with the request.
+        let attempt = parts.extensions.get::<Arc<Attempt>>().ok_or(ApiError::Internal)?;
+        let text = from_authorization(single_authorization(&parts.headers)?)?;
+        attempt.shows(TokenId::of(text));
+        Ok(Self(prove_in_turn(state, attempt, text).await?))
+    }
+}
+
+/// Takes a token's text to a token that is accepted now, for a caller that cannot be made to slow down: what is cheap is done
+/// here, and a signature that is not waits for its turn in a lane.
+///
+/// # Errors
+///
+/// The first rule that the token breaks; or there was no room in the lane, or no turn within half the time for a request, and
+/// nothing is known about the token.
+async fn prove_in_turn(state: &Arc<AppState>, attempt: &Attempt, text: &[u8]) -> Result<ProvenToken, ApiError> {
+    let mut is_costly = false;
+    let proven = state.policy.prove(text, state.clock.now(), &state.keys.current(), |check| {
+        // Only algorithms with a shared secret have a shortest one, and a MAC is as cheap as all that came before.
+        is_costly |= check.key.algorithm().minimum_secret().is_none();
+        !is_costly && verify_natively(check)
+    });
+    if !is_costly {
+        return Ok(state.counted(proven)?);
+    }
+    let (lane, outcome) = verify_in_lane(state, attempt, text).await;
+    let label = match &outcome {
+        Ok(Ok(_)) => "accepted",
+        Ok(Err(_)) | Err(LaneFailure::Panicked) => "refused",
+        Err(LaneFailure::Full) => "full",
+        Err(LaneFailure::Late) => "late",
+    };
+    state.abuse_counters.verifications.get_or_create(&VerificationLabels { lane, outcome: label }).inc();
+    match outcome {
+        Ok(proven) => Ok(proven?),
+        Err(LaneFailure::Full | LaneFailure::Late) => Err(ApiError::Write(Unavailable::NotWritten)),
+        Err(LaneFailure::Panicked) => Err(ApiError::Internal),
+    }
+}
+
+type InLane = Result<Result<ProvenToken, TokenError>, LaneFailure>;
+
+/// The lane's name, and what has come of the check.
+async fn verify_in_lane(state: &Arc<AppState>, attempt: &Attempt, text: &[u8]) -> (&'static str, InLane) {
+    let is_suspect = state.attempts.is_suspect(&attempt.source);
+    match state.lanes.admit(&attempt.source, is_suspect) {
+        Err(full) => ("suspect", Err(full)),
+        Ok(slot) => {
+            let (proving, text) = (Arc::clone(state), text.to_vec());
+            let work = move || proving.prove(&text);
+            (slot.lane, slot.run(state.request_timeout / 2, || attempt.begin(), work).await)
+        }
+    }
+}

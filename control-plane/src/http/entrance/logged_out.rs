@@ -1,0 +1,63 @@
+//! The answer that says "logged out".
+
+use axum::Json;
+use axum::http::header::LOCATION;
+use axum::http::{HeaderName, HeaderValue, StatusCode};
+use axum::response::{IntoResponse, Response};
+use serde_json::json;
+
+use crate::http::problem::ApiError;
+use crate::http::routes::STATUS_PATH;
+use crate::logout::Finished;
+
+const PREFERENCE_APPLIED: HeaderName = HeaderName::from_static("preference-applied");
+
+/// The answer of an entrance that has done what it was asked for. It is made of a [`Finished`] alone: no worker admits any
+/// more what was revoked, or the caller has preferred an answer as soon as that is durable.
+#[derive(Debug)]
+pub struct LoggedOut {
+    response: Response,
+}
+
+impl LoggedOut {
+    /// The outcome is judged in both cases: an early answer to a token that was revoked before is an error, too.
+    pub(super) fn of<T, A: IntoResponse>(
+        finished: Finished<T>,
+        answer: impl FnOnce(T) -> Result<A, ApiError>,
+    ) -> Result<Self, ApiError> {
+        let response = match finished {
+            Finished::Confirmed(confirmed) => answer(confirmed.into_outcome())?.into_response(),
+            Finished::Accepted(accepted) => {
+                let (outcome, ticket) = accepted.into_parts();
+                answer(outcome)?;
+                early(&ticket)
+            }
+        };
+        Ok(Self { response })
+    }
+
+    /// The same answer with another header.
+    #[must_use]
+    pub fn with_header(mut self, name: HeaderName, value: HeaderValue) -> Self {
+        self.response.headers_mut().insert(name, value);
+        self
+    }
+}
+
+impl IntoResponse for LoggedOut {
+    fn into_response(self) -> Response {
+        self.response
+    }
+}
+
+/// The early answer, and where to ask how far the logout is.
+fn early(ticket: &str) -> Response {
+    let status = STATUS_PATH.replace("{id}", ticket);
+    let body = Json(json!({"message": "Logout Accepted.", "status": status}));
+    let mut response = (StatusCode::ACCEPTED, body).into_response();
+    if let Ok(status) = HeaderValue::from_str(&status) {
+        response.headers_mut().insert(LOCATION, status);
+    }
+    response.headers_mut().insert(PREFERENCE_APPLIED, HeaderValue::from_static("respond-async"));
+    response
+}

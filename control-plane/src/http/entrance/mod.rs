@@ -1,0 +1,138 @@
+//! The one way for every entrance, from a request to its answer.
+//!
+//! An entrance's handler authenticates the caller, hands a command to the writer, and gives the [`Committed`] that it gets to
+//! [`Call::finish`], which waits for that very commit and makes the answer: [`LoggedOut`]. There is no other way to one, no
+//! other way from an endpoint to the commands that revoke, and no other answer that an entrance may give but an error.
+//!
+//! ```
+//! use curfew_control_plane::http::{ApiError, Call, Caller, Entrance, EntranceService, LoggedOut};
+//!
+//! async fn logout(call: Call, Caller(token): Caller) -> Result<LoggedOut, ApiError> {
+//!     let committed = call.writer().logout((&token).into()).await?;
+//!     call.finish(committed, |_| Ok("logged out")).await
+//! }
+//!
+//! fn serve(entrance: Entrance) -> EntranceService {
+//!     entrance.handled_by(logout)
+//! }
+//! ```
+//!
+//! So leaving the barrier out does not compile, whatever the handler answers instead:
+//!
+//! ```compile_fail,E0271
+//! use curfew_control_plane::http::{ApiError, Call, Caller, Entrance, EntranceService};
+//!
+//! async fn logout(call: Call, Caller(token): Caller) -> Result<&'static str, ApiError> {
+//!     let _committed = call.writer().logout((&token).into()).await?;
+//!     Ok("logged out")
+//! }
+//!
+//! fn serve(entrance: Entrance) -> EntranceService {
+//!     entrance.handled_by(logout)
+//! }
+//! ```
+//!
+//! Nor does an answer of the handler's own making:
+//!
+//! ```compile_fail,E0451
+//! use curfew_control_plane::http::{ApiError, Call, Caller, LoggedOut};
+//!
+//! async fn logout(call: Call, Caller(token): Caller) -> Result<LoggedOut, ApiError> {
+//!     let _committed = call.writer().logout((&token).into()).await?;
+//!     Ok(LoggedOut { response: Default::default() })
+//! }
+//! ```
+//!
+//! Nor does it compile to drop the early answer: the handler has no part in choosing one, and nothing else to wait with.
+//!
+//! ```compile_fail,E0616
+//! use curfew_control_plane::http::{ApiError, Call, Caller};
+//!
+//! async fn logout(call: Call, Caller(token): Caller) -> Result<(), ApiError> {
+//!     let committed = call.writer().logout((&token).into()).await?;
+//!     call.state.entrances.logouts.confirm(committed).await?;
+//!     Ok(())
+//! }
+//! ```
+
+mod call;
+mod commands;
+mod logged_out;
+mod watch;
+
+use std::sync::Arc;
+
+use axum::extract::{FromRequest, Request, State};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{MethodFilter, MethodRouter, on};
+
+use super::layers::Bounds;
+use super::problem::ApiError;
+use super::state::AppState;
+use watch::Watch;
+
+pub use call::Call;
+pub use commands::Entrances;
+pub use logged_out::LoggedOut;
+
+/// An entrance of the route table that waits for its handler.
+#[derive(Debug)]
+pub struct Entrance {
+    /// Its label in the metrics.
+    pub(super) name: &'static str,
+    pub(super) method: MethodFilter,
+    pub(super) bounds: Bounds,
+    /// How many proxies of our own stand before it; none where callers come by themselves.
+    pub(super) proxies: Option<usize>,
+}
+
+/// An entrance with its handler; only [`Entrance::handled_by`] makes one.
+pub struct EntranceService(MethodRouter<Arc<AppState>>);
+
+impl Entrance {
+    /// Serves it by a handler that is given the call and what it extracts from the request.
+    pub fn handled_by<M, A, H, F>(self, handler: H) -> EntranceService
+    where
+        A: FromRequest<Arc<AppState>, M, Rejection = ApiError> + Send + 'static,
+        H: Fn(Call, A) -> F + Clone + Send + Sync + 'static,
+        F: Future<Output = Result<LoggedOut, ApiError>> + Send + 'static,
+    {
+        let (method, entrance) = (self.method, Arc::new(self));
+        EntranceService(on(method, async move |State(state): State<Arc<AppState>>, request: Request| {
+            entrance.answer(state, request, handler).await
+        }))
+    }
+
+    /// Answers a call, and counts how it ends: by the type of what the handler returns, so that no handler can forget it.
+    async fn answer<M, A, H, F>(&self, state: Arc<AppState>, mut request: Request, handler: H) -> Response
+    where
+        A: FromRequest<Arc<AppState>, M, Rejection = ApiError>,
+        H: Fn(Call, A) -> F,
+        F: Future<Output = Result<LoggedOut, ApiError>>,
+    {
+        let watch = Watch::begin(self, &state, &mut request);
+        let call = Call::of(Arc::clone(&state), Arc::clone(watch.attempt()), request.headers());
+        let outcome = self.outcome(call, request, handler).await;
+        watch.end(outcome).into_response()
+    }
+
+    async fn outcome<M, A, H, F>(&self, call: Call, request: Request, handler: H) -> Result<LoggedOut, ApiError>
+    where
+        A: FromRequest<Arc<AppState>, M, Rejection = ApiError>,
+        H: Fn(Call, A) -> F,
+        F: Future<Output = Result<LoggedOut, ApiError>>,
+    {
+        let request = self.bounds.take_body(request).await?;
+        let answered = self.bounds.in_time(async {
+            let extracted = A::from_request(request, call.shared_state()).await?;
+            handler(call, extracted).await
+        });
+        answered.await?
+    }
+}
+
+impl From<EntranceService> for MethodRouter<Arc<AppState>> {
+    fn from(service: EntranceService) -> Self {
+        service.0
+    }
+}

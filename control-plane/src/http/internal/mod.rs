@@ -1,0 +1,14 @@
+//! What the filter, services and operators reach.
+
+mod check;
+mod feed;
+mod lgt_all;
+mod sessions;
+mod tokens;
+
+pub(super) use check::check;
+pub(super) use feed::{feed, gateways};
+pub(super) use lgt_all::lgt_all;
+pub(super) use sessions::list as sessions;
+pub use tokens::MAX_TOKENS;
+pub(super) use tokens::register;

@@ -1,0 +1,7 @@
+//! What clients reach through Envoy.
+
+mod logout;
+mod status;
+
+pub(super) use logout::{logout, logout_all_device};
+pub(super) use status::status;

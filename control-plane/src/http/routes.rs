@@ -1,0 +1,166 @@
+//! The route table: all endpoints of both listeners, each said once.
+//!
+//! The routers, the paths that need no secret, the bounds on bodies and on time, and the stories that walk through all
+//! endpoints derive from it, and `openapi.json` is compared with it. A new endpoint is a new row here. A row says whether it
+//! is an [`Entrance`], and then it is watched, limited and timed as all of them are, and its handler can answer with nothing
+//! but a [`super::LoggedOut`].
+
+use curfew_core::wire::{CHECK_PATH, FEED_PATH};
+
+use super::endpoint::{Endpoint, EndpointService};
+use super::entrance::{Entrance, EntranceService};
+use super::route::{Access, Body, Listener, Method, Purpose, SMALL_BODY};
+use super::{internal, operations, public};
+
+/// Where tokens are registered at their issue.
+pub const TOKENS_PATH: &str = "/internal/v1/tokens";
+
+/// Where to ask how far a logout is.
+pub(super) const STATUS_PATH: &str = "/api/v2/logout/status/{id}";
+
+/// Bytes of a registration: a thousand tokens of 8 KiB with their devices.
+const TOKENS_BODY: usize = 10 * 1024 * 1024;
+
+/// An endpoint.
+#[derive(Debug)]
+pub struct Route {
+    /// The one method that it takes.
+    pub method: Method,
+    /// Its path, where `{id}` stands for a parameter.
+    pub path: &'static str,
+    /// Where it is reached.
+    pub listener: Listener,
+    /// How its callers show that they may call it.
+    pub access: Access,
+    /// What becomes of a request's body.
+    pub body: Body,
+    /// What it does.
+    pub kind: Kind,
+}
+
+/// What an endpoint does, with its handler.
+#[derive(Debug)]
+pub enum Kind {
+    /// It revokes. The name is its label in `curfew_logouts`.
+    Entrance(&'static str, fn(Entrance) -> EntranceService),
+    /// It revokes nothing.
+    Endpoint(Purpose, fn(Endpoint) -> EndpointService),
+}
+
+impl Route {
+    /// Its name, if it is an entrance.
+    pub const fn entrance(&self) -> Option<&'static str> {
+        match self.kind {
+            Kind::Entrance(name, _) => Some(name),
+            Kind::Endpoint(..) => None,
+        }
+    }
+}
+
+/// All endpoints.
+pub static ROUTES: [Route; 13] = [
+    Route {
+        method: Method::Post,
+        path: "/api/v2/logout",
+        listener: Listener::Public,
+        access: Access::Token,
+        body: Body::Unread,
+        kind: Kind::Entrance("logout", |entrance| entrance.handled_by(public::logout)),
+    },
+    Route {
+        method: Method::Post,
+        path: "/api/v2/logout-all-device",
+        listener: Listener::Public,
+        access: Access::Token,
+        body: Body::Unread,
+        kind: Kind::Entrance("logout_all_device", |entrance| entrance.handled_by(public::logout_all_device)),
+    },
+    Route {
+        method: Method::Get,
+        path: STATUS_PATH,
+        listener: Listener::Public,
+        access: Access::Open,
+        body: Body::Unread,
+        kind: Kind::Endpoint(Purpose::Read, |endpoint| endpoint.handled_by(public::status)),
+    },
+    Route {
+        method: Method::Post,
+        path: "/api/v2/lgt-all",
+        listener: Listener::Internal,
+        access: Access::Application,
+        body: Body::Json { most: SMALL_BODY },
+        kind: Kind::Entrance("lgt_all", |entrance| entrance.handled_by(internal::lgt_all)),
+    },
+    Route {
+        method: Method::Post,
+        path: CHECK_PATH,
+        listener: Listener::Internal,
+        access: Access::InternalSecret,
+        body: Body::Json { most: SMALL_BODY },
+        kind: Kind::Endpoint(Purpose::Read, |endpoint| endpoint.handled_by(internal::check)),
+    },
+    Route {
+        method: Method::Post,
+        path: FEED_PATH,
+        listener: Listener::Internal,
+        access: Access::InternalSecret,
+        body: Body::Json { most: SMALL_BODY },
+        kind: Kind::Endpoint(Purpose::LongPoll, |endpoint| endpoint.handled_by(internal::feed)),
+    },
+    Route {
+        method: Method::Get,
+        path: "/internal/v1/gateways",
+        listener: Listener::Internal,
+        access: Access::InternalSecret,
+        body: Body::Unread,
+        kind: Kind::Endpoint(Purpose::Read, |endpoint| endpoint.handled_by(internal::gateways)),
+    },
+    Route {
+        method: Method::Post,
+        path: TOKENS_PATH,
+        listener: Listener::Internal,
+        access: Access::InternalSecret,
+        body: Body::Json { most: TOKENS_BODY },
+        kind: Kind::Endpoint(Purpose::Write, |endpoint| endpoint.handled_by(internal::register)),
+    },
+    Route {
+        method: Method::Get,
+        path: "/internal/v1/users/{id}/sessions",
+        listener: Listener::Internal,
+        access: Access::InternalSecret,
+        body: Body::Unread,
+        kind: Kind::Endpoint(Purpose::Read, |endpoint| endpoint.handled_by(internal::sessions)),
+    },
+    Route {
+        method: Method::Get,
+        path: "/livez",
+        listener: Listener::Internal,
+        access: Access::Open,
+        body: Body::Unread,
+        kind: Kind::Endpoint(Purpose::Probe, |endpoint| endpoint.handled_by(operations::livez)),
+    },
+    Route {
+        method: Method::Get,
+        path: "/readyz",
+        listener: Listener::Internal,
+        access: Access::Open,
+        body: Body::Unread,
+        kind: Kind::Endpoint(Purpose::Probe, |endpoint| endpoint.handled_by(operations::readyz)),
+    },
+    Route {
+        method: Method::Get,
+        path: "/metrics",
+        listener: Listener::Internal,
+        access: Access::Open,
+        body: Body::Unread,
+        kind: Kind::Endpoint(Purpose::Probe, |endpoint| endpoint.handled_by(operations::metrics)),
+    },
+    Route {
+        method: Method::Get,
+        path: "/openapi.json",
+        listener: Listener::Internal,
+        access: Access::Open,
+        body: Body::Unread,
+        kind: Kind::Endpoint(Purpose::Probe, |endpoint| endpoint.handled_by(operations::openapi)),
+    },
+];

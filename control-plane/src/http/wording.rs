@@ -1,0 +1,16 @@
+//! The texts of success that clients compare.
+
+use serde::Serialize;
+
+/// The body of an answer that says "logged out".
+#[derive(Serialize)]
+pub(super) struct Done {
+    message: &'static str,
+}
+
+impl Done {
+    /// One token is dead.
+    pub(super) const LOGGED_OUT: Self = Self { message: "Successfully Logged Out." };
+    /// Everything of a user is dead.
+    pub(super) const LOGGED_OUT_EVERYWHERE: Self = Self { message: "Successfully Logged Out From All Device." };
+}

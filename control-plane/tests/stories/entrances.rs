@@ -1,0 +1,260 @@
+//! Every entrance of the route table, through all that may happen to a logout. A new row needs a recipe here.
+
+use std::future::poll_fn;
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::task::Poll;
+use std::time::{Duration, Instant};
+
+use axum::body::Body;
+use axum::http::Request;
+use curfew_control_plane::abuse::attempts::FailedAttempts;
+use curfew_control_plane::abuse::source::Source;
+use curfew_control_plane::http::{Access, Listener, Peer, ROUTES, Route};
+use curfew_control_plane::leases::Settings;
+use curfew_control_plane::leases::protocol::LeaseTimes;
+use jwt_simple::algorithms::{Ed25519KeyPair, EdDSAKeyPairLike};
+use serde_json::{Value, json};
+use sqlx::Executor;
+use tower::ServiceExt;
+
+use crate::plane::{Answer, Plane, ask};
+use crate::tokens::{ISSUER, NOW, claims, encoded, with};
+use crate::worker::Worker;
+
+/// Short, so that the stories are.
+const LEASE: Duration = Duration::from_millis(1_000);
+
+const PEER: [u8; 4] = [192, 0, 2, 77];
+
+/// A request to an entrance, and the token that is dead when it is answered.
+struct Attempt {
+    request: axum::http::request::Builder,
+    body: Body,
+    token: String,
+}
+
+/// A control plane whose tokens are signed with Ed25519, which is checked in a lane, with the entrance that is tried.
+struct Scene {
+    plane: Plane,
+    pair: Ed25519KeyPair,
+    route: &'static Route,
+}
+
+/// What is sent to each entrance, and for which token.
+fn recipe(name: &str, token: String, user: &str) -> (axum::http::request::Builder, Body, String) {
+    let request = Request::builder();
+    let bearer = format!("Bearer {token}");
+    match name {
+        "logout" | "logout_all_device" => (request.header("authorization", bearer), Body::empty(), token),
+        "lgt_all" => {
+            let body = json!({"user_id": user, "app_id": "app", "app_key": "key"}).to_string();
+            (request.header("content-type", "application/json"), Body::from(body), token)
+        }
+        other => panic!("no recipe for the entrance {other}: write one, so that it is tried like the others"),
+    }
+}
+
+impl Scene {
+    /// All entrances, each at a control plane of its own.
+    async fn all() -> Vec<Self> {
+        let mut scenes = Vec::new();
+        for route in ROUTES.iter().filter(|route| route.entrance().is_some()) {
+            let pair = Ed25519KeyPair::generate();
+            let x = encoded(&pair.public_key().to_bytes());
+            let key = json!({"kty": "OKP", "crv": "Ed25519", "alg": "EdDSA", "x": x});
+            let policy = json!({"issuers": [{"issuer": ISSUER, "jwks": {"keys": [key]}}]});
+            let terms = LeaseTimes { lease: LEASE, hold: LEASE / 3, ..LeaseTimes::default() };
+            let leases = Settings { terms, ..Settings::default() };
+            scenes.push(Self { plane: Plane::start_on_terms(policy, None, leases).await, pair, route });
+        }
+        assert!(scenes.len() >= 3);
+        scenes
+    }
+
+    fn name(&self) -> &'static str {
+        self.route.entrance().unwrap()
+    }
+
+    /// The first attempt for this user, or the same again.
+    fn attempt(&self, user: &str) -> Attempt {
+        // Issued before the cutoff's second, so that a logout of all devices covers it without a doubt.
+        let claims = with(claims(user, user), json!({"iat": NOW - 1}));
+        let input = format!("{}.{}", encoded(br#"{"alg":"EdDSA"}"#), encoded(claims.to_string().as_bytes()));
+        let signature = self.pair.key_pair().as_ref().sk.sign(&input, None);
+        let token = format!("{input}.{}", encoded(signature.as_ref()));
+        let (request, body, token) = recipe(self.name(), token, user);
+        let request = request.method(self.route.method.as_str()).uri(self.route.path);
+        Attempt { request: request.extension(Peer(IpAddr::from(PEER))), body, token }
+    }
+
+    fn router(&self) -> axum::Router {
+        match self.route.listener {
+            Listener::Public => self.plane.public(),
+            Listener::Internal => self.plane.internal(),
+        }
+    }
+
+    async fn send(&self, attempt: Attempt) -> Answer {
+        Answer::read(self.router().oneshot(attempt.request.body(attempt.body).unwrap()).await.unwrap()).await
+    }
+
+    /// Logs this user out.
+    async fn log_out(&self, user: &str) -> Answer {
+        self.send(self.attempt(user)).await
+    }
+
+    async fn is_revoked(&self, user: &str) -> bool {
+        self.plane.verdict(&self.attempt(user).token).await == "revoked"
+    }
+
+    /// A worker that has a lease and never says anything again.
+    async fn dead_worker(&self) -> Worker {
+        let mut dead = Worker::new(1);
+        dead.start(&self.plane).await;
+        dead
+    }
+
+    /// How many calls of this entrance have ended so.
+    fn counted(&self, outcome: &str) -> u64 {
+        let line = format!(r#"curfew_logouts_total{{endpoint="{}",outcome="{outcome}"}} "#, self.name());
+        let text = self.plane.state.measured().unwrap();
+        text.lines().find_map(|found| found.strip_prefix(&line)).map_or(0, |count| count.parse().unwrap())
+    }
+
+    /// All calls of all entrances that were counted.
+    fn counted_in_all(&self) -> u64 {
+        let text = self.plane.state.measured().unwrap();
+        let lines = text.lines().filter(|line| line.starts_with("curfew_logouts_total{"));
+        lines.map(|line| line.rsplit_once(' ').unwrap().1.parse::<u64>().unwrap()).sum()
+    }
+}
+
+#[test]
+fn each_entrance_has_a_name_of_its_own() {
+    let mut names: Vec<_> = ROUTES.iter().filter_map(Route::entrance).collect();
+    names.sort_unstable();
+    let count = names.len();
+    names.dedup();
+    assert_eq!(names.len(), count, "{names:?}");
+}
+
+#[tokio::test]
+async fn a_dead_worker_is_waited_for_until_its_lease_is_over() {
+    for scene in Scene::all().await {
+        let dead = scene.dead_worker().await;
+        let answer = scene.log_out("alice").await;
+        assert_eq!(answer.status, 200, "{}: {}", scene.name(), answer.whole());
+        assert!(dead.lease_until.unwrap() <= Instant::now(), "{} was answered too early", scene.name());
+        assert!(scene.is_revoked("alice").await, "{}", scene.name());
+        assert_eq!((scene.counted("ok"), scene.counted_in_all()), (1, 1), "{}", scene.name());
+    }
+}
+
+#[tokio::test]
+async fn a_caller_that_prefers_an_early_answer_gets_one_and_can_ask_on() {
+    for scene in Scene::all().await {
+        let dead = scene.dead_worker().await;
+        let mut attempt = scene.attempt("alice");
+        attempt.request = attempt.request.header("prefer", "respond-async");
+        let answer = scene.send(attempt).await;
+        assert_eq!(answer.status, 202, "{}: {}", scene.name(), answer.whole());
+        assert!(answer.head.contains("preference-applied: respond-async\n"), "{}", answer.whole());
+        assert!(scene.is_revoked("alice").await, "{}", scene.name());
+        assert_eq!((scene.counted("ok"), scene.counted_in_all()), (1, 1), "{}", scene.name());
+        let body: Value = serde_json::from_str(&answer.body).unwrap();
+        let status = body["status"].as_str().unwrap();
+        let is_complete = async || {
+            let answer = ask(scene.plane.public(), Request::get(status)).await;
+            assert_eq!(answer.status, 200, "{}: {}", scene.name(), answer.whole());
+            serde_json::from_str::<Value>(&answer.body).unwrap()["complete"] == true
+        };
+        let started = Instant::now();
+        let mut was_incomplete = false;
+        while !is_complete().await {
+            was_incomplete = true;
+            assert!(started.elapsed() < 10 * LEASE, "{}", scene.name());
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        assert!(was_incomplete, "{} did not answer early", scene.name());
+        assert!(dead.lease_until.unwrap() <= Instant::now(), "{}", scene.name());
+    }
+}
+
+#[tokio::test]
+async fn a_token_that_is_revoked_already_is_told_so() {
+    for scene in Scene::all().await {
+        assert_eq!(scene.log_out("alice").await.status, 200, "{}", scene.name());
+        let answer = scene.log_out("alice").await;
+        let mut early = scene.attempt("alice");
+        early.request = early.request.header("prefer", "respond-async");
+        let early = scene.send(early).await;
+        if scene.route.access == Access::Token {
+            for answer in [answer, early] {
+                assert_eq!(answer.problem(), (401, "token_revoked".to_owned()), "{}", scene.name());
+            }
+            assert_eq!(scene.counted("token_revoked"), 2, "{}", scene.name());
+        } else {
+            assert_eq!((answer.status, early.status), (200, 202), "{}", scene.name());
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_logout_that_cannot_be_written_is_503_and_the_token_lives() {
+    for scene in Scene::all().await {
+        let mut database = scene.plane.database().await;
+        let trap = "CREATE TRIGGER trap BEFORE UPDATE ON feed_head BEGIN SELECT RAISE(ABORT, 'the disk is full'); END";
+        database.execute(trap).await.unwrap();
+        for prefer in ["return=minimal", "respond-async"] {
+            let mut attempt = scene.attempt("alice");
+            attempt.request = attempt.request.header("prefer", prefer);
+            let answer = scene.send(attempt).await;
+            assert_eq!(answer.problem(), (503, "unavailable".to_owned()), "{}", scene.name());
+            assert!(answer.head.contains("retry-after: 1\n"), "{}: {}", scene.name(), answer.whole());
+        }
+        assert!(!scene.is_revoked("alice").await, "{}", scene.name());
+        assert_eq!((scene.counted("unavailable"), scene.counted_in_all()), (2, 2), "{}", scene.name());
+        database.execute("DROP TRIGGER trap").await.unwrap();
+        assert_eq!(scene.log_out("alice").await.status, 200, "{}", scene.name());
+    }
+}
+
+#[tokio::test]
+async fn a_short_request_timeout_does_not_cut_the_wait_for_leases_short() {
+    for mut scene in Scene::all().await {
+        // A signature waits for its turn for half of this; a lease is much longer.
+        Arc::get_mut(&mut scene.plane.state).unwrap().request_timeout = LEASE / 2;
+        let dead = scene.dead_worker().await;
+        let answer = scene.log_out("alice").await;
+        assert_eq!(answer.status, 200, "{}: {}", scene.name(), answer.whole());
+        assert!(dead.lease_until.unwrap() <= Instant::now(), "{} was answered too early", scene.name());
+    }
+}
+
+#[tokio::test]
+async fn a_caller_that_hangs_up_at_the_barrier_has_not_failed() {
+    for mut scene in Scene::all().await {
+        Arc::get_mut(&mut scene.plane.state).unwrap().attempts = FailedAttempts::per_minute(1, 0);
+        let dead = scene.dead_worker().await;
+        for user in ["alice", "bob", "carol"] {
+            let attempt = scene.attempt(user);
+            let mut logout = Box::pin(scene.router().oneshot(attempt.request.body(attempt.body).unwrap()));
+            let seq = scene.plane.rows().await.2;
+            while scene.plane.rows().await.2 == seq {
+                let pending = poll_fn(|context| Poll::Ready(logout.as_mut().poll(context).is_pending())).await;
+                assert!(pending, "{} did not wait", scene.name());
+            }
+            // The commit has returned before long, and then the caller hangs up.
+            let waited = tokio::time::timeout(Duration::from_millis(50), logout.as_mut()).await;
+            assert!(waited.is_err(), "{} did not wait", scene.name());
+            drop(logout);
+            assert!(scene.is_revoked(user).await, "{}", scene.name());
+        }
+        assert!(dead.lease_until.unwrap() > Instant::now(), "{}: the lease was over meanwhile", scene.name());
+        let source = Source::of(PEER.into(), &axum::http::HeaderMap::new(), 0);
+        assert!(!scene.plane.state.attempts.is_suspect(&source), "{}", scene.name());
+        // The first failure is still the first.
+        assert!(scene.plane.state.attempts.failed(&source, None).is_ok(), "{}", scene.name());
+    }
+}
