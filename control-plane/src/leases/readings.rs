@@ -155,12 +155,19 @@ impl Leases {
         let began = since_boot();
         let page = self.store.log_page(self.id, from, PAGE_REVOCATIONS).await?;
         let head: LogPosition = page.head;
-        let usable = {
+        let reading = Reading { began, head, own_beat: page.own_beat };
+        let (usable, is_new_history) = {
             let mut state = self.state();
-            let reading = Reading { began, head, own_beat: page.own_beat };
-            state.barrier.read(&reading, since_boot()).then_some(reading)
+            let before = state.barrier.epoch();
+            (state.barrier.read(&reading, since_boot()), before != state.barrier.epoch())
         };
-        let Some(reading) = usable else { return Ok(None) };
+        if is_new_history {
+            // What was committed to the one before can no more be confirmed.
+            self.settle.notify_one();
+        }
+        if !usable {
+            return Ok(None);
+        }
         self.learn(head, began);
         Ok(Some(SharedReading { reading, from, entries: page.entries, more: page.more }))
     }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use tokio::sync::watch;
 
 use super::peers::message::PeerMessage;
-use super::protocol::{Barrier, Safe, WaitId};
+use super::protocol::{Barrier, Safe, Superseded, WaitId};
 use super::{Leases, sleep_until};
 use crate::clock::since_boot;
 use crate::log::{Commit, LogPosition};
@@ -17,7 +17,10 @@ const LOOK_AGAIN: Duration = Duration::from_millis(20);
 pub(super) struct Waiting {
     id: WaitId,
     head: LogPosition,
-    committed: Duration,
+    /// When the commit had returned.
+    returned: Duration,
+    /// When somebody began to wait for it.
+    began: Duration,
     /// No worker had a lease from here.
     nobody: bool,
     done: watch::Sender<Option<Safe>>,
@@ -58,7 +61,7 @@ impl Settling {
 impl Leases {
     /// Begins to wait for a commit. Those who wait for the same head wait together: it was the same commit.
     pub fn settle(&self, commit: Commit) -> Settling {
-        self.wait(commit.head, |barrier, head, now| barrier.committed(head, commit.began, now))
+        self.wait(commit.head, commit.returned, |barrier, now| barrier.committed(&commit, now))
     }
 
     /// Begins to wait for a head that was committed at some time before, by whomever. Whatever was settled from here covers
@@ -67,20 +70,27 @@ impl Leases {
         if self.state().settled.is_some_and(|settled| settled.covers(head)) {
             return Settling { head, done: watch::channel(Some(Safe::Acknowledged)).1 };
         }
-        self.wait(head, Barrier::asked)
+        self.wait(head, since_boot(), |barrier, now| barrier.asked(head, now))
     }
 
-    fn wait(&self, head: LogPosition, begin: impl FnOnce(&mut Barrier, LogPosition, Duration) -> WaitId) -> Settling {
+    fn wait(
+        &self,
+        head: LogPosition,
+        returned: Duration,
+        begin: impl FnOnce(&mut Barrier, Duration) -> WaitId,
+    ) -> Settling {
         let mut state = self.state();
-        if let Some(waiting) = state.waiting.iter().rev().find(|waiting| waiting.head == head) {
+        // One that counts from later may not know of a history that was there in between.
+        let joined = |waiting: &&Waiting| waiting.head == head && waiting.returned <= returned;
+        if let Some(waiting) = state.waiting.iter().rev().find(joined) {
             return Settling { head, done: waiting.done.subscribe() };
         }
         // After the commit's return: later than needed is never too early.
         let now = since_boot();
         let nobody = state.barrier.all_over(now);
-        let id = begin(&mut state.barrier, head, now);
+        let id = begin(&mut state.barrier, now);
         let (done, waits) = watch::channel(None);
-        state.waiting.push(Waiting { id, head, committed: now, nobody, done });
+        state.waiting.push(Waiting { id, head, returned, began: now, nobody, done });
         drop(state);
         self.read_rows.notify_one();
         self.settle.notify_one();
@@ -96,17 +106,17 @@ impl Leases {
     fn step(&self) -> Option<Duration> {
         let now = since_boot();
         let mut state = self.state();
-        for (id, safe) in state.barrier.take_safe(now) {
-            if let Some(place) = state.waiting.iter().position(|waiting| waiting.id == id) {
-                let waiting = state.waiting.swap_remove(place);
-                if safe == Safe::Outlasted && state.barrier.epoch() != Some(waiting.head.epoch) {
-                    // Whatever took the place of that history may lack the commit: its callers are told that it is not known.
-                    self.counters.superseded();
-                    continue;
+        for (id, ended) in state.barrier.take_ended(now) {
+            let Some(place) = state.waiting.iter().position(|waiting| waiting.id == id) else { continue };
+            let waiting = state.waiting.swap_remove(place);
+            match ended {
+                Ok(safe) => {
+                    state.settles(waiting.head);
+                    self.count(&waiting, safe, now);
+                    waiting.done.send_replace(Some(safe));
                 }
-                state.settles(waiting.head);
-                self.count(&waiting, safe, now);
-                waiting.done.send_replace(Some(safe));
+                // Its callers are told, by the end of the channel, that it is not known whether it is in force.
+                Err(Superseded) => self.counters.superseded(),
             }
         }
         let next = state.barrier.safe_at(now);
@@ -128,7 +138,7 @@ impl Leases {
             Safe::Acknowledged => "acknowledged",
             Safe::Outlasted => "outlasted",
         };
-        counters.settled(outcome, now.saturating_sub(waiting.committed));
+        counters.settled(outcome, now.saturating_sub(waiting.began));
     }
 }
 

@@ -27,6 +27,8 @@ pub struct Ack {
 pub(super) struct Leases {
     terms: LeaseTimes,
     known: Option<Known>,
+    /// When the latest reading began that showed an epoch which another one has replaced since.
+    replaced: Option<Duration>,
     rows: BTreeMap<WorkerId, Row>,
 }
 
@@ -35,6 +37,8 @@ pub(super) struct Leases {
 struct Known {
     /// The newest head.
     head: LogPosition,
+    /// When the latest reading or commit began that showed this epoch, on the local clock.
+    began: Duration,
     /// When the last reading or commit ended that showed this epoch, on the local clock.
     at: Duration,
     /// Somebody was told that no lease from here is in the way up to this seq. From then on none may be granted from a
@@ -73,19 +77,22 @@ impl Row {
 
 impl Leases {
     pub(super) fn new(terms: LeaseTimes) -> Self {
-        Self { terms, known: None, rows: BTreeMap::new() }
+        Self { terms, known: None, replaced: None, rows: BTreeMap::new() }
     }
 
     /// A reading of the log, or a commit, that began at `began` has shown `head`. `false`: leases may not be granted from it.
     pub(super) fn learn(&mut self, head: LogPosition, began: Duration, now: Duration) -> bool {
         let usable = match self.known {
-            None => Known { head, at: now, floor: 0 },
+            None => Known { head, began, at: now, floor: 0 },
             Some(known) if known.head.epoch == head.epoch && head.seq < known.floor => return false,
-            Some(known) if known.head.covers(head) => Known { at: now, ..known },
-            Some(known) if head.covers(known.head) => Known { head, at: now, ..known },
+            Some(known) if known.head.covers(head) => Known { began: began.max(known.began), at: now, ..known },
+            Some(known) if head.covers(known.head) => Known { head, began: began.max(known.began), at: now, ..known },
             // Epochs have no order. That one has taken the other's place is certain only from a reading that began later;
             // at the same reading of the clock is not later.
-            Some(known) if began > known.at => Known { head, at: now, floor: 0 },
+            Some(known) if began > known.at => {
+                self.replaced = self.replaced.max(Some(known.began));
+                Known { head, began, at: now, floor: 0 }
+            }
             Some(_) => return false,
         };
         self.known = Some(usable);
@@ -94,6 +101,16 @@ impl Leases {
 
     pub(super) fn epoch(&self) -> Option<Epoch> {
         self.known.map(|known| known.head.epoch)
+    }
+
+    /// True if another epoch has replaced this one since a commit in this one had returned, even if this one has come back:
+    /// a reading that began after the return showed the other.
+    pub(super) fn is_superseded(&self, epoch: Epoch, returned: Duration) -> bool {
+        let shown = match self.known {
+            Some(known) if known.head.epoch != epoch => Some(known.began),
+            _ => self.replaced,
+        };
+        shown.is_some_and(|began| began >= returned)
     }
 
     /// Records a lease from a reading that began at `began` and showed `head` and may be granted from; `false` if there is no

@@ -54,13 +54,13 @@
 //!
 //! | event | call |
 //! |---|---|
-//! | every now and then, and at [`Barrier::wake_at`] | [`Barrier::beat`]: write the row if it says so; [`Barrier::take_safe`]: answer those logouts |
-//! | a poll arrives | [`Barrier::polled`], pass on what it returns; then [`Barrier::take_safe`] |
+//! | every now and then, and at [`Barrier::wake_at`] | [`Barrier::beat`]: write the row if it says so; [`Barrier::take_ended`]: answer those logouts |
+//! | a poll arrives | [`Barrier::polled`], pass on what it returns; then [`Barrier::take_ended`] |
 //! | a reading has ended | [`Barrier::read`]; if it is not current, read again |
 //! | a poll is to be answered from a reading | [`Barrier::answer`] |
 //! | a commit has returned | [`Barrier::committed`] for its callers, then read the rows |
-//! | the rows have been read | [`Barrier::rows`], then [`Barrier::take_safe`] |
-//! | a message of another control plane | [`Barrier::heard_ack`], [`Barrier::heard_confirmation`], then [`Barrier::take_safe`] |
+//! | the rows have been read | [`Barrier::rows`], then [`Barrier::take_ended`] |
+//! | a message of another control plane | [`Barrier::heard_ack`], [`Barrier::heard_confirmation`], then [`Barrier::take_ended`] |
 //! | after any of these | [`Barrier::confirm`]; if it has grown, tell the others |
 
 mod lease_times;
@@ -73,7 +73,7 @@ use std::time::Duration;
 
 use curfew_core::wire::FeedRequest;
 
-use crate::log::{Beat, ControlPlaneId, ControlPlaneRow, Epoch, LogPosition};
+use crate::log::{Beat, Commit, ControlPlaneId, ControlPlaneRow, Epoch, LogPosition};
 
 use leases::Leases;
 use peers::Peers;
@@ -82,7 +82,7 @@ use waits::Waits;
 
 pub use lease_times::LeaseTimes;
 pub use leases::Ack;
-pub use waits::{Safe, WaitId};
+pub use waits::{Safe, Superseded, WaitId};
 
 /// What one reading showed; one snapshot.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -216,19 +216,23 @@ impl Barrier {
         Grant::Lease { lease_ms, fresh_ms: self.terms.fresh_ms(arrived, reading.began) }
     }
 
-    /// A commit that began at `began` has returned at `now`, and the log reaches to `head`. Its callers may be answered when
-    /// [`Self::take_safe`] names the wait. A logout that found its token revoked already waits for the head it saw.
-    pub fn committed(&mut self, head: LogPosition, began: Duration, now: Duration) -> WaitId {
+    /// Somebody waits from `now` on for a commit of this process. Its callers may be answered when [`Self::take_ended`] names
+    /// the wait. A logout that found its token revoked already waits for the head it saw.
+    pub fn committed(&mut self, commit: &Commit, now: Duration) -> WaitId {
         // That a reading knows more than the commit is no objection to waiting for the commit.
-        self.leases.learn(head, began, now);
-        self.asked(head, now)
+        self.leases.learn(commit.head, commit.began, now);
+        self.wait(commit.head, commit.returned, now)
     }
 
     /// Somebody asks at `now` for what was committed at some time before, by whomever. As [`Self::committed`], but nothing is
     /// learnt of the log: it may have gone back since.
     pub fn asked(&mut self, head: LogPosition, now: Duration) -> WaitId {
+        self.wait(head, now, now)
+    }
+
+    fn wait(&mut self, head: LogPosition, returned: Duration, now: Duration) -> WaitId {
         let deadline = now.saturating_add(self.terms.lease_over());
-        self.waits.add(head, now, deadline)
+        self.waits.add(head, returned, now, deadline)
     }
 
     /// The rows of `replicas` have been read, all in one snapshot with the log's `head`, in a statement that began at `began` and
@@ -263,9 +267,9 @@ impl Barrier {
         self.leases.confirm(now)
     }
 
-    /// Takes out the logouts that may be answered now.
-    pub fn take_safe(&mut self, now: Duration) -> Vec<(WaitId, Safe)> {
-        self.waits.take_safe(&mut self.leases, now)
+    /// Takes out the logouts whose wait is over: those that may be answered, and those that can no more be confirmed.
+    pub fn take_ended(&mut self, now: Duration) -> Vec<(WaitId, Result<Safe, Superseded>)> {
+        self.waits.take_ended(&mut self.leases, now)
     }
 
     /// The caller of a logout has gone.
@@ -273,7 +277,7 @@ impl Barrier {
         self.waits.forget(wait);
     }
 
-    /// When to call [`Self::beat`] and [`Self::take_safe`] next.
+    /// When to call [`Self::beat`] and [`Self::take_ended`] next.
     pub fn wake_at(&self, now: Duration) -> Duration {
         let due = self.beat_at();
         self.safe_at(now).map_or(due, |at| at.min(due))
@@ -284,7 +288,7 @@ impl Barrier {
         self.presence.due_at()
     }
 
-    /// When to call [`Self::take_safe`] next, if nothing else happens; `None` while no logout waits.
+    /// When to call [`Self::take_ended`] next, if nothing else happens; `None` while no logout waits.
     pub fn safe_at(&self, now: Duration) -> Option<Duration> {
         self.waits.wake_at(&self.leases, now)
     }

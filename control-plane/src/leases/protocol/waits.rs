@@ -20,6 +20,11 @@ pub enum Safe {
     Outlasted,
 }
 
+/// Another history has taken the place of the one that the logout was committed to, and may lack it: nobody knows whether it
+/// is in force.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Superseded;
+
 #[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
 pub(super) struct Waits {
     waits: BTreeMap<WaitId, Wait>,
@@ -29,17 +34,20 @@ pub(super) struct Waits {
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 struct Wait {
     head: LogPosition,
-    committed: Duration,
+    /// When the commit had returned.
+    returned: Duration,
+    /// When the wait began, which is not before that.
+    began: Duration,
     deadline: Duration,
     /// The other control planes that may be in the way; `None` before the rows were read.
     others: Option<BTreeSet<ControlPlaneId>>,
 }
 
 impl Waits {
-    pub(super) fn add(&mut self, head: LogPosition, committed: Duration, deadline: Duration) -> WaitId {
+    pub(super) fn add(&mut self, head: LogPosition, returned: Duration, began: Duration, deadline: Duration) -> WaitId {
         let id = WaitId(self.next);
         self.next = self.next.wrapping_add(1);
-        self.waits.insert(id, Wait { head, committed, deadline, others: None });
+        self.waits.insert(id, Wait { head, returned, began, deadline, others: None });
         id
     }
 
@@ -47,7 +55,7 @@ impl Waits {
     /// from readings after that, so what the first reading after the commit shows is all; later ones only take away. All that
     /// holds within the epoch that they were read with: another one may have begun on a copy that lacks rows.
     pub(super) fn rows(&mut self, epoch: Epoch, rows: &[ControlPlaneRow], peers: &Peers, began: Duration) {
-        let told_of = |wait: &&mut Wait| wait.head.epoch == epoch && began >= wait.committed;
+        let told_of = |wait: &&mut Wait| wait.head.epoch == epoch && began >= wait.began;
         for wait in self.waits.values_mut().filter(told_of) {
             let hinder = rows.iter().map(|row| row.id).filter(|id| peers.may_hinder(*id, wait.head, began));
             let hinder: BTreeSet<_> = hinder.collect();
@@ -65,25 +73,21 @@ impl Waits {
         }
     }
 
-    /// Takes out those that may be answered.
-    pub(super) fn take_safe(&mut self, leases: &mut Leases, now: Duration) -> Vec<(WaitId, Safe)> {
+    /// Takes out those that may be answered, and those that can no more be confirmed.
+    pub(super) fn take_ended(&mut self, leases: &mut Leases, now: Duration) -> Vec<(WaitId, Result<Safe, Superseded>)> {
         // One look at the leases for all of them: both may be many.
         let clear = leases.clear(now);
         let mut promised = None;
-        let mut safe = |wait: &Wait| {
-            let acknowledged = wait.nobody_else() && clear.is_some_and(|clear| clear.covers(wait.head));
-            promised = promised.max(acknowledged.then_some(wait.head.seq));
-            let outlasted = (now >= wait.deadline).then_some(Safe::Outlasted);
-            acknowledged.then_some(Safe::Acknowledged).or(outlasted)
-        };
-        let done: Vec<_> = self.waits.iter().filter_map(|(id, wait)| Some((*id, safe(wait)?))).collect();
-        done.iter().for_each(|(id, _)| {
-            self.waits.remove(id);
-        });
+        let ended: Vec<_> =
+            self.waits.iter().filter_map(|(id, wait)| Some((*id, wait.ended(leases, clear, now)?))).collect();
+        for (id, ended) in &ended {
+            let head = self.waits.remove(id).map(|wait| wait.head.seq);
+            promised = promised.max(head.filter(|_| *ended == Ok(Safe::Acknowledged)));
+        }
         if let (Some(seq), Some(clear)) = (promised, clear) {
             leases.promise(LogPosition { seq, ..clear });
         }
-        done
+        ended
     }
 
     /// When the next one may be answered by the passing of time alone. Of those that only leases from here are in the way
@@ -109,6 +113,21 @@ impl Waits {
 }
 
 impl Wait {
+    /// How the wait ends now, if it does; `clear` is what the own leases are out of the way of.
+    fn ended(&self, leases: &Leases, clear: Option<LogPosition>, now: Duration) -> Option<Result<Safe, Superseded>> {
+        let is_clear = clear.is_some_and(|clear| clear.covers(self.head));
+        if leases.is_superseded(self.head.epoch, self.returned) {
+            Some(Err(Superseded))
+        } else if self.nobody_else() && is_clear {
+            Some(Ok(Safe::Acknowledged))
+        } else if now >= self.deadline {
+            // Every lease from before is over; but in a history that is not known to be the present one that says nothing.
+            Some(if leases.epoch() == Some(self.head.epoch) { Ok(Safe::Outlasted) } else { Err(Superseded) })
+        } else {
+            None
+        }
+    }
+
     fn nobody_else(&self) -> bool {
         self.others.as_ref().is_some_and(BTreeSet::is_empty)
     }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use curfew_control_plane::leases::protocol::{Barrier, Grant, LeaseTimes, Reading};
-use curfew_control_plane::log::{Beat, ControlPlaneId, ControlPlaneRow, LogPosition};
+use curfew_control_plane::log::{Beat, Commit, ControlPlaneId, ControlPlaneRow, LogPosition};
 use curfew_core::wire::{FeedAnswer, FeedRequest};
 
 use super::{Action, Sent, World};
@@ -297,7 +297,7 @@ impl World {
             return None;
         };
         let head = scene.seen_head(head);
-        plane.barrier.committed(head, began, now);
+        plane.barrier.committed(&Commit { before: head, head, began, returned: now }, now);
         if scene.is(Mutant::RowsReadBeforeCommit) {
             plane.barrier.rows(head, &rows, now, now);
         } else if !scene.slow_rows {

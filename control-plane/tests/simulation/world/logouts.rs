@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use curfew_control_plane::leases::protocol::{Safe, WaitId};
-use curfew_control_plane::log::{ControlPlaneRow, LogPosition};
+use curfew_control_plane::leases::protocol::{Safe, Superseded, WaitId};
+use curfew_control_plane::log::{Commit, ControlPlaneRow, LogPosition};
 use curfew_core::Kind;
 use curfew_core::wire::{CheckVerdict, FeedRevocation};
 use curfew_filter::feed::Position;
@@ -263,7 +263,7 @@ impl World {
     ) {
         let (Some(now), seen) = (self.plane_now(index), self.scene.seen_head(head)) else { return };
         let Some(plane) = self.planes.get_mut(index) else { return };
-        let wait = plane.barrier.committed(seen, began, now);
+        let wait = plane.barrier.committed(&Commit { before: seen, head: seen, began, returned: now }, now);
         plane.waits.insert(wait, logout);
         plane.last_head = Some(seen);
         plane.readings.learn(head, began);
@@ -286,8 +286,15 @@ impl World {
         self.after(index);
     }
 
-    pub(super) fn logout_is_safe(&mut self, index: usize, wait: WaitId, safe: Safe) {
+    pub(super) fn logout_has_ended(&mut self, index: usize, wait: WaitId, ended: Result<Safe, Superseded>) {
         let Some(logout) = self.planes.get_mut(index).and_then(|plane| plane.waits.remove(&wait)) else { return };
+        match ended {
+            Ok(safe) => self.logout_is_safe(logout, safe),
+            Err(Superseded) => self.logout_failed(logout),
+        }
+    }
+
+    fn logout_is_safe(&mut self, logout: usize, safe: Safe) {
         let Some(logout) = self.logouts.get_mut(logout) else { return };
         logout.ended = true;
         let waited = logout.committed.map_or(Duration::ZERO, |(at, ..)| self.now - at);
