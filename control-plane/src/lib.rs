@@ -12,7 +12,6 @@
 pub mod clock;
 pub mod log_throttle;
 pub mod secret;
-pub mod stop;
 
 pub mod log;
 

@@ -7,9 +7,8 @@ use std::fmt::Write;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
+use tokio_util::sync::CancellationToken;
 use tracing::warn;
-
-use crate::stop::Stop;
 
 /// How often there may be a line.
 pub const INTERVAL: Duration = Duration::from_secs(10);
@@ -41,9 +40,9 @@ impl FailedLogouts {
     }
 
     /// Writes the line every [`INTERVAL`] until it is told to stop, and a last one then.
-    pub async fn report(&self, mut stop: Stop) {
+    pub async fn report(&self, stop: CancellationToken) {
         loop {
-            let stopped = tokio::time::timeout(INTERVAL, stop.requested()).await;
+            let stopped = tokio::time::timeout(INTERVAL, stop.cancelled()).await;
             if let Some(by_code) = self.take() {
                 warn!(by_code, "failed logouts");
             }

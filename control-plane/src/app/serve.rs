@@ -8,6 +8,7 @@ use std::time::Duration;
 use tokio::net::{TcpListener, TcpSocket};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
 use super::descriptors::ConnectionLimits;
@@ -24,7 +25,6 @@ use crate::log_throttle::LogThrottle;
 use crate::logout::Logouts;
 use crate::redis::{self, Misconfigured};
 use crate::redis_copy::{self, RedisCopy};
-use crate::stop::{self, Stop};
 use crate::store::purge::{self, Pace};
 use crate::store::{self, OpenFailure, Settings, Store, watch};
 
@@ -96,8 +96,8 @@ pub async fn serve(mut config: Config) -> Result<(), ServeFailure> {
     let (store, writer) =
         Store::open(&config.database, settings, clock.clone(), metrics.store.clone(), redis_copy.observer());
     let store = store.with_patience(config.check_timeout);
-    let (stop_writer, stop) = stop::channel();
-    let mut writer = tokio::spawn(writer.run(stop));
+    let stop_writer = CancellationToken::new();
+    let mut writer = tokio::spawn(writer.run(stop_writer.clone()));
 
     let limits = ConnectionLimits::of_process();
     let running = Running { limits, purge: config.purge };
@@ -108,11 +108,11 @@ pub async fn serve(mut config: Config) -> Result<(), ServeFailure> {
         leases::Settings::on_connections(limits.internal),
     )?;
     let leases = Arc::new(leases);
-    let (stop_leases, stop) = stop::channel();
-    let mut settling = tokio::spawn(keep_leases(Arc::clone(&leases), redis_copy.clone(), stop));
+    let stop_leases = CancellationToken::new();
+    let mut settling = tokio::spawn(keep_leases(Arc::clone(&leases), redis_copy.clone(), stop_leases.clone()));
     let state = Arc::new(state(config, store, Arc::clone(&leases), redis_copy, clock, &metrics));
-    let (stop_servers, stop) = stop::channel();
-    let mut servers = tokio::spawn(run_servers(state, (public, internal), running, stop));
+    let stop_servers = CancellationToken::new();
+    let mut servers = tokio::spawn(run_servers(state, (public, internal), running, stop_servers.clone()));
     print_addresses(addresses)?;
 
     let ended = tokio::select! {
@@ -123,12 +123,12 @@ pub async fn serve(mut config: Config) -> Result<(), ServeFailure> {
     };
     leases.close();
     // The servers first: what they still answer needs the writer.
-    stop_servers.stop();
+    stop_servers.cancel();
     finished(servers).await;
     // What still waited for leases has its answer by now.
-    stop_leases.stop();
+    stop_leases.cancel();
     finished(settling).await;
-    stop_writer.stop();
+    stop_writer.cancel();
     finished(writer).await;
     info!("stopped");
     ended
@@ -168,13 +168,13 @@ struct Running {
 }
 
 /// Leases, and what control planes tell each other of them.
-async fn keep_leases(leases: Arc<Leases>, redis_copy: RedisCopy, stop: Stop) {
-    let (stopper, told_to_stop) = stop::channel();
+async fn keep_leases(leases: Arc<Leases>, redis_copy: RedisCopy, stop: CancellationToken) {
+    let kept = CancellationToken::new();
     let keeping = async {
         leases::run(&leases, stop).await;
-        stopper.stop();
+        kept.cancel();
     };
-    tokio::join!(keeping, leases::gossip::run(&leases, &redis_copy, told_to_stop));
+    tokio::join!(keeping, leases::gossip::run(&leases, &redis_copy, kept.clone()));
 }
 
 /// Both listeners, and what goes on beside them for as long as they run.
@@ -182,7 +182,7 @@ async fn run_servers(
     state: Arc<AppState>,
     (public, internal): (TcpListener, TcpListener),
     Running { limits, purge }: Running,
-    stop: Stop,
+    stop: CancellationToken,
 ) {
     tokio::join!(
         server::serve(public, public_router(Arc::clone(&state)), limits.public, Streams::Public, stop.clone()),

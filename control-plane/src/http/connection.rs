@@ -5,7 +5,7 @@
 use std::convert::Infallible;
 use std::future::pending;
 use std::net::IpAddr;
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -20,11 +20,10 @@ use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto::Builder;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::{sleep, timeout};
+use tokio_io_timeout::TimeoutStream;
+use tokio_util::sync::CancellationToken;
 use tower::ServiceExt;
 use tracing::debug;
-
-use super::progress::Progress;
-use crate::stop::Stop;
 
 /// How long a request's head may take, and how long an idle HTTP/1 connection is kept. Proxies in front should let
 /// go of idle connections earlier, so that none is closed just as it is used again.
@@ -68,6 +67,10 @@ const MAX_AGE: Duration = Duration::from_secs(300);
 /// Up to this much less, in milliseconds, so that connections made together do not end together.
 const AGE_JITTER: u32 = 60_000;
 
+/// How long a peer may take to make room for the next byte. A peer that asks and never reads the answer leaves the kernel's
+/// buffers full and the connection waiting, which no other bound ends: hyper times its reads and not its writes.
+const WRITE_TIMEOUT: Duration = Duration::from_secs(30);
+
 /// How long what has begun may take to finish once a connection is to end.
 pub(super) const DRAIN: Duration = Duration::from_secs(10);
 
@@ -76,14 +79,14 @@ pub(super) const DRAIN: Duration = Duration::from_secs(10);
 pub struct Peer(pub IpAddr);
 
 /// Drives a connection to its end: the client's wish, the stop, its age, or a silence from the start.
-pub(super) async fn serve<T>(stream: T, peer: Peer, router: Router, streams: Streams, stop: Stop)
+pub(super) async fn serve<T>(stream: T, peer: Peer, router: Router, streams: Streams, stop: CancellationToken)
 where
     T: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
     let asked = Arc::new(AtomicBool::new(false));
     let service = service(router, peer, Arc::clone(&asked));
     let builder = builder(streams);
-    let mut connection = pin!(builder.serve_connection(TokioIo::new(Progress::new(stream)), service));
+    let mut connection = pin!(builder.serve_connection(TokioIo::new(timed(stream)), service));
     let ended = tokio::select! {
         ended = connection.as_mut() => ended,
         () = over(&asked, stop) => {
@@ -97,8 +100,15 @@ where
     }
 }
 
+/// Fails a write that makes no progress for [`WRITE_TIMEOUT`].
+fn timed<T: AsyncRead + AsyncWrite>(stream: T) -> Pin<Box<TimeoutStream<T>>> {
+    let mut stream = TimeoutStream::new(stream);
+    stream.set_write_timeout(Some(WRITE_TIMEOUT));
+    Box::pin(stream)
+}
+
 /// Returns when the connection is to end though its client may want to go on.
-async fn over(asked: &AtomicBool, mut stop: Stop) {
+async fn over(asked: &AtomicBool, stop: CancellationToken) {
     // hyper's own timeout starts only when it knows the protocol, and a client can keep that open with its first byte.
     let silent = async {
         sleep(HEAD_TIMEOUT).await;
@@ -107,7 +117,7 @@ async fn over(asked: &AtomicBool, mut stop: Stop) {
         }
     };
     tokio::select! {
-        () = stop.requested() => {}
+        () = stop.cancelled() => {}
         () = sleep(max_age()) => {}
         () = silent => {}
     }
@@ -154,22 +164,25 @@ fn builder(streams: Streams) -> Builder<TokioExecutor> {
 
 #[cfg(test)]
 mod tests {
+    use std::io::ErrorKind;
+
     use axum::routing::get;
     use hyper::client::conn::http2;
     use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
     use tokio::task::JoinHandle;
     use tokio::time::Instant;
+    use tokio_util::sync::DropGuard;
 
     use super::*;
     use crate::http::progress::WRITE_TIMEOUT;
-    use crate::stop::{self, Stopper};
 
     const REQUEST: &[u8] = b"GET / HTTP/1.1\r\nhost: x\r\n\r\n";
 
     /// A connection over a pipe that holds `buffer` bytes; the task ends with it and tells how long that took.
-    fn connect(router: Router, buffer: usize) -> (DuplexStream, JoinHandle<Duration>, Stopper) {
+    fn connect(router: Router, buffer: usize) -> (DuplexStream, JoinHandle<Duration>, DropGuard) {
         let (theirs, ours) = duplex(buffer);
-        let (stopper, stop) = stop::channel();
+        let stop = CancellationToken::new();
+        let stopper = stop.clone().drop_guard();
         let started = Instant::now();
         let task = tokio::spawn(async move {
             // One that never ended would make the story hang, and not fail.
@@ -224,7 +237,7 @@ mod tests {
         let (mut client, task, stopper) = connect(never(), 4096);
         client.write_all(REQUEST).await.unwrap();
         sleep(Duration::from_secs(1)).await;
-        stopper.stop();
+        drop(stopper);
         assert_about(task.await.unwrap(), 11..=12);
     }
 
@@ -233,7 +246,7 @@ mod tests {
         let (mut client, task, stopper) = connect(hello(), 4096);
         client.write_all(REQUEST).await.unwrap();
         sleep(Duration::from_secs(1)).await;
-        stopper.stop();
+        drop(stopper);
         assert_about(task.await.unwrap(), 1..=1);
     }
 
@@ -272,5 +285,28 @@ mod tests {
             let answer = sender.send_request(request.body(String::new()).unwrap()).await.unwrap();
             assert_eq!(answer.status(), expected, "{count} of {bytes} bytes");
         }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_write_to_a_peer_that_reads_nothing_is_given_up() {
+        let (ours, _theirs) = duplex(8);
+        let started = Instant::now();
+        let error = timed(ours).write_all(&[0; 64]).await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::TimedOut);
+        assert_eq!(started.elapsed().as_secs(), WRITE_TIMEOUT.as_secs());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_peer_that_reads_slowly_gets_it_all() {
+        let (ours, mut theirs) = duplex(8);
+        let slow = async {
+            for _ in 0..8 {
+                sleep(WRITE_TIMEOUT - Duration::from_secs(1)).await;
+                theirs.read_exact(&mut [0; 8]).await.unwrap();
+            }
+        };
+        let mut ours = timed(ours);
+        let (written, ()) = tokio::join!(ours.write_all(&[0; 64]), slow);
+        written.unwrap();
     }
 }

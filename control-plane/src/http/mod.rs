@@ -13,7 +13,6 @@ mod lgt_all;
 mod logout;
 mod operations;
 mod problem;
-mod progress;
 mod ready;
 pub mod server;
 mod sessions;

@@ -7,31 +7,32 @@ use axum::Router;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 use tracing::warn;
 
 use super::connection::{self, DRAIN, Peer, Streams};
 use crate::log_throttle::LogThrottle;
-use crate::stop::Stop;
 
 /// Serves until it is told to stop, then finishes what has begun and returns. At most `connections` are open at once;
 /// further ones wait in the kernel's queue.
-pub async fn serve(listener: TcpListener, router: Router, connections: u32, streams: Streams, mut stop: Stop) {
+pub async fn serve(listener: TcpListener, router: Router, connections: u32, streams: Streams, stop: CancellationToken) {
     let slots = Arc::new(Semaphore::new(usize::try_from(connections).unwrap_or(Semaphore::MAX_PERMITS)));
-    let failures = LogThrottle::default();
+    let (begun, failures) = (TaskTracker::new(), LogThrottle::default());
     loop {
         let (stream, peer, slot) = tokio::select! {
             accepted = accept(&listener, &slots, &failures) => accepted,
-            () = stop.requested() => break,
+            () = stop.cancelled() => break,
         };
         let connection = connection::serve(stream, peer, router.clone(), streams, stop.clone());
-        tokio::spawn(async move {
+        begun.spawn(async move {
             connection.await;
             drop(slot);
         });
     }
     drop(listener);
-    // With all places free, all connections have ended.
-    if tokio::time::timeout(DRAIN, slots.acquire_many(connections)).await.is_err() {
+    begun.close();
+    if tokio::time::timeout(DRAIN, begun.wait()).await.is_err() {
         warn!("some requests did not finish before the server stopped");
     }
 }

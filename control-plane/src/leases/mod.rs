@@ -21,11 +21,11 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::{Notify, mpsc, watch};
+use tokio_util::sync::CancellationToken;
 
 use crate::clock::since_boot;
 use crate::log::{ControlPlaneId, LogPosition};
 use crate::secret::Secret;
-use crate::stop::Stop;
 use crate::store::Store;
 
 pub use counters::Counters;
@@ -262,7 +262,7 @@ impl Leases {
 }
 
 /// Runs the tasks until it is told to stop and the leases from here are over, and takes the own row away.
-pub async fn run(leases: &Leases, stop: Stop) {
+pub async fn run(leases: &Leases, stop: CancellationToken) {
     let over = watch::Sender::new(false);
     let until_over = || {
         let mut over = over.subscribe();

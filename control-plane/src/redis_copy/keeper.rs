@@ -8,13 +8,13 @@
 use std::time::Duration;
 
 use tokio::time::{Instant, sleep, timeout};
+use tokio_util::sync::CancellationToken;
 use tracing::{debug, info, warn};
 
 use super::refills::Refills;
 use super::{ASK_LIMIT, Live, PIPELINE, RedisCopy, Shared};
 use crate::log::LogPosition;
 use crate::log_throttle::LogThrottle;
-use crate::stop::Stop;
 use crate::store::{ReadFailure, Store};
 
 /// How often it looks whether anything is missing.
@@ -37,7 +37,7 @@ const MARKER_LIFE: i64 = 7 * 24 * 3600;
 const MEMORY_INTERVAL: Duration = Duration::from_secs(600);
 
 /// Keeps the copy complete until it is told to stop.
-pub async fn run(redis_copy: &RedisCopy, store: &Store, mut stop: Stop) {
+pub async fn run(redis_copy: &RedisCopy, store: &Store, stop: CancellationToken) {
     let Some(shared) = &redis_copy.0 else { return };
     let mut keeper = Keeper {
         shared,
@@ -55,7 +55,7 @@ pub async fn run(redis_copy: &RedisCopy, store: &Store, mut stop: Stop) {
     loop {
         tokio::select! {
             () = keeper.turn() => {}
-            () = stop.requested() => return,
+            () = stop.cancelled() => return,
         }
     }
 }

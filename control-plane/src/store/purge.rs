@@ -2,13 +2,13 @@
 
 use std::time::{Duration, Instant};
 
+use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
 use super::Counters;
 use super::command::{Purged, Unavailable};
 use super::sql::PURGE_ROWS;
 use super::writer::Writer;
-use crate::stop::Stop;
 
 /// When to purge, and how fast.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -28,16 +28,16 @@ impl Pace {
 }
 
 /// Purges until it is told to stop.
-pub async fn run(writer: &Writer, counters: &Counters, pace: Pace, mut stop: Stop) {
+pub async fn run(writer: &Writer, counters: &Counters, pace: Pace, stop: CancellationToken) {
     loop {
         tokio::select! {
             () = tokio::time::sleep(pace.interval) => {}
-            () = stop.requested() => return,
+            () = stop.cancelled() => return,
         }
         let ended = tokio::select! {
             ended = at_pace(writer, counters, Some(pace)) => ended,
             // What has begun is carried out.
-            () = stop.requested() => return,
+            () = stop.cancelled() => return,
         };
         match ended {
             Ok(Purged { tokens: 0, revocations: 0 }) => {}

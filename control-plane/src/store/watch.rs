@@ -7,12 +7,12 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use sqlx::Error;
+use tokio_util::sync::CancellationToken;
 use tracing::info;
 
 use super::Store;
 use super::sql::{HistoryProbe, Opened};
 use super::trust::Distrust;
-use crate::stop::Stop;
 
 /// How often.
 const INTERVAL: Duration = Duration::from_secs(1);
@@ -21,14 +21,14 @@ const INTERVAL: Duration = Duration::from_secs(1);
 const LIMIT: Duration = Duration::from_secs(4);
 
 /// Looks until it is told to stop.
-pub async fn run(store: &Store, mut stop: Stop) {
+pub async fn run(store: &Store, stop: CancellationToken) {
     // At once, too: the first reader finds a connection that is made, and the looks keep one.
     look(store).await;
     loop {
         tokio::select! {
             () = tokio::time::sleep(INTERVAL) => {}
             () = store.health.trust.alarmed() => {}
-            () = stop.requested() => return,
+            () = stop.cancelled() => return,
         }
         look(store).await;
     }

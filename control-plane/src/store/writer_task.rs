@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 use futures_util::future::BoxFuture;
 use sqlx::Error;
 use tokio::sync::{mpsc, watch};
+use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
 use super::command::Unavailable;
@@ -22,7 +23,6 @@ use super::trust::Distrust;
 use super::{Counters, Database, Health};
 use crate::clock::{Clock, since_boot};
 use crate::log::{Commit, Logged};
-use crate::stop::Stop;
 
 /// How often a batch is begun, the first time included.
 const ATTEMPTS: u32 = 3;
@@ -99,12 +99,12 @@ impl From<Error> for Failure {
 
 impl WriterTask {
     /// Writes until it is told to stop, then carries out what is already in the queue and returns.
-    pub async fn run(mut self, mut stop: Stop) {
+    pub async fn run(mut self, stop: CancellationToken) {
         loop {
             if self.waiting.is_empty() {
                 let first = tokio::select! {
                     job = self.queue.recv() => job,
-                    () = stop.requested() => {
+                    () = stop.cancelled() => {
                         self.queue.close();
                         self.queue.recv().await
                     }

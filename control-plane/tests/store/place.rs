@@ -6,7 +6,6 @@ use std::time::{Duration, Instant};
 
 use curfew_control_plane::clock::Clock;
 use curfew_control_plane::log::LogPosition;
-use curfew_control_plane::stop::{self, Stopper};
 use curfew_control_plane::store::command::{Committed, Registration, TokenRecord};
 use curfew_control_plane::store::{self, CommitObserver, Counters, Database, ReadFailure, Settings, Store};
 use curfew_core::wire::CheckVerdict;
@@ -15,6 +14,7 @@ use curfew_testbed::servers::{Mariadb, Postgres};
 use sqlx::any::AnyRow;
 use sqlx::{AnyConnection, Connection, Row};
 use tempfile::TempDir;
+use tokio_util::sync::{CancellationToken, DropGuard};
 
 /// When the stories begin, seconds of Unix time.
 pub(crate) const NOW: i64 = 1_800_000_000;
@@ -168,16 +168,16 @@ pub(crate) fn open(database: &Database) -> Plane {
 fn open_with(database: &Database, clock: Clock, settings: Settings) -> Plane {
     let counters = Counters::default();
     let (store, task) = Store::open(database, settings, clock, counters.clone(), CommitObserver::none());
-    let (stopper, stop) = stop::channel();
-    tokio::spawn(task.run(stop));
-    Plane { store, counters, _stopper: stopper }
+    let stop = CancellationToken::new();
+    tokio::spawn(task.run(stop.clone()));
+    Plane { store, counters, _stop: stop.drop_guard() }
 }
 
 /// A store with its writer at work.
 pub(crate) struct Plane {
     pub(crate) store: Store,
     pub(crate) counters: Counters,
-    _stopper: Stopper,
+    _stop: DropGuard,
 }
 
 impl Plane {

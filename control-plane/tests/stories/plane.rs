@@ -22,7 +22,6 @@ use curfew_control_plane::logout::Logouts;
 use curfew_control_plane::redis::Settings;
 use curfew_control_plane::redis_copy::{self, RedisCopy};
 use curfew_control_plane::secret::{AppCredentials, Secret};
-use curfew_control_plane::stop::{self, Stopper};
 use curfew_control_plane::store::{self, Database, Settings as StoreSettings, Store};
 use curfew_core::wire::CheckRequest;
 use curfew_core::{Policy, UnverifiedToken, verify_natively};
@@ -30,6 +29,7 @@ use serde_json::{Value, json};
 use sqlx::Connection;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection};
 use tempfile::TempDir;
+use tokio_util::sync::{CancellationToken, DropGuard};
 use tower::ServiceExt;
 
 use crate::tokens::{ISSUER, NOW, OTHER_ISSUER, SECRET};
@@ -42,7 +42,7 @@ pub(crate) struct Plane {
     now: Arc<AtomicI64>,
     directory: TempDir,
     keeper: tokio::task::AbortHandle,
-    stopper: Option<Stopper>,
+    stopper: Option<DropGuard>,
 }
 
 impl Plane {
@@ -96,7 +96,8 @@ impl Plane {
         redis_copy.start().await.unwrap();
         let (store, writer) =
             Store::open(&database, settings, clock.clone(), metrics.store.clone(), redis_copy.observer());
-        let (stopper, stop) = stop::channel();
+        let stop = CancellationToken::new();
+        let stopper = stop.clone().drop_guard();
         tokio::spawn(writer.run(stop.clone()));
         let settling = stop.clone();
         let (keeping, kept) = (redis_copy.clone(), store.clone());

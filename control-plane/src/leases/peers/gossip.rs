@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use tokio::sync::mpsc;
 use tokio::time::{Instant, interval, sleep, timeout};
+use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
 use super::message::{MOST_ENTRIES, PeerMessage};
@@ -16,7 +17,6 @@ use crate::leases::Leases;
 use crate::log_throttle::LogThrottle;
 use crate::redis::{Channel, Speaker};
 use crate::redis_copy::RedisCopy;
-use crate::stop::Stop;
 
 /// The channel's name after the prefix.
 const CHANNEL: &str = "gossip:1";
@@ -54,13 +54,13 @@ impl Leases {
 }
 
 /// Talks and listens until it is told to stop; does nothing where no Redis is configured.
-pub async fn run(leases: &Leases, redis_copy: &RedisCopy, mut stop: Stop) {
+pub async fn run(leases: &Leases, redis_copy: &RedisCopy, stop: CancellationToken) {
     let waiting = leases.told.lock().unwrap_or_else(std::sync::PoisonError::into_inner).take();
     let Some(waiting) = waiting.filter(|_| redis_copy.is_configured()) else { return };
     let mut gossip = Gossip { leases, waiting, pause: SHORTEST_PAUSE, failures: LogThrottle::default() };
     tokio::select! {
         () = gossip.talk(redis_copy) => {}
-        () = stop.requested() => {}
+        () = stop.cancelled() => {}
     }
     leases.heard.send_replace(false);
 }

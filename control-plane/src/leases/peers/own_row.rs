@@ -4,13 +4,13 @@
 use std::time::Duration;
 
 use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
 use crate::clock::since_boot;
 use crate::leases::{Leases, sleep_until};
 use crate::log::Beat;
 use crate::log_throttle::LogThrottle;
-use crate::stop::Stop;
 use crate::store::RowWriter;
 
 /// How long the row stays after the last poll.
@@ -21,7 +21,7 @@ const BETWEEN_WRITES: Duration = Duration::from_millis(5);
 const BETWEEN_WRITES_WITH_REDIS: Duration = Duration::from_millis(100);
 
 /// Keeps the row until it is told to stop, and then until the leases from here are over.
-pub(in crate::leases) async fn run(leases: &Leases, mut stop: Stop) {
+pub(in crate::leases) async fn run(leases: &Leases, stop: CancellationToken) {
     let mut keeper = Keeper { leases, rows: leases.store.row_writer(), last: None, failures: LogThrottle::default() };
     let mut stopped = false;
     loop {
@@ -32,7 +32,7 @@ pub(in crate::leases) async fn run(leases: &Leases, mut stop: Stop) {
         tokio::select! {
             () = leases.write_row.notified() => tokio::time::sleep(keeper.between_writes()).await,
             () = sleep_until(next) => {}
-            () = stop.requested(), if !stopped => {
+            () = stop.cancelled(), if !stopped => {
                 stopped = true;
                 leases.close();
             }
