@@ -173,7 +173,7 @@ impl World {
             snapshot.revoked = rows.into_iter().filter(|(seq, _)| *seq <= snapshot.head.seq).collect();
         }
         let reading = snapshot.reading(scene, began);
-        if plane.barrier.read(&reading, now) || scene.is(Mutant::GrantedFromReadingUnderWay) {
+        if plane.barrier.reading_ended(&reading, now) || scene.is(Mutant::GrantedFromReadingUnderWay) {
             plane.last = Some((began, snapshot));
         }
         Some(())
