@@ -1,4 +1,4 @@
-//! The wall clock, handed to whoever needs it, so that tests can move time.
+//! The clocks. The wall clock is passed to the parts that need it, so that tests can move time.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
@@ -8,7 +8,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 pub struct Moment {
     /// What the wall clock shows.
     pub now: i64,
-    /// What the wall clock would show if nobody had set it since the start; nothing for a clock made by hand, which is
+    /// What the wall clock would show if it had not been set since the start; `None` for a clock made by hand, which is
     /// believed.
     pub steady: Option<i64>,
 }
@@ -33,7 +33,7 @@ impl Clock {
         Self { wall: Arc::new(read), steady: None }
     }
 
-    /// The same clock beside one that nobody sets.
+    /// The same clock, beside one that cannot be set.
     #[must_use]
     pub fn checked_by(self, steady: impl Fn() -> i64 + Send + Sync + 'static) -> Self {
         Self { steady: Some(Arc::new(steady)), ..self }
@@ -44,18 +44,23 @@ impl Clock {
         (self.wall)()
     }
 
-    /// The moment by all clocks there are.
+    /// The moment by both clocks.
     pub fn moment(&self) -> Moment {
         Moment { now: self.now(), steady: self.steady.as_ref().map(|read| read()) }
     }
 }
 
-/// The time since the machine was started, its sleep included (CLOCK_BOOTTIME): the local clock of the leases. A clock that
-/// stood still while the machine slept would make leases look younger than they are.
+/// The time since the machine was started, including the time that it slept (`CLOCK_BOOTTIME`). This is the local clock of
+/// the leases. A clock that stops while the machine sleeps would make leases look younger than they are.
 pub fn since_boot() -> Duration {
     let time = rustix::time::clock_gettime(rustix::time::ClockId::Boottime);
-    // It is never negative.
+    // The conversion fails for a negative time alone, and this clock shows none.
     Duration::try_from(time).unwrap_or_default()
+}
+
+/// Sleeps until [`since_boot`] shows this time.
+pub async fn sleep_until(at: Duration) {
+    tokio::time::sleep(at.saturating_sub(since_boot())).await;
 }
 
 fn wall() -> i64 {

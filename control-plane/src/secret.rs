@@ -1,11 +1,11 @@
 //! Secrets: compared in constant time, never printed.
 //!
-//! A secret is compared by its SHA-256 digest, so neither its bytes nor its length show in the time a comparison
-//! takes. Where it comes from is the business of [`crate::config`].
+//! Secrets are compared by their SHA-256 digests, so the time of a comparison shows neither the bytes of a secret nor its
+//! length. `config` says where secrets come from.
 
 use std::fmt;
 
-use sha2::{Digest, Sha256};
+use sha2::{Digest as _, Sha256};
 use subtle::{Choice, ConstantTimeEq};
 
 /// A text that must not be seen in a log, an error or an answer.
@@ -23,12 +23,12 @@ impl Secret {
         &self.0
     }
 
-    /// Whether `offered` is this secret.
+    /// True if `offered` is this secret.
     pub fn matches(&self, offered: &[u8]) -> bool {
         self.compare(offered).into()
     }
 
-    /// [`Self::matches`] as a value that can be combined with another comparison without a branch.
+    /// The same as [`Self::matches`], as a value that can be combined with another comparison without a branch.
     pub fn compare(&self, offered: &[u8]) -> Choice {
         let (ours, theirs) = (Sha256::digest(&self.0), Sha256::digest(offered));
         ours.as_slice().ct_eq(theirs.as_slice())
@@ -44,14 +44,14 @@ impl fmt::Debug for Secret {
 /// The application that may call `lgt-all`: APP_ID and APP_KEY.
 #[derive(Debug, Clone)]
 pub struct AppCredentials {
-    /// APP_ID. Not secret by nature, but compared like one: it is half of the credentials.
+    /// APP_ID. It need not be secret, but it is compared like a secret, because it is half of the credentials.
     pub id: Secret,
     /// APP_KEY.
     pub key: Secret,
 }
 
 impl AppCredentials {
-    /// Whether both halves are right. Both are always compared, so the time does not tell which one was wrong.
+    /// True if both halves are right. Both are always compared, so the time does not show which one was wrong.
     pub fn match_both(&self, id: &[u8], key: &[u8]) -> bool {
         (self.id.compare(id) & self.key.compare(key)).into()
     }

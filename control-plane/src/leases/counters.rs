@@ -1,4 +1,4 @@
-//! What is counted of polls, leases, and logouts that wait for them.
+//! What is counted of polls, of leases, and of logouts that wait for leases.
 
 use std::time::Duration;
 
@@ -12,7 +12,7 @@ use prometheus_client::registry::{Registry, Unit};
 /// Labels of a count by outcome.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 pub struct OutcomeLabels {
-    /// What became of it.
+    /// How it ended.
     pub outcome: &'static str,
 }
 
@@ -23,13 +23,13 @@ pub struct Counters {
     pub polls: Family<OutcomeLabels, Counter>,
     /// Polls that are held back now.
     pub held: Gauge,
-    /// Workers that have a lease from here.
+    /// Workers with a lease from here.
     pub workers: Gauge,
     /// The longest time since a worker with a lease from here has polled, in milliseconds.
     pub slowest: Gauge,
     /// Messages of other control planes that could not be read.
     pub unreadable: Counter,
-    settled: Family<OutcomeLabels, Counter>,
+    confirmed: Family<OutcomeLabels, Counter>,
     propagation: Histogram,
 }
 
@@ -41,7 +41,7 @@ impl Default for Counters {
             workers: Gauge::default(),
             slowest: Gauge::default(),
             unreadable: Counter::default(),
-            settled: Family::default(),
+            confirmed: Family::default(),
             // 0.5 ms to 5.6 s.
             propagation: Histogram::new(exponential_buckets(0.000_5, 1.5, 24)),
         }
@@ -49,7 +49,7 @@ impl Default for Counters {
 }
 
 impl Counters {
-    /// Adds them to a registry.
+    /// Adds the counts to a registry.
     pub fn register(&self, registry: &mut Registry) {
         registry.register("feed_requests", "Polls of proxies answered, by outcome", self.polls.clone());
         registry.register("feed_held", "Polls that are held back until there is news", self.held.clone());
@@ -67,7 +67,7 @@ impl Counters {
         registry.register(
             "logouts_settled",
             "Commits that logouts waited for, by why they could be answered",
-            self.settled.clone(),
+            self.confirmed.clone(),
         );
         registry.register_with_unit(
             "propagation",
@@ -77,19 +77,19 @@ impl Counters {
         );
     }
 
-    /// A poll was answered.
+    /// Counts a poll that was answered.
     pub(super) fn polled(&self, outcome: &'static str) {
         self.polls.get_or_create(&OutcomeLabels { outcome }).inc();
     }
 
-    /// Another history began while logouts waited, which may lack them.
+    /// Counts a commit that will never be confirmed: another history has begun, which may lack it.
     pub(super) fn superseded(&self) {
-        self.settled.get_or_create(&OutcomeLabels { outcome: "superseded" }).inc();
+        self.confirmed.get_or_create(&OutcomeLabels { outcome: "superseded" }).inc();
     }
 
-    /// Logouts may be answered, so long after their commit.
-    pub(super) fn settled(&self, outcome: &'static str, after: Duration) {
-        self.settled.get_or_create(&OutcomeLabels { outcome }).inc();
+    /// Counts a commit that was confirmed, so long after its callers began to wait.
+    pub(super) fn confirmed(&self, outcome: &'static str, after: Duration) {
+        self.confirmed.get_or_create(&OutcomeLabels { outcome }).inc();
         if outcome != "nobody" {
             self.propagation.observe(after.as_secs_f64());
         }

@@ -1,25 +1,23 @@
-//! The workers that have polled of late, as operators see them. Nothing is decided by this.
+//! The workers that have polled recently, as operators see them. Nothing is decided by this.
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
-use std::sync::{MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use curfew_core::wire::FeedRequest;
 use curfew_core::{Epoch, WorkerId};
 use serde::{Deserialize, Serialize};
 
-use super::Leases;
-use crate::clock::since_boot;
 use crate::log::LogPosition;
 
 /// How long a worker is listed after its last poll.
 const LISTED_FOR: Duration = Duration::from_secs(30);
 
-/// Workers that are listed at most.
+/// The most workers that are listed.
 const MOST_LISTED: usize = 65_536;
 
-/// Who polls.
+/// The sender of a poll.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Caller {
     /// The address that the connection comes from.
@@ -31,35 +29,36 @@ pub struct Caller {
 /// The answer of `GET /internal/v1/gateways`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct GatewayList {
-    /// How far the log reaches, as far as this control plane knows; absent before anybody has asked.
+    /// How far the log reaches, as far as this control plane knows; absent until it has read or written the log.
     pub seq: Option<u64>,
-    /// The workers, those first that polled longest ago.
+    /// The workers; the one that polled longest ago comes first.
     pub workers: Vec<Gateway>,
 }
 
 /// One worker. Times are milliseconds.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Gateway {
-    /// The name that it has given itself.
+    /// The id that the worker has given itself.
     pub worker: WorkerId,
-    /// The address that its polls come from: the proxy's, or that of a proxy before this control plane.
+    /// The address that its polls come from: that of its Envoy, or of a proxy in front of this control plane.
     pub address: IpAddr,
     /// The filter's version, if it says so.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub version: Option<String>,
     /// Up to where it holds the log.
     pub applied: u64,
-    /// How many places of the log it does not hold; absent where it holds another history.
+    /// How many revocations of the log it does not hold yet; absent if it holds another history.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub lag: Option<u64>,
-    /// How long its lease from this control plane runs at most from now on; 0 if it has none.
+    /// How much longer its lease from this control plane may run; 0 if it has none.
     pub lease_ms: u64,
     /// How long ago it polled here.
     pub polled_ms: u64,
 }
 
+/// The workers, by id.
 #[derive(Default)]
-pub(super) struct Gateways(BTreeMap<WorkerId, Seen>);
+pub(super) struct Gateways(Mutex<BTreeMap<WorkerId, Seen>>);
 
 struct Seen {
     caller: Caller,
@@ -71,74 +70,65 @@ struct Seen {
 }
 
 impl Gateways {
-    /// A worker has polled at `now`.
-    pub(super) fn polled(&mut self, request: &FeedRequest, caller: Caller, now: Duration) {
-        if self.0.len() >= MOST_LISTED && !self.0.contains_key(&request.worker) {
-            // Nobody may have asked for the list for long.
-            self.sweep(now);
-            if self.0.len() >= MOST_LISTED {
+    fn seen(&self) -> MutexGuard<'_, BTreeMap<WorkerId, Seen>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Records that a worker has polled at `now`.
+    pub(super) fn polled(&self, request: &FeedRequest, caller: Caller, now: Duration) {
+        let mut workers = self.seen();
+        if workers.len() >= MOST_LISTED && !workers.contains_key(&request.worker) {
+            // The list may not have been asked for in a long time.
+            sweep(&mut workers, now);
+            if workers.len() >= MOST_LISTED {
                 return;
             }
         }
-        let lease_until = self.0.get(&request.worker).map_or(Duration::ZERO, |seen| seen.lease_until);
+        let lease_until = workers.get(&request.worker).map_or(Duration::ZERO, |seen| seen.lease_until);
         let (epoch, applied, left) = (request.epoch, request.applied, request.leaving);
-        self.0.insert(request.worker, Seen { caller, epoch, applied, polled: now, lease_until, left });
+        workers.insert(request.worker, Seen { caller, epoch, applied, polled: now, lease_until, left });
     }
 
-    /// It was given a lease.
-    pub(super) fn granted(&mut self, worker: WorkerId, until: Duration) {
-        if let Some(seen) = self.0.get_mut(&worker) {
+    /// Records that a worker was given a lease.
+    pub(super) fn granted(&self, worker: WorkerId, until: Duration) {
+        if let Some(seen) = self.seen().get_mut(&worker) {
             seen.lease_until = seen.lease_until.max(until);
         }
     }
 
-    /// Forgets who has left, and who has not polled for long.
-    fn sweep(&mut self, now: Duration) {
-        self.0.retain(|_, seen| !seen.left && now.saturating_sub(seen.polled) < LISTED_FOR);
+    /// The list at `now`, with the log at `head`.
+    pub(super) fn list(&self, head: Option<LogPosition>, now: Duration) -> GatewayList {
+        let mut seen = self.seen();
+        sweep(&mut seen, now);
+        let mut workers: Vec<_> = seen.iter().map(|(worker, seen)| gateway(*worker, seen, head, now)).collect();
+        workers.sort_by_key(|gateway| std::cmp::Reverse(gateway.polled_ms));
+        GatewayList { seq: head.map(|head| head.seq), workers }
     }
 
-    /// How many have a lease, and the longest time since one of them has polled.
-    fn live(&mut self, now: Duration) -> (usize, Duration) {
-        self.sweep(now);
-        let live = self.0.values().filter(|seen| seen.lease_until > now);
+    /// How many workers have a lease, and the longest time since one of them has polled.
+    pub(super) fn live(&self, now: Duration) -> (usize, Duration) {
+        let mut seen = self.seen();
+        sweep(&mut seen, now);
+        let live = seen.values().filter(|seen| seen.lease_until > now);
         live.fold((0, Duration::ZERO), |(count, longest), seen| {
             (count + 1, longest.max(now.saturating_sub(seen.polled)))
         })
     }
 }
 
-impl Leases {
-    pub(super) fn gateways(&self) -> MutexGuard<'_, Gateways> {
-        self.gateways.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// The workers that have polled here of late.
-    pub fn list(&self) -> GatewayList {
-        let now = since_boot();
-        let known = self.known.borrow().map(|known| known.head);
-        let mut gateways = self.gateways();
-        gateways.sweep(now);
-        let mut workers: Vec<_> = gateways.0.iter().map(|(worker, seen)| shown(*worker, seen, known, now)).collect();
-        workers.sort_by_key(|gateway| std::cmp::Reverse(gateway.polled_ms));
-        GatewayList { seq: known.map(|known| known.seq), workers }
-    }
-
-    /// Sets the gauges that only time moves.
-    pub fn measure(&self) {
-        let (live, longest) = self.gateways().live(since_boot());
-        self.counters.workers.set(i64::try_from(live).unwrap_or(i64::MAX));
-        self.counters.slowest.set(i64::try_from(longest.as_millis()).unwrap_or(i64::MAX));
-    }
+/// Forgets the workers that have left, and those that have not polled for long.
+fn sweep(workers: &mut BTreeMap<WorkerId, Seen>, now: Duration) {
+    workers.retain(|_, seen| !seen.left && now.saturating_sub(seen.polled) < LISTED_FOR);
 }
 
-fn shown(worker: WorkerId, seen: &Seen, known: Option<LogPosition>, now: Duration) -> Gateway {
-    let same = known.filter(|known| Some(known.epoch) == seen.epoch);
+fn gateway(worker: WorkerId, seen: &Seen, head: Option<LogPosition>, now: Duration) -> Gateway {
+    let head = head.filter(|head| Some(head.epoch) == seen.epoch);
     Gateway {
         worker,
         address: seen.caller.address,
         version: seen.caller.version.clone(),
         applied: seen.applied,
-        lag: same.map(|known| known.seq.saturating_sub(seen.applied)),
+        lag: head.map(|head| head.seq.saturating_sub(seen.applied)),
         lease_ms: milliseconds(seen.lease_until.saturating_sub(now)),
         polled_ms: milliseconds(now.saturating_sub(seen.polled)),
     }

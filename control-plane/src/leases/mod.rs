@@ -1,70 +1,84 @@
-//! `consistency: strict` at work: the [`Barrier`] between polls, the database and the other control planes.
+//! The leases of the workers (`consistency: strict`): who may decide by its own copy of the log, and when a logout is confirmed.
 //!
-//! [`crate::leases::protocol`] decides, and this hands it what happens. [`Leases`] is what handlers share; beside them run the tasks
-//! of [`run`]: one answers logouts that may be answered, one reads the rows of the others, one keeps the own row, one looks
-//! for what others commit. Nothing here keeps a lock while it waits for anything.
+//! [`protocol`] decides, and is pure. The rest of the room tells it what happens and does what it says: it answers polls,
+//! reads the log, keeps this control plane's row, talks with the other control planes, and ends the waits of logouts. The
+//! handlers share one [`Leases`], and the tasks of [`run`] and [`gossip`] run beside them. No part of the room holds a lock
+//! while it waits for anything.
 //!
-//! A control plane that no strict worker polls has no row, and costs the others nothing: it registers with the first poll and
-//! takes its row away when there have been none for a while.
+//! A control plane that no worker polls has no row, and costs the others nothing. It registers with the first poll, and removes
+//! its row when there have been no polls for a while.
+//!
+//! Each file owns its state, and lists the parts that it uses in one struct:
+//!
+//! | file | what it is | uses |
+//! |---|---|---|
+//! | `settings` | what may differ between installations | |
+//! | [`protocol`] | the barrier: who gets a lease, when a wait ends | |
+//! | `waiting` | the logouts that wait, as their callers see them | |
+//! | `survey` | what others have committed, and were told | |
+//! | `peers::row_state` | what is to be done with the own row | |
+//! | `state` | the four above under one lock | |
+//! | `signals` | what the tasks wait for, beside time | |
+//! | `news` | the newest head that was heard of | |
+//! | `places` | places for polls that are held back | |
+//! | `gateways` | the workers that poll, for operators | |
+//! | `counters` | what is counted | |
+//! | `peers::message`, `peers::outbox` | messages to other control planes, as bytes and on their way | |
+//! | `confirming` | a logout begins to wait; the task that ends waits | `state`, `outbox` |
+//! | `readings` | shared readings of the log | `state`, `news` |
+//! | `polls` | a poll, from its arrival to its answer | `state`, `news`, `places`, `readings`, `outbox`, `gateways` |
+//! | `tail` | the task that notices commits | `state`, `news`, `readings`, `outbox` |
+//! | `peers::rows` | the task that reads the rows of others | `state`, `outbox` |
+//! | `peers::own_row` | the task that keeps the own row | `state`, `outbox` |
+//! | `peers::gossip` | the task that speaks with others through Redis | `state`, `news`, `outbox` |
 
+mod confirming;
 mod counters;
 mod gateways;
+mod news;
 mod peers;
+mod places;
 mod polls;
 pub mod protocol;
 mod readings;
-mod settling;
+mod settings;
+mod signals;
+mod state;
+mod survey;
 mod tail;
+mod waiting;
 
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use tokio::sync::{Notify, mpsc, watch};
+use curfew_core::wire::{FeedAnswer, FeedRequest};
 use tokio_util::sync::CancellationToken;
 
 use crate::clock::since_boot;
-use crate::log::{ControlPlaneId, LogPosition};
+use crate::log::{Commit, ControlPlaneId, LogPosition};
+use crate::redis_copy::RedisCopy;
 use crate::secret::Secret;
 use crate::store::Store;
 
 pub use counters::Counters;
 pub use gateways::{Caller, Gateway, GatewayList};
-pub use peers::gossip;
 pub use polls::PollFailure;
-pub use settling::{Settling, Unsettled};
+pub use settings::Settings;
+pub use waiting::{Pending, Unconfirmed};
 
+use confirming::Confirming;
 use gateways::Gateways;
-use peers::message::{Code, PeerMessage};
-use peers::{Outbox, own_row, rows};
-use protocol::{Barrier, LeaseTimes};
-use readings::Readings;
-use settling::Waiting;
-
-/// What may differ between installations and tests.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Settings {
-    /// The lengths of time. Two control planes with different ones would break the promise, so this is no setting of an
-    /// operator's.
-    pub terms: LeaseTimes,
-    /// Polls that may be held back at a time. Beyond that they are answered 503, and the worker asks.
-    pub most_held: usize,
-}
-
-impl Settings {
-    /// For a listener of so many connections. Over HTTP/1.1 a held poll keeps one to itself, and a quarter is left for the
-    /// questions of those that are told 503.
-    pub fn on_connections(internal: u32) -> Self {
-        let internal = usize::try_from(internal).unwrap_or(usize::MAX);
-        Self { terms: LeaseTimes::default(), most_held: internal - internal / 4 }
-    }
-}
-
-impl Default for Settings {
-    fn default() -> Self {
-        Self::on_connections(4_096)
-    }
-}
+use news::News;
+use peers::gossip::Gossip;
+use peers::message::MessageCode;
+use peers::outbox::Outbox;
+use peers::own_row::OwnRowKeeper;
+use peers::rows::RowsReader;
+use places::Places;
+use polls::Polls;
+use readings::{LogReader, SharedReadings};
+use signals::Signals;
+use state::SharedState;
+use tail::Tail;
 
 /// What handlers and tasks share.
 pub struct Leases {
@@ -72,264 +86,153 @@ pub struct Leases {
     settings: Settings,
     store: Store,
     counters: Counters,
-    state: Mutex<State>,
-    gateways: Mutex<Gateways>,
-    readings: Readings,
-    /// The newest head that is known of: a hint that there is news, and nothing that is granted from.
-    known: watch::Sender<Option<Known>>,
-    /// Whether the own row has been written.
-    registered: watch::Sender<bool>,
-    /// No leases are granted any more, and polls are not held back.
-    closing: watch::Sender<bool>,
-    held: AtomicUsize,
-    /// Something has happened by which a logout may be answered, or something be confirmed.
-    settle: Notify,
-    /// A logout waits for the rows of others.
-    read_rows: Notify,
-    /// The own row is to be written before it is due.
-    write_row: Notify,
-    /// For messages to other control planes.
-    code: Code,
+    state: SharedState,
+    signals: Signals,
+    news: News,
+    readings: SharedReadings,
+    places: Places,
+    gateways: Gateways,
     outbox: Outbox,
-    /// The other end, until the task has taken it.
-    told: Mutex<Option<mpsc::Receiver<PeerMessage>>>,
-    /// Whether messages arrive.
-    heard: watch::Sender<bool>,
-    /// What another one says of the head.
-    hinted: watch::Sender<Option<LogPosition>>,
-}
-
-/// A head, and a time from which on readings show it.
-#[derive(Debug, Clone, Copy)]
-struct Known {
-    head: LogPosition,
-    since: Duration,
-}
-
-/// What decisions are made from.
-struct State {
-    barrier: Barrier,
-    waiting: Vec<Waiting>,
-    /// What somebody else has committed, as long as it is not confirmed.
-    foreign: Option<LogPosition>,
-    /// Up to here it is known what others have committed: nothing that is not in `foreign`, or was confirmed.
-    surveyed: Option<LogPosition>,
-    /// Everything up to here may be answered, if somebody should ask once more.
-    settled: Option<LogPosition>,
-    /// What the others were told last.
-    told: Option<LogPosition>,
-    /// More is confirmed than the own row says.
-    unconfirmed: bool,
-    /// The own row was taken away at this number, or an attempt was made. Nothing is granted from a reading that shows it, or
-    /// a lower one: the row may be gone by now.
-    retired: u64,
-    last_poll: Option<Duration>,
-}
-
-impl State {
-    /// The log reaches to `head`, and from `before` on it is of this process, if that is known. Whether somebody else has
-    /// committed something that was not known of.
-    fn survey(&mut self, head: LogPosition, own_from: Option<LogPosition>) -> bool {
-        let unknown = |to: LogPosition| !self.surveyed.is_some_and(|known| known.covers(to));
-        let foreign = Some(own_from.unwrap_or(head)).filter(|to| to.seq > 0 && unknown(*to));
-        if unknown(head) {
-            self.surveyed = Some(head);
-        }
-        if foreign.is_some() {
-            self.foreign = foreign;
-        }
-        foreign.is_some()
-    }
-
-    /// Logouts up to here may be answered. Of two histories the one that was asked for last is remembered.
-    fn settles(&mut self, head: LogPosition) {
-        if !self.settled.is_some_and(|settled| settled.covers(head)) {
-            self.settled = Some(head);
-        }
-    }
-
-    /// What is confirmed, if that is more than the others were told, and one of them may wait for it. While they go on
-    /// committing it is never all that they have committed.
-    fn confirms_more(&mut self, now: Duration) -> Option<LogPosition> {
-        let foreign = self.foreign?;
-        let confirmed = self.barrier.confirm(now)?;
-        if confirmed.covers(foreign) {
-            self.foreign = None;
-        }
-        if self.told.is_some_and(|told| told.covers(confirmed)) {
-            return None;
-        }
-        self.told = Some(confirmed);
-        self.unconfirmed = true;
-        Some(confirmed)
-    }
+    code: MessageCode,
 }
 
 impl Leases {
-    /// Knows nothing and has granted nothing. The tasks must be [`run`] for anything to be granted or answered. `secret` is the
-    /// one that all control planes share.
+    /// A control plane that knows nothing and has granted nothing. Leases are granted and logouts confirmed only while [`run`]
+    /// runs. All control planes share the `secret`.
     ///
     /// # Errors
     ///
-    /// There is no randomness for a name.
+    /// The system has no randomness for a name.
     pub fn new(store: Store, counters: Counters, secret: &Secret, settings: Settings) -> std::io::Result<Self> {
         let mut id = [0; 16];
         getrandom::fill(&mut id).map_err(std::io::Error::other)?;
         let id = ControlPlaneId::from_bytes(id);
-        let state = State {
-            barrier: Barrier::new(id, settings.terms),
-            waiting: Vec::new(),
-            foreign: None,
-            surveyed: None,
-            settled: None,
-            told: None,
-            unconfirmed: false,
-            retired: 0,
-            last_poll: None,
-        };
-        let (outbox, told) = peers::outbox();
         Ok(Self {
             id,
             settings,
             store,
+            state: SharedState::new(id, settings.times),
+            signals: Signals::default(),
+            news: News::default(),
+            readings: SharedReadings::default(),
+            places: Places::new(settings.most_held, counters.held.clone()),
+            gateways: Gateways::default(),
+            outbox: Outbox::new(),
+            code: MessageCode::of(secret).map_err(std::io::Error::other)?,
             counters,
-            state: Mutex::new(state),
-            gateways: Mutex::default(),
-            readings: Readings::default(),
-            known: watch::Sender::new(None),
-            registered: watch::Sender::new(false),
-            closing: watch::Sender::new(false),
-            held: AtomicUsize::new(0),
-            settle: Notify::new(),
-            read_rows: Notify::new(),
-            write_row: Notify::new(),
-            code: Code::of(secret),
-            outbox,
-            told: Mutex::new(Some(told)),
-            heard: watch::Sender::new(false),
-            hinted: watch::Sender::new(None),
         })
+    }
+
+    /// Answers a worker's poll, as soon as there is news for the worker or its time is over.
+    ///
+    /// # Errors
+    ///
+    /// See [`PollFailure`].
+    pub async fn poll(&self, request: &FeedRequest, caller: Caller) -> Result<FeedAnswer, PollFailure> {
+        self.polls().poll(request, caller).await
+    }
+
+    /// Begins to wait until no new request is admitted any more with what this commit has revoked.
+    pub fn wait_for(&self, commit: Commit) -> Pending {
+        self.confirming().wait_for(commit)
+    }
+
+    /// Begins to wait for a position that some control plane has committed before. It may be confirmed already; then it is
+    /// confirmed again as soon as the rows of the other control planes were read.
+    pub fn wait_for_position(&self, position: LogPosition) -> Pending {
+        self.confirming().wait_for_position(position)
+    }
+
+    /// How many workers with a lease from here hold everything up to the pending position, and how many have a lease.
+    pub fn applied(&self, pending: &Pending) -> (usize, usize) {
+        self.state.lock().barrier.workers(pending.position(), since_boot())
     }
 
     /// How long a logout waits at most after its commit.
     pub fn longest_wait(&self) -> Duration {
-        self.settings.terms.lease_over()
+        self.settings.times.lease_over()
     }
 
     /// How long a poll is held back at most.
     pub fn longest_hold(&self) -> Duration {
-        self.settings.terms.hold
-    }
-
-    fn state(&self) -> MutexGuard<'_, State> {
-        // A panic under the lock is a fault of this program's; the state is whole between any two calls of the barrier's.
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        self.settings.times.hold
     }
 
     /// Grants nothing from now on, and answers the polls that are held back.
     pub fn close(&self) {
-        self.closing.send_replace(true);
+        self.signals.close();
     }
 
-    fn is_closing(&self) -> bool {
-        *self.closing.borrow()
-    }
-
-    /// Polls that are held back.
+    /// How many polls are held back.
     pub fn held(&self) -> usize {
-        self.held.load(Ordering::Relaxed)
+        self.places.taken()
     }
 
-    /// Takes note of a head that readings from `since` on show.
-    fn know(&self, head: LogPosition, since: Duration) {
-        self.known.send_if_modified(|known| {
-            let news = !known.is_some_and(|known| known.head.covers(head));
-            if news {
-                *known = Some(Known { head, since });
-            }
-            news
-        });
+    /// True if messages through Redis arrive, judged by whether this control plane hears its own.
+    pub fn hears_itself(&self) -> bool {
+        self.outbox.is_heard()
     }
 
-    /// Takes note of a head that a reading has shown which began at `began`.
-    fn learn(&self, head: LogPosition, began: Duration) {
-        self.know(head, began);
-        let foreign = self.state().survey(head, None);
-        if foreign {
-            self.settle.notify_one();
-        }
+    /// The workers that have polled here recently.
+    pub fn list(&self) -> GatewayList {
+        self.gateways.list(self.news.head(), since_boot())
+    }
+
+    /// Sets the gauges that change with time alone.
+    pub fn measure(&self) {
+        let (live, longest) = self.gateways.live(since_boot());
+        self.counters.workers.set(i64::try_from(live).unwrap_or(i64::MAX));
+        self.counters.slowest.set(i64::try_from(longest.as_millis()).unwrap_or(i64::MAX));
+    }
+
+    fn reader(&self) -> LogReader<'_> {
+        let Self { id, store, readings, state, signals, news, .. } = self;
+        LogReader { id: *id, store, readings, state, signals, news }
+    }
+
+    fn polls(&self) -> Polls<'_> {
+        let (times, reader) = (self.settings.times, self.reader());
+        let Self { state, signals, news, places, outbox, gateways, counters, .. } = self;
+        Polls { times, state, signals, news, places, reader, outbox, gateways, counters }
+    }
+
+    fn confirming(&self) -> Confirming<'_> {
+        let Self { state, signals, outbox, counters, .. } = self;
+        Confirming { state, signals, outbox, counters }
+    }
+
+    fn tail(&self) -> Tail<'_> {
+        let reader = self.reader();
+        let Self { store, state, signals, news, outbox, .. } = self;
+        Tail { store, state, signals, news, reader, outbox }
+    }
+
+    fn rows_reader(&self) -> RowsReader<'_> {
+        RowsReader::new(&self.store, self.settings.times.lease, &self.state, &self.signals, &self.outbox)
+    }
+
+    fn own_row(&self) -> OwnRowKeeper<'_> {
+        let writer = self.store.row_writer();
+        OwnRowKeeper::new(self.id, self.settings.times, &self.state, &self.signals, &self.outbox, writer)
     }
 }
 
-/// Runs the tasks until it is told to stop and the leases from here are over, and takes the own row away.
+/// Runs the tasks until it is told to stop and the leases from here are over, and removes the own row at the end.
 pub async fn run(leases: &Leases, stop: CancellationToken) {
-    let over = watch::Sender::new(false);
-    let until_over = || {
-        let mut over = over.subscribe();
-        async move { drop(over.wait_for(|over| *over).await) }
-    };
+    let over = CancellationToken::new();
     tokio::join!(
         async {
-            own_row::run(leases, stop).await;
-            over.send_replace(true);
+            leases.own_row().run(stop).await;
+            over.cancel();
         },
-        settling::run(leases, until_over()),
-        rows::run(leases, until_over()),
-        tail::run(leases, until_over()),
+        leases.confirming().run(over.cancelled()),
+        leases.rows_reader().run(over.cancelled()),
+        leases.tail().run(over.cancelled()),
     );
 }
 
-/// Sleeps until a time of the local clock.
-async fn sleep_until(at: Duration) {
-    tokio::time::sleep(at.saturating_sub(since_boot())).await;
-}
-
-#[cfg(test)]
-mod tests {
-    use crate::log::Epoch;
-
-    use super::*;
-
-    fn head(epoch: u8, seq: u64) -> LogPosition {
-        LogPosition { epoch: Epoch::from_bytes([epoch; 16]), seq }
-    }
-
-    fn state() -> State {
-        State {
-            barrier: Barrier::new(ControlPlaneId::from_bytes([1; 16]), LeaseTimes::default()),
-            waiting: Vec::new(),
-            foreign: None,
-            surveyed: None,
-            settled: None,
-            told: None,
-            unconfirmed: false,
-            retired: 0,
-            last_poll: None,
-        }
-    }
-
-    #[test]
-    fn what_others_committed_shows_between_two_own_commits() {
-        let mut state = state();
-        assert!(!state.survey(head(1, 1), Some(head(1, 0))), "the log was empty");
-        assert!(!state.survey(head(1, 3), Some(head(1, 1))));
-        assert!(state.survey(head(1, 5), Some(head(1, 4))), "4 is of somebody else");
-        assert_eq!(state.foreign, Some(head(1, 4)));
-        assert!(!state.survey(head(1, 5), None), "a reading that shows nothing new");
-        assert!(state.survey(head(1, 7), None));
-        assert!(!state.survey(head(1, 7), Some(head(1, 6))), "the reading came before the word of the own commit");
-        assert_eq!(state.foreign, Some(head(1, 7)));
-        assert!(state.survey(head(2, 3), Some(head(2, 2))), "of a new history nothing is known");
-        assert_eq!(state.foreign, Some(head(2, 2)));
-    }
-
-    #[test]
-    fn what_was_settled_stays_settled() {
-        let mut state = state();
-        state.settles(head(1, 7));
-        state.settles(head(1, 5));
-        assert_eq!(state.settled, Some(head(1, 7)));
-        state.settles(head(2, 1));
-        assert_eq!(state.settled, Some(head(2, 1)));
-    }
+/// Tells the other control planes through Redis what speeds them up, until it is told to stop.
+pub async fn gossip(leases: &Leases, redis_copy: &RedisCopy, stop: CancellationToken) {
+    let Leases { id, code, state, signals, news, outbox, counters, .. } = leases;
+    Gossip { id: *id, code, state, signals, news, outbox, counters }.run(redis_copy, stop).await;
 }

@@ -1,4 +1,4 @@
-//! Readings of the log, shared: however many polls wait for one, the database is asked once.
+//! Readings of the log, shared: however many polls wait for a reading, the database is asked once.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -9,33 +9,35 @@ use tokio::sync::{OnceCell, Semaphore};
 use tokio::time::Instant;
 use tracing::warn;
 
-use super::Leases;
+use super::news::News;
 use super::protocol::Reading;
+use super::signals::Signals;
+use super::state::SharedState;
 use crate::clock::since_boot;
-use crate::log::{LogPosition, Logged};
+use crate::log::{ControlPlaneId, LogPosition, Logged};
 use crate::log_throttle::LogThrottle;
-use crate::store::ReadFailure;
+use crate::store::{ReadFailure, Store};
 
-/// Readings begin at multiples of this, so that workers which differ by a few revocations share one.
+/// Readings begin at multiples of this seq, so that workers which differ by a few revocations share one.
 const STEP: u64 = 64;
 
-/// Readings at a time: half of the connections that read, for checks need them, too.
+/// The most readings at a time: half of the connections that read. Checks need the others.
 const AT_A_TIME: usize = 4;
 
-/// How often a reading is made again that shows less than somebody was told.
+/// How often a reading is repeated that may not be used.
 const ATTEMPTS: u32 = 5;
 
 /// What one reading showed.
 pub(super) struct SharedReading {
     pub(super) reading: Reading,
-    /// Entries follow this place.
+    /// The entries follow this seq.
     from: u64,
     entries: Vec<Logged>,
     more: bool,
 }
 
 impl SharedReading {
-    /// What follows `after`, how far that reaches, and whether there is more.
+    /// The entries after the seq `after`, the seq that they reach to, and whether there are more.
     pub(super) fn page(&self, after: u64) -> (&[Logged], u64, bool) {
         let first = self.entries.partition_point(|entry| entry.seq <= after);
         let page = self.entries.get(first..).unwrap_or_default();
@@ -53,7 +55,7 @@ impl SharedReading {
 /// What a poll needs.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Wanted {
-    /// The entries after this place.
+    /// The entries after this seq.
     pub(super) after: u64,
     /// From a reading that did not begin earlier.
     pub(super) not_before: Duration,
@@ -61,8 +63,8 @@ pub(super) struct Wanted {
 
 type Flight = Arc<OnceCell<Option<Arc<SharedReading>>>>;
 
-/// Readings under way, and the last one.
-pub(super) struct Readings {
+/// The readings that are under way, and the last one.
+pub(super) struct SharedReadings {
     flights: Mutex<Flights>,
     places: Semaphore,
     failures: LogThrottle,
@@ -70,62 +72,73 @@ pub(super) struct Readings {
 
 #[derive(Default)]
 struct Flights {
-    /// By where they begin.
+    /// By the seq where they begin.
     under_way: BTreeMap<u64, Flight>,
     last: Option<Arc<SharedReading>>,
 }
 
-impl Default for Readings {
+impl Default for SharedReadings {
     fn default() -> Self {
         Self { flights: Mutex::default(), places: Semaphore::new(AT_A_TIME), failures: LogThrottle::default() }
     }
 }
 
-impl Readings {
+impl SharedReadings {
     fn flights(&self) -> MutexGuard<'_, Flights> {
         self.flights.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The last reading, if it will do.
+    /// The last reading, if it serves.
     fn last(&self, wanted: Wanted) -> Option<Arc<SharedReading>> {
-        self.flights().last.clone().filter(|shown| shown.serves(wanted))
+        self.flights().last.clone().filter(|shared| shared.serves(wanted))
     }
 
     fn join(&self, from: u64) -> Flight {
         Arc::clone(self.flights().under_way.entry(from).or_default())
     }
 
-    /// Lets the next one begin another reading.
+    /// Records that a reading is over, so that the next poll begins another one.
     fn landed(&self, from: u64, flight: &Flight) {
         let mut flights = self.flights();
         if flights.under_way.get(&from).is_some_and(|known| Arc::ptr_eq(known, flight)) {
             flights.under_way.remove(&from);
         }
-        if let Some(Some(shown)) = flight.get()
-            && flights.last.as_ref().is_none_or(|last| last.reading.began < shown.reading.began)
+        if let Some(Some(shared)) = flight.get()
+            && flights.last.as_ref().is_none_or(|last| last.reading.began < shared.reading.began)
         {
-            flights.last = Some(Arc::clone(shown));
+            flights.last = Some(Arc::clone(shared));
         }
     }
 }
 
-impl Leases {
-    /// A reading that will do; `None` if the database did not answer.
-    pub(super) async fn shown(&self, wanted: Wanted) -> Option<Arc<SharedReading>> {
+/// The parts of the room that take part in a reading.
+#[derive(Clone, Copy)]
+pub(super) struct LogReader<'a> {
+    pub(super) id: ControlPlaneId,
+    pub(super) store: &'a Store,
+    pub(super) readings: &'a SharedReadings,
+    pub(super) state: &'a SharedState,
+    pub(super) signals: &'a Signals,
+    pub(super) news: &'a News,
+}
+
+impl LogReader<'_> {
+    /// A reading that serves; `None` if the database did not answer.
+    pub(super) async fn reading(&self, wanted: Wanted) -> Option<Arc<SharedReading>> {
         let from = wanted.after - wanted.after % STEP;
         loop {
-            if let Some(shown) = self.readings.last(wanted) {
-                return Some(shown);
+            if let Some(shared) = self.readings.last(wanted) {
+                return Some(shared);
             }
             let flight = self.readings.join(from);
-            // Whoever comes first reads; if that one goes away, the next one does.
-            let shown = flight.get_or_init(|| self.read(from)).await.clone();
+            // The first poll that comes reads. If its client goes away, the next poll reads.
+            let shared = flight.get_or_init(|| self.read(from)).await.clone();
             self.readings.landed(from, &flight);
-            // One that was under way already may have begun too early.
-            if let Some(shown) = shown.as_ref().filter(|shown| shown.serves(wanted)) {
-                return Some(Arc::clone(shown));
+            // A reading that was under way already may have begun too early.
+            if let Some(shared) = shared.as_ref().filter(|shared| shared.serves(wanted)) {
+                return Some(Arc::clone(shared));
             }
-            shown?;
+            shared?;
         }
     }
 
@@ -133,10 +146,10 @@ impl Leases {
         let _place = self.readings.places.acquire().await.ok()?;
         for _ in 0..ATTEMPTS {
             match self.read_once(from).await {
-                Ok(Some(shown)) => return Some(Arc::new(shown)),
+                Ok(Some(shared)) => return Some(Arc::new(shared)),
                 Ok(None) => {}
                 Err(error) => {
-                    self.reading_failed(&error);
+                    self.failed(&error);
                     return None;
                 }
             }
@@ -144,24 +157,47 @@ impl Leases {
         None
     }
 
-    fn reading_failed(&self, error: &ReadFailure) {
+    fn failed(&self, error: &ReadFailure) {
         if let Some(failures) = self.readings.failures.line(Instant::now()) {
-            warn!(?error, failures, "the log could not be read for the proxies: their leases run out, and they ask");
+            warn!(
+                ?error,
+                failures,
+                "the log could not be read for the workers: their leases run out, and they ask for each request"
+            );
         }
     }
 
-    /// `None`: it shows less than somebody was told.
+    /// `None` if the reading may not be used.
     async fn read_once(&self, from: u64) -> Result<Option<SharedReading>, ReadFailure> {
         let began = since_boot();
         let page = self.store.log_page(self.id, from, PAGE_REVOCATIONS).await?;
-        let head: LogPosition = page.head;
-        let usable = {
-            let mut state = self.state();
-            let reading = Reading { began, head, own_beat: page.own_beat };
-            state.barrier.read(&reading, since_boot()).then_some(reading)
-        };
-        let Some(reading) = usable else { return Ok(None) };
-        self.learn(head, began);
+        let reading = Reading { began, head: page.head, own_beat: page.own_beat };
+        if !self.is_usable(&reading) {
+            return Ok(None);
+        }
+        self.learn(page.head, began);
         Ok(Some(SharedReading { reading, from, entries: page.entries, more: page.more }))
+    }
+
+    fn is_usable(&self, reading: &Reading) -> bool {
+        let (is_usable, is_new_epoch) = {
+            let mut state = self.state.lock();
+            let before = state.barrier.epoch();
+            (state.barrier.reading_ended(reading, since_boot()), state.barrier.epoch() != before)
+        };
+        if is_new_epoch {
+            // What was committed to the epoch before will never be confirmed, and its callers are told at once.
+            self.signals.look();
+        }
+        is_usable
+    }
+
+    /// Records a head that was shown by a reading that began at `began`.
+    fn learn(&self, head: LogPosition, began: Duration) {
+        self.news.hear(head, began);
+        let foreign = self.state.lock().survey.head(head, None);
+        if foreign {
+            self.signals.look();
+        }
     }
 }

@@ -1,82 +1,100 @@
-//! The task that looks for what is committed: by this process, which is told to it, and by others, which it has to look for.
+//! The task that notices what is committed. The writer tells of this process's own commits. The commits of other control planes
+//! have to be looked for.
 
 use std::time::Duration;
 
 use tokio::sync::watch;
 use tokio::time::sleep;
 
-use super::Leases;
+use super::news::News;
 use super::peers::message::PeerMessage;
-use super::readings::Wanted;
+use super::peers::outbox::Outbox;
+use super::readings::{LogReader, Wanted};
+use super::signals::Signals;
+use super::state::SharedState;
 use crate::clock::since_boot;
-use crate::log::LogPosition;
+use crate::log::{Commit, LogPosition};
+use crate::store::Store;
 
-/// How often the head is read while workers count on this control plane. The others' logouts wait for half of that, on
-/// average.
+/// How often the head is read while workers have leases from this control plane. On average a logout at another control plane
+/// waits for half of that.
 const INTERVAL: Duration = Duration::from_millis(20);
 
-/// The same where they tell of their commits through Redis.
+/// The same while the others tell of their commits through Redis.
 const INTERVAL_WITH_REDIS: Duration = Duration::from_millis(250);
 
-/// Looks until it is over.
-pub(super) async fn run(leases: &Leases, over: impl Future<Output = ()>) {
-    tokio::select! {
-        ((), ()) = async { tokio::join!(own(leases), others(leases)) } => {}
-        () = over => {}
-    }
+/// The parts of the room that take part.
+pub(super) struct Tail<'a> {
+    pub(super) store: &'a Store,
+    pub(super) state: &'a SharedState,
+    pub(super) signals: &'a Signals,
+    pub(super) news: &'a News,
+    pub(super) reader: LogReader<'a>,
+    pub(super) outbox: &'a Outbox,
 }
 
-/// Wakes the polls that are held back at each commit of this process.
-async fn own(leases: &Leases) {
-    let mut commits = leases.store.writer().commits();
-    while commits.changed().await.is_ok() {
-        let commit = *commits.borrow_and_update();
-        if let Some(commit) = commit {
-            let (before, head) = (commit.before, commit.head);
-            leases.know(head, commit.returned);
-            leases.tell(PeerMessage::Head(head));
-            // What others committed just before would else never be seen by itself.
-            if leases.state().survey(head, Some(before)) {
-                leases.settle.notify_one();
+impl Tail<'_> {
+    /// Looks until it is over.
+    pub(super) async fn run(self, over: impl Future<Output = ()>) {
+        tokio::select! {
+            ((), ()) = async { tokio::join!(self.own_commits(), self.commits_of_others()) } => {}
+            () = over => {}
+        }
+    }
+
+    /// Wakes the polls that are held back at each commit of this process.
+    async fn own_commits(&self) {
+        let mut commits = self.store.writer().commits();
+        while commits.changed().await.is_ok() {
+            let commit = *commits.borrow_and_update();
+            if let Some(commit) = commit {
+                self.committed(commit);
+            }
+        }
+        // The writer has ended. The logouts of others still need what this task tells.
+        std::future::pending().await
+    }
+
+    fn committed(&self, commit: Commit) {
+        self.news.hear(commit.head, commit.returned);
+        self.outbox.tell(PeerMessage::Head(commit.head));
+        // What others committed just before would otherwise never be noticed: the own commit hides it.
+        if self.state.lock().survey.head(commit.head, Some(commit.before)) {
+            self.signals.look();
+        }
+    }
+
+    /// Looks whether others have committed. Only while this control plane has a row, for otherwise no one waits for it.
+    async fn commits_of_others(&self) {
+        let mut hints = self.news.hints();
+        loop {
+            self.signals.registered().await;
+            let head = self.next(&mut hints).await;
+            let known = self.news.head();
+            if let Some(head) = head
+                && !known.is_some_and(|known| known.covers(head))
+            {
+                self.read_for_all(head, known).await;
             }
         }
     }
-    // The writer has ended; the others' logouts still count on what is told here.
-    std::future::pending().await
-}
 
-/// Looks whether somebody else has committed, as long as this control plane has a row: else nobody waits for it.
-async fn others(leases: &Leases) {
-    let (mut registered, mut hinted) = (leases.registered.subscribe(), leases.hinted.subscribe());
-    loop {
-        let _ = registered.wait_for(|registered| *registered).await;
-        let head = next(leases, &mut hinted).await;
-        let known = leases.known.borrow().map(|known| known.head);
-        if let Some(head) = head
-            && !known.is_some_and(|known| known.covers(head))
-        {
-            leases.fetch(head, known).await;
+    /// The head that another control plane tells of, or after a while the one that the database shows.
+    async fn next(&self, hints: &mut watch::Receiver<Option<LogPosition>>) -> Option<LogPosition> {
+        let pause = if self.outbox.is_heard() { INTERVAL_WITH_REDIS } else { INTERVAL };
+        tokio::select! {
+            changed = hints.changed() => {
+                changed.ok()?;
+                *hints.borrow_and_update()
+            }
+            () = sleep(pause) => self.store.head().await.ok(),
         }
     }
-}
 
-/// The head that somebody tells of, or else the one that the database shows after a while.
-async fn next(leases: &Leases, hinted: &mut watch::Receiver<Option<LogPosition>>) -> Option<LogPosition> {
-    let pause = if leases.is_heard() { INTERVAL_WITH_REDIS } else { INTERVAL };
-    tokio::select! {
-        changed = hinted.changed() => {
-            changed.ok()?;
-            *hinted.borrow_and_update()
-        }
-        () = sleep(pause) => leases.store.head().await.ok(),
-    }
-}
-
-impl Leases {
-    /// Reads what followed the last known head, for all polls that are held back.
-    async fn fetch(&self, head: LogPosition, known: Option<LogPosition>) {
+    /// Reads what follows the last known head, for all polls that are held back.
+    async fn read_for_all(&self, head: LogPosition, known: Option<LogPosition>) {
         let known = known.filter(|known| known.epoch == head.epoch);
         let after = known.map_or(head.seq, |known| known.seq);
-        let _ = self.shown(Wanted { after, not_before: since_boot() }).await;
+        let _ = self.reader.reading(Wanted { after, not_before: since_boot() }).await;
     }
 }

@@ -54,7 +54,7 @@ mod tickets;
 
 use std::sync::Arc;
 
-use crate::leases::{Leases, Settling};
+use crate::leases::{Leases, Pending};
 use crate::secret::Secret;
 use crate::store::command::{Committed, Unavailable};
 use tickets::Tickets;
@@ -136,19 +136,19 @@ impl Logouts {
     ///
     /// As [`Self::finish`].
     pub async fn confirm<T>(&self, committed: Committed<T>) -> Result<Confirmed<T>, Unavailable> {
-        self.leases.settle(committed.commit()).settled().await.map_err(|_| Unavailable::Unconfirmed)?;
+        self.leases.wait_for(committed.commit()).confirmed().await.map_err(|_| Unavailable::Unconfirmed)?;
         Ok(Confirmed { outcome: committed.into_outcome() })
     }
 
     fn accept<T>(&self, committed: Committed<T>) -> Accepted<T> {
         // From here on the workers are waited for, whether the caller asks or not.
-        let settling = self.leases.settle(committed.commit());
-        Accepted { ticket: self.tickets.write(settling.position()), outcome: committed.into_outcome() }
+        let pending = self.leases.wait_for(committed.commit());
+        Accepted { ticket: self.tickets.write(pending.position()), outcome: committed.into_outcome() }
     }
 
     /// Goes on waiting for the commit that a ticket names; none for a ticket that no control plane has written. If that wait was
     /// over before, it is over again as soon as the rows of the other control planes were read.
-    pub fn redeem(&self, ticket: &str) -> Option<Settling> {
-        self.tickets.read(ticket).map(|position| self.leases.settle_position(position))
+    pub fn redeem(&self, ticket: &str) -> Option<Pending> {
+        self.tickets.read(ticket).map(|position| self.leases.wait_for_position(position))
     }
 }

@@ -254,11 +254,13 @@ impl World {
             }
             let now = scene.plane_now(index, self.tick);
             let plane = Arc::make_mut(plane);
-            for (_, safe) in plane.barrier.take_safe(now) {
+            for (_, ended) in plane.barrier.take_ended(now) {
                 plane.logout = Logout::Idle;
                 let token = scene.logout(index, plane.logouts);
                 plane.logouts += 1;
-                if let Some(answered) = token.and_then(|token| self.answered.get_mut(usize::from(token))) {
+                let answered = token.and_then(|token| self.answered.get_mut(usize::from(token)));
+                // One that was superseded is told that nobody knows.
+                if let (Some(answered), Ok(safe)) = (answered, ended) {
                     *answered = answered.or(Some(safe));
                 }
             }

@@ -7,18 +7,19 @@ use curfew_control_plane::leases::Settings;
 use curfew_control_plane::leases::protocol::LeaseTimes;
 use curfew_core::wire::FeedRequest;
 use serde_json::json;
+use sqlx::Executor;
 
 use crate::plane::Plane;
 use crate::tokens::{ISSUER, SECRET, token_of};
 use crate::worker::{Polling, Worker, send, taken};
 
-/// Short, so that the stories are.
+/// Short, so that the stories are short, too.
 const LEASE: Duration = Duration::from_millis(1_000);
 
 async fn plane() -> Arc<Plane> {
-    let terms = LeaseTimes { lease: LEASE, hold: LEASE / 3, ..LeaseTimes::default() };
+    let times = LeaseTimes { lease: LEASE, hold: LEASE / 3, ..LeaseTimes::default() };
     let policy = json!({"issuers": [{"issuer": ISSUER, "secret": SECRET}]});
-    Arc::new(Plane::start_on_terms(policy, None, Settings { terms, ..Settings::default() }).await)
+    Arc::new(Plane::start_on_terms(policy, None, Settings { times, ..Settings::default() }).await)
 }
 
 /// How long a logout takes.
@@ -35,7 +36,7 @@ fn metric(plane: &Plane, line: &str) -> String {
 }
 
 #[tokio::test]
-async fn where_nobody_has_a_lease_nobody_is_waited_for() {
+async fn where_no_worker_has_a_lease_a_logout_waits_for_none() {
     let plane = plane().await;
     let took = logout(&plane, "1").await;
     assert!(took < LEASE / 2, "{took:?}");
@@ -52,7 +53,7 @@ async fn every_way_to_log_out_waits_until_each_worker_holds_it() {
         // Its own entry and the user's.
         (3, plane.logout_all(&two).await),
         (4, plane.lgt_all(json!({"user_id": "bob", "app_id": "app", "app_key": "key"})).await),
-        // Whoever is told that a token is revoked may count on it as well.
+        // A caller that is told that its token is revoked already may rely on that, too.
         (4, plane.logout(&three).await),
     ] {
         let held = applied_by(&workers).await;
@@ -84,7 +85,7 @@ async fn a_worker_that_dies_delays_logouts_until_its_lease_is_over_and_no_longer
 }
 
 #[tokio::test]
-async fn a_control_plane_that_ends_answers_its_logouts_and_takes_its_row_away() {
+async fn a_control_plane_that_ends_answers_its_logouts_and_removes_its_row() {
     let mut plane = Arc::into_inner(plane().await).unwrap();
     let mut dead = Worker::new(1);
     dead.start(&plane).await;
@@ -120,16 +121,35 @@ async fn a_worker_that_is_slow_is_waited_for() {
     let mut slow = Worker::new(1);
     slow.start(&plane).await;
     let started = Instant::now();
-    let told = async {
+    let worker = async {
         tokio::time::sleep(Duration::from_millis(300)).await;
         slow.poll(&plane, 0).await;
-        // It holds the revocation and has not said so.
+        // The worker holds the revocation and has not acknowledged it.
         tokio::time::sleep(Duration::from_millis(100)).await;
-        let said = started.elapsed();
+        let acknowledged = started.elapsed();
         slow.poll(&plane, 0).await;
-        said
+        acknowledged
     };
-    let (took, said) = tokio::join!(logout(&plane, "1"), told);
-    assert!(took >= said, "{took:?}, and the worker held it after {said:?}");
+    let (took, acknowledged) = tokio::join!(logout(&plane, "1"), worker);
+    assert!(took >= acknowledged, "{took:?}, and the worker acknowledged it after {acknowledged:?}");
     assert!(took < LEASE, "{took:?}");
+}
+
+#[tokio::test]
+async fn a_logout_whose_history_is_replaced_while_it_waits_is_not_confirmed_and_its_caller_hears_at_once() {
+    let plane = plane().await;
+    let mut dead = Worker::new(1);
+    dead.start(&plane).await;
+    let replaced = async {
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        let rename = "UPDATE feed_head SET epoch = unhex('07070707070707070707070707070707')";
+        plane.database().await.execute(rename).await.unwrap();
+    };
+    let (token, started) = (token_of("alice", "1"), Instant::now());
+    let (answer, ()) = tokio::join!(plane.logout(&token), replaced);
+    assert_eq!(answer.problem(), (503, "unavailable".to_owned()));
+    assert!(answer.body.contains("was not confirmed"), "{}", answer.body);
+    assert!(started.elapsed() < LEASE, "not at the end of the lease: {:?}", started.elapsed());
+    let line = metric(&plane, r#"curfew_logouts_settled_total{outcome="superseded"}"#);
+    assert!(line.ends_with(" 1"), "{line}");
 }

@@ -1,4 +1,4 @@
-//! Logouts that are answered early, because their callers prefer that.
+//! Logouts whose callers prefer an answer before the logout is confirmed (`Prefer: respond-async`).
 
 use std::time::{Duration, Instant};
 
@@ -49,12 +49,12 @@ async fn the_answer_comes_at_once_and_says_where_to_ask() {
     worker.poll(&plane, 0).await;
     worker.poll(&plane, 0).await;
     assert_eq!(progress(&plane, &place).await, json!({"complete": true, "workers": {"applied": 1, "of": 1}}));
-    // It stays so.
+    // It stays complete.
     assert_eq!(progress(&plane, &place).await["complete"], true);
 }
 
 #[tokio::test]
-async fn every_way_to_log_out_can_be_answered_so_and_a_dead_worker_does_not_stop_it() {
+async fn every_way_to_log_out_can_be_answered_early_and_completes_in_spite_of_a_dead_worker() {
     let plane = Plane::start().await;
     let mut dead = Worker::new(1);
     dead.start(&plane).await;
@@ -72,12 +72,12 @@ async fn every_way_to_log_out_can_be_answered_so_and_a_dead_worker_does_not_stop
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
     assert!(dead.lease_until.unwrap() <= Instant::now());
-    // A token that is revoked already is told as such.
+    // The caller is told that the token is revoked already.
     assert_eq!(logout(&plane, &token_of("alice", "1")).await.problem(), (401, "token_revoked".to_owned()));
 }
 
 #[tokio::test]
-async fn nobody_can_ask_for_what_nobody_was_told() {
+async fn a_ticket_that_no_control_plane_has_written_is_not_found() {
     let plane = Plane::start().await;
     for name in ["0", &"0".repeat(80), "%00", "x"] {
         let answer = ask(plane.public(), Request::get(format!("/api/v2/logout/status/{name}"))).await;

@@ -31,7 +31,7 @@ async fn a_first_poll_brings_the_log_and_a_lease() {
 }
 
 #[tokio::test]
-async fn a_poll_without_news_is_held_back_as_long_as_both_want() {
+async fn a_poll_without_news_is_held_back_no_longer_than_either_side_wants() {
     let plane = Plane::start().await;
     let mut worker = Worker::new(1);
     worker.start(&plane).await;
@@ -54,7 +54,7 @@ async fn a_logout_wakes_the_polls_that_are_held_back() {
     let started = Instant::now();
     let logout = async {
         tokio::time::sleep(Duration::from_millis(100)).await;
-        // It waits for both, which say that they hold it by their next polls, if at all.
+        // The logout waits for both workers, which acknowledge it with their next polls.
         plane.logout(&token_of("alice", "1")).await
     };
     let polls = async {
@@ -78,12 +78,12 @@ async fn a_long_log_comes_in_pages_and_the_lease_with_the_last() {
         let answer = worker.poll(&plane, 600).await;
         pages.push((answer.from, answer.to, answer.more, answer.lease_ms));
     }
-    // Readings begin at multiples of 64, so that workers share them.
+    // Readings begin at multiples of 64, so that workers can share them.
     assert_eq!(pages, [(0, 3000, true, 0), (3000, 5944, true, 0), (5944, 7000, false, 2000)]);
     assert_eq!(worker.revoked.len(), 7_000);
 }
 
-/// Seven thousand revocations of nobody's tokens.
+/// Writes seven thousand revocations of tokens that do not exist.
 async fn fill(plane: &Plane) {
     let rows = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 7000) \
         INSERT INTO revocations (seq, key, kind, cutoff, expires_at, reason, actor, created_at) \
@@ -94,7 +94,7 @@ async fn fill(plane: &Plane) {
 }
 
 #[tokio::test]
-async fn what_a_worker_holds_of_another_history_is_of_no_use() {
+async fn a_worker_with_a_copy_of_another_history_is_told_to_start_again() {
     let plane = Plane::start().await;
     plane.logout(&token_of("alice", "1")).await;
     let head = plane.store.head().await.unwrap();
@@ -108,7 +108,7 @@ async fn what_a_worker_holds_of_another_history_is_of_no_use() {
 }
 
 #[tokio::test]
-async fn a_history_that_changes_is_told_to_those_who_wait() {
+async fn polls_that_are_held_back_are_answered_when_the_history_changes() {
     let plane = Plane::start().await;
     let mut worker = Worker::new(1);
     worker.start(&plane).await;
@@ -126,7 +126,7 @@ async fn a_history_that_changes_is_told_to_those_who_wait() {
 }
 
 #[tokio::test]
-async fn who_leaves_is_answered_at_once_and_without_a_lease() {
+async fn a_worker_that_leaves_is_answered_at_once_and_without_a_lease() {
     let plane = Plane::start().await;
     let mut worker = Worker::new(1);
     worker.start(&plane).await;
@@ -149,7 +149,7 @@ async fn keys_of_another_rule_are_refused_as_in_a_check() {
 }
 
 #[tokio::test]
-async fn a_poll_that_is_not_understood_whole_is_refused() {
+async fn a_poll_with_a_field_that_is_not_understood_is_refused() {
     let plane = Plane::start().await;
     let good = serde_json::to_value(Worker::new(1).request(&plane, 0)).unwrap();
     for (name, value) in [
@@ -164,17 +164,17 @@ async fn a_poll_that_is_not_understood_whole_is_refused() {
         let answer = ask_json(plane.internal(), with_secret(post(FEED_PATH)), &request.to_string()).await;
         assert_eq!(answer.problem(), (400, "request_malformed".to_owned()), "{name} {value}");
     }
-    let mut placeless = good.clone();
-    placeless.as_object_mut().unwrap().remove("epoch");
-    placeless["applied"] = json!(5);
-    let answer = ask_json(plane.internal(), with_secret(post(FEED_PATH)), &placeless.to_string()).await;
+    let mut without_epoch = good.clone();
+    without_epoch.as_object_mut().unwrap().remove("epoch");
+    without_epoch["applied"] = json!(5);
+    let answer = ask_json(plane.internal(), with_secret(post(FEED_PATH)), &without_epoch.to_string()).await;
     assert_eq!(answer.problem(), (400, "request_malformed".to_owned()));
     let answer = ask_json(plane.internal(), post(FEED_PATH), &good.to_string()).await;
     assert_eq!(answer.problem(), (401, "credentials_invalid".to_owned()));
 }
 
 #[tokio::test]
-async fn no_more_polls_are_held_back_than_may_be_and_one_that_is_given_up_frees_its_place() {
+async fn polls_beyond_the_limit_are_refused_and_a_poll_that_is_given_up_frees_its_place() {
     let settings = leases::Settings { most_held: 1, ..leases::Settings::default() };
     let policy = json!({"issuers": [{"issuer": crate::tokens::ISSUER, "secret": crate::tokens::SECRET}]});
     let plane = Plane::start_on_terms(policy, None, settings).await;
@@ -210,7 +210,7 @@ async fn a_database_that_does_not_answer_grants_nothing() {
 }
 
 #[tokio::test]
-async fn operators_see_who_polls() {
+async fn operators_see_which_workers_poll() {
     let plane = Plane::start().await;
     let mut worker = Worker::new(1);
     worker.start(&plane).await;

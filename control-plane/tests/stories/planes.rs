@@ -24,8 +24,8 @@ fn postgres() -> &'static Postgres {
 }
 
 async fn plane(url: &str, redis: Option<&Redis>) -> Arc<Plane> {
-    let terms = LeaseTimes { lease: LEASE, hold: LEASE / 3, ..LeaseTimes::default() };
-    let settings = leases::Settings { terms, ..leases::Settings::default() };
+    let times = LeaseTimes { lease: LEASE, hold: LEASE / 3, ..LeaseTimes::default() };
+    let settings = leases::Settings { times, ..leases::Settings::default() };
     let policy = json!({"issuers": [{"issuer": ISSUER, "secret": SECRET}]});
     let redis = redis.map(|redis| {
         let rules = EntryRules { prefix: "curfew:".to_owned(), least_life: None, clock_skew: 5 };
@@ -34,7 +34,7 @@ async fn plane(url: &str, redis: Option<&Redis>) -> Arc<Plane> {
     Arc::new(Plane::start_on(Some(url), policy, redis, settings).await)
 }
 
-/// Two control planes; with Redis, when they hear each other.
+/// Starts two control planes. With Redis, waits until they hear each other.
 async fn two(story: &str, redis: Option<&Redis>) -> [Arc<Plane>; 2] {
     let url = postgres().fresh_database(story).unwrap();
     let planes = [plane(&url, redis).await, plane(&url, redis).await];
@@ -46,7 +46,8 @@ async fn two(story: &str, redis: Option<&Redis>) -> [Arc<Plane>; 2] {
     planes
 }
 
-/// Ten logouts at one of them while workers poll the other: each is answered when all hold it. How long they took.
+/// Logs out ten times at one control plane while workers poll the other. Each logout must be answered only when all workers
+/// hold it. Returns how long the logouts took, the shortest first.
 async fn logouts(planes: &[Arc<Plane>; 2]) -> Vec<Duration> {
     let workers = [Polling::start(&planes[1], 1).await, Polling::start(&planes[1], 2).await];
     let mut times = Vec::new();
@@ -69,12 +70,12 @@ async fn logouts(planes: &[Arc<Plane>; 2]) -> Vec<Duration> {
 async fn a_logout_waits_for_the_workers_of_the_other_one() {
     let planes = two("rows", None).await;
     let times = logouts(&planes).await;
-    // By acknowledgements and not by the end of leases; a busy machine may lose some.
+    // Logouts end by acknowledgements and not by the end of leases. On a busy machine some leases may run out.
     assert!(times[5] < LEASE / 2, "{times:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn redis_carries_the_word_between_them_and_its_death_costs_time_alone() {
+async fn redis_makes_logouts_quicker_and_its_death_costs_only_time() {
     let mut redis = Redis::start().unwrap();
     let planes = two("gossip", Some(&redis)).await;
     let times = logouts(&planes).await;
@@ -92,7 +93,7 @@ async fn redis_carries_the_word_between_them_and_its_death_costs_time_alone() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn one_that_dies_delays_logouts_until_its_leases_are_over() {
+async fn a_control_plane_that_dies_delays_logouts_until_its_leases_are_over() {
     let [one, other] = two("death", None).await;
     let mut worker = Worker::new(1);
     worker.start(&other).await;
@@ -103,7 +104,7 @@ async fn one_that_dies_delays_logouts_until_its_leases_are_over() {
     assert_eq!(one.logout(&token).await.status, 200);
     assert!(!worker.admits(key), "answered while the worker still admitted it");
     assert!(started.elapsed() < 4 * LEASE, "{:?}", started.elapsed());
-    // It is known to be silent before long, and its row goes.
+    // Before long the other one knows it to be silent, and removes its row.
     let until = Instant::now() + 20 * LEASE;
     while !one.store.control_planes().await.unwrap().rows.is_empty() {
         assert!(Instant::now() < until);
@@ -114,9 +115,9 @@ async fn one_that_dies_delays_logouts_until_its_leases_are_over() {
     assert!(started.elapsed() < LEASE / 2, "{:?}", started.elapsed());
 }
 
-/// A copy is taken over that lacks the row of a control plane which was killed together with its database.
+/// A control plane is killed together with its database, and the copy that takes over lacks its row.
 #[tokio::test(flavor = "multi_thread")]
-async fn leases_of_one_that_a_copy_does_not_know_are_waited_for() {
+async fn leases_of_a_control_plane_whose_row_a_copy_lacks_are_waited_for() {
     let url = postgres().fresh_database("copy").unwrap();
     let [one, other] = [plane(&url, None).await, plane(&url, None).await];
     let mut worker = Worker::new(1);
@@ -134,7 +135,7 @@ async fn leases_of_one_that_a_copy_does_not_know_are_waited_for() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn bounded_installations_wait_for_nobody() {
+async fn installations_with_bounded_consistency_do_not_wait() {
     let planes = two("bounded", None).await;
     let mut times = Vec::new();
     for number in 0..10 {
@@ -142,13 +143,13 @@ async fn bounded_installations_wait_for_nobody() {
         assert_eq!(planes[number % 2].logout(&token_of("alice", &number.to_string())).await.status, 200);
         times.push(started.elapsed());
     }
-    assert!(planes[0].store.control_planes().await.unwrap().rows.is_empty(), "nobody has registered");
+    assert!(planes[0].store.control_planes().await.unwrap().rows.is_empty(), "no control plane has registered");
     times.sort();
     assert!(times[5] < Duration::from_millis(500), "{times:?}");
 }
 
-/// A worker that polls one control plane or the other, sleeps through leases and starts again; what it admits is what its
-/// lease and its copy say.
+/// Runs a worker that polls one control plane or the other, sleeps through leases and starts again. It admits what its lease and
+/// its copy let it admit.
 async fn restless(planes: [Arc<Plane>; 2], worker: Arc<tokio::sync::Mutex<Worker>>, id: u8, stop: Arc<AtomicBool>) {
     let mut draws = u64::from(id);
     let mut next_id = id;
@@ -218,7 +219,7 @@ async fn workers_that_wander_sleep_and_start_again_never_break_the_promise() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn nor_do_they_with_redis() {
+async fn with_redis_they_never_break_it_either() {
     let redis = Redis::start().unwrap();
     random_schedule("wander_redis", Some(&redis)).await;
 }

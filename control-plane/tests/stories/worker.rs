@@ -1,4 +1,4 @@
-//! A proxy's worker by a script: it polls, holds what it is told, and says so.
+//! A worker for the stories: it polls, keeps what it is told, and acknowledges it.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -12,7 +12,7 @@ use tokio::task::JoinHandle;
 
 use crate::plane::{Answer, Plane, ask_json, post, with_secret};
 
-/// What it holds, by what name, and until when it may decide by that.
+/// A worker's id, its copy of the log, and the end of its lease.
 pub(crate) struct Worker {
     pub(crate) id: WorkerId,
     pub(crate) epoch: Option<Epoch>,
@@ -33,7 +33,7 @@ impl Worker {
         FeedRequest { worker, keyspaces, epoch, applied, hold_ms, leaving: false }
     }
 
-    /// Polls, and takes over what it is answered.
+    /// Polls, and applies the answer.
     pub(crate) async fn poll(&mut self, plane: &Plane, hold_ms: u64) -> FeedAnswer {
         let sent = Instant::now();
         let answer = taken(&send(plane.internal(), &self.request(plane, hold_ms)).await);
@@ -41,7 +41,7 @@ impl Worker {
         answer
     }
 
-    /// Polls until it has a lease and nothing more is to be had.
+    /// Polls until it has a lease, which comes with the last page.
     pub(crate) async fn start(&mut self, plane: &Plane) {
         for _ in 0..100 {
             if self.poll(plane, 0).await.lease_ms > 0 {
@@ -62,7 +62,7 @@ impl Worker {
         }
     }
 
-    /// Whether it admits a token with this key now.
+    /// True if it would admit a token with this key now.
     pub(crate) fn admits(&self, key: RevocationKey) -> bool {
         self.lease_until.is_some_and(|until| Instant::now() < until) && !self.revoked.contains(&key)
     }

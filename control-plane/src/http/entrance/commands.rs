@@ -1,6 +1,6 @@
 //! The commands that revoke, and the way from what they have committed to a confirmation.
 
-use crate::leases::Settling;
+use crate::leases::Pending;
 use crate::logout::Logouts;
 use crate::store::Store;
 use crate::store::writer::Writer;
@@ -18,7 +18,7 @@ impl Entrances {
     }
 
     /// What the ticket of an early answer stands for; nothing for a ticket that no control plane has written.
-    pub(in crate::http) fn redeem(&self, ticket: &str) -> Option<Settling> {
+    pub(in crate::http) fn redeem(&self, ticket: &str) -> Option<Pending> {
         self.logouts.redeem(ticket)
     }
 }

@@ -38,11 +38,11 @@ pub(in crate::http) async fn status(
     State(state): State<Arc<AppState>>,
     PathParameter(ticket): PathParameter,
 ) -> Result<Response, ApiError> {
-    let mut settling = state.entrances.redeem(&ticket).ok_or(ApiError::NotFound)?;
+    let mut pending = state.entrances.redeem(&ticket).ok_or(ApiError::NotFound)?;
     // Late is no failure: the answer says so.
-    let _ = timeout(SOON, settling.settled()).await;
-    let (applied, of) = state.leases.applied(&settling);
-    let complete = settling.is_settled();
+    let _ = timeout(SOON, pending.confirmed()).await;
+    let (applied, of) = state.leases.applied(&pending);
+    let complete = pending.is_confirmed();
     let mut response = Json(Progress { complete, workers: Workers { applied, of } }).into_response();
     if !complete {
         response.headers_mut().insert(RETRY_AFTER, HeaderValue::from_static("1"));

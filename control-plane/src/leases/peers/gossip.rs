@@ -1,9 +1,9 @@
-//! The task that tells the other control planes, through Redis, what they would else have to read from the database: that
+//! The task that tells the other control planes, through Redis, what they would otherwise have to read from the database: that
 //! the log has grown, what workers have said, and what is confirmed here.
 //!
-//! Nothing relies on it. Without Redis, or when messages are lost, the others find out by the database and by the end of
-//! leases, which takes longer. It counts as working only while this control plane hears its own messages: a Redis that is
-//! frozen or cut off makes no errors.
+//! Nothing relies on it. Without Redis, or when messages are lost, the others learn the same from the database and from the end
+//! of leases, which takes longer. Messages count as arriving only while this control plane hears its own: a Redis that is
+//! frozen or cut off reports no errors.
 
 use std::time::Duration;
 
@@ -12,8 +12,13 @@ use tokio::time::{Instant, interval, sleep, timeout};
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
-use super::message::{MOST_ENTRIES, PeerMessage};
-use crate::leases::Leases;
+use super::message::{MOST_ENTRIES, MessageCode, PeerMessage};
+use super::outbox::Outbox;
+use crate::leases::counters::Counters;
+use crate::leases::news::News;
+use crate::leases::signals::Signals;
+use crate::leases::state::SharedState;
+use crate::log::ControlPlaneId;
 use crate::log_throttle::LogThrottle;
 use crate::redis::{Channel, Speaker};
 use crate::redis_copy::RedisCopy;
@@ -21,59 +26,53 @@ use crate::redis_copy::RedisCopy;
 /// The channel's name after the prefix.
 const CHANNEL: &str = "gossip:1";
 
-/// How often something is said even if there is nothing to tell.
+/// How often a message is sent even if there is nothing to tell.
 const PULSE: Duration = Duration::from_secs(1);
 
-/// How long nothing of one's own may be heard.
+/// How long this control plane may go without hearing its own messages.
 const DEAF_AFTER: Duration = Duration::from_secs(3);
 
-/// How long one message may take.
+/// How long sending one message may take.
 const SAY_LIMIT: Duration = Duration::from_millis(250);
 
 /// The pauses between attempts to connect: each is twice the last one.
 const SHORTEST_PAUSE: Duration = Duration::from_millis(250);
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 
-impl Leases {
-    /// Tells the others, if they can be told. What is lost costs time and nothing else.
-    pub(in crate::leases) fn tell(&self, told: PeerMessage) {
-        if self.is_heard() {
-            let _ = self.outbox.try_send(told);
+/// The parts of the room that take part.
+pub(in crate::leases) struct Gossip<'a> {
+    pub(in crate::leases) id: ControlPlaneId,
+    pub(in crate::leases) code: &'a MessageCode,
+    pub(in crate::leases) state: &'a SharedState,
+    pub(in crate::leases) signals: &'a Signals,
+    pub(in crate::leases) news: &'a News,
+    pub(in crate::leases) outbox: &'a Outbox,
+    pub(in crate::leases) counters: &'a Counters,
+}
+
+impl Gossip<'_> {
+    /// Sends and hears messages until it is told to stop. Does nothing where no Redis is configured.
+    pub(in crate::leases) async fn run(self, redis_copy: &RedisCopy, stop: CancellationToken) {
+        let Some(waiting) = self.outbox.take_receiver().filter(|_| redis_copy.is_configured()) else { return };
+        let outbox = self.outbox;
+        let mut talk = Talk { room: self, waiting, pause: SHORTEST_PAUSE, failures: LogThrottle::default() };
+        tokio::select! {
+            () = talk.go_on(redis_copy) => {}
+            () = stop.cancelled() => {}
         }
-    }
-
-    /// Whether messages through Redis arrive, as far as this control plane hears its own.
-    pub fn hears_itself(&self) -> bool {
-        self.is_heard()
-    }
-
-    /// Whether the others can be told something quickly.
-    pub(in crate::leases) fn is_heard(&self) -> bool {
-        *self.heard.borrow()
+        outbox.set_heard(false);
     }
 }
 
-/// Talks and listens until it is told to stop; does nothing where no Redis is configured.
-pub async fn run(leases: &Leases, redis_copy: &RedisCopy, stop: CancellationToken) {
-    let waiting = leases.told.lock().unwrap_or_else(std::sync::PoisonError::into_inner).take();
-    let Some(waiting) = waiting.filter(|_| redis_copy.is_configured()) else { return };
-    let mut gossip = Gossip { leases, waiting, pause: SHORTEST_PAUSE, failures: LogThrottle::default() };
-    tokio::select! {
-        () = gossip.talk(redis_copy) => {}
-        () = stop.cancelled() => {}
-    }
-    leases.heard.send_replace(false);
-}
-
-struct Gossip<'a> {
-    leases: &'a Leases,
+struct Talk<'a> {
+    room: Gossip<'a>,
     waiting: mpsc::Receiver<PeerMessage>,
     pause: Duration,
     failures: LogThrottle,
 }
 
-impl Gossip<'_> {
-    async fn talk(&mut self, redis_copy: &RedisCopy) {
+impl Talk<'_> {
+    async fn go_on(&mut self, redis_copy: &RedisCopy) {
         let mut attempt = 0;
         loop {
             let problem = match redis_copy.channel(CHANNEL, attempt).await {
@@ -81,8 +80,8 @@ impl Gossip<'_> {
                 Some(Err(failure)) => failure.to_string(),
                 None => return,
             };
-            if self.leases.heard.send_replace(false) {
-                // It has worked.
+            if self.room.outbox.set_heard(false) {
+                // It has worked for a while.
                 self.pause = SHORTEST_PAUSE;
             }
             if let Some(failures) = self.failures.line(Instant::now()) {
@@ -94,7 +93,7 @@ impl Gossip<'_> {
         }
     }
 
-    /// Talks for as long as the channel works; returns why it does not.
+    /// Sends and hears messages for as long as the channel works. Returns why it no longer does.
     async fn converse(&mut self, mut channel: Channel) -> String {
         let mut speaker = channel.speaker();
         let mut pulse = interval(PULSE);
@@ -106,15 +105,14 @@ impl Gossip<'_> {
                     Some(_) => {}
                     None => return "the connection has ended".to_owned(),
                 },
-                told = self.waiting.recv() => {
-                    let told: Vec<_> = told.into_iter().collect();
-                    if let Err(problem) = self.say(&mut speaker, told).await {
+                message = self.waiting.recv() => {
+                    if let Err(problem) = self.say(&mut speaker, message.into_iter().collect()).await {
                         return problem;
                     }
                 }
                 _ = pulse.tick() => {
                     if heard_self.elapsed() > DEAF_AFTER {
-                        return "nothing is heard of what is said".to_owned();
+                        return "messages that are sent do not arrive".to_owned();
                     }
                     if let Err(problem) = self.say(&mut speaker, Vec::new()).await {
                         return problem;
@@ -124,42 +122,42 @@ impl Gossip<'_> {
         }
     }
 
-    /// Says this and whatever else waits.
-    async fn say(&mut self, speaker: &mut Speaker, mut told: Vec<PeerMessage>) -> Result<(), String> {
-        while told.len() < MOST_ENTRIES
+    /// Sends these messages, together with all others that wait.
+    async fn say(&mut self, speaker: &mut Speaker, mut messages: Vec<PeerMessage>) -> Result<(), String> {
+        while messages.len() < MOST_ENTRIES
             && let Ok(more) = self.waiting.try_recv()
         {
-            told.push(more);
+            messages.push(more);
         }
-        let message = self.leases.code.write(self.leases.id, &told);
+        let message = self.room.code.write(self.room.id, &messages);
         match timeout(SAY_LIMIT, speaker.say(&message)).await {
             Ok(said) => said.map_err(|failure| failure.to_string()),
             Err(_) => Err("no answer in time".to_owned()),
         }
     }
 
-    /// Hands on what somebody says; whether it was this control plane itself.
+    /// Takes in what arrives. True if this control plane has sent it itself.
     fn hear(&self, message: &[u8]) -> bool {
-        let Some((sender, told)) = self.leases.code.read(message) else {
-            self.leases.counters.unreadable.inc();
+        let Some((sender, messages)) = self.room.code.read(message) else {
+            self.room.counters.unreadable.inc();
             return false;
         };
-        if sender == self.leases.id {
-            if !self.leases.heard.send_replace(true) {
+        if sender == self.room.id {
+            if !self.room.outbox.set_heard(true) {
                 info!("control planes hear each other through Redis");
             }
             return true;
         }
-        let mut state = self.leases.state();
-        for told in told {
-            match told {
-                PeerMessage::Head(head) => drop(self.leases.hinted.send_replace(Some(head))),
+        let mut state = self.room.state.lock();
+        for message in messages {
+            match message {
+                PeerMessage::Head(head) => self.room.news.hint(head),
                 PeerMessage::Ack(ack) => state.barrier.heard_ack(ack),
-                PeerMessage::Confirmed(head) => state.barrier.heard_confirmation(sender, head),
+                PeerMessage::Confirmed(position) => state.barrier.heard_confirmation(sender, position),
             }
         }
         drop(state);
-        self.leases.settle.notify_one();
+        self.room.signals.look();
         false
     }
 }

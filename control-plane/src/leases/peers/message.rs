@@ -1,82 +1,90 @@
 //! What control planes tell each other, as bytes. Pure.
 //!
-//! A message is a version, the sender, entries of one length, and a MAC over all of it by a key that follows from the
-//! internal secret. Redis carries other things, too, and whoever may write there could else make a logout be answered too
-//! early. A message that is heard again, or late, does no harm: all that is told stays true.
+//! On the wire a message is a version, the sender, entries of one length, and a MAC over all of it. The key of the MAC is
+//! derived from the internal secret. Without the MAC, anyone with write access to Redis could make a logout be answered too
+//! early. A message that arrives twice or late does no harm: everything that is told stays true.
 
 use curfew_core::{Epoch, WorkerId};
-use hmac_sha256::HMAC;
-use subtle::ConstantTimeEq;
+use hmac::digest::InvalidLength;
+use hmac::{Hmac, KeyInit as _, Mac as _};
+use sha2::Sha256;
 
 use crate::leases::protocol::Ack;
 use crate::log::{ControlPlaneId, LogPosition};
 use crate::secret::Secret;
 
-/// The first byte of each message. A control plane that does not know it hears nothing, and finds out by the database.
+/// The first byte of each message. A control plane that does not know the version ignores the message, and learns the same
+/// from the database.
 const VERSION: u8 = 1;
 
-/// Kind, name, epoch, seq.
+/// An entry is kind, name, epoch, seq.
 const ENTRY: usize = 1 + 16 + 16 + 8;
 const HEAD: usize = 1 + 16;
 const MAC: usize = 32;
 
-/// Entries of one message at most.
+/// The most entries of one message.
 pub(in crate::leases) const MOST_ENTRIES: usize = 1_000;
 
-/// What is told.
+/// One entry: what is told.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in crate::leases) enum PeerMessage {
-    /// The log reaches so far. A hint to read it, and nothing that is counted on.
+    /// The log reaches to here. This is a hint to read it, and nothing relies on it.
     Head(LogPosition),
-    /// What a worker has said.
+    /// A worker has said this.
     Ack(Ack),
-    /// What the sender confirms.
+    /// The sender confirms everything up to here.
     Confirmed(LogPosition),
 }
 
-/// Writes and reads messages of those who know the same secret.
+/// Writes and reads the messages of all control planes with the same secret.
 #[derive(Clone)]
-pub(in crate::leases) struct Code {
-    key: [u8; 32],
+pub(in crate::leases) struct MessageCode {
+    /// Keyed already: each message begins from a copy.
+    mac: Hmac<Sha256>,
 }
 
-impl Code {
-    pub(in crate::leases) fn of(secret: &Secret) -> Self {
-        Self { key: HMAC::mac(b"curfew: what control planes tell each other", secret.reveal().as_bytes()) }
+impl MessageCode {
+    /// The code of the control planes with this secret.
+    ///
+    /// # Errors
+    ///
+    /// None in fact: an HMAC takes a key of any length.
+    pub(in crate::leases) fn of(secret: &Secret) -> Result<Self, InvalidLength> {
+        let derive = Hmac::<Sha256>::new_from_slice(secret.reveal().as_bytes())?;
+        let key = derive.chain_update(b"curfew: what control planes tell each other").finalize();
+        Ok(Self { mac: Hmac::new_from_slice(&key.into_bytes())? })
     }
 
-    pub(in crate::leases) fn write(&self, sender: ControlPlaneId, told: &[PeerMessage]) -> Vec<u8> {
-        let mut message = Vec::with_capacity(HEAD + ENTRY * told.len() + MAC);
+    pub(in crate::leases) fn write(&self, sender: ControlPlaneId, messages: &[PeerMessage]) -> Vec<u8> {
+        let mut message = Vec::with_capacity(HEAD + ENTRY * messages.len() + MAC);
         message.push(VERSION);
         message.extend(sender.as_bytes());
-        told.iter().for_each(|told| write_entry(*told, &mut message));
-        let mac = HMAC::mac(&message, self.key);
-        message.extend(mac);
+        messages.iter().for_each(|entry| write_entry(*entry, &mut message));
+        let mac = self.mac.clone().chain_update(&message).finalize();
+        message.extend(mac.into_bytes());
         message
     }
 
-    /// Nothing for a message that is not whole, or not of one who knows the secret.
+    /// `None` for a message that is not whole, or whose sender does not know the secret.
     pub(in crate::leases) fn read(&self, message: &[u8]) -> Option<(ControlPlaneId, Vec<PeerMessage>)> {
-        let (said, mac) = message.split_last_chunk::<MAC>()?;
-        if !bool::from(HMAC::mac(said, self.key).ct_eq(mac)) {
-            return None;
-        }
-        let (version, rest) = said.split_first()?;
+        let (signed, mac) = message.split_last_chunk::<MAC>()?;
+        self.mac.clone().chain_update(signed).verify(mac.into()).ok()?;
+        let (version, rest) = signed.split_first()?;
         let (sender, entries) = rest.split_first_chunk::<16>()?;
         if *version != VERSION || entries.len() % ENTRY != 0 {
             return None;
         }
-        // A kind that a later version has added under the same number says nothing here.
-        let told = entries.chunks_exact(ENTRY).filter_map(read_entry).collect();
-        Some((ControlPlaneId::from_bytes(*sender), told))
+        // A later release may have added kinds without a new version. Here they say nothing.
+        let messages = entries.chunks_exact(ENTRY).filter_map(read_entry).collect();
+        Some((ControlPlaneId::from_bytes(*sender), messages))
     }
 }
 
 const NOBODY: [u8; 16] = [0; 16];
 const NOWHERE: LogPosition = LogPosition { epoch: Epoch::from_bytes([0; 16]), seq: 0 };
 
-fn write_entry(told: PeerMessage, message: &mut Vec<u8>) {
-    let (kind, name, head) = match told {
+fn write_entry(entry: PeerMessage, message: &mut Vec<u8>) {
+    let (kind, name, head) = match entry {
         PeerMessage::Head(head) => (1, NOBODY, head),
         PeerMessage::Ack(Ack { worker, held: Some(head) }) => (2, *worker.as_bytes(), head),
         PeerMessage::Ack(Ack { worker, held: None }) => (3, *worker.as_bytes(), NOWHERE),
@@ -94,7 +102,7 @@ fn read_entry(entry: &[u8]) -> Option<PeerMessage> {
     let (epoch, rest) = rest.split_first_chunk::<16>()?;
     let seq = u64::from_be_bytes(*rest.first_chunk::<8>()?);
     let (worker, head) = (WorkerId::from_bytes(*name), LogPosition { epoch: Epoch::from_bytes(*epoch), seq });
-    // No log reaches so far; to the barrier it would mean that the worker has left.
+    // No log reaches beyond this, and to the barrier the highest number would mean that the worker has left.
     let held = (seq <= i64::MAX.unsigned_abs()).then_some(head);
     match kind {
         1 => held.map(PeerMessage::Head),
@@ -111,8 +119,8 @@ mod tests {
 
     const SENDER: ControlPlaneId = ControlPlaneId::from_bytes([7; 16]);
 
-    fn code(secret: &str) -> Code {
-        Code::of(&Secret::new(secret))
+    fn code(secret: &str) -> MessageCode {
+        MessageCode::of(&Secret::new(secret)).unwrap()
     }
 
     fn head(seq: u64) -> LogPosition {
@@ -130,7 +138,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_written_is_read_by_those_who_know_the_secret() {
+    fn a_message_is_read_by_control_planes_with_the_same_secret() {
         let message = code("secret").write(SENDER, &everything());
         assert_eq!(message.len(), 17 + 4 * 41 + 32);
         assert_eq!(code("secret").read(&message), Some((SENDER, everything())));
@@ -140,7 +148,7 @@ mod tests {
     }
 
     #[test]
-    fn a_message_that_was_touched_says_nothing() {
+    fn a_message_that_was_changed_is_ignored() {
         let message = code("secret").write(SENDER, &everything());
         for place in 0..message.len() {
             let mut touched = message.clone();
@@ -151,10 +159,10 @@ mod tests {
     }
 
     #[test]
-    fn other_versions_kinds_and_lengths_say_nothing() {
+    fn other_versions_kinds_and_lengths_are_ignored() {
         let signed = |mut message: Vec<u8>| {
-            let mac = HMAC::mac(&message, code("secret").key);
-            message.extend(mac);
+            let mac = code("secret").mac.chain_update(&message).finalize();
+            message.extend(mac.into_bytes());
             code("secret").read(&message)
         };
         let mut message = [&[VERSION][..], &[7; 16], &[5], &[0; 40]].concat();
@@ -165,7 +173,7 @@ mod tests {
     }
 
     #[test]
-    fn a_place_that_is_in_no_log_is_not_believed() {
+    fn a_position_that_is_in_no_log_is_ignored() {
         let told =
             [PeerMessage::Confirmed(head(u64::MAX)), PeerMessage::Head(head(1 << 63)), PeerMessage::Confirmed(head(5))];
         let read = code("secret").read(&code("secret").write(SENDER, &told));

@@ -1,5 +1,5 @@
-//! The task that keeps the own row: written while workers poll, raised so that the others see it alive, set when there is
-//! something to confirm, and taken away when nobody polls any more.
+//! The task that keeps the own row. It writes the row while workers poll, raises its beat so that the others see it alive, says
+//! in it what is confirmed, and removes it when no worker has polled for a while.
 
 use std::time::Duration;
 
@@ -7,49 +7,67 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
-use crate::clock::since_boot;
-use crate::leases::{Leases, sleep_until};
-use crate::log::Beat;
+use super::outbox::Outbox;
+use crate::clock::{since_boot, sleep_until};
+use crate::leases::protocol::LeaseTimes;
+use crate::leases::signals::Signals;
+use crate::leases::state::SharedState;
+use crate::log::{Beat, ControlPlaneId};
 use crate::log_throttle::LogThrottle;
 use crate::store::RowWriter;
 
-/// How long the row stays after the last poll.
-const KEPT_AFTER_POLL: Duration = Duration::from_secs(30);
-
-/// The pause between two writes of the row that confirm something, and where that is told more quickly by Redis.
+/// The pause between two writes of the row that confirm something.
 const BETWEEN_WRITES: Duration = Duration::from_millis(5);
+
+/// The same while the others are told through Redis, which is quicker.
 const BETWEEN_WRITES_WITH_REDIS: Duration = Duration::from_millis(100);
 
-/// Keeps the row until it is told to stop, and then until the leases from here are over.
-pub(in crate::leases) async fn run(leases: &Leases, stop: CancellationToken) {
-    let mut keeper = Keeper { leases, rows: leases.store.row_writer(), last: None, failures: LogThrottle::default() };
-    let mut stopped = false;
-    loop {
-        let next = keeper.turn().await;
-        if stopped && keeper.last.is_none() {
-            return;
-        }
-        tokio::select! {
-            () = leases.write_row.notified() => tokio::time::sleep(keeper.between_writes()).await,
-            () = sleep_until(next) => {}
-            () = stop.cancelled(), if !stopped => {
-                stopped = true;
-                leases.close();
-            }
-        }
-    }
-}
-
-struct Keeper<'a> {
-    leases: &'a Leases,
-    rows: RowWriter,
-    /// The number of the newest write, while there may be a row.
+/// The parts of the room that take part.
+pub(in crate::leases) struct OwnRowKeeper<'a> {
+    id: ControlPlaneId,
+    times: LeaseTimes,
+    state: &'a SharedState,
+    signals: &'a Signals,
+    outbox: &'a Outbox,
+    writer: RowWriter,
+    /// The beat of the newest write, while there may be a row.
     last: Option<u64>,
     failures: LogThrottle,
 }
 
-impl Keeper<'_> {
-    /// Writes or removes what is to be written or removed; returns when to come again.
+impl<'a> OwnRowKeeper<'a> {
+    /// A keeper of the row `id`, which is not there yet.
+    pub(in crate::leases) fn new(
+        id: ControlPlaneId,
+        times: LeaseTimes,
+        state: &'a SharedState,
+        signals: &'a Signals,
+        outbox: &'a Outbox,
+        writer: RowWriter,
+    ) -> Self {
+        Self { id, times, state, signals, outbox, writer, last: None, failures: LogThrottle::default() }
+    }
+
+    /// Keeps the row until it is told to stop, and then until the leases from here are over.
+    pub(in crate::leases) async fn run(mut self, stop: CancellationToken) {
+        let mut stopped = false;
+        loop {
+            let next = self.turn().await;
+            if stopped && self.last.is_none() {
+                return;
+            }
+            tokio::select! {
+                () = self.signals.row_wanted() => tokio::time::sleep(self.between_writes()).await,
+                () = sleep_until(next) => {}
+                () = stop.cancelled(), if !stopped => {
+                    stopped = true;
+                    self.signals.close();
+                }
+            }
+        }
+    }
+
+    /// Writes or removes the row, if that is due. Returns when to come again.
     async fn turn(&mut self) -> Duration {
         let now = since_boot();
         if self.is_wanted(now) {
@@ -59,70 +77,68 @@ impl Keeper<'_> {
         } else if let Some(beat) = self.last {
             self.remove(beat).await;
         }
-        let pause = self.leases.settings.terms.row_life() / 12;
+        let pause = self.times.row_life() / 12;
         since_boot().saturating_add(pause)
     }
 
     fn between_writes(&self) -> Duration {
-        // The first write is what polls wait for.
-        if self.last.is_some() && self.leases.is_heard() { BETWEEN_WRITES_WITH_REDIS } else { BETWEEN_WRITES }
+        // Polls wait for the first write.
+        if self.last.is_some() && self.outbox.is_heard() { BETWEEN_WRITES_WITH_REDIS } else { BETWEEN_WRITES }
     }
 
-    /// Whether somebody polls, or leases from here are not over.
+    /// True while workers poll, or while leases from here are not over.
     fn is_wanted(&self, now: Duration) -> bool {
-        let state = self.leases.state();
-        let polled = state.last_poll.is_some_and(|at| now.saturating_sub(at) < KEPT_AFTER_POLL);
-        (polled && !self.leases.is_closing()) || !state.barrier.all_over(now)
+        let state = self.state.lock();
+        (state.row.is_polled(now) && !self.signals.is_closing()) || !state.barrier.all_over(now)
     }
 
     /// The write that is due, or that confirms more than the row does.
     fn beat(&mut self, now: Duration) -> Option<Beat> {
-        let mut state = self.leases.state();
-        let confirms = std::mem::take(&mut state.unconfirmed);
+        let mut state = self.state.lock();
+        let is_behind = state.row.catch_up();
         let due = state.barrier.beat(now);
-        let beat = due.or_else(|| confirms.then(|| state.barrier.write(now)))?;
+        let beat = due.or_else(|| is_behind.then(|| state.barrier.write(now)))?;
         self.last = Some(beat.beat);
         Some(beat)
     }
 
     async fn write(&mut self, beat: Beat) {
-        match self.rows.write(self.leases.id, beat).await {
-            Ok(()) => {
-                self.leases.registered.send_replace(true);
-            }
+        match self.writer.write(self.id, beat).await {
+            Ok(()) => self.signals.set_registered(true),
             Err(error) => {
                 // What it was to confirm is still to be confirmed.
-                self.leases.state().unconfirmed = true;
+                self.state.lock().row.falls_behind();
                 if let Some(failures) = self.failures.line(Instant::now()) {
                     warn!(
                         ?error,
-                        failures, "the control plane's row could not be written: workers get no leases and ask"
+                        failures,
+                        "this control plane's row could not be written: workers get no leases, and ask for each request"
                     );
                 }
             }
         }
     }
 
-    /// Grants nothing from before this on, and takes the row away.
+    /// Removes the row. Before that, nothing is granted any more from a reading that shows it.
     async fn remove(&mut self, beat: u64) {
-        self.leases.registered.send_replace(false);
+        self.signals.set_registered(false);
         {
-            let mut state = self.leases.state();
-            state.retired = state.retired.max(beat);
-            // A lease that was granted meanwhile keeps the row, which is raised over that number at once.
+            let mut state = self.state.lock();
+            state.row.retire(beat);
+            // A lease that was granted in the meantime keeps the row, whose beat is raised at once.
             if !state.barrier.all_over(since_boot()) {
-                state.unconfirmed = true;
-                self.leases.write_row.notify_one();
+                state.row.falls_behind();
+                self.signals.write_row();
                 return;
             }
         }
-        match self.rows.remove(self.leases.id, beat).await {
+        match self.writer.remove(self.id, beat).await {
             Ok(()) => {
-                info!("no proxy asks for leases here");
+                info!("no worker polls this control plane any more: its row is removed");
                 self.last = None;
             }
-            // When it stands still for long enough, another one removes it.
-            Err(_) if self.leases.is_closing() => self.last = None,
+            // Another control plane removes the row when it has not changed for long enough.
+            Err(_) if self.signals.is_closing() => self.last = None,
             Err(_) => {}
         }
     }

@@ -1,88 +1,101 @@
-//! The task that reads the rows of the other control planes: after a commit, while a logout waits for one of them, and now
-//! and then, so that one that died is known to be silent before a logout has to find out.
+//! The task that reads the rows of the other control planes: after each commit, while a logout waits for one of them, and now
+//! and then. Thanks to the last, a control plane that died is known to be silent before a logout has to wait for it.
 
 use std::time::Duration;
 
 use tokio::time::{Instant, sleep};
 use tracing::warn;
 
+use super::outbox::Outbox;
 use crate::clock::since_boot;
-use crate::leases::Leases;
+use crate::leases::signals::Signals;
+use crate::leases::state::SharedState;
 use crate::log::ControlPlanes;
 use crate::log_throttle::LogThrottle;
-use crate::store::RowWriter;
+use crate::store::{RowWriter, Store};
 
 /// How soon the rows are read again while a logout waits for what may be in them.
 const AGAIN: Duration = Duration::from_millis(5);
 
-/// The same where confirmations are told more quickly by Redis.
+/// The same while confirmations come through Redis, which is quicker.
 const AGAIN_WITH_REDIS: Duration = Duration::from_millis(50);
 
-/// How soon they are read again where the database did not answer.
+/// How soon the rows are read again if the database did not answer.
 const AFTER_FAILURE: Duration = Duration::from_millis(50);
 
-/// Reads until it is over.
-pub(in crate::leases) async fn run(leases: &Leases, over: impl Future<Output = ()>) {
-    let mut reader = Reader { leases, rows: leases.store.row_writer(), failures: LogThrottle::default() };
-    tokio::select! {
-        () = async { loop { reader.turn().await } } => {}
-        () = over => {}
-    }
-}
-
-struct Reader<'a> {
-    leases: &'a Leases,
-    rows: RowWriter,
+/// The parts of the room that take part.
+pub(in crate::leases) struct RowsReader<'a> {
+    store: &'a Store,
+    /// How long to pause while no logout waits.
+    pause: Duration,
+    state: &'a SharedState,
+    signals: &'a Signals,
+    outbox: &'a Outbox,
+    writer: RowWriter,
     failures: LogThrottle,
 }
 
-impl Reader<'_> {
-    /// A reading, and the pause until the next one.
-    async fn turn(&mut self) {
-        let answered = self.read().await;
-        let wanted = self.leases.state().barrier.wants_rows();
-        match (wanted, answered) {
-            (true, true) => {
-                tokio::select! {
-                    // One more logout waits: its rows are to be read after its commit.
-                    () = self.leases.read_rows.notified() => {}
-                    () = sleep(if self.leases.is_heard() { AGAIN_WITH_REDIS } else { AGAIN }) => {}
-                }
-            }
-            (true, false) => sleep(AFTER_FAILURE).await,
-            (false, _) => {
-                tokio::select! {
-                    () = self.leases.read_rows.notified() => {}
-                    () = sleep(self.leases.settings.terms.lease / 2) => {}
-                }
-            }
+impl<'a> RowsReader<'a> {
+    /// A reader that pauses for half a `lease` while no logout waits.
+    pub(in crate::leases) fn new(
+        store: &'a Store,
+        lease: Duration,
+        state: &'a SharedState,
+        signals: &'a Signals,
+        outbox: &'a Outbox,
+    ) -> Self {
+        let (writer, failures) = (store.row_writer(), LogThrottle::default());
+        Self { store, pause: lease / 2, state, signals, outbox, writer, failures }
+    }
+
+    /// Reads until it is over.
+    pub(in crate::leases) async fn run(mut self, over: impl Future<Output = ()>) {
+        tokio::select! {
+            () = async { loop { self.turn().await } } => {}
+            () = over => {}
         }
     }
 
-    /// Whether the database answered.
+    /// Reads the rows once, and pauses until they are to be read again.
+    async fn turn(&mut self) {
+        let answered = self.read().await;
+        let wanted = self.state.lock().barrier.wants_rows();
+        if wanted && !answered {
+            return sleep(AFTER_FAILURE).await;
+        }
+        let pause = match wanted {
+            true if self.outbox.is_heard() => AGAIN_WITH_REDIS,
+            true => AGAIN,
+            false => self.pause,
+        };
+        tokio::select! {
+            // One more logout waits, and its rows have to be read after its commit.
+            () = self.signals.rows_wanted() => {}
+            () = sleep(pause) => {}
+        }
+    }
+
+    /// True if the database answered.
     async fn read(&mut self) -> bool {
         let began = since_boot();
-        let ControlPlanes { head, rows } = match self.leases.store.control_planes().await {
-            Ok(rows) => rows,
+        let ControlPlanes { head, rows } = match self.store.control_planes().await {
+            Ok(planes) => planes,
             Err(error) => {
                 if let Some(failures) = self.failures.line(Instant::now()) {
-                    warn!(
-                        ?error,
-                        failures, "the rows of the control planes could not be read: logouts wait for longer"
-                    );
+                    warn!(?error, failures, "the rows of the control planes could not be read: logouts take longer");
                 }
                 return false;
             }
         };
         let removable = {
-            let mut state = self.leases.state();
+            let mut state = self.state.lock();
             state.barrier.rows(head, &rows, began, since_boot());
             state.barrier.removable(began)
         };
-        self.leases.settle.notify_one();
+        self.signals.look();
         for (id, beat) in removable {
-            // One that stays is removed another time, and hinders nobody.
-            let _ = self.rows.remove(id, beat).await;
+            // A row that stays is in no one's way, and is removed another time.
+            let _ = self.writer.remove(id, beat).await;
         }
         true
     }

@@ -1,14 +1,14 @@
-//! The lengths of time that everything else follows from.
+//! The lengths of time from which all others follow.
 
 use std::time::Duration;
 
-/// How long leases run, how long polls are held back, and how true clocks are. The same in every control plane of a mesh: who
-/// logs out waits for leases that others granted, on its own terms.
+/// How long leases run, how long polls are held back, and how far clocks may drift. They are the same in every control plane of
+/// a mesh: a logout at one control plane waits, by its own times, for leases that others have granted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct LeaseTimes {
-    /// How long a worker may decide by itself, counted from the reading of the log.
+    /// How long a worker may decide by its own copy, counted from the beginning of the reading of the log.
     pub lease: Duration,
-    /// How long a poll is held back at most while there is no news; at most a third of `lease`, or leases lapse.
+    /// How long a poll is held back at most while there is no news. At most a third of `lease`, or leases run out.
     pub hold: Duration,
     /// How far a clock may run from true time, in parts per million; less than a million.
     pub drift_ppm: u32,
@@ -26,21 +26,23 @@ impl Default for LeaseTimes {
 }
 
 impl LeaseTimes {
-    /// How long to wait on this clock, which may be fast, until what lasts `length` on another, which may be slow, is over:
+    /// How long to wait on this clock, which may be fast, until `length` has passed on another clock, which may be slow:
     /// `length (1 + rho) / (1 - rho)`, rounded up.
     pub fn outlast(&self, length: Duration) -> Duration {
         let (slow, fast) = self.rates();
         nanos(length.as_nanos().saturating_mul(fast).div_ceil(slow))
     }
 
-    /// How long after the reading of the log a lease from it is over for certain, whoever granted it.
+    /// How long after the beginning of a reading all leases from it are certainly over, whichever control plane granted them.
     pub fn lease_over(&self) -> Duration {
         self.outlast(self.lease)
     }
 
-    /// `fresh_ms` of an answer: how long after `arrived` the reading began, so that the worker's "sent + fresh" is not after
-    /// `began`, although its clock may be slower than this one. A negative value needs no such care: the slower clock
-    /// counts back less from the end of a lease than the lease itself gets longer by.
+    /// `fresh_ms` of an answer: how long after `arrived` the reading began.
+    ///
+    /// The worker's "sent + fresh" must not be after `began`, although the worker's clock may be slower than this one. So a
+    /// positive value is made shorter by the drift. A negative value needs no such care: a slow clock takes less off the
+    /// lease's end by it than the same slow clock adds to the lease's length.
     pub fn fresh_ms(&self, arrived: Duration, began: Duration) -> i64 {
         let (slow, fast) = self.rates();
         if let Some(later) = began.checked_sub(arrived) {
@@ -51,13 +53,13 @@ impl LeaseTimes {
         i64::try_from(earlier).map_or(i64::MIN, |milliseconds| -milliseconds)
     }
 
-    /// How long after the writing of its row a control plane may grant leases; it writes the row anew three times as often.
+    /// How long a control plane may grant leases after the write of its row began. It writes the row three times in that time.
     pub fn row_life(&self) -> Duration {
         self.lease
     }
 
-    /// How long a row must stand unchanged before another control plane's eyes until no lease is left that its owner granted:
-    /// it may have granted one at the end of the row's life.
+    /// How long another control plane must see a row unchanged to know that no lease of its owner is left. The owner may have
+    /// granted one at the end of the row's life.
     pub fn silence(&self) -> Duration {
         self.outlast(self.row_life().saturating_add(self.lease))
     }
@@ -81,20 +83,20 @@ mod tests {
     }
 
     #[test]
-    fn what_is_waited_for_outlasts_a_slow_clock_on_a_fast_one() {
-        let terms = LeaseTimes { lease: ms(3000), hold: ms(1000), drift_ppm: 200_000 };
-        assert_eq!(terms.lease_over(), ms(4500));
-        assert_eq!(terms.silence(), ms(9000));
+    fn a_wait_on_a_fast_clock_outlasts_a_lease_on_a_slow_one() {
+        let times = LeaseTimes { lease: ms(3000), hold: ms(1000), drift_ppm: 200_000 };
+        assert_eq!(times.lease_over(), ms(4500));
+        assert_eq!(times.silence(), ms(9000));
         assert_eq!(LeaseTimes::default().lease_over(), Duration::from_nanos(2_004_004_005));
     }
 
     #[test]
-    fn freshness_is_rounded_to_the_shorter_lease() {
-        let terms = LeaseTimes { drift_ppm: 200_000, ..LeaseTimes::default() };
-        assert_eq!(terms.fresh_ms(ms(100), ms(103)), 2);
-        assert_eq!(terms.fresh_ms(ms(100), ms(101)), 0);
-        assert_eq!(terms.fresh_ms(ms(100), Duration::from_micros(99_999)), -1);
-        assert_eq!(terms.fresh_ms(ms(100), ms(70)), -30);
-        assert_eq!(terms.fresh_ms(Duration::MAX, Duration::ZERO), i64::MIN);
+    fn freshness_is_rounded_so_that_the_lease_gets_shorter() {
+        let times = LeaseTimes { drift_ppm: 200_000, ..LeaseTimes::default() };
+        assert_eq!(times.fresh_ms(ms(100), ms(103)), 2);
+        assert_eq!(times.fresh_ms(ms(100), ms(101)), 0);
+        assert_eq!(times.fresh_ms(ms(100), Duration::from_micros(99_999)), -1);
+        assert_eq!(times.fresh_ms(ms(100), ms(70)), -30);
+        assert_eq!(times.fresh_ms(Duration::MAX, Duration::ZERO), i64::MIN);
     }
 }

@@ -1,113 +1,128 @@
-//! The control plane's side of the leases (`consistency: strict`): when a logout may be answered.
+//! The control plane's half of the lease protocol (`consistency: strict`): when a logout may be answered.
 //!
 //! The promise: once a logout call has returned 200, no request that reaches any proxy afterwards is admitted with that token.
-//! Workers in the proxies decide by copies of the log of revocations, each for the time of a lease, and this module decides
-//! who gets a lease and how long a committed logout waits. It is given what happens and the time of one local, monotonic
-//! clock; HTTP, SQL and messages between control planes are elsewhere. The worker's half is in the filter's `feed` and `strict`.
+//! Workers in the proxies decide by copies of the log of revocations, each for as long as it holds a lease. This module
+//! decides which worker gets a lease, and how long a committed logout waits for its answer. It is pure: it is told what
+//! happens, and the time of one local, monotonic clock. HTTP, SQL and the messages between control planes are elsewhere. The
+//! worker's half is in the filter (its `feed`).
 //!
 //! # Words
 //!
-//! `L` is the length of a lease and `rho` the drift that clocks are allowed ([`LeaseTimes`]). A *reading* is one statement that
-//! returns, from one snapshot, the log's head, the rows after a seq, and this control plane's own row in `replicas`; it
-//! *begins* before its snapshot is taken. A lease is granted *from* a reading.
+//! - `L` is the length of a lease, and `rho` is the drift that clocks are allowed ([`LeaseTimes`]).
+//! - A *reading* is one statement that returns, from one snapshot, the log's head, the revocations after a seq, and this
+//!   control plane's own row in the table `replicas`. A reading *begins* before its snapshot is taken. Each lease is granted
+//!   *from* one reading.
+//! - A lease is *in the way* of a logout if its worker may still admit the token: the lease is not over, and the worker has
+//!   not acknowledged the logout's position.
+//! - A control plane *confirms* a position when no lease that it has granted, or will grant, is in the way of a logout up to
+//!   that position. A logout is *confirmed*, and may be answered with 200, when point 6 below holds.
 //!
 //! # Why it holds
 //!
-//! 1. *A lease ends within L of the beginning of its reading.* The filter's `feed` says why; [`LeaseTimes::fresh_ms`] and
-//!    [`LeaseTimes::outlast`] take care of clocks that differ in speed: on any clock the lease is over [`LeaseTimes::lease_over`] after
-//!    the beginning.
-//! 2. *A worker that has said "applied: s" refuses what is revoked up to s, for as long as it uses that id.* Its copy only
-//!    grows under one id. So what is heard of an id is true whenever it is heard, and of whom.
-//! 3. *Waiting is enough.* A reading that begins after a commit has returned shows the revocation. One that began earlier
-//!    granted leases that are over [`LeaseTimes::lease_over`] after the commit's return. No table, no message, no other control
-//!    plane is needed for that, and a control plane that starts anew needs to remember nothing.
-//! 4. *What this control plane granted is in its table, and nothing older comes after it.* When each lease in the table is
-//!    acknowledged up to `s` or over, no lease from here is in the way of a logout up to `s`; and from the moment when it
-//!    has told anybody so, it grants from no reading that shows less, such as one that was under way ([`Barrier::answer`]).
-//!    That is what it *confirms*, and it stays true for ever.
-//! 5. *The others are in the rows.* A control plane writes its row before it grants and grants only from readings that show
-//!    the row as it wrote it less than [`LeaseTimes::row_life`] ago. If it granted from a reading that lacks a revocation, the
-//!    row was there at that reading, so it is there when the rows are read after the commit: it was not removed, for that
-//!    takes [`LeaseTimes::silence`] without a change, at the end of which all its leases are over. Write then read, on
-//!    both sides. A new epoch may begin on a copy that lacks rows; so whoever gives it its name puts a row there that
-//!    nobody raises, and the logouts in it wait for that one until the leases of the old epoch are over.
-//! 6. So a logout at seq `s` may be answered when no lease in the own table is in the way and every other control plane in
-//!    the rows has confirmed `s` or has been silent long enough; or when the time of 3 has passed.
+//! 1. *A lease ends within L of the beginning of its reading.* The filter's `feed` says why. Clocks differ in speed;
+//!    [`LeaseTimes::fresh_ms`] and [`LeaseTimes::outlast`] allow for that. So on any clock the lease is over
+//!    [`LeaseTimes::lease_over`] after the reading began.
+//! 2. *A worker that has said "applied: s" refuses everything that is revoked up to s, for as long as it uses that id.* Under
+//!    one id its copy of the log only grows. So an acknowledgement is true whenever it arrives, and whichever control plane
+//!    passes it on.
+//! 3. *Waiting is enough.* A reading that begins after a commit has returned shows the revocation. A reading that began
+//!    earlier granted leases that are over [`LeaseTimes::lease_over`] after the commit returned. This needs no table, no
+//!    message and no other control plane, and a control plane that has just started needs to remember nothing.
+//! 4. *A control plane knows the leases that it has granted, and grants nothing older later.* Let every lease in its table be
+//!    over or acknowledged up to `s`. Then no lease from here is in the way of a logout up to `s`. From the moment when the
+//!    control plane tells anyone so, it grants no lease from a reading that shows less, such as one that was under way at that
+//!    moment ([`Barrier::answer`]). So what it has confirmed stays true for ever.
+//! 5. *The rows show all other control planes that matter.* A control plane writes its row before it grants, and it grants
+//!    only from readings that show its row as it wrote it less than [`LeaseTimes::row_life`] ago. Suppose it granted from a
+//!    reading that lacks a revocation. Its row was there at that reading. So its row is also there when the rows are read
+//!    after the commit, or all its leases are over: the owner removes its row only then, and another control plane removes
+//!    it only after it has not changed for [`LeaseTimes::silence`], by when they are over, too. Each side writes first and
+//!    reads then. A new epoch may begin on a copy of the database that lacks rows. Therefore the process that names the new
+//!    epoch adds a row that belongs to no control plane and never changes. The logouts in the new epoch wait for that row
+//!    until the leases of the old epoch are over.
+//! 6. So a logout at seq `s` may be answered in either of two cases. The first: no lease in the own table is in its way, and
+//!    every other control plane in the rows has confirmed `s` or has been silent for long enough. The second: the time of
+//!    point 3 has passed.
+//! 7. *A logout is never confirmed by a history that may lack it.* All this holds within one epoch. Once a reading that began
+//!    after the commit returned shows another epoch, the log may lack the revocation, and workers may hold leases from a log
+//!    without it. From then on the logout is [`Superseded`], even if the epoch of the commit comes back. The same goes for a
+//!    logout whose time has passed while it is unknown which epoch is the present one.
 //!
-//! Epochs have no order. Seqs of two epochs are never compared; leases from an older epoch are in the way of every logout in
-//! the newer until they are over, and acknowledgements count in the epoch of the lease alone. Rows say something of the logouts of the epoch that they were
-//! read with: in a copy a row may be missing that was never removed.
+//! Epochs have no order, and seqs of two epochs are never compared. A lease from an older epoch is in the way of every logout
+//! in the newer one until it is over. An acknowledgement counts in the epoch of the lease alone. Rows count for the logouts of
+//! the epoch that they were read with: a copy of the database may lack a row that no control plane has removed.
 //!
 //! # What it relies on
 //!
-//! - Only what is committed is ever shown to a worker, and seq is in commit order: the head row sees to both. A database's
-//!   sequence does not: a reader would pass a number whose transaction commits later.
-//! - Readings and commits speak to one database that answers reads with everything committed before; not to a replica that
-//!   lags.
-//! - The local clock does not stand still while the machine sleeps (on Linux `CLOCK_BOOTTIME`), or a `fresh_ms` below zero
-//!   would be too small.
-//! - [`LeaseTimes`] are the same in all control planes: 3 waits for leases that others granted.
-//! - A revocation is kept until no token that it covers is in time by any proxy's clock. Then it may vanish from the log
-//!   without a trace: who never hears of it refuses the token anyway.
+//! - A worker is shown only what is committed, and seq is in commit order. The head row in the database ensures both. A
+//!   database sequence would not: a reader would pass a number whose transaction commits later.
+//! - Readings and commits go to one database, which answers a read with everything that was committed before it; they do not
+//!   go to a replica that lags.
+//! - The local clock does not stop while the machine sleeps (on Linux it is `CLOCK_BOOTTIME`). Otherwise a `fresh_ms` below
+//!   zero would be too close to zero.
+//! - All control planes have the same [`LeaseTimes`]: point 3 waits for leases that others have granted.
+//! - A revocation is kept until every token that it covers has expired by every proxy's clock. After that it may vanish from
+//!   the log: a worker that never hears of it refuses the token anyway.
 //!
 //! # What to call when
 //!
 //! | event | call |
 //! |---|---|
-//! | every now and then, and at [`Barrier::wake_at`] | [`Barrier::beat`]: write the row if it says so; [`Barrier::take_safe`]: answer those logouts |
-//! | a poll arrives | [`Barrier::polled`], pass on what it returns; then [`Barrier::take_safe`] |
-//! | a reading has ended | [`Barrier::read`]; if it is not current, read again |
+//! | now and then, and at [`Barrier::wake_at`] | [`Barrier::beat`], and write the row if it returns one; [`Barrier::take_ended`], and answer those logouts |
+//! | a poll arrives | [`Barrier::polled`], and pass on what it returns; then [`Barrier::take_ended`] |
+//! | a reading has ended | [`Barrier::reading_ended`]; if it may not be used, read again; then [`Barrier::take_ended`] |
 //! | a poll is to be answered from a reading | [`Barrier::answer`] |
 //! | a commit has returned | [`Barrier::committed`] for its callers, then read the rows |
-//! | the rows have been read | [`Barrier::rows`], then [`Barrier::take_safe`] |
-//! | a message of another control plane | [`Barrier::heard_ack`], [`Barrier::heard_confirmation`], then [`Barrier::take_safe`] |
-//! | after any of these | [`Barrier::confirm`]; if it has grown, tell the others |
+//! | the rows have been read | [`Barrier::rows`], then [`Barrier::take_ended`] |
+//! | a message of another control plane arrives | [`Barrier::heard_ack`] or [`Barrier::heard_confirmation`], then [`Barrier::take_ended`] |
+//! | after any of these | [`Barrier::confirm`]; if it returns more than before, tell the others |
 
+mod granted;
+mod known_log;
 mod lease_times;
-mod leases;
+mod own_beats;
 mod peers;
-mod presence;
 mod waits;
 
 use std::time::Duration;
 
 use curfew_core::wire::FeedRequest;
 
-use crate::log::{Beat, ControlPlaneId, ControlPlaneRow, Epoch, LogPosition};
+use crate::log::{Beat, Commit, ControlPlaneId, ControlPlaneRow, Epoch, LogPosition};
 
-use leases::Leases;
+use granted::Granted;
+use own_beats::OwnBeats;
 use peers::Peers;
-use presence::Presence;
 use waits::Waits;
 
+pub use granted::Ack;
 pub use lease_times::LeaseTimes;
-pub use leases::Ack;
-pub use waits::{Safe, WaitId};
+pub use waits::{Safe, Superseded, WaitId};
 
-/// What one reading showed; one snapshot.
+/// What one reading showed, all of it from one snapshot.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Reading {
     /// When it began, on the local clock: before the statement was sent.
     pub began: Duration,
     /// The log's head.
     pub head: LogPosition,
-    /// The number in this control plane's own row, if it has one.
+    /// The number in this control plane's own row, if the row is there.
     pub own_beat: Option<u64>,
 }
 
-/// What to answer a poll with.
+/// How to answer a poll.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Grant {
-    /// The page, and a lease.
+    /// With the page and a lease.
     Lease {
         /// For the answer.
         lease_ms: u64,
         /// For the answer.
         fresh_ms: i64,
     },
-    /// The page with `lease_ms` 0: it is not the last, or no lease may be granted now.
+    /// With the page and `lease_ms` 0: it is not the last page, or no lease may be granted now.
     PageOnly,
-    /// Nothing from this reading: it shows too little. Read again.
+    /// Not from this reading, which shows too little. Read again.
     ReadAgain,
 }
 
@@ -115,22 +130,22 @@ pub enum Grant {
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Barrier {
     id: ControlPlaneId,
-    terms: LeaseTimes,
-    leases: Leases,
-    presence: Presence,
+    times: LeaseTimes,
+    granted: Granted,
+    own_beats: OwnBeats,
     peers: Peers,
     waits: Waits,
 }
 
 impl Barrier {
-    /// Knows nothing and has granted nothing.
-    pub fn new(id: ControlPlaneId, terms: LeaseTimes) -> Self {
+    /// A control plane that knows nothing and has granted nothing.
+    pub fn new(id: ControlPlaneId, times: LeaseTimes) -> Self {
         Self {
             id,
-            terms,
-            leases: Leases::new(terms),
-            presence: Presence::new(terms),
-            peers: Peers::new(terms),
+            times,
+            granted: Granted::new(times),
+            own_beats: OwnBeats::new(times),
+            peers: Peers::new(times),
             waits: Waits::default(),
         }
     }
@@ -140,24 +155,25 @@ impl Barrier {
         self.id
     }
 
-    /// Begins a write of the own row, if one is due. If the write fails, nothing needs to be said: leases are granted only from
-    /// readings that show it.
+    /// Begins a write of the own row if one is due. A write that fails need not be reported: leases are granted only from
+    /// readings that show the row.
     pub fn beat(&mut self, now: Duration) -> Option<Beat> {
-        self.leases.sweep(now);
-        (self.presence.due_at() <= now).then(|| self.write(now))
+        self.granted.sweep(now);
+        (self.own_beats.due_at() <= now).then(|| self.write(now))
     }
 
-    /// Begins a write of the own row, due or not: to confirm where there is no quicker way.
+    /// Begins a write of the own row even if none is due, to confirm where there is no quicker way.
     pub fn write(&mut self, now: Duration) -> Beat {
-        Beat { beat: self.presence.begin(now), confirmed: self.confirm(now) }
+        Beat { beat: self.own_beats.begin(now), confirmed: self.confirm(now) }
     }
 
-    /// A reading has ended. `false`: it shows less than somebody was told and must not be used.
-    pub fn read(&mut self, reading: &Reading, now: Duration) -> bool {
-        self.leases.learn(reading.head, reading.began, now)
+    /// Records that a reading has ended. False if it must not be used: it shows less than someone was told, or perhaps an
+    /// epoch that another one has replaced.
+    pub fn reading_ended(&mut self, reading: &Reading, now: Duration) -> bool {
+        self.granted.learn(reading.head, reading.began, now)
     }
 
-    /// A poll has arrived: what it says of its worker. Returns what to tell the other control planes, if it is news.
+    /// Records what an arriving poll says of its worker. Returns what to tell the other control planes, if it is news.
     pub fn polled(&mut self, request: &FeedRequest) -> Option<Ack> {
         let held = request.epoch.map(|epoch| LogPosition { epoch, seq: request.applied });
         let ack = match held {
@@ -165,18 +181,17 @@ impl Barrier {
             None => return None,
             held => Ack { worker: request.worker, held },
         };
-        self.leases.acknowledged(ack);
-        self.leases.is_untold(ack).then_some(ack)
+        self.granted.acknowledged(ack);
+        self.granted.is_untold(ack).then_some(ack)
     }
 
-    /// What another control plane was told by a worker.
+    /// Records what a worker has told another control plane.
     pub fn heard_ack(&mut self, ack: Ack) {
-        self.leases.acknowledged(ack);
+        self.granted.acknowledged(ack);
     }
 
-    /// After which seq the page for this poll begins, in a log that reaches to `head`: `None` if what the worker holds is not
-    /// of this history. It then gets an empty page with `from: 0` and `more: true`, by which it knows that it must start
-    /// again.
+    /// The seq after which the page for this poll begins, in a log that reaches to `head`. `None` if the worker's copy is not
+    /// of this history. Then the worker gets an empty page with `from: 0` and `more: true`, which tells it to start again.
     pub fn page_after(request: &FeedRequest, head: LogPosition) -> Option<u64> {
         match request.epoch {
             None => Some(0),
@@ -186,11 +201,11 @@ impl Barrier {
 
     /// How long a poll without news may be held back.
     pub fn hold(&self, request: &FeedRequest) -> Duration {
-        Duration::from_millis(request.hold_ms).min(self.terms.hold)
+        Duration::from_millis(request.hold_ms).min(self.times.hold)
     }
 
-    /// Decides about the answer to a poll that came at `arrived`, with a page from this reading; `last` says that the page
-    /// reaches to its head.
+    /// Decides how to answer a poll that came at `arrived`, with a page from this reading. `last` is true if the page reaches
+    /// to the reading's head.
     pub fn answer(
         &mut self,
         request: &FeedRequest,
@@ -199,8 +214,8 @@ impl Barrier {
         last: bool,
         now: Duration,
     ) -> Grant {
-        // More may have been told since the reading ended.
-        if !self.leases.learn(reading.head, reading.began, now) {
+        // Since the reading ended, someone may have been told more than it shows.
+        if !self.granted.learn(reading.head, reading.began, now) {
             return Grant::ReadAgain;
         }
         let follows = Self::page_after(request, reading.head).is_some();
@@ -208,72 +223,77 @@ impl Barrier {
             // The worker may know more than an old reading shows.
             return Grant::ReadAgain;
         }
-        let may = follows && last && !request.leaving && self.presence.vouches(reading.own_beat, reading.began);
-        if !may || !self.leases.grant(request.worker, reading.head, reading.began, now) {
+        let may = follows && last && !request.leaving && self.own_beats.vouch_for(reading.own_beat, reading.began);
+        if !may || !self.granted.grant(request.worker, reading.head, reading.began, now) {
             return Grant::PageOnly;
         }
-        let lease_ms = u64::try_from(self.terms.lease.as_millis()).unwrap_or(0);
-        Grant::Lease { lease_ms, fresh_ms: self.terms.fresh_ms(arrived, reading.began) }
+        let lease_ms = u64::try_from(self.times.lease.as_millis()).unwrap_or(0);
+        Grant::Lease { lease_ms, fresh_ms: self.times.fresh_ms(arrived, reading.began) }
     }
 
-    /// A commit that began at `began` has returned at `now`, and the log reaches to `head`. Its callers may be answered when
-    /// [`Self::take_safe`] names the wait. A logout that found its token revoked already waits for the head it saw.
-    pub fn committed(&mut self, head: LogPosition, began: Duration, now: Duration) -> WaitId {
-        // That a reading knows more than the commit is no objection to waiting for the commit.
-        self.leases.learn(head, began, now);
-        self.asked(head, now)
+    /// Begins to wait, at `now`, for a commit of this process. Its callers are answered when [`Self::take_ended`] names the
+    /// wait. The caller of a logout whose token was revoked already waits, too: for the head that its transaction saw.
+    pub fn committed(&mut self, commit: &Commit, now: Duration) -> WaitId {
+        // If a reading already knows more than the commit, the commit is still worth waiting for.
+        self.granted.learn(commit.head, commit.began, now);
+        self.wait(commit.head, commit.returned, now)
     }
 
-    /// Somebody asks at `now` for what was committed at some time before, by whomever. As [`Self::committed`], but nothing is
-    /// learnt of the log: it may have gone back since.
-    pub fn asked(&mut self, head: LogPosition, now: Duration) -> WaitId {
-        let deadline = now.saturating_add(self.terms.lease_over());
-        self.waits.add(head, now, deadline)
+    /// Begins to wait, at `now`, for a position that some control plane has committed before. Unlike [`Self::committed`] this
+    /// learns nothing of the log, which may have gone back since.
+    pub fn asked(&mut self, position: LogPosition, now: Duration) -> WaitId {
+        self.wait(position, now, now)
     }
 
-    /// The rows of `replicas` have been read, all in one snapshot with the log's `head`, in a statement that began at `began` and
-    /// ended at `now`.
+    fn wait(&mut self, position: LogPosition, returned: Duration, now: Duration) -> WaitId {
+        let deadline = now.saturating_add(self.times.lease_over());
+        self.waits.add(position, returned, now, deadline)
+    }
+
+    /// Records the rows of `replicas`. A statement that began at `began` and ended at `now` read them in one snapshot with the
+    /// log's `head`.
     pub fn rows(&mut self, head: LogPosition, rows: &[ControlPlaneRow], began: Duration, now: Duration) {
-        // Where no worker polls, nothing else shows how far others have committed.
-        self.leases.learn(head, began, now);
+        // Where no worker polls, nothing else shows how far other control planes have committed.
+        self.granted.learn(head, began, now);
         let others: Vec<_> = rows.iter().copied().filter(|row| row.id != self.id).collect();
-        self.peers.read(&others, now);
+        self.peers.rows(&others, now);
         self.waits.rows(head.epoch, &others, &self.peers, began);
     }
 
-    /// Whether a logout waits for the rows or for others: read the rows again soon, for confirmations may be in them.
+    /// True if a logout waits for the rows or for other control planes. Then read the rows again soon, for confirmations may be
+    /// in them.
     pub fn wants_rows(&self) -> bool {
         self.waits.wait_for_others()
     }
 
-    /// Rows that may be removed, each `WHERE id = .. AND beat = ..`, going by the rows read last.
+    /// The rows that may be removed, each by `WHERE id = .. AND beat = ..`, judged by the rows that were read last.
     pub fn removable(&self, began: Duration) -> Vec<(ControlPlaneId, u64)> {
         self.peers.silent(began)
     }
 
-    /// Another control plane has confirmed everything up to `head`.
-    pub fn heard_confirmation(&mut self, id: ControlPlaneId, head: LogPosition) {
-        self.peers.confirmed(id, head);
-        self.waits.confirmed(id, head);
+    /// Records that another control plane has confirmed everything up to `position`.
+    pub fn heard_confirmation(&mut self, id: ControlPlaneId, position: LogPosition) {
+        self.peers.confirmed(id, position);
+        self.waits.confirmed(id, position);
     }
 
-    /// Up to where no lease from here is in the way of a logout, now or later: to be told to the others. It only grows within
-    /// an epoch.
+    /// The position up to which no lease from here is in the way of a logout, now or later; the other control planes are to be
+    /// told of it. Within an epoch it only grows.
     pub fn confirm(&mut self, now: Duration) -> Option<LogPosition> {
-        self.leases.confirm(now)
+        self.granted.confirm(now)
     }
 
-    /// Takes out the logouts that may be answered now.
-    pub fn take_safe(&mut self, now: Duration) -> Vec<(WaitId, Safe)> {
-        self.waits.take_safe(&mut self.leases, now)
+    /// Takes out the logouts whose wait is over: those that may be answered now, and those that will never be confirmed.
+    pub fn take_ended(&mut self, now: Duration) -> Vec<(WaitId, Result<Safe, Superseded>)> {
+        self.waits.take_ended(&mut self.granted, now)
     }
 
-    /// The caller of a logout has gone.
+    /// Forgets a logout whose caller has gone.
     pub fn forget(&mut self, wait: WaitId) {
         self.waits.forget(wait);
     }
 
-    /// When to call [`Self::beat`] and [`Self::take_safe`] next.
+    /// When to call [`Self::beat`] and [`Self::take_ended`] next.
     pub fn wake_at(&self, now: Duration) -> Duration {
         let due = self.beat_at();
         self.safe_at(now).map_or(due, |at| at.min(due))
@@ -281,28 +301,28 @@ impl Barrier {
 
     /// When to call [`Self::beat`] next.
     pub fn beat_at(&self) -> Duration {
-        self.presence.due_at()
+        self.own_beats.due_at()
     }
 
-    /// When to call [`Self::take_safe`] next, if nothing else happens; `None` while no logout waits.
+    /// When to call [`Self::take_ended`] next if nothing else happens; `None` while no logout waits.
     pub fn safe_at(&self, now: Duration) -> Option<Duration> {
-        self.waits.wake_at(&self.leases, now)
+        self.waits.wake_at(&self.granted, now)
     }
 
-    /// The history that the log is of, as far as is known.
+    /// The present epoch of the log, as far as this control plane knows.
     pub fn epoch(&self) -> Option<Epoch> {
-        self.leases.epoch()
+        self.granted.log().head().map(|head| head.epoch)
     }
 
-    /// How many workers with a lease from here hold everything up to `head`, and how many have one at all.
-    pub fn workers(&self, head: LogPosition, now: Duration) -> (usize, usize) {
-        self.leases.count(head, now)
+    /// How many workers with a lease from here hold everything up to `position`, and how many have a lease at all.
+    pub fn workers(&self, position: LogPosition, now: Duration) -> (usize, usize) {
+        self.granted.count(position, now)
     }
 
-    /// Whether all leases from here are over: a control plane that ends may then remove its row, if it has stopped
-    /// answering polls.
+    /// True if all leases from here are over. A control plane that ends may then remove its row, if it has stopped answering
+    /// polls.
     pub fn all_over(&self, now: Duration) -> bool {
-        self.leases.all_over(now)
+        self.granted.all_over(now)
     }
 }
 

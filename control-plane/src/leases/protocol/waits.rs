@@ -3,22 +3,27 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use super::leases::Leases;
+use super::granted::Granted;
 use super::peers::Peers;
 use crate::log::{ControlPlaneId, ControlPlaneRow, Epoch, LogPosition};
 
-/// Names a logout that waits, or several that one commit made.
+/// Names the wait of one logout, or of all logouts of one commit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct WaitId(u64);
 
 /// Why a logout may be answered.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Safe {
-    /// Every lease from before it is acknowledged or over.
+    /// Every lease from before the commit is acknowledged or over.
     Acknowledged,
-    /// Every lease from before it must be over by now, whoever granted it.
+    /// So much time has passed that every lease from before the commit is over, whichever control plane granted it.
     Outlasted,
 }
+
+/// Why a logout will never be confirmed: another history has replaced the one that it was committed to, and may lack it. So
+/// it is not known whether the logout is in force.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Superseded;
 
 #[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
 pub(super) struct Waits {
@@ -28,79 +33,92 @@ pub(super) struct Waits {
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 struct Wait {
-    head: LogPosition,
-    committed: Duration,
+    position: LogPosition,
+    /// When the commit had returned.
+    returned: Duration,
+    /// When the wait began; not before `returned`.
+    began: Duration,
     deadline: Duration,
-    /// The other control planes that may be in the way; `None` before the rows were read.
+    /// The other control planes that may be in the way; `None` until the rows have been read.
     others: Option<BTreeSet<ControlPlaneId>>,
 }
 
 impl Waits {
-    pub(super) fn add(&mut self, head: LogPosition, committed: Duration, deadline: Duration) -> WaitId {
+    pub(super) fn add(
+        &mut self,
+        position: LogPosition,
+        returned: Duration,
+        began: Duration,
+        deadline: Duration,
+    ) -> WaitId {
         let id = WaitId(self.next);
         self.next = self.next.wrapping_add(1);
-        self.waits.insert(id, Wait { head, committed, deadline, others: None });
+        self.waits.insert(id, Wait { position, returned, began, deadline, others: None });
         id
     }
 
-    /// All rows of others, from a reading that began at `began`. A control plane that registers after a commit grants only
-    /// from readings after that, so what the first reading after the commit shows is all; later ones only take away. All that
-    /// holds within the epoch that they were read with: another one may have begun on a copy that lacks rows.
+    /// Records all rows of others, read by a statement that began at `began`.
+    ///
+    /// The first statement that begins after the commit shows every control plane that can be in the way: one that registers
+    /// later grants only from readings that show the revocation. So later statements only take control planes away. All this
+    /// holds within the epoch that the rows were read with, because another epoch may have begun on a copy that lacks rows.
     pub(super) fn rows(&mut self, epoch: Epoch, rows: &[ControlPlaneRow], peers: &Peers, began: Duration) {
-        let told_of = |wait: &&mut Wait| wait.head.epoch == epoch && began >= wait.committed;
-        for wait in self.waits.values_mut().filter(told_of) {
-            let hinder = rows.iter().map(|row| row.id).filter(|id| peers.may_hinder(*id, wait.head, began));
-            let hinder: BTreeSet<_> = hinder.collect();
+        let concerned = |wait: &&mut Wait| wait.position.epoch == epoch && began >= wait.began;
+        for wait in self.waits.values_mut().filter(concerned) {
+            let ids = rows.iter().map(|row| row.id);
+            let in_the_way: BTreeSet<_> = ids.filter(|id| peers.may_be_in_the_way(*id, wait.position, began)).collect();
             wait.others = Some(match wait.others.take() {
-                None => hinder,
-                Some(others) => others.intersection(&hinder).copied().collect(),
+                None => in_the_way,
+                Some(others) => others.intersection(&in_the_way).copied().collect(),
             });
         }
     }
 
-    /// A control plane has confirmed everything up to `head`.
-    pub(super) fn confirmed(&mut self, id: ControlPlaneId, head: LogPosition) {
-        for wait in self.waits.values_mut().filter(|wait| head.covers(wait.head)) {
+    /// Records that a control plane has confirmed everything up to `position`.
+    pub(super) fn confirmed(&mut self, id: ControlPlaneId, position: LogPosition) {
+        for wait in self.waits.values_mut().filter(|wait| position.covers(wait.position)) {
             wait.others.as_mut().map(|others| others.remove(&id));
         }
     }
 
-    /// Takes out those that may be answered.
-    pub(super) fn take_safe(&mut self, leases: &mut Leases, now: Duration) -> Vec<(WaitId, Safe)> {
-        // One look at the leases for all of them: both may be many.
-        let clear = leases.clear(now);
+    /// Takes out the waits that are over.
+    pub(super) fn take_ended(
+        &mut self,
+        granted: &mut Granted,
+        now: Duration,
+    ) -> Vec<(WaitId, Result<Safe, Superseded>)> {
+        // There may be many waits and many leases, so the leases are looked through once for all waits.
+        let clear = granted.clear(now);
         let mut promised = None;
-        let mut safe = |wait: &Wait| {
-            let acknowledged = wait.nobody_else() && clear.is_some_and(|clear| clear.covers(wait.head));
-            promised = promised.max(acknowledged.then_some(wait.head.seq));
-            let outlasted = (now >= wait.deadline).then_some(Safe::Outlasted);
-            acknowledged.then_some(Safe::Acknowledged).or(outlasted)
-        };
-        let done: Vec<_> = self.waits.iter().filter_map(|(id, wait)| Some((*id, safe(wait)?))).collect();
-        done.iter().for_each(|(id, _)| {
-            self.waits.remove(id);
-        });
-        if let (Some(seq), Some(clear)) = (promised, clear) {
-            leases.promise(LogPosition { seq, ..clear });
+        let ended: Vec<_> =
+            self.waits.iter().filter_map(|(id, wait)| Some((*id, wait.ended(granted, clear, now)?))).collect();
+        for (id, ended) in &ended {
+            let seq = self.waits.remove(id).map(|wait| wait.position.seq);
+            promised = promised.max(seq.filter(|_| *ended == Ok(Safe::Acknowledged)));
         }
-        done
+        if let (Some(seq), Some(clear)) = (promised, clear) {
+            granted.promise(LogPosition { seq, ..clear });
+        }
+        ended
     }
 
-    /// When the next one may be answered by the passing of time alone. Of those that only leases from here are in the way
-    /// of, the lowest of its history is the first: what does not cover that covers none of the others.
-    pub(super) fn wake_at(&self, leases: &Leases, now: Duration) -> Option<Duration> {
+    /// When the next wait may end by the passing of time alone.
+    ///
+    /// Some waits are held up by own leases alone. Of those in one history, the one with the lowest position ends first: a
+    /// lease that does not cover it covers none of the others.
+    pub(super) fn wake_at(&self, granted: &Granted, now: Duration) -> Option<Duration> {
         let mut lowest = BTreeMap::new();
-        for wait in self.waits.values().filter(|wait| wait.nobody_else()) {
-            let seq = lowest.entry(wait.head.epoch).or_insert(wait.head.seq);
-            *seq = wait.head.seq.min(*seq);
+        for wait in self.waits.values().filter(|wait| wait.no_other_is_in_the_way()) {
+            let seq = lowest.entry(wait.position.epoch).or_insert(wait.position.seq);
+            *seq = wait.position.seq.min(*seq);
         }
-        let over = lowest.into_iter().filter_map(|(epoch, seq)| leases.over_for(LogPosition { epoch, seq }, now));
+        let over = lowest.into_iter().filter_map(|(epoch, seq)| granted.over_for(LogPosition { epoch, seq }, now));
         self.waits.values().map(|wait| wait.deadline).chain(over).min()
     }
 
-    /// Whether some wait for confirmations of others.
+    /// True if some wait for the rows, or for confirmations of other control planes.
     pub(super) fn wait_for_others(&self) -> bool {
-        self.waits.values().any(|wait| !wait.nobody_else())
+        self.waits.values().any(|wait| !wait.no_other_is_in_the_way())
     }
 
     pub(super) fn forget(&mut self, id: WaitId) {
@@ -109,7 +127,23 @@ impl Waits {
 }
 
 impl Wait {
-    fn nobody_else(&self) -> bool {
+    /// How the wait ends at `now`; `None` if it goes on. No own lease is in the way up to `clear`.
+    fn ended(&self, granted: &Granted, clear: Option<LogPosition>, now: Duration) -> Option<Result<Safe, Superseded>> {
+        let is_clear = clear.is_some_and(|clear| clear.covers(self.position));
+        if granted.log().is_superseded(self.position.epoch, self.returned) {
+            Some(Err(Superseded))
+        } else if is_clear && self.no_other_is_in_the_way() {
+            Some(Ok(Safe::Acknowledged))
+        } else if now >= self.deadline {
+            // Every lease from before is over. That says nothing unless the log is still of the same history.
+            let is_present = granted.log().head().is_some_and(|head| head.epoch == self.position.epoch);
+            Some(if is_present { Ok(Safe::Outlasted) } else { Err(Superseded) })
+        } else {
+            None
+        }
+    }
+
+    fn no_other_is_in_the_way(&self) -> bool {
         self.others.as_ref().is_some_and(BTreeSet::is_empty)
     }
 }

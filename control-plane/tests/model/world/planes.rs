@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use curfew_control_plane::leases::protocol::{Barrier, Grant, LeaseTimes, Reading};
-use curfew_control_plane::log::{Beat, ControlPlaneId, ControlPlaneRow, LogPosition};
+use curfew_control_plane::log::{Beat, Commit, ControlPlaneId, ControlPlaneRow, LogPosition};
 use curfew_core::wire::{FeedAnswer, FeedRequest};
 
 use super::{Action, Sent, World};
@@ -173,7 +173,7 @@ impl World {
             snapshot.revoked = rows.into_iter().filter(|(seq, _)| *seq <= snapshot.head.seq).collect();
         }
         let reading = snapshot.reading(scene, began);
-        if plane.barrier.read(&reading, now) || scene.is(Mutant::GrantedFromReadingUnderWay) {
+        if plane.barrier.reading_ended(&reading, now) || scene.is(Mutant::GrantedFromReadingUnderWay) {
             plane.last = Some((began, snapshot));
         }
         Some(())
@@ -297,7 +297,7 @@ impl World {
             return None;
         };
         let head = scene.seen_head(head);
-        plane.barrier.committed(head, began, now);
+        plane.barrier.committed(&Commit { before: head, head, began, returned: now }, now);
         if scene.is(Mutant::RowsReadBeforeCommit) {
             plane.barrier.rows(head, &rows, now, now);
         } else if !scene.slow_rows {

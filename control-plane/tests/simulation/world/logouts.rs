@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use curfew_control_plane::leases::protocol::{Safe, WaitId};
-use curfew_control_plane::log::ControlPlaneRow;
+use curfew_control_plane::leases::protocol::{Safe, Superseded, WaitId};
+use curfew_control_plane::log::{Commit, ControlPlaneRow};
 use curfew_core::wire::{CheckVerdict, FeedRevocation};
 use curfew_core::{Kind, LogPosition};
 use curfew_filter::knowledge::Answer;
@@ -29,8 +29,6 @@ pub(super) struct Logout {
     ended: bool,
     /// The history that took the place of the commit's own lacks it.
     lost: bool,
-    /// What it waits for.
-    awaited: Option<LogPosition>,
 }
 
 impl World {
@@ -74,7 +72,6 @@ impl World {
             committed: None,
             ended: false,
             lost: false,
-            awaited: None,
         };
         self.logouts.push(logout);
         let plane = self.dice.below(self.planes.len());
@@ -279,7 +276,7 @@ impl World {
         }
         let newest = plane.newest_commit.filter(|_| self.scene.is(Mutant::NewestCommitAwaited));
         let awaited = newest.map_or(seen, |(_, head)| head);
-        let wait = plane.barrier.committed(awaited, began, now);
+        let wait = plane.barrier.committed(&Commit { before: awaited, head: awaited, began, returned: now }, now);
         plane.waits.insert(wait, logout);
         plane.last_head = Some(seen);
         plane.readings.learn(head, began);
@@ -289,7 +286,6 @@ impl World {
         let life = plane.life;
         if let Some(logout) = self.logouts.get_mut(logout) {
             logout.committed = Some((self.now, index, life));
-            logout.awaited = Some(awaited);
         }
         if self.dice.per_mille(10)
             && let Some(plane) = self.planes.get_mut(index)
@@ -303,11 +299,18 @@ impl World {
         self.after(index);
     }
 
-    pub(super) fn logout_is_safe(&mut self, index: usize, wait: WaitId, safe: Safe) {
+    pub(super) fn logout_has_ended(&mut self, index: usize, wait: WaitId, ended: Result<Safe, Superseded>) {
         let Some(logout) = self.planes.get_mut(index).and_then(|plane| plane.waits.remove(&wait)) else { return };
-        if self.is_lost(index, logout, safe) {
+        if self.is_lost(index, logout, ended) {
             return;
         }
+        match ended {
+            Ok(safe) => self.logout_is_safe(logout, safe),
+            Err(Superseded) => self.logout_failed(logout),
+        }
+    }
+
+    fn logout_is_safe(&mut self, logout: usize, safe: Safe) {
         let Some(logout) = self.logouts.get_mut(logout) else { return };
         logout.ended = true;
         let waited = logout.committed.map_or(Duration::ZERO, |(at, ..)| self.now - at);
@@ -353,15 +356,13 @@ impl World {
 
     /// Ends a logout that the present history lacks. A control plane that knows of that history must not answer it 200; one
     /// that does not know yet is not to blame.
-    fn is_lost(&mut self, index: usize, logout: usize, safe: Safe) -> bool {
+    fn is_lost(&mut self, index: usize, logout: usize, ended: Result<Safe, Superseded>) -> bool {
         let known = self.planes.get(index).and_then(|plane| plane.barrier.epoch());
         let Some(logout) = self.logouts.get_mut(logout).filter(|logout| logout.lost) else { return false };
         logout.ended = true;
-        let awaited = logout.awaited.map(|head| head.epoch);
-        let is_superseded = safe == Safe::Outlasted && known != awaited;
-        let present = self.scene.seen_epoch(self.database.head.epoch);
-        let knows_better = known == Some(present) && !is_superseded;
-        self.checks.hold(!knows_better, || format!("a logout that the history lacks was answered 200: {safe:?}"));
+        let knows_better = known == Some(self.scene.seen_epoch(self.database.head.epoch));
+        let held = ended.is_err() || !knows_better;
+        self.checks.hold(held, || format!("a logout that the history lacks was answered 200: {ended:?}"));
         true
     }
 

@@ -239,7 +239,7 @@ impl World {
     pub(super) fn after(&mut self, index: usize) {
         let Some(now) = self.plane_now(index) else { return };
         let Some(plane) = self.planes.get_mut(index).filter(|plane| plane.runs) else { return };
-        let safe = plane.barrier.take_safe(now);
+        let ended = plane.barrier.take_ended(now);
         let confirmed = plane.barrier.confirm(now);
         let grown = confirmed.filter(|head| plane.told != Some(*head));
         if let Some(head) = grown {
@@ -249,8 +249,8 @@ impl World {
             self.checks.confirmed(id, head);
             self.tell_others(index, News::Confirmed(id, head));
         }
-        for (wait, safe) in safe {
-            self.logout_is_safe(index, wait, safe);
+        for (wait, ended) in ended {
+            self.logout_has_ended(index, wait, ended);
         }
         self.serve(index, now);
         self.wake_plane_later(index, now);

@@ -105,7 +105,7 @@ impl World {
         let Some(plane) = self.planes.get_mut(index) else { return };
         plane.readings.under_way.remove(&flight);
         let reading = reading(&self.scene, &snapshot, began);
-        let usable = plane.barrier.read(&reading, now);
+        let usable = plane.barrier.reading_ended(&reading, now);
         if usable {
             plane.readings.learn(snapshot.head, began);
         }
