@@ -64,8 +64,8 @@ impl Scene {
             let x = encoded(&pair.public_key().to_bytes());
             let key = json!({"kty": "OKP", "crv": "Ed25519", "alg": "EdDSA", "x": x});
             let policy = json!({"issuers": [{"issuer": ISSUER, "jwks": {"keys": [key]}}]});
-            let terms = LeaseTimes { lease: LEASE, hold: LEASE / 3, ..LeaseTimes::default() };
-            let leases = Settings { terms, ..Settings::default() };
+            let times = LeaseTimes { lease: LEASE, hold: LEASE / 3, ..LeaseTimes::default() };
+            let leases = Settings { times, ..Settings::default() };
             scenes.push(Self { plane: Plane::start_on_terms(policy, None, leases).await, pair, route });
         }
         assert!(scenes.len() >= 3);

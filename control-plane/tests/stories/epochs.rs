@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use curfew_control_plane::leases::Settings;
 use curfew_control_plane::leases::protocol::LeaseTimes;
-use curfew_control_plane::logout::{Logouts, Wait};
+use curfew_control_plane::logout::{Finished, Logouts, Wait};
 use curfew_control_plane::secret::Secret;
 use curfew_control_plane::store::command::{TokenRecord, Unavailable};
 use curfew_control_plane::store::{self, Database};
@@ -20,13 +20,14 @@ use crate::worker::Worker;
 const LEASE: Duration = Duration::from_millis(500);
 
 async fn plane() -> Plane {
-    let terms = LeaseTimes { lease: LEASE, hold: LEASE / 3, ..LeaseTimes::default() };
+    let times = LeaseTimes { lease: LEASE, hold: LEASE / 3, ..LeaseTimes::default() };
     let policy = json!({"issuers": [{"issuer": ISSUER, "secret": SECRET}]});
-    Plane::start_on_terms(policy, None, Settings { terms, ..Settings::default() }).await
+    Plane::start_on_terms(policy, None, Settings { times, ..Settings::default() }).await
 }
 
 fn record(plane: &Plane, token: &str) -> TokenRecord {
-    TokenRecord::from(&plane.state.policy.prove(token.as_bytes(), NOW, verify_natively).unwrap())
+    let (state, text) = (&plane.state, token.as_bytes());
+    TokenRecord::from(&state.policy.prove(text, NOW, &state.keys.current(), verify_natively).unwrap())
 }
 
 async fn replace_history(plane: &Plane) {
@@ -43,7 +44,8 @@ async fn only_its_own_commit_confirms_a_logout_and_not_the_newest_one() {
     let second = writer.logout(record(&plane, &token_of("bob", "2"))).await.unwrap();
     assert_ne!(first.commit().head.epoch, second.commit().head.epoch);
     // The newest commit is confirmed, and the first one is not, though nothing else waits.
-    logouts.finish(second, Wait::UntilConfirmed).await.unwrap();
+    let finished = logouts.finish(second, Wait::UntilConfirmed).await;
+    assert!(matches!(finished, Ok(Finished::Confirmed(_))), "{finished:?}");
     assert_eq!(logouts.confirm(first).await.unwrap_err(), Unavailable::Unconfirmed);
 }
 

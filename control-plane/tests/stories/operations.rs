@@ -1,5 +1,7 @@
 //! What operators ask.
 
+use std::collections::BTreeSet;
+
 use axum::http::Request;
 use curfew_control_plane::http::{Listener, OPENAPI, ROUTES};
 use serde_json::Value;

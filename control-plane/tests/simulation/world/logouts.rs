@@ -64,15 +64,8 @@ impl World {
         if let Some(token) = self.tokens.get_mut(token) {
             token.asked = true;
         }
-        let logout = Logout {
-            token,
-            all,
-            covers: Vec::new(),
-            called: self.now,
-            committed: None,
-            ended: false,
-            lost: false,
-        };
+        let logout =
+            Logout { token, all, covers: Vec::new(), called: self.now, committed: None, ended: false, lost: false };
         self.logouts.push(logout);
         let plane = self.dice.below(self.planes.len());
         self.queue.push(self.now, Event::LogoutArrives { plane, logout: self.logouts.len() - 1 });
