@@ -138,7 +138,7 @@ async fn keep_leases(leases: Arc<Leases>, redis_copy: RedisCopy, stop: Cancellat
         leases::run(&leases, stop).await;
         kept.cancel();
     };
-    tokio::join!(keeping, leases::gossip(&leases, &redis_copy, kept.clone()));
+    tokio::join!(keeping, leases::gossip(&leases, redis_copy.settings(), kept.clone()));
 }
 
 /// Both listeners, and what goes on beside them for as long as they run.

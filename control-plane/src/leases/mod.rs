@@ -55,7 +55,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::clock::since_boot;
 use crate::log::{Commit, ControlPlaneId, LogPosition};
-use crate::redis_copy::RedisCopy;
+use crate::redis;
 use crate::secret::Secret;
 use crate::store::Store;
 
@@ -231,8 +231,10 @@ pub async fn run(leases: &Leases, stop: CancellationToken) {
     );
 }
 
-/// Tells the other control planes through Redis what speeds them up, until it is told to stop.
-pub async fn gossip(leases: &Leases, redis_copy: &RedisCopy, stop: CancellationToken) {
+/// Tells the other control planes through Redis what speeds them up, until it is told to stop. Does nothing where no Redis is
+/// configured.
+pub async fn gossip(leases: &Leases, redis: Option<&redis::Settings>, stop: CancellationToken) {
+    let Some(redis) = redis else { return };
     let Leases { id, code, state, signals, news, outbox, counters, .. } = leases;
-    Gossip { id: *id, code, state, signals, news, outbox, counters }.run(redis_copy, stop).await;
+    Gossip { id: *id, code, state, signals, news, outbox, counters }.run(redis, stop).await;
 }

@@ -27,7 +27,7 @@ use futures_util::future::BoxFuture;
 
 use crate::clock::Clock;
 use crate::log::{Commit, LogPosition, Logged};
-use crate::redis::{Channel, ChannelFailure, Misconfigured, Settings, judge, misconfigured};
+use crate::redis::{Misconfigured, Settings, judge, misconfigured};
 use crate::store::{Checked, CommitObserver};
 use live::{ASK_LIMIT, Shared, Trouble};
 
@@ -122,13 +122,8 @@ impl RedisCopy {
         CommitObserver { most: MOST_PUBLISHED, tell: Box::new(tell) }
     }
 
-    /// Opens the channel of this name, on which control planes speak to each other; `None` if no Redis is configured.
-    ///
-    /// # Errors
-    ///
-    /// See [`ChannelFailure`].
-    pub async fn channel(&self, name: &str, attempt: usize) -> Option<Result<Channel, ChannelFailure>> {
-        let settings = &self.0.as_ref()?.settings;
-        Some(Channel::open(settings, name, attempt).await)
+    /// The settings, for other uses of the same Redis; `None` if no Redis is configured.
+    pub fn settings(&self) -> Option<&Settings> {
+        self.0.as_ref().map(|shared| &shared.settings)
     }
 }

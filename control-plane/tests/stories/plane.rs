@@ -129,7 +129,7 @@ impl Plane {
         };
         let (settled, gossip) = (Arc::clone(&state.leases), state.redis_copy.clone());
         let keeper = tokio::spawn(async move {
-            tokio::join!(leases::run(&settled, settling.clone()), leases::gossip(&settled, &gossip, settling))
+            tokio::join!(leases::run(&settled, settling.clone()), leases::gossip(&settled, gossip.settings(), settling))
         });
         Self {
             state: Arc::new(state),

@@ -20,8 +20,7 @@ use crate::leases::signals::Signals;
 use crate::leases::state::SharedState;
 use crate::log::ControlPlaneId;
 use crate::log_throttle::LogThrottle;
-use crate::redis::{Channel, Speaker};
-use crate::redis_copy::RedisCopy;
+use crate::redis::{Channel, Settings, Speaker};
 
 /// The channel's name after the prefix.
 const CHANNEL: &str = "gossip:1";
@@ -51,13 +50,13 @@ pub(in crate::leases) struct Gossip<'a> {
 }
 
 impl Gossip<'_> {
-    /// Sends and hears messages until it is told to stop. Does nothing where no Redis is configured.
-    pub(in crate::leases) async fn run(self, redis_copy: &RedisCopy, stop: CancellationToken) {
-        let Some(waiting) = self.outbox.take_receiver().filter(|_| redis_copy.is_configured()) else { return };
+    /// Sends and hears messages until it is told to stop.
+    pub(in crate::leases) async fn run(self, redis: &Settings, stop: CancellationToken) {
+        let Some(waiting) = self.outbox.take_receiver() else { return };
         let outbox = self.outbox;
         let mut talk = Talk { room: self, waiting, pause: SHORTEST_PAUSE, failures: LogThrottle::default() };
         tokio::select! {
-            () = talk.go_on(redis_copy) => {}
+            () = talk.go_on(redis) => {}
             () = stop.cancelled() => {}
         }
         outbox.set_heard(false);
@@ -72,13 +71,12 @@ struct Talk<'a> {
 }
 
 impl Talk<'_> {
-    async fn go_on(&mut self, redis_copy: &RedisCopy) {
+    async fn go_on(&mut self, redis: &Settings) {
         let mut attempt = 0;
         loop {
-            let problem = match redis_copy.channel(CHANNEL, attempt).await {
-                Some(Ok(channel)) => self.converse(channel).await,
-                Some(Err(failure)) => failure.to_string(),
-                None => return,
+            let problem = match Channel::open(redis, CHANNEL, attempt).await {
+                Ok(channel) => self.converse(channel).await,
+                Err(failure) => failure.to_string(),
             };
             if self.room.outbox.set_heard(false) {
                 // It has worked for a while.
