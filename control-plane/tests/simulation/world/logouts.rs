@@ -276,7 +276,9 @@ impl World {
     ) {
         let (Some(now), seen) = (self.plane_now(index), self.scene.seen_head(head)) else { return };
         let Some(plane) = self.planes.get_mut(index) else { return };
-        plane.newest_commit = plane.newest_commit.max(Some((began, seen)));
+        if plane.newest_commit.is_none_or(|(newest, _)| newest <= began) {
+            plane.newest_commit = Some((began, seen));
+        }
         let newest = plane.newest_commit.filter(|_| self.scene.is(Mutant::NewestCommitAwaited));
         let awaited = newest.map_or(seen, |(_, head)| head);
         let wait = plane.barrier.committed(awaited, began, now);
