@@ -17,7 +17,8 @@ use crate::plane::{INTERNAL_SECRET, Plane};
 use crate::tokens::{ISSUER, NOW, SECRET, token_of};
 use crate::worker::Worker;
 
-const LEASE: Duration = Duration::from_millis(500);
+/// Long enough for a change of the history within it, on a busy machine.
+const LEASE: Duration = Duration::from_millis(1_500);
 
 async fn plane() -> Plane {
     let times = LeaseTimes { lease: LEASE, hold: LEASE / 3, ..LeaseTimes::default() };
