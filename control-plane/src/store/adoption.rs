@@ -1,4 +1,4 @@
-//! What the room [`crate::adopt`] needs: a way to speak SQL to a database that is not Curfew's, and Curfew's side of an
+//! What the room `adopt` needs: a way to speak SQL to a database that is not Curfew's, and Curfew's side of an
 //! adoption.
 //!
 //! Nothing else outside this room speaks SQL. The other application's table is read and blanked there, with the types

@@ -71,9 +71,11 @@ impl Place {
         Self { adopted: true, ..Self::new(kind, &format!("b_{story}")) }
     }
 
-    /// Another database of the same story, such as that of an application, of this kind and of no other story.
+    /// Another database of this kind for the same story, such as that of an application.
     pub(crate) fn application(&self, kind: Kind, name: &str) -> Self {
-        Self::new(kind, &format!("{name}_{}", self.story))
+        // The story is told of each kind at the same time.
+        let own = format!("{:?}", self.kind).to_lowercase();
+        Self::new(kind, &format!("{name}_{own}_{}", self.story))
     }
 
     pub(crate) fn database(&self) -> Database {

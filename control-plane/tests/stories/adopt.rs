@@ -161,7 +161,7 @@ async fn the_applications_database_is_named_by_a_flag_a_variable_or_a_file_and_n
     for (settings, code, error) in [
         (vec![], 2, "CURFEW_ADOPT_FROM: must name the application's database, as --from or --from-file do"),
         (
-            vec![("CURFEW_ADOPT_FROM", secret), ("CURFEW_ADOPT_FROM_FILE", &file)],
+            vec![("CURFEW_ADOPT_FROM", secret), ("CURFEW_ADOPT_FROM_FILE", file.as_str())],
             2,
             "CURFEW_ADOPT_FROM: is set, and so is CURFEW_ADOPT_FROM_FILE: set one of them",
         ),
