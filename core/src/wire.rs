@@ -15,6 +15,9 @@ pub use feed::{FEED_PATH, FeedAnswer, FeedRequest, FeedRevocation, PAGE_REVOCATI
 /// The path of a [`CheckRequest`].
 pub const CHECK_PATH: &str = "/internal/v1/check";
 
+/// The path of a [`RegisterRequest`].
+pub const TOKENS_PATH: &str = "/internal/v1/tokens";
+
 /// Asks whether a token with these keys is revoked.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]

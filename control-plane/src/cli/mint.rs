@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use axum::http::Method;
 use clap::Args;
+use curfew_core::wire::TOKENS_PATH;
 use jwt_simple::prelude::{Claims, HS256Key, HS384Key, HS512Key, JWTClaims, MACLike};
 use serde_json::{Map, Value, json};
 
@@ -12,7 +13,6 @@ use super::Failure;
 use super::calls::InternalUrl;
 use crate::cli::client::Call;
 use crate::config::{AccessArgs, Environment, PolicyArgs, Signer, Tokens};
-use crate::http::TOKENS_PATH;
 
 pub(super) const EXAMPLES: &str = "\
 Examples:

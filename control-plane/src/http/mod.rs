@@ -34,5 +34,5 @@ pub use problem::ApiError;
 pub use records::Records;
 pub use route::{Access, Body, Listener, Method, Purpose};
 pub use router::{internal_router, public_router};
-pub use routes::{Kind, ROUTES, Route, TOKENS_PATH};
+pub use routes::{Kind, ROUTES, Route};
 pub use state::AppState;

@@ -5,15 +5,12 @@
 //! is an [`Entrance`], and then it is watched, limited and timed as all of them are, and its handler can answer with nothing
 //! but a [`super::LoggedOut`].
 
-use curfew_core::wire::{CHECK_PATH, FEED_PATH};
+use curfew_core::wire::{CHECK_PATH, FEED_PATH, TOKENS_PATH};
 
 use super::endpoint::{Endpoint, EndpointService};
 use super::entrance::{Entrance, EntranceService};
 use super::route::{Access, Body, Listener, Method, Purpose, SMALL_BODY};
 use super::{internal, operations, public};
-
-/// Where tokens are registered at their issue.
-pub const TOKENS_PATH: &str = "/internal/v1/tokens";
 
 /// Where to ask how far a logout is.
 pub(super) const STATUS_PATH: &str = "/api/v2/logout/status/{id}";
