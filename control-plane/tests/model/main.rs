@@ -36,8 +36,9 @@ use world::{Action, World};
 /// The mistakes that the simulation alone makes. The model has no failover to a standby that lacks rows, passes
 /// confirmations on at once or not at all, and gives workers neither a clock between two events nor time to become
 /// idle.
-const IN_LARGER_WORLDS: [Mutant; 5] = [
+const IN_LARGER_WORLDS: [Mutant; 6] = [
     Mutant::LostRowsForgotten,
+    Mutant::NewestCommitAwaited,
     Mutant::RowsOfAnyEpoch,
     Mutant::ClockReadBefore,
     Mutant::NobodyTellsTheOthers,
