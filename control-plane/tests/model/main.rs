@@ -33,7 +33,7 @@ use mutant::Mutant;
 use scene::Scene;
 use world::{Action, World};
 
-/// The mistakes that the simulation alone makes. The model has no failover to a standby that lacks rows, passes
+/// The mistakes that the simulation alone makes. The model has no failover to a standby that lacks rows or commits, passes
 /// confirmations on at once or not at all, and gives workers neither a clock between two events nor time to become
 /// idle.
 const IN_LARGER_WORLDS: [Mutant; 6] = [
