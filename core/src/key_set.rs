@@ -127,10 +127,17 @@ impl IssuerKey {
 }
 
 /// The key sets of all issuers of a policy, in the policy's order. A clone shares the keys.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct KeySets {
     sets: Arc<[Arc<KeySet>]>,
     generation: u64,
+}
+
+/// Without the generation, which says nothing about the keys.
+impl std::fmt::Debug for KeySets {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.debug_tuple("KeySets").field(&self.sets).finish()
+    }
 }
 
 impl KeySets {

@@ -27,7 +27,10 @@ pub const STORIES: &[(&str, &str)] = &[
     ),
     ("a listener that is replaced again and again", "a_listener_that_is_replaced_again_and_again_misses_no_logout"),
     ("a database that was restored", "another_place_is_not_read_until_it_is_taken_over"),
-    ("leases that a restored database knows nothing of", "leases_of_one_that_a_copy_does_not_know_are_waited_for"),
+    (
+        "leases that a restored database knows nothing of",
+        "leases_of_a_control_plane_whose_row_a_copy_lacks_are_waited_for",
+    ),
     ("bodies of 10 MB while a question is on its way", "large_bodies_wait_for_the_verdict_and_arrive_whole"),
     ("trailers that pass for headers", "trailers_that_pass_for_headers_are_unwelcome"),
     ("HEAD, OPTIONS, CONNECT, upgrades and other odd shapes", "odd_methods_and_shapes_get_an_answer"),
