@@ -12,6 +12,9 @@ use axum::Router;
 use tokio::net::TcpListener;
 use tokio::sync::oneshot;
 
+/// Connections that wait to be accepted.
+const BACKLOG: i32 = 4096;
+
 /// A running server.
 #[derive(Debug)]
 pub struct LocalServer {
@@ -27,6 +30,8 @@ impl LocalServer {
     pub fn start(address: SocketAddr, router: Router) -> Result<Self> {
         let listener = std::net::TcpListener::bind(address).with_context(|| format!("cannot listen on {address}"))?;
         listener.set_nonblocking(true)?;
+        // A crowd may connect at once, and the standard library lets the kernel keep only 128 until they are accepted.
+        socket2::SockRef::from(&listener).listen(BACKLOG)?;
         let address = listener.local_addr()?;
         let (stop, stopped) = oneshot::channel::<()>();
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;

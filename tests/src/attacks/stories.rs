@@ -37,7 +37,7 @@ pub const STORIES: &[(&str, &str)] = &[
     ("clients that leave while a question is on its way", "clients_that_leave_take_nothing_from_others"),
     ("a crowd that waits for one token", "a_crowd_that_waits_for_one_token_does_not_kill_the_vm"),
     ("requests that make a VM trap", "a_trap_refuses_its_request_and_the_next_one_meets_a_new_vm"),
-    ("a flood of new valid tokens", "what_is_known_of_tokens_in_use_stays_known_through_a_flood_and_is_never_wrong"),
+    ("a flood of new valid tokens", "answers_about_tokens_in_use_stay_through_a_flood_and_are_never_wrong"),
     ("a flood that has filled the caches", "a_cache_that_a_flood_has_filled_learns_which_tokens_are_in_use"),
     ("failed logouts from one source", "who_fails_too_often_is_told_so_and_when_to_come_again"),
     ("a real logout from a source that has failed", "a_real_logout_passes_however_many_have_failed_at_its_source"),
