@@ -1,4 +1,4 @@
-//! Who calls: a token in `Authorization`, proven without letting floods of forged ones cost others anything.
+//! Authenticates a caller by the token in `Authorization`. A flood of forged tokens costs other callers nothing.
 
 use std::sync::Arc;
 

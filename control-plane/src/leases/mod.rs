@@ -1,4 +1,5 @@
-//! The leases of the workers (`consistency: strict`): who may decide by its own copy of the log, and when a logout is confirmed.
+//! The leases of the workers (`consistency: strict`): which workers may decide by their own copy of the log, and
+//! when a logout is confirmed.
 //!
 //! [`protocol`] decides, and is pure. The rest of the room tells it what happens and does what it says: it answers polls,
 //! reads the log, keeps this control plane's row, talks with the other control planes, and ends the waits of logouts. The
