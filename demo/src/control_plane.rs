@@ -11,7 +11,6 @@ use serde_json::Value;
 use xtask::{compile, workspace};
 
 use crate::http::{Answer, Request};
-use crate::ports::loopback;
 use crate::process::Process;
 use crate::settings::Settings;
 
@@ -20,34 +19,50 @@ const START_LIMIT: Duration = Duration::from_secs(60);
 /// Longer than the time that the control plane gives open requests at its end.
 const STOP_LIMIT: Duration = Duration::from_secs(30);
 
-/// Builds the `curfew` program and returns where it is.
+/// How a control plane is built: one of the profiles in `Cargo.toml`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum Profile {
+    /// Without optimisation. It is built soonest.
+    Dev,
+    /// With some optimisation. The tests have built most of it.
+    Test,
+    /// As it ships.
+    Release,
+}
+
+impl Profile {
+    /// Its name in `Cargo.toml`.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Dev => "dev",
+            Self::Test => "test",
+            Self::Release => "release",
+        }
+    }
+
+    /// Where cargo puts the programs of this profile, below its target directory.
+    fn directory(self) -> &'static str {
+        match self {
+            Self::Dev | Self::Test => "debug",
+            Self::Release => "release",
+        }
+    }
+}
+
+/// Builds the `curfew` program, once in each process for each profile, and returns where it is. Other threads wait.
 ///
 /// # Errors
 /// If it does not build; the message carries the compiler's errors.
-pub fn build() -> Result<PathBuf> {
-    static BUILT: Mutex<bool> = Mutex::new(false);
-    build_as("debug", &[], &BUILT)
-}
-
-/// Builds it as it ships, with optimisation.
-///
-/// # Errors
-/// As [`build`].
-pub fn build_release() -> Result<PathBuf> {
-    static BUILT: Mutex<bool> = Mutex::new(false);
-    build_as("release", &["--release"], &BUILT)
-}
-
-/// Builds once in each process. Other threads wait.
-fn build_as(directory: &str, arguments: &[&str], built: &Mutex<bool>) -> Result<PathBuf> {
-    let mut built = built.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-    let program = workspace::target()?.join(directory).join("curfew");
-    if !*built {
+pub fn build(profile: Profile) -> Result<PathBuf> {
+    static BUILT: Mutex<Vec<Profile>> = Mutex::new(Vec::new());
+    let mut built = BUILT.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+    let program = workspace::target()?.join(profile.directory()).join("curfew");
+    if !built.contains(&profile) {
         let mut cargo = workspace::cargo();
         // Without --package, dependencies get the features of the whole workspace, as in every other build here.
-        cargo.args(["build", "--bin", "curfew"]).args(arguments);
+        cargo.args(["build", "--bin", "curfew", "--profile", profile.name()]);
         compile::run(&mut cargo, "the control plane")?;
-        *built = true;
+        built.push(profile);
     }
     Ok(program)
 }
@@ -64,27 +79,12 @@ pub struct ControlPlane {
 }
 
 impl ControlPlane {
-    /// Starts `curfew serve` with these settings and its data in `directory`. It inherits no settings from this process.
+    /// Runs `program serve`, where the program is `curfew` or a script that runs it at its end. It gets these settings and
+    /// none of this process, has its data in `directory`, and listens on the given addresses: public, internal.
     ///
     /// # Errors
-    /// If it does not build or does not get ready; the message carries its output.
-    pub fn start(settings: &Settings, directory: &Path) -> Result<Self> {
-        Self::start_on(settings, directory, [loopback(0), loopback(0)])
-    }
-
-    /// Starts it on given addresses: public, internal.
-    ///
-    /// # Errors
-    /// As [`ControlPlane::start`].
-    pub fn start_on(settings: &Settings, directory: &Path, listeners: [SocketAddr; 2]) -> Result<Self> {
-        Self::start_program(&build()?, settings, directory, listeners)
-    }
-
-    /// Starts another program instead, such as a script that runs `curfew` at its end.
-    ///
-    /// # Errors
-    /// As [`ControlPlane::start`].
-    pub fn start_program(
+    /// If it does not get ready; the message carries its output.
+    pub fn start(
         program: &Path,
         settings: &Settings,
         directory: &Path,
@@ -226,6 +226,7 @@ fn printed_address(output: &str, listener: &str) -> Option<SocketAddr> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::ports::loopback;
 
     #[test]
     fn the_address_lines_are_found_among_log_lines() {

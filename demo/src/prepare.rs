@@ -11,7 +11,8 @@ use anyhow::{Result, bail};
 use xtask::wasm;
 use xtask::workspace::progress;
 
-use crate::{control_plane, envoy};
+use crate::control_plane::{self, Profile};
+use crate::envoy;
 
 /// The steps of the demo. The last one is the start of all parts, after the ones here.
 pub const STEPS: usize = 4;
@@ -19,22 +20,22 @@ pub const STEPS: usize = 4;
 struct Part {
     step: usize,
     task: &'static str,
-    get: fn() -> Result<PathBuf>,
+    get: fn(Profile) -> Result<PathBuf>,
 }
 
 const PARTS: [Part; STEPS - 1] = [
     Part { step: 1, task: "building the control plane", get: control_plane::build },
-    Part { step: 2, task: "building the filter", get: wasm::build },
-    Part { step: 3, task: "finding Envoy", get: envoy::find },
+    Part { step: 2, task: "building the filter", get: |_| wasm::build() },
+    Part { step: 3, task: "finding Envoy", get: |_| envoy::find() },
 ];
 
-/// Returns when all parts are there.
+/// Returns when all parts are there, the control plane built in this profile.
 ///
 /// # Errors
 /// If some of them cannot be built or found; the message names the reasons.
-pub fn prepare() -> Result<()> {
+pub fn prepare(profile: Profile) -> Result<()> {
     let results = thread::scope(|scope| {
-        let running = PARTS.map(|part| scope.spawn(move || part.prepare()));
+        let running = PARTS.map(|part| scope.spawn(move || part.prepare(profile)));
         running.map(|thread| thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
     });
     let errors: Vec<String> = results.into_iter().filter_map(Result::err).map(|error| format!("{error:#}")).collect();
@@ -43,10 +44,10 @@ pub fn prepare() -> Result<()> {
 
 impl Part {
     /// A step that fails says so at once, while others may take minutes more.
-    fn prepare(&self) -> Result<()> {
+    fn prepare(&self, profile: Profile) -> Result<()> {
         show(self.step, self.task, "...");
         let begun = Instant::now();
-        let result = (self.get)();
+        let result = (self.get)(profile);
         let seconds = begun.elapsed().as_secs();
         let outcome = if result.is_ok() { "done" } else { "FAILED" };
         show(self.step, self.task, &format!("{outcome} after {seconds} s"));

@@ -11,7 +11,7 @@ use tempfile::TempDir;
 use xtask::{wasm, workspace};
 
 use crate::bootstrap::Bootstrap;
-use crate::control_plane::ControlPlane;
+use crate::control_plane::{self, ControlPlane, Profile};
 use crate::envoy::Envoy;
 use crate::http::{Answer, Request};
 use crate::link::Link;
@@ -31,6 +31,8 @@ const LISTENERS: &str = "listeners.json";
 /// The parts of the demo that a test may change.
 #[derive(Debug)]
 pub struct Plan {
+    /// How the control plane is built; as for tests to begin with.
+    pub profile: Profile,
     /// Settings of the control plane; `demo.env` to begin with.
     pub settings: Settings,
     /// The Envoy configuration; the shipped one to begin with. Its addresses are overwritten at the start.
@@ -72,6 +74,7 @@ impl Plan {
     /// If `envoy.yaml` or `demo.env` cannot be read.
     pub fn shipped() -> Result<Self> {
         Ok(Self {
+            profile: Profile::Test,
             settings: Settings::demo()?,
             bootstrap: Bootstrap::shipped()?,
             ports: Ports::default(),
@@ -135,7 +138,8 @@ impl Plan {
         }
         let upstream = Upstream::start(loopback(self.ports.upstream))?;
         let listeners = [loopback(self.ports.public), loopback(self.ports.internal)];
-        let control_plane = ControlPlane::start_on(&self.settings, directory.path(), listeners)?;
+        let program = control_plane::build(self.profile)?;
+        let control_plane = ControlPlane::start(&program, &self.settings, directory.path(), listeners)?;
         let link = if self.linked { Some(Link::to(control_plane.internal())?) } else { None };
         self.wire(&module, &control_plane, link.as_ref(), &upstream)?;
         let again = self.bootstrap.clone();

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Result, bail};
 use clap::Parser;
+use curfew_demo::control_plane::Profile;
 use curfew_demo::ports::preferred;
 use curfew_demo::prepare::{STEPS, prepare, show};
 use curfew_demo::stack::{Plan, Ports, Stack};
@@ -20,6 +21,9 @@ struct Arguments {
     /// Play a story with logouts of all kinds, print each request and answer, and exit. Fails if any answer is wrong.
     #[arg(long)]
     story: bool,
+    /// How the control plane is built: soon (dev), as for the tests (test), or as it ships (release).
+    #[arg(long, value_enum, default_value_t = Profile::Dev)]
+    profile: Profile,
 }
 
 #[tokio::main]
@@ -35,8 +39,11 @@ async fn main() -> ExitCode {
 
 async fn run(arguments: Arguments) -> Result<()> {
     // The story and the start block. During both, Ctrl-C ends this process, and the kernel then ends its children.
-    let work =
-        tokio::task::spawn_blocking(move || if arguments.story { story().map(|()| None) } else { set_up().map(Some) });
+    let work = tokio::task::spawn_blocking(move || {
+        let mut plan = Plan::shipped()?;
+        plan.profile = arguments.profile;
+        if arguments.story { story(plan).map(|()| None) } else { set_up(plan).map(Some) }
+    });
     let stack = tokio::select! {
         done = work => done??,
         () = interrupted() => std::process::exit(130),
@@ -47,15 +54,13 @@ async fn run(arguments: Arguments) -> Result<()> {
     }
 }
 
-fn story() -> Result<()> {
-    let plan = Plan::shipped()?;
+fn story(plan: Plan) -> Result<()> {
     let filter = plan.bootstrap.filter()?;
     let stack = start(plan)?;
     Story::new(&stack, &filter, std::io::stdout())?.play()
 }
 
-fn set_up() -> Result<Stack> {
-    let mut plan = Plan::shipped()?;
+fn set_up(mut plan: Plan) -> Result<Stack> {
     plan.ports = Ports {
         public: preferred(8080),
         internal: preferred(8081),
@@ -69,7 +74,7 @@ fn set_up() -> Result<Stack> {
 }
 
 fn start(plan: Plan) -> Result<Stack> {
-    prepare()?;
+    prepare(plan.profile)?;
     show(STEPS, "starting the control plane and Envoy", "...");
     let begun = Instant::now();
     let stack = plan.start()?;

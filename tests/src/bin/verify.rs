@@ -9,8 +9,9 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail};
 use clap::Parser;
+use curfew_testbed::control_plane::{self, Profile};
 use curfew_testbed::dependencies::Advisories;
-use curfew_testbed::{control_plane, dependencies, envoy, rooms, servers, wasm, workspace};
+use curfew_testbed::{dependencies, envoy, rooms, servers, wasm, workspace};
 
 /// Checks format, lints, builds and tests; ends with the number of tests, and with an error if anything failed.
 #[derive(Parser)]
@@ -66,7 +67,7 @@ const STEPS: [(&str, Step); 10] = [
     ("lints", |_| lints()),
     ("dependencies", Verification::dependencies),
     ("filter (wasm)", |_| wasm::build().map(drop)),
-    ("control plane", |_| control_plane::build().map(drop)),
+    ("control plane", |_| control_plane::build(Profile::Test).map(drop)),
     ("Envoy", |_| envoy::find().map(drop)),
     ("servers", |_| servers::find()),
     ("demo story", |_| story()),
@@ -162,7 +163,7 @@ fn lints() -> Result<()> {
 
 fn story() -> Result<()> {
     let mut demo = workspace::cargo();
-    demo.args(["run", "--quiet", "--bin", "demo", "--"]);
+    demo.args(["run", "--quiet", "--profile", "test", "--bin", "demo", "--", "--profile", "test"]);
     run(demo.arg("--story"), "cargo demo --story")
 }
 

@@ -16,6 +16,7 @@ mod table;
 use std::time::Duration;
 
 use anyhow::{Result, ensure};
+use curfew_testbed::control_plane::Profile;
 use curfew_testbed::measure::{PAGE, description, resident_bytes};
 use curfew_testbed::workspace;
 use serde_json::{Value, json};
@@ -65,7 +66,7 @@ impl Arguments {
 pub(crate) fn measure(arguments: &Arguments) -> Result<Value> {
     ensure!(!arguments.write || !arguments.quick, "the page's figures are not those of --quick");
     let before = description();
-    let program = Program::build(!arguments.quick)?;
+    let program = Program::build(if arguments.quick { Profile::Test } else { Profile::Release })?;
     let places = [Place::sqlite()?, Place::postgres()?];
     let measured: Vec<Value> = places.iter().map(|place| on(place, &program, arguments)).collect::<Result<_>>()?;
     let numbers = json!({

@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use anyhow::{Result, bail};
 use clap::Args;
+use curfew_testbed::control_plane::Profile;
 use curfew_testbed::faults::pace::{Pace, last_admission, log_out_at};
 use curfew_testbed::faults::{Mesh, Setup};
 use curfew_testbed::http::Request;
@@ -39,7 +40,8 @@ pub(crate) fn measure(arguments: &Arguments) -> Result<Value> {
         [("one control plane, SQLite", Setup::SINGLE), ("two control planes, PostgreSQL and Redis", Setup::MESH)];
     for (name, setup) in setups {
         println!("{name}\n{:<34}{:>9}{:>10}{:>10}{:>10}", "  logouts, milliseconds", "count", "p50", "p99", "max");
-        let mesh = Mesh::start(Setup { release: !arguments.quick, ..setup })?;
+        let profile = if arguments.quick { Profile::Test } else { Profile::Release };
+        let mesh = Mesh::start(Setup { profile, ..setup })?;
         all.insert(name.to_owned(), in_mesh(&mesh, arguments)?);
     }
     Ok(Value::Object(all))

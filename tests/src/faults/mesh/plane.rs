@@ -35,7 +35,7 @@ impl Plane {
         let everywhere = setup.network == Network::Everywhere;
         let sql = point(&mut settings, "DATABASE_URL", stores.sql_at.as_ref(), everywhere)?;
         let redis = point(&mut settings, "REDIS_URL", stores.redis_at.as_ref(), true)?;
-        let process = ControlPlane::start_program(program, &settings, directory, [loopback(0), loopback(0)])?;
+        let process = ControlPlane::start(program, &settings, directory, [loopback(0), loopback(0)])?;
         Ok(Self { process, sql, redis })
     }
 }
@@ -55,7 +55,7 @@ fn point(settings: &mut Settings, name: &str, server: Option<&Location>, linked:
 /// The program behind a script that ignores SIGXFSZ: at a limit for files its writes then fail, as on a full disk,
 /// instead of ending the process.
 pub(super) fn program(setup: Setup, directory: &Path) -> Result<PathBuf> {
-    let program = if setup.release { control_plane::build_release()? } else { control_plane::build()? };
+    let program = control_plane::build(setup.profile)?;
     let script = directory.join("curfew");
     std::fs::write(&script, format!("#!/bin/sh\ntrap '' XFSZ\nexec '{}' \"$@\"\n", program.display()))?;
     std::fs::set_permissions(&script, std::fs::Permissions::from_mode(0o755))?;

@@ -1,6 +1,7 @@
 //! What runs in a mesh, as values.
 
 use super::Promise;
+use crate::control_plane::Profile;
 
 /// Which database.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -65,8 +66,8 @@ pub struct Setup {
     pub patience: Option<&'static str>,
     /// Takes the filter that traps where a request tells it to.
     pub trapping: bool,
-    /// Control planes as they ship, and not as tests build them.
-    pub release: bool,
+    /// How the control planes are built.
+    pub profile: Profile,
 }
 
 impl Setup {
@@ -81,7 +82,7 @@ impl Setup {
         promise: Promise::STRICT,
         patience: None,
         trapping: false,
-        release: false,
+        profile: Profile::Test,
     };
 
     /// Two Envoys and one control plane on SQLite.

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::process::Command;
 
 use anyhow::{Result, ensure};
-use curfew_testbed::control_plane::{self, ControlPlane};
+use curfew_testbed::control_plane::{self, ControlPlane, Profile};
 use curfew_testbed::ports::loopback;
 use curfew_testbed::servers::{Postgres, Redis};
 use curfew_testbed::settings::Settings;
@@ -13,17 +13,17 @@ use tempfile::TempDir;
 /// The program that is measured.
 pub(super) struct Program {
     path: PathBuf,
-    release: bool,
+    profile: Profile,
 }
 
 impl Program {
-    pub(super) fn build(release: bool) -> Result<Self> {
-        let path = if release { control_plane::build_release()? } else { control_plane::build()? };
-        Ok(Self { path, release })
+    pub(super) fn build(profile: Profile) -> Result<Self> {
+        let path = control_plane::build(profile)?;
+        Ok(Self { path, profile })
     }
 
     pub(super) fn profile(&self) -> &'static str {
-        if self.release { "release" } else { "dev" }
+        self.profile.name()
     }
 }
 
@@ -84,6 +84,6 @@ impl Place {
         }
         more.iter().for_each(|(name, value)| settings.set(name, *value));
         let directory = TempDir::new_in(self.directory.path())?.keep();
-        ControlPlane::start_program(&program.path, &settings, &directory, [loopback(0), loopback(0)])
+        ControlPlane::start(&program.path, &settings, &directory, [loopback(0), loopback(0)])
     }
 }
