@@ -29,7 +29,6 @@ mod tests {
     use axum::body::to_bytes;
     use axum::extract::Request;
     use axum::http::StatusCode;
-    use axum::routing::get;
     use tower::ServiceExt;
     use tower_http::catch_panic::CatchPanicLayer;
 
@@ -42,8 +41,7 @@ mod tests {
     #[tokio::test]
     async fn a_panic_costs_one_request_and_is_counted() {
         let counters = Counters::default();
-        let router =
-            Router::new().route("/", get(panics)).layer(CatchPanicLayer::custom(AnswerPanic(counters.clone())));
+        let router = Router::new().fallback(panics).layer(CatchPanicLayer::custom(AnswerPanic(counters.clone())));
         let response = router.oneshot(Request::new(Body::empty())).await.unwrap();
         assert_eq!(response.status(), StatusCode::INTERNAL_SERVER_ERROR);
         let body = to_bytes(response.into_body(), 1024).await.unwrap();
