@@ -47,19 +47,26 @@ fn envoy_writes_the_clients_address_where_the_control_plane_looks_for_it() {
     assert_eq!(Settings::demo().unwrap().required("CURFEW_TRUSTED_PROXIES").unwrap(), "1");
 }
 
+/// The values of these members.
+fn of<'v>(names: [&'static str; 2]) -> impl Fn(&'v Value) -> [&'v Value; 2] {
+    move |object| names.map(|name| &object[name])
+}
+
 #[test]
 fn the_filter_skips_exactly_what_envoy_routes_to_the_control_plane_and_its_health() {
     let bootstrap = Bootstrap::shipped().unwrap();
     let manager = "/static_resources/listeners/0/filter_chains/0/filters/0/typed_config";
     let routes = bootstrap.at(&format!("{manager}/route_config/virtual_hosts/0/routes")).unwrap();
     let to_curfew = routes.as_array().unwrap().iter().filter(|route| route["route"]["cluster"] == "curfew_public");
-    let routed: Vec<&Value> = to_curfew.map(|route| &route["match"]["path"]).collect();
+    let routed: Vec<[&Value; 2]> =
+        to_curfew.map(|route| &route["match"]).map(of(["path", "path_separated_prefix"])).collect();
     let filter = bootstrap.filter().unwrap();
-    let skipped: Vec<&Value> = filter["rules"].as_array().unwrap().iter().map(|rule| &rule["path"]).collect();
-    for path in &routed {
-        assert!(skipped.contains(path), "{path} is judged twice");
+    let skipped: Vec<[&Value; 2]> = filter["rules"].as_array().unwrap().iter().map(of(["path", "prefix"])).collect();
+    for places in &routed {
+        assert!(skipped.contains(places), "{places:?} is judged twice");
     }
-    assert_eq!(routed.len(), 2);
+    // The two logouts and their state; and the upstream's health check.
+    assert_eq!((routed.len(), skipped.len()), (3, 4));
 }
 
 #[test]

@@ -83,6 +83,28 @@ impl Scene {
 }
 
 #[test]
+fn a_client_that_does_not_wait_asks_through_envoy_how_far_its_logout_is() {
+    let scene = Scene::start(plan().unwrap()).unwrap();
+    let token = scene.token();
+    let answer =
+        scene.stack.send(&Request::post("/api/v2/logout").bearer(&token).header("Prefer", "respond-async")).unwrap();
+    assert_eq!(answer.status, 202, "{}", answer.text());
+    let location = answer.header("location").unwrap().to_owned();
+    let begun = Instant::now();
+    loop {
+        // The token is dead, so the client has none.
+        let state = scene.stack.send(&Request::get(&location)).unwrap();
+        assert_eq!(state.status, 200, "{}", state.text());
+        if state.json()["complete"] == true {
+            break;
+        }
+        assert!(begun.elapsed() < PATIENCE, "{}", state.text());
+        thread::sleep(Duration::from_millis(20));
+    }
+    scene.stays_out(&token);
+}
+
+#[test]
 fn many_logouts_at_once_and_no_request_after_a_200_is_admitted() {
     const THREADS: usize = 6;
     const ROUNDS: usize = 40;
