@@ -324,7 +324,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_json_says_what_to_write_instead() {
+    fn the_message_about_text_that_is_not_json_says_what_to_write_instead() {
         let message = |bytes: &[u8]| Config::parse(bytes).unwrap_err().to_string();
         assert!(message(b"").contains("is empty"));
         assert_eq!(message(b"{\"issuers\":"), "configuration: ends too early (line 1, column 11)");

@@ -117,7 +117,7 @@ mod tests {
     }
 
     #[test]
-    fn a_subject_entry_leaves_newer_tokens_and_cannot_say_of_its_own_second() {
+    fn a_subject_entry_spares_newer_tokens_and_leaves_its_own_second_undecided() {
         let mut copy = copy();
         copy.apply(&[revoked(Kind::Subject, 4, NOW)], NOW);
         assert_eq!(copy.coverage(&token(Some(NOW - 1))), Some(Coverage::Revoked));

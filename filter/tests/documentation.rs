@@ -34,7 +34,7 @@ fn names(section: &str) -> BTreeSet<String> {
 }
 
 #[test]
-fn exactly_the_counters_and_gauges_that_there_are_are_explained() {
+fn exactly_the_existing_counters_and_gauges_are_explained() {
     let known = NAMES.into_iter().map(|(_, name)| name).chain(GAUGE_NAMES);
     assert_eq!(names(&section(&page("metrics.md"), "The filter")), known.map(str::to_owned).collect());
 }
@@ -49,7 +49,7 @@ fn known_fields(place: &str, document: &Value) -> BTreeSet<String> {
 }
 
 #[test]
-fn exactly_the_fields_that_there_are_are_explained() {
+fn exactly_the_existing_fields_are_explained() {
     let page = page(CONFIGURATION);
     for (heading, place, document) in [
         ("Fields", "", json!({"unknown": 1})),
@@ -74,7 +74,7 @@ fn read(document: &Value) -> String {
 }
 
 #[test]
-fn every_field_has_the_default_that_is_told() {
+fn every_field_has_the_documented_default() {
     let page = page(CONFIGURATION);
     let mut checked = 0;
     for (heading, inside) in [("Fields", None), ("Control plane", Some("control_plane"))] {

@@ -175,7 +175,7 @@ fn metrics(source: &str) -> Vec<String> {
 
 /// A counter with labels shows only once it has counted, so that a story cannot see them all.
 #[test]
-fn exactly_the_metrics_of_the_control_plane_that_there_are_are_explained() {
+fn exactly_the_existing_metrics_of_the_control_plane_are_explained() {
     let sources = files(&workspace::root().join("control-plane/src"), ".rs");
     let known: BTreeSet<String> = sources.iter().flat_map(|file| metrics(&read(file))).collect();
     let page = read(&workspace::root().join("docs/metrics.md"));

@@ -57,7 +57,7 @@ fn decide_one(host: &mut Host, shape: &Shape, verdict: Verdict) -> Result<()> {
 }
 
 #[test]
-fn a_host_call_that_fails_admits_nobody_and_leaves_the_filter_alive() {
+fn a_host_call_that_fails_admits_no_request_and_leaves_the_filter_alive() {
     for shape in &SHAPES {
         let mut host = shape.host().unwrap();
         for call in HostCall::ALL {

@@ -178,7 +178,7 @@ fn no_answer_makes_a_lease_longer_than_ten_seconds_or_begins_it_before_it_came()
 }
 
 #[test]
-fn the_end_of_a_poll_that_is_reported_twice_costs_the_vm_and_admits_nobody() {
+fn the_end_of_a_poll_that_is_reported_twice_costs_the_vm_and_admits_no_request() {
     let mut host = strict_host().unwrap();
     send(&mut host, &token().unwrap()).unwrap();
     let (call, _) = only_poll(&host).unwrap();

@@ -132,7 +132,7 @@ fn a_worker_that_has_joined_asks_about_no_token() {
 }
 
 #[test]
-fn a_logout_of_all_devices_reaches_tokens_that_nobody_has_seen() {
+fn a_logout_of_all_devices_covers_tokens_that_curfew_has_never_seen() {
     let scene = Scene::start(plan().unwrap()).unwrap();
     for round in 0..10 {
         let user = format!("many-devices-{round}");
@@ -182,7 +182,7 @@ fn a_control_plane_that_dies_costs_the_leases_and_no_logout() {
 
 /// A stopped process cannot be told from a slow one, so the logout waits until its leases are over.
 #[test]
-fn an_envoy_that_stands_still_makes_a_logout_wait_and_admits_nobody_when_it_goes_on() {
+fn an_envoy_that_stands_still_makes_a_logout_wait_and_refuses_its_token_when_it_goes_on() {
     let scene = Scene::start(plan().unwrap()).unwrap();
     let token = scene.token();
     assert_eq!(scene.use_token(&token).status, 200);
