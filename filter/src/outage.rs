@@ -79,7 +79,7 @@ pub struct Outage {
     wanted: Wanted,
     failed: u64,
     reported_at: Option<Duration>,
-    /// The failure that the operator was told last, unless its end was told too.
+    /// The failure that was reported last. `None` once its end was reported too.
     reported: Option<Failure>,
 }
 

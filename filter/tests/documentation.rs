@@ -1,4 +1,4 @@
-//! `docs/` tells operators every counter and every field there is, each with its default, and none that there is not.
+//! `docs/` explains to operators every counter, and every field with its default, and no others.
 
 #![expect(clippy::unwrap_used, reason = "a helper that fails is a test that fails")]
 
@@ -68,7 +68,7 @@ fn smallest(page: &str) -> Value {
     serde_json::from_str(json).unwrap()
 }
 
-/// Everything that was read, but for keys and secrets, which have no debug form.
+/// Everything that was read, except keys and secrets, which have no debug form.
 fn read(document: &Value) -> String {
     format!("{:?}", Config::parse(document.to_string().as_bytes()).unwrap())
 }
