@@ -8,13 +8,13 @@ use std::path::{Path, PathBuf};
 
 use curfew_testbed::workspace;
 
-/// Directories without documentation of ours.
+/// Directories that hold none of our documentation.
 const OTHERS: [&str; 3] = ["target", "curfew-data", "node_modules"];
 
-/// More, and nobody finds anything in it.
+/// In a longer README, readers do not find what they look for.
 const LONGEST_README: usize = 200;
 
-/// All files below a directory whose names end so. Hidden directories are left out but for `.github`.
+/// All files below a directory whose names end in `end`. Hidden directories are left out, except `.github`.
 fn files(directory: &Path, end: &str) -> Vec<PathBuf> {
     let mut found = Vec::new();
     for entry in std::fs::read_dir(directory).unwrap() {

@@ -1,4 +1,4 @@
-//! Attacks that are no row, because they take several requests, a moment in time or a part that fails.
+//! Attacks that are not rows, because each takes several requests, a certain moment, or a part that fails.
 
 /// An attack and the test that plays it, by the name of its function.
 pub const STORIES: &[(&str, &str)] = &[

@@ -1,8 +1,8 @@
 //! The committed figures, `tests/measure/fuel.json`, and the comparison with them.
 //!
-//! Another compiler makes other instructions from the same sources, so each compiler has figures of its own. They hold
-//! closely and in both directions: a gain that is not recorded could be lost again unnoticed. A compiler without
-//! figures is compared with the first one that has some, and only to notice gross differences.
+//! Another compiler makes other instructions from the same sources, so each compiler has figures of its own. The
+//! comparison is tight in both directions: a gain that is not recorded could be lost again unnoticed. A compiler
+//! without figures is compared with the first one that has some, and only to notice gross differences.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;

@@ -10,8 +10,9 @@ use crate::support::{configured, send, token};
 
 const FAULTS: [Fault; 3] = [Fault::Error, Fault::Empty, Fault::Garbage];
 
-/// True if a request may pass without a verdict: by the shape of its traffic, unless the failing call has no part in an
-/// answer and the answer was "revoked".
+/// True if a request may pass without an answer "active". With `report_only` it always may. With
+/// `on_unavailable: allow` it may unless the filter got the answer "revoked", which it does if the failing call has no
+/// part in reading answers.
 fn opens(shape: &Shape, call: HostCall, verdict: Verdict) -> bool {
     let told = verdict == Verdict::Revoked && [HostCall::Metric, HostCall::Tick].contains(&call);
     shape.name == "report_only" || (shape.name == "on_unavailable allow" && !told)

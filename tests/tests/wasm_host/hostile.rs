@@ -72,8 +72,7 @@ impl Shape {
     }
 
     /// Requests come, some clients leave, parts of the other requests follow, the questions end, and each request that
-    /// stays is
-    /// settled.
+    /// stays is settled.
     fn play(&self, host: &mut Host, ending: &Ending, leaves: fn(usize) -> bool) -> Result<()> {
         let mut staying = Vec::new();
         for (index, token) in self.tokens()?.iter().enumerate() {

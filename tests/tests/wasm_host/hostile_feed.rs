@@ -193,7 +193,7 @@ fn a_flood_of_hostile_pages_stays_inside_the_budget() {
     let token = sign(&with(claims_of("alice"), json!({"exp": START + 1_000_000}))).unwrap();
     let mut warm = 0;
     for round in 0_u64..120 {
-        // A worker over its budget asks for ten minutes.
+        // A worker over its budget asks about each token for ten minutes, and sends no poll.
         while callouts_to(&host, FEED_PATH).is_empty() {
             host.advance(Duration::from_secs(601));
             touch(&mut host, &token).unwrap();

@@ -179,7 +179,7 @@ mod tests {
         assert!(pruned(b"\0asm\x0d\0\x01\0").is_err());
     }
 
-    /// Every callback that the filter implements is kept, but for the one that only the filter itself calls.
+    /// Every callback that the filter implements is kept, except the one that only the filter itself calls.
     #[test]
     fn every_implemented_callback_is_kept() {
         let glue = std::fs::read_to_string(crate::workspace::root().join("filter/src/glue.rs")).unwrap();

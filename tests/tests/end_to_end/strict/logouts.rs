@@ -142,7 +142,7 @@ fn a_logout_of_all_devices_covers_tokens_that_curfew_has_never_seen() {
         scene.stays_out(&other);
         scene.stays_out(&mine);
         assert_eq!(scene.use_token(&scene.token_of("somebody-else")).status, 200);
-        // A login in the very second of the logout counts if it is registered.
+        // A login in the same second as the logout counts if it is registered.
         let again = scene.token_of(&user);
         assert_eq!(scene.stack.control_plane.register(&[&again]).unwrap().status, 200);
         assert_eq!(scene.use_token(&again).status, 200);
@@ -180,7 +180,7 @@ fn a_control_plane_that_dies_costs_the_leases_and_no_logout() {
     scene.stays_out(&next);
 }
 
-/// A stopped process cannot be told from a slow one, so the logout waits until its leases are over.
+/// A stopped process cannot be distinguished from a slow one, so the logout waits until its leases are over.
 #[test]
 fn an_envoy_that_stands_still_makes_a_logout_wait_and_refuses_its_token_when_it_goes_on() {
     let scene = Scene::start(plan().unwrap()).unwrap();
