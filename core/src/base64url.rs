@@ -1,10 +1,10 @@
 //! Strict base64url (RFC 4648 section 5) as JWS uses it (RFC 7515 section 2): no padding, no whitespace, and the unused
 //! bits of the last character are zero.
 //!
-//! The last rule keeps one token from having several spellings: with a decoder that ignores those bits, anybody can
+//! The last rule keeps one token from having several spellings: with a decoder that ignores those bits, a client can
 //! change the text of a logged-out token without any key.
 //!
-//! Decoding need not take constant time, because the sender of a token knows it. A decoder that does was the most
+//! Decoding need not take constant time, because the sender of a token knows it. A constant-time decoder was the most
 //! expensive part of refusing a token.
 
 use base64::Engine as _;

@@ -74,7 +74,7 @@ mod tests {
     }
 
     #[test]
-    fn a_token_is_of_65_characters() {
+    fn a_token_may_contain_65_characters() {
         let alphabet: Vec<u8> = (0..=u8::MAX).filter(|byte| is_token_byte(*byte)).collect();
         assert_eq!(alphabet, b"-.0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZ_abcdefghijklmnopqrstuvwxyz");
     }

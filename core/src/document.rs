@@ -53,8 +53,8 @@ impl fmt::Display for Mistake {
     }
 }
 
-/// How many mistakes are kept: more than an operator corrects at once. A document may be of any size; what the log gets
-/// of it may not.
+/// How many mistakes are kept: more than an operator corrects at once. A document may be of any size, but not the
+/// report about it in the log.
 const MOST_MISTAKES: usize = 100;
 
 /// The longest path of a field that is shown whole, in characters.
@@ -146,7 +146,7 @@ impl<'a, 'm> Fields<'a, 'm> {
         self.mistakes.add(join(&self.path, name), problem);
     }
 
-    /// Notes in the field `name` what is wrong inside its value, which was read apart.
+    /// Notes, under the field `name`, the mistakes of its value, which was read by itself.
     pub fn all_wrong(&mut self, name: &str, inner: &Mistakes) {
         for mistake in inner.iter() {
             self.mistakes.add(join(&self.at(name), &mistake.field), mistake.problem.clone());
@@ -220,8 +220,8 @@ impl<'a, 'm> Fields<'a, 'm> {
         }
     }
 
-    /// A list of non-empty strings, at least one. An empty list of audiences or methods would accept any, which
-    /// an operator who writes one does not mean.
+    /// A list of non-empty strings, at least one. An empty list of audiences or methods would accept any, which the
+    /// operator certainly did not mean.
     pub fn texts(&mut self, name: &'static str) -> Option<Vec<String>> {
         let values = self.list(name)?;
         let texts: Option<Vec<_>> = values

@@ -23,7 +23,8 @@ pub(crate) struct Key {
 }
 
 impl Key {
-    /// `None` for a key that no signature is good with: not the canonical encoding of a point, or of small order.
+    /// `None` for a key under which no signature is good: it is not the canonical encoding of a point, or the point has
+    /// small order.
     pub(crate) fn new(encoding: [u8; 32]) -> Option<Self> {
         let point = decode(&encoding)?;
         Some(Self { encoding, negated: Box::new(EdwardsBasepointTable::create(&-point)) })
@@ -69,7 +70,8 @@ mod tests {
 
     use super::*;
 
-    /// True if a point may be R or a key. ed25519-compact judges both with the function that this calls.
+    /// True if the encoding is accepted as R or as a key. Panics if the two implementations differ; ed25519-compact
+    /// judges R and keys with the function that this calls.
     fn both_decode(encoding: [u8; 32]) -> bool {
         let decoded = decode(&encoding).is_some();
         assert_eq!(decoded, ed25519_compact::PublicKey::new(encoding).validate().is_ok(), "{encoding:02x?}");

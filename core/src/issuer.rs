@@ -9,17 +9,18 @@ use crate::algorithm::Algorithm;
 use crate::document::{Fields, Mistakes};
 use crate::key_set::KeySet;
 
-/// Longer than any URL in use. It is stored with each token, and databases bound the length of what they index.
+/// Longer than any URL in use. The name is stored with each token, and databases bound the length of what they index.
 const MAX_ISSUER_BYTES: usize = 1024;
 
 /// An issuer of tokens.
 #[derive(Debug)]
 pub(crate) struct Issuer {
-    /// `iss` as it must be. `None` takes any: for issuers whose `iss` changes (Laravel writes the URL of the login).
+    /// The `iss` that its tokens must have. `None` takes any: for issuers whose `iss` changes (Laravel writes the URL
+    /// of the login).
     pub(crate) name: Option<String>,
     /// One of these must be in `aud`; empty takes any.
     pub(crate) audiences: Vec<String>,
-    /// The rule by which its tokens become keys. The policy sets it when it is whole.
+    /// The rule by which its tokens become keys. The policy sets it once all fields of the policy have been read.
     pub(crate) keyspace: Keyspace,
 }
 

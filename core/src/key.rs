@@ -24,7 +24,7 @@ pub struct VerificationKey {
 
 /// The key in the form that its algorithm's implementation takes.
 pub(crate) enum Material {
-    /// An HMAC state that has taken in the key already, as are the next two.
+    /// An HMAC state that has absorbed the key already, as have the next two.
     Hs256(Hmac<Sha256>),
     Hs384(Hmac<Sha384>),
     Hs512(Hmac<Sha512>),

@@ -147,10 +147,10 @@ impl Policy {
 
     /// Checks that a token with these times is accepted at `now`, in seconds of Unix time.
     ///
-    /// A token that lives longer than `max_token_ttl` is refused: a logout of its user is kept that long and no longer,
-    /// and the token would be accepted again when the logout is forgotten. Its life is counted up to `exp`, from `now`,
-    /// from `iat`, and from `auth_time` where cutoffs are compared with that: a session that is refreshed for longer
-    /// than `max_token_ttl` must log in again.
+    /// A token that lives longer than `max_token_ttl` is refused: a logout of its user is kept only that long, and the
+    /// token would be accepted again once the logout is forgotten. Its life ends at `exp`. It is counted from `now`,
+    /// from `iat`, and from `auth_time` where cutoffs are compared with that. So the user of a session that is
+    /// refreshed for longer than `max_token_ttl` must log in again.
     ///
     /// # Errors
     /// The first rule that the times break.

@@ -4,8 +4,8 @@ use crate::Epoch;
 
 /// A place in the log: everything in the history `epoch` up to and including `seq`.
 ///
-/// What a worker has applied, what a commit reached and what an answer was read at are all this one thing. Positions of
-/// two histories have no order: neither [covers](Self::covers) the other.
+/// It says how far a worker has applied the log, which place a commit reached, and at which place an answer was read.
+/// Positions of two histories have no order: neither [covers](Self::covers) the other.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct LogPosition {
     /// The history that `seq` counts in.

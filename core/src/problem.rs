@@ -13,7 +13,7 @@ pub enum Denial {
     Expired,
     /// The token was logged out.
     Revoked,
-    /// It could not be found out whether the token was logged out.
+    /// There is no verdict on whether the token was logged out.
     Unavailable,
 }
 

@@ -11,9 +11,9 @@ use crate::id::{labelled, sixteen_bytes, truncated};
 sixteen_bytes! {
     /// What a revocation names: a token, a `jti`, a session or a subject, as the first 16 bytes of a SHA-256.
     ///
-    /// 128 bits are enough: an attacker gains nothing from a collision of two own keys, and a second preimage of
-    /// another user's key costs 2^128. The inputs are separated by kind and each part is preceded by its length;
-    /// otherwise issuer `a` with user `bc` and issuer `ab` with user `c` would log each other out.
+    /// 128 bits are enough: an attacker gains nothing from a collision of two of the attacker's own keys, and a second
+    /// preimage of another user's key costs 2^128. The inputs are separated by kind and each part is preceded by its
+    /// length; otherwise issuer `a` with user `bc` and issuer `ab` with user `c` would log each other out.
     RevocationKey
 }
 

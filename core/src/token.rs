@@ -1,4 +1,4 @@
-//! The gate: a strict reader of compact JWS (RFC 7515 section 7.1, hardened as RFC 8725 asks).
+//! A strict reader of compact JWS (RFC 7515 section 7.1, hardened as RFC 8725 asks).
 //!
 //! The token that it returns has a form that every parser reads alike. Nothing in it is verified.
 
@@ -87,7 +87,7 @@ fn split(text: &[u8]) -> Result<(&[u8], [&[u8]; 3]), TokenError> {
     }
 }
 
-/// Why a text with three parts, of which one does not decode, is no compact JWS.
+/// The rule that is broken by a text with three parts, of which one does not decode.
 fn undecodable(text: &[u8], [_, _, signature]: [&[u8]; 3]) -> TokenError {
     let compact = is_token_text(text) && !signature.contains(&b'.');
     if compact { TokenError::Encoding } else { TokenError::NotCompact }

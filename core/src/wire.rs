@@ -76,8 +76,8 @@ pub enum CheckVerdict {
     Revoked,
 }
 
-/// Registers tokens at their issue. Registered tokens are listed as sessions. In the second of a logout of all devices,
-/// a token that was registered after the logout stays accepted.
+/// Registers tokens when they are issued. Registered tokens are listed as sessions. In the second of a logout of all
+/// devices, a token that was registered after the logout stays accepted.
 ///
 /// No `Debug`: it holds tokens.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]

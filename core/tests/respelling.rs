@@ -215,7 +215,7 @@ fn named(keys: &TokenKeys, kind: Kind) -> Option<RevocationKey> {
 }
 
 #[test]
-fn what_a_logout_names_decides_its_key_and_nothing_else_does() {
+fn each_revocation_key_has_one_meaning_and_each_meaning_one_key() {
     let document = |name: &str| json!({"issuers": [{"issuer": name, "secret": SECRET}]});
     let mut random = Random(0xda94_2042_e4dd_58b5);
     let mut seen: HashMap<RevocationKey, (Kind, String, String)> = HashMap::new();

@@ -151,7 +151,7 @@ impl ControlPlane {
         Ok(())
     }
 
-    /// The kernel's number for the process.
+    /// The process id.
     pub fn process(&self) -> u32 {
         self.process.id()
     }

@@ -114,7 +114,7 @@ impl Envoy {
         self.admin
     }
 
-    /// The system's number for the process.
+    /// The process id.
     pub fn process(&self) -> u32 {
         self.process.id()
     }

@@ -12,7 +12,7 @@ use anyhow::Result;
 
 use crate::ports::loopback;
 
-/// Chunks under way in one direction of one connection. Behind that many a sender has to wait.
+/// Chunks under way in one direction of one connection. With this many under way, a sender has to wait.
 const IN_FLIGHT: usize = 1024;
 
 /// The direction of bytes.
@@ -34,7 +34,7 @@ struct Way {
 struct State {
     requests: Way,
     answers: Way,
-    /// How many of a hundred chunks are lost on the way and sent again.
+    /// The percentage of chunks that are lost on the way and sent again.
     loss: u32,
     cut: bool,
     connections: Vec<TcpStream>,
@@ -129,8 +129,8 @@ impl Link {
         self.shared.change(|state| [Direction::Requests, Direction::Answers].map(|way| state.way(way).held = true));
     }
 
-    /// From now on, so many of a hundred chunks are lost, perhaps several times. To a user of TCP they come later, and
-    /// so does everything that was sent after them.
+    /// From now on, `percent` of all chunks are lost, some of them several times. A program that uses TCP sees them
+    /// late, and everything that was sent after them.
     pub fn lose(&self, percent: u32) {
         self.shared.change(|state| state.loss = percent);
     }
@@ -152,8 +152,8 @@ impl Link {
     }
 }
 
-/// How much later a chunk arrives that may be lost several times. The sender waits for Linux's shortest timeout, and
-/// twice as long each further time.
+/// The delay of a chunk that may be lost several times. The sender waits for Linux's shortest retransmission timeout,
+/// and twice as long each further time.
 fn retransmissions(percent: u32) -> Duration {
     let mut sum = Duration::ZERO;
     let mut timeout = Duration::from_millis(200);

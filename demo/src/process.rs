@@ -17,7 +17,7 @@ use rustix::process::{Pid, Resource, Rlimit, Signal, getrlimit, prlimit};
 
 use crate::family;
 
-/// How often a question is repeated while a child gets ready.
+/// The time between two checks whether a child is ready.
 const ASK_EVERY: Duration = Duration::from_millis(20);
 
 /// How many of the last bytes of a child's output go into an error message.
@@ -47,7 +47,7 @@ impl Process {
         Ok(Self { name: name.to_owned(), child, log })
     }
 
-    /// The system's number for it.
+    /// The process id.
     pub fn id(&self) -> u32 {
         self.child.id()
     }
@@ -58,7 +58,7 @@ impl Process {
         String::from_utf8_lossy(&bytes).into_owned()
     }
 
-    /// Asks until there is an answer.
+    /// Calls `ask` again and again until it returns a value.
     ///
     /// # Errors
     /// If the child ends first or `limit` passes; the message carries the end of its output.

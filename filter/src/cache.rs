@@ -11,7 +11,8 @@ use quick_cache::unsync::{Cache, DefaultLifecycle};
 use quick_cache::{DefaultHashBuilder, OptionsBuilder, Weighter};
 
 /// How many evicted entries are remembered by their hash, for each entry that the cache has room for; the most that the
-/// library allows. With its default of a half, tokens that were used once for every ten new ones were never learnt.
+/// library allows. With the library's default of a half, the cache never learnt tokens that were used once for every
+/// ten new ones.
 const REMEMBERED: f64 = 1.0;
 
 /// An empty cache of `budget` bytes as `weighter` counts them, for about `entries` entries.

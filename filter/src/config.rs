@@ -31,7 +31,7 @@ const MAX_CACHE_BYTES: u64 = 256 << 20;
 /// Shorter secrets can be guessed.
 const MIN_SECRET_BYTES: usize = 16;
 
-/// What to do with a request if it cannot be found out whether its token is revoked.
+/// What to do with a request when the control plane does not say whether its token is revoked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum OnUnavailable {
     /// Refuse it with 503.
@@ -198,7 +198,7 @@ fn bytes(fields: &mut Fields<'_, '_>, name: &'static str, default: u64, least: u
 }
 
 impl Consistency {
-    /// A setting of the other mode is a mistake, because the operator expects something that does not happen.
+    /// A setting of the other mode is a mistake: the operator expects an effect that it would not have.
     fn read(fields: &mut Fields<'_, '_>) -> Self {
         let strict = fields.choice("consistency", &[("strict", true), ("bounded", false)]).unwrap_or(true);
         let max_staleness = bounded(fields, "max_staleness", DEFAULT_MAX_STALENESS, Duration::ZERO, MAX_MAX_STALENESS);
@@ -217,7 +217,7 @@ fn not_json(bytes: &[u8], problem: String) -> String {
     match bytes.trim_ascii_start().first() {
         None => "is empty; give the plugin's settings as JSON in a google.protobuf.StringValue".to_owned(),
         Some(b'{') => problem,
-        // Envoy passes a Struct in its binary form, which cannot be told from other bytes.
+        // Envoy passes a Struct in its binary form, which cannot be distinguished from other bytes.
         Some(_) => "is not JSON; a google.protobuf.Struct arrives in binary form, so write \
                     \"@type\": type.googleapis.com/google.protobuf.StringValue with the JSON text as its value"
             .to_owned(),
@@ -324,7 +324,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_json_says_what_to_write_instead() {
+    fn the_message_about_text_that_is_not_json_says_what_to_write_instead() {
         let message = |bytes: &[u8]| Config::parse(bytes).unwrap_err().to_string();
         assert!(message(b"").contains("is empty"));
         assert_eq!(message(b"{\"issuers\":"), "configuration: ends too early (line 1, column 11)");

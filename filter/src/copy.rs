@@ -1,9 +1,10 @@
 //! The worker's copy of the log of revocations: exact, compact, within a budget of bytes.
 //!
-//! It answers as a control plane with the same revocations would. The exception is a token of the very second of a
-//! cutoff: only the control plane knows whether that token was registered. The copy never drops a revocation for want
-//! of space. Once one does not fit, the copy calls no token clear until it is thrown away, and the worker asks. The
-//! copy does not know how far it reaches and whether it may be used; [`crate::feed`] does.
+//! It answers as a control plane with the same revocations would. The exception is a token that was issued in the
+//! second of a cutoff: only the control plane knows whether that token was registered. The copy never drops a
+//! revocation for want of space. Once a revocation does not fit, the copy calls no token clear until it is thrown away,
+//! and the worker asks the control plane instead. How far the copy reaches, and whether it may be used, is kept in
+//! [`crate::feed`].
 
 mod table;
 
@@ -22,14 +23,14 @@ pub struct LogCopy {
 }
 
 impl LogCopy {
-    /// An empty copy that may take `budget` bytes. `seed` is random: keys are hashes of texts that users can choose,
-    /// and a user who knew the place of each key could crowd them into one.
+    /// An empty copy that may take `budget` bytes. `seed` must be random. Keys are hashes of texts that users can
+    /// choose; without the seed, a user could choose texts whose keys crowd into one place.
     pub fn new(budget: u64, seed: [u64; 2]) -> Self {
         Self { table: Table::new(budget, seed), overflowed: false }
     }
 
     /// Adds revocations. Those that have expired at `now`, in seconds of Unix time, are left out: they cover no token
-    /// that is in time by the same clock.
+    /// that is still valid by the same clock.
     pub fn apply(&mut self, revocations: &[FeedRevocation], now: i64) {
         for revocation in revocations.iter().filter(|revocation| revocation.expires_at > now) {
             let fits = self.table.insert(Entry::from(revocation), now);
@@ -117,7 +118,7 @@ mod tests {
     }
 
     #[test]
-    fn a_subject_entry_leaves_newer_tokens_and_cannot_say_of_its_own_second() {
+    fn a_subject_entry_spares_newer_tokens_and_leaves_its_own_second_undecided() {
         let mut copy = copy();
         copy.apply(&[revoked(Kind::Subject, 4, NOW)], NOW);
         assert_eq!(copy.coverage(&token(Some(NOW - 1))), Some(Coverage::Revoked));

@@ -7,20 +7,20 @@
 //!
 //! **Why a lease may be trusted.** Let an answer come from a snapshot whose reading began at `r`. A worker that has
 //! applied it in full holds every revocation committed before `r`. The request arrived at the control plane no earlier
-//! than it was sent here, and `fresh` is how much later than the arrival `r` was. So "sent + fresh" is at or before
-//! `r`, whatever the network did, and the lease "sent + fresh + L" ends at or before `r + L`. A logout waits until
-//! every lease from before its commit is over, or until the worker has said that it holds the revocation. The clock is
-//! read in the callback that decides, after the request has arrived. So a request that is admitted arrived before the
-//! lease ended, and it does not matter how long the process is suspended after that reading.
+//! than it was sent here, and `fresh` is the time from that arrival to `r`. So "sent + fresh" is at or before `r`,
+//! whatever the network did, and the lease "sent + fresh + L" ends at or before `r + L`. For each lease from before its
+//! commit, a logout waits until the lease is over or the worker has acknowledged the revocation. The clock is read in
+//! the callback that decides, after the request has arrived. So a request that is admitted arrived before the lease
+//! ended, and it does not matter how long the process is suspended after that reading.
 //!
 //! **What is assumed of the clock.** It runs true within the drift that the control plane allows for, and does not
 //! stand still while the clocks of other machines run. The monotonic clock does stand still while a machine sleeps;
 //! therefore a lease also ends when the wall clock says so, which is coarser, but is right again before a woken process
 //! runs. A machine that is resumed from a snapshot with both clocks frozen cannot be recognised from inside.
 //!
-//! **Identity.** Everything that is said about a worker id must stay true for ever, because it may be repeated late,
-//! twice, out of order and by others. So a worker gives up its id whenever it comes to hold less, or gives its leases
-//! up; see [`WorkerId`].
+//! **Identity.** Every statement about a worker id must stay true for ever, because it may be repeated late, twice, out
+//! of order and by other control planes. So a worker gives up its id whenever its copy loses revocations, or when it
+//! gives up its leases; see [`WorkerId`].
 
 mod lease;
 
@@ -47,14 +47,16 @@ const MAX_PAUSE: Duration = Duration::from_secs(2);
 /// How long a worker whose copy did not fit asks about each token before it tries to hold a copy again.
 const OVERFLOW_PAUSE: Duration = Duration::from_secs(600);
 
-/// How far the wall clock may go back before the copy is given up. A revocation that was left out of the copy had
-/// expired by the latest time that was seen; the control plane keeps it for a minute longer than any token needs it.
+/// How far the wall clock may go back before the copy is given up. The copy leaves out revocations that have expired,
+/// and after a step back some of them may be in force again. A step of this size does no harm, because the control
+/// plane keeps a revocation for a minute longer than any token needs it.
 const CLOCK_SLACK_SECONDS: i64 = 30;
 
-/// A poll counts as lost when the host should have reported its timeout this many times over.
+/// A poll counts as lost after this many of its timeouts. The host should have reported the end of the poll after the
+/// first.
 const LOST_AFTER_TIMEOUTS: u32 = 4;
 
-/// What a feed is given once.
+/// What stays the same for the life of a feed.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct FeedSettings {
     /// The rules by which this worker computes keys.
@@ -85,20 +87,20 @@ pub struct Poll {
     pub timeout: Duration,
 }
 
-/// What a callout that ended has brought the feed.
+/// What the end of a callout has brought the feed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Polled {
-    /// Nothing: it was not the feed's own.
+    /// Nothing: the callout was not the feed's own.
     Nothing,
     /// No answer.
     NoAnswer,
     /// An answer that does not continue what is held: the copy was thrown away.
     Discontinued,
-    /// Everything up to a moment, but no right to decide by it.
+    /// The whole log up to a moment, but no lease.
     NoLease,
-    /// A page that others follow.
+    /// A page, with more pages to come.
     Page,
-    /// Everything up to a moment, and a lease.
+    /// The whole log up to a moment, and a lease.
     Lease,
     /// Revocations that did not fit.
     Overflow,
@@ -106,7 +108,7 @@ pub enum Polled {
     Left,
 }
 
-/// The copy of the log, how far it reaches, until when it may be used, and the poll that keeps it so.
+/// The copy of the log, how far it reaches, until when it may be used, and the poll that keeps it up to date.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Feed {
     settings: FeedSettings,
@@ -339,13 +341,14 @@ impl Feed {
             return Polled::Overflow;
         }
         if answer.more {
-            // A row below `to` may have moved above it and come in a later page. Until that page is here, a worker that
-            // still decides would claim too much by acknowledging this one.
+            // A row below `to` may be missing here, because it has moved above `to` and comes in a later page. Until
+            // that page is here, a worker that still decides would claim too much by acknowledging this one.
             self.lease = None;
             self.paging = true;
         }
-        // Such a row is in no page if the last page is from an older snapshot than an earlier page, of another control
-        // plane for example. A reading that began after this poll arrived is newer than all readings before it.
+        // If the last page is from an older snapshot than an earlier page, for example from another control plane, a
+        // row that has moved may be in neither. A reading that began after this poll arrived is newer than all readings
+        // before it.
         let newest = !self.paging || answer.fresh_ms >= 0;
         let lease = Lease::of(answer, sent, now).filter(|_| !answer.more && newest);
         if lease.is_none() && !answer.more && newest {
@@ -385,7 +388,7 @@ impl Feed {
         self.polling = Polling::Due { at: now.monotonic.saturating_add(pause / 2).saturating_add(spread) };
     }
 
-    /// The control plane waits for this worker no more. A request that arrived meanwhile makes a poll due again.
+    /// The control plane no longer waits for this worker. A request that arrived meanwhile makes a poll due again.
     fn left(&mut self, now: Now) {
         self.rest(Duration::ZERO);
         if now.monotonic.saturating_sub(self.last_request) < IDLE_AFTER {

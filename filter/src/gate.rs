@@ -44,7 +44,7 @@ pub struct Gate {
     ready: VecDeque<(StreamId, Option<CheckVerdict>)>,
     outage: Outage,
     feed_outage: Outage,
-    /// True if there was a lease when the gate looked for it last.
+    /// True if there was a lease when the gate last looked.
     leased: bool,
     gauges: Option<Gauges>,
     shown: Option<Gauges>,
@@ -84,12 +84,12 @@ impl Gate {
         self.keys = keys;
     }
 
-    /// Takes what there is to count since the last time.
+    /// Takes the counts since the last call.
     pub fn take_counted(&mut self) -> impl Iterator<Item = Metric> {
         self.counted.drain(..)
     }
 
-    /// Takes what there is to tell the operator since the last time.
+    /// Takes the notices for the operator since the last call.
     pub fn take_notices(&mut self) -> Vec<Notice> {
         std::mem::take(&mut self.notices)
     }
@@ -184,7 +184,7 @@ impl Gate {
         Step::Wait { edits, question }
     }
 
-    /// The names of trailers that must not reach the upstream: in a header, each of them would be stripped, read as the
+    /// The names of trailers that must not reach the upstream: a header of such a name would be stripped, read as the
     /// credential, or refused.
     pub fn unwelcome_trailers<'a>(&self, trailers: &Request<'a>) -> Vec<&'a [u8]> {
         let identity = self.config.identity_headers.iter().map(|header| header.name.as_bytes());
@@ -220,7 +220,7 @@ impl Gate {
         self.refuse_with(edits, request.is_grpc(), denial, detail).into()
     }
 
-    /// Refuses a request, or only reports it if the operator wants no more than a report.
+    /// Refuses a request, or admits it and reports it if `report_only` is on.
     fn refuse_with(&mut self, edits: Edits, grpc: bool, denial: Denial, detail: &str) -> Decision {
         self.count(match denial {
             Denial::Missing => Metric::Missing,

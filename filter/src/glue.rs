@@ -22,7 +22,7 @@ use carry_out::{carry_out, unreadable};
 use plugin::{Held, Plugin};
 
 proxy_wasm::main! {{
-    // The host has the operator's level and filters by it.
+    // The host filters by the operator's log level.
     proxy_wasm::set_log_level(LogLevel::Trace);
     proxy_wasm::set_root_context(|id| Box::new(Root { id, plugins: Vec::new(), counters: None, ticks: 0 }));
 }}
@@ -119,8 +119,8 @@ impl RootContext for Root {
 }
 
 impl Root {
-    /// The period of ticks that is needed: as short as the host can while requests are held back, else until the next
-    /// question may be lost or the feed is to be woken.
+    /// The period of ticks that is needed. While requests are held back, it is the host's shortest. Otherwise it lasts
+    /// until the next question may be lost or the feed is to be woken.
     fn wanted_ticks(&self) -> u32 {
         if self.plugins.iter().any(|plugin| plugin.gate.borrow().holds_back()) {
             return 1;
@@ -195,8 +195,8 @@ impl HttpContext for Stream {
             plugin.held.borrow_mut().insert(self.id, if waits { Held::Waiting } else { Held::Refused });
         }
         plugin.note();
-        // Reporting counters costs a third of the rest of an admission. The end of the poll under way, or the tick that
-        // notices that it is lost, reports for many requests.
+        // Reporting the counters would add a third to the cost of an admission. The end of the poll under way, or the
+        // tick that notices that it is lost, reports for many requests.
         if action == Action::Pause || !plugin.gate.borrow().poll_is_under_way() {
             plugin.counters.report();
         }

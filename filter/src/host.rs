@@ -54,8 +54,8 @@ pub(crate) fn seed() -> Option<[u64; 2]> {
     Some([u64::from_le_bytes(random()?), u64::from_le_bytes(random()?)])
 }
 
-/// Random bits for one event of the feed, drawn from the host each time. Bits that were drawn earlier could come to be
-/// in two VMs, and both would take the same worker id.
+/// Random bits for one event of the feed, drawn from the host each time. Bits that were drawn in advance could end up
+/// in two VMs, which would then take the same worker id.
 pub(crate) fn randomness() -> Option<Randomness> {
     Some(Randomness { worker: WorkerId::from_bytes(random()?), jitter: u32::from_le_bytes(random()?) })
 }

@@ -1,4 +1,4 @@
-//! The host's numbers for what it calls the filter back about.
+//! The host's numbers for streams and callouts, which its callbacks name.
 
 /// The host's number for a request's stream.
 pub type StreamId = u32;

@@ -24,7 +24,8 @@ pub use strict::Strict;
 
 use questions::Question;
 
-/// The questions under way, and the mode that decides what they are about. `F` shares the facts about a token.
+/// The questions under way, and the mode that decides what they are about. `F` is a shared handle to the facts about a
+/// token.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Knowledge<F, M = Mode> {
     questions: Questions<F>,
@@ -46,12 +47,12 @@ pub trait Decide {
     /// callback.
     fn decide(&mut self, token: &CheckRequest, now: Now) -> Option<CheckVerdict>;
 
-    /// Decides what the end of a question means, which was asked about this token at `asked_at` on the monotonic clock.
-    /// `None` for an answer means that there was none, or none that could be used.
+    /// Decides what the end of a question about this token means. The question was asked at `asked_at` on the monotonic
+    /// clock. `answer` is `None` if there was no answer, or none that could be used.
     fn conclude(&mut self, token: &CheckRequest, asked_at: Duration, answer: Option<Answer>, now: Now) -> Conclusion;
 }
 
-/// The control plane's answer, as far as it decides.
+/// The part of the control plane's answer that decisions need.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Answer {
     /// The answer itself.
@@ -72,12 +73,12 @@ impl From<CheckAnswer> for Answer {
 pub enum Conclusion {
     /// All that wait. Without a verdict, the policy for an unavailable control plane decides about them.
     ForAll(Option<CheckVerdict>),
-    /// The token is not revoked, as far as those requests are concerned that waited when the question was asked. For
-    /// the later ones it must be asked again.
+    /// The token is not revoked, for the requests that waited when the question was asked. For later requests the
+    /// worker must ask again.
     ActiveForEarlier,
 }
 
-/// What a request finds.
+/// The result of looking up a request's token.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Lookup {
     /// A verdict, without any question.

@@ -79,7 +79,7 @@ pub struct Outage {
     wanted: Wanted,
     failed: u64,
     reported_at: Option<Duration>,
-    /// The failure that the operator was told last, unless its end was told too.
+    /// The failure that was reported last. `None` once its end was reported too.
     reported: Option<Failure>,
 }
 
@@ -157,7 +157,7 @@ mod tests {
     }
 
     #[test]
-    fn one_that_comes_and_goes_is_reported_once_per_interval() {
+    fn an_outage_that_comes_and_goes_is_reported_once_per_interval() {
         let mut outage = outage();
         let reported = (0..1000).filter(|tenth| {
             let now = Duration::from_millis(tenth * 100);

@@ -27,7 +27,7 @@ pub enum Reason {
     Skipped,
     /// It has no token, and a rule makes that optional.
     Anonymous,
-    /// It could not be found out whether its token is revoked, and `on_unavailable` is `allow`.
+    /// There is no verdict on its token, and `on_unavailable` is `allow`.
     UnavailableAllowed,
     /// It would have been refused, but `report_only` is on.
     ReportOnly(Denial),

@@ -42,7 +42,7 @@ impl Facts {
 pub struct Proofs(Cache<Text<Box<[u8]>>, Proof, ByBytes>);
 
 /// The facts about a token, and the generation of the key sets that its key was last found in. As long as the
-/// generation stays, that is one comparison of numbers on the path of every request.
+/// generation stays the same, checking a proof costs one comparison of numbers.
 struct Proof {
     facts: Rc<Facts>,
     found_in: Cell<u64>,
@@ -99,7 +99,7 @@ fn equal(one: &[u8], other: &[u8]) -> bool {
 }
 
 /// What an entry costs beside its texts: the structs, the allocator's rounding, its slots in the tables and those of an
-/// evicted entry that is remembered by its hash. Measured in the module as the growth of its memory under a flood, and
+/// evicted entry that is remembered by its hash. Measured in the module as the growth of its memory under a flood, plus
 /// 40 bytes for the key that a proof names and the generation it was found in.
 const OVERHEAD_BYTES: u64 = 616;
 

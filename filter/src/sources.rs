@@ -217,7 +217,7 @@ mod tests {
     }
 
     #[test]
-    fn no_token_is_no_token() {
+    fn other_names_and_empty_values_are_no_token() {
         assert_eq!(token(&[]), Ok(None));
         assert_eq!(token(&[("authorization", "")]), Ok(None));
         assert_eq!(token(&[("authorization", "Bearer ")]), Ok(None));
@@ -265,7 +265,7 @@ mod tests {
     }
 
     #[test]
-    fn a_choice_is_refused() {
+    fn a_request_with_a_choice_of_tokens_is_refused() {
         let requests: [&[(&str, &str)]; 8] = [
             &[("authorization", "Bearer a.b.c"), ("authorization", "Bearer d.e.f")],
             &[("authorization", "Bearer a.b.c"), ("authorization", "Bearer a.b.c")],

@@ -1,4 +1,4 @@
-//! `docs/` tells operators every counter and every field there is, each with its default, and none that there is not.
+//! `docs/` explains to operators every counter, and every field with its default, and no others.
 
 #![expect(clippy::unwrap_used, reason = "a helper that fails is a test that fails")]
 
@@ -34,7 +34,7 @@ fn names(section: &str) -> BTreeSet<String> {
 }
 
 #[test]
-fn exactly_the_counters_and_gauges_that_there_are_are_explained() {
+fn exactly_the_existing_counters_and_gauges_are_explained() {
     let known = NAMES.into_iter().map(|(_, name)| name).chain(GAUGE_NAMES);
     assert_eq!(names(&section(&page("metrics.md"), "The filter")), known.map(str::to_owned).collect());
 }
@@ -49,7 +49,7 @@ fn known_fields(place: &str, document: &Value) -> BTreeSet<String> {
 }
 
 #[test]
-fn exactly_the_fields_that_there_are_are_explained() {
+fn exactly_the_existing_fields_are_explained() {
     let page = page(CONFIGURATION);
     for (heading, place, document) in [
         ("Fields", "", json!({"unknown": 1})),
@@ -68,13 +68,13 @@ fn smallest(page: &str) -> Value {
     serde_json::from_str(json).unwrap()
 }
 
-/// Everything that was read, but for keys and secrets, which have no debug form.
+/// Everything that was read, except keys and secrets, which have no debug form.
 fn read(document: &Value) -> String {
     format!("{:?}", Config::parse(document.to_string().as_bytes()).unwrap())
 }
 
 #[test]
-fn every_field_has_the_default_that_is_told() {
+fn every_field_has_the_documented_default() {
     let page = page(CONFIGURATION);
     let mut checked = 0;
     for (heading, inside) in [("Fields", None), ("Control plane", Some("control_plane"))] {

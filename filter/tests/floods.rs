@@ -23,7 +23,7 @@ const IN_USE: u64 = 1_000;
 /// The number of the first new token, above those of the tokens in use.
 const FIRST_NEW: u64 = 1 << 32;
 
-/// How often tokens in use come among new ones: so many uses, then so many new tokens.
+/// How tokens in use mix with new ones: this many uses of them, then this many new tokens.
 const MIXES: [(u64, u64); 3] = [(1, 1), (1, 5), (1, 10)];
 
 fn facts(token: u64) -> Rc<Facts> {

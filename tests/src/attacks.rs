@@ -41,7 +41,7 @@ const NO_FIELD_VALUE: &str = "it is no field value (RFC 9110 section 5.5)";
 pub enum Expected {
     /// 200, and the upstream (or the logout endpoint) saw it.
     Admitted,
-    /// 401; natively this very rule is broken.
+    /// 401. Natively, the token breaks exactly this rule.
     Breaks(TokenError),
     /// 401 with this denial's code; there is no single token to judge natively.
     Refused(Denial),
@@ -177,7 +177,7 @@ where
     Row::new(section, id, asks, Expected::Breaks(rule), Attack::Token(Box::new(make)))
 }
 
-/// A row about a token that is odd and good.
+/// A row about a token that is odd but good.
 fn good<F>(section: &'static str, id: &str, asks: &str, make: F) -> Row
 where
     F: Fn(&Forge<'_>) -> Result<Vec<u8>> + Send + Sync + 'static,

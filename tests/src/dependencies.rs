@@ -27,7 +27,7 @@ const WHEELS: [&str; 2] = [
 /// The result about known holes.
 #[derive(Debug)]
 pub enum Advisories {
-    /// There are none, but for those that `deny.toml` lists.
+    /// There are none, except those that `deny.toml` lists.
     Checked,
     /// The database could not be had, with the reason.
     NotChecked(String),

@@ -2,10 +2,10 @@
 //! other.
 //!
 //! A story is a value: what is set up, what is done to it, and what clients may see of that. Playing one (with
-//! [`crate::faults`]) counts what must never be, whatever fails: a logout that returned 200 and is forgotten
-//! ([`Report::lost`]), and a request that began when its token was dead by the published bound, and was admitted all
-//! the same ([`Report::wrong`]). `tests/tests/failures/` plays every story shortly, `cargo measure failures` at length
-//! and writes the table of them.
+//! [`crate::faults`]) counts two things that must never happen, whatever fails. A lost logout ([`Report::lost`])
+//! returned 200 and was forgotten. A wrong admit ([`Report::wrong`]) is a request that was admitted, though its token
+//! was dead by the published bound when it began. `tests/tests/failures/` plays every story for a short time.
+//! `cargo measure failures` plays them at length and writes their table.
 
 mod report;
 mod stories;
@@ -35,8 +35,8 @@ pub struct Conditions {
     pub fault: Duration,
     /// How long the load runs before the fault, and after it.
     pub calm: Duration,
-    /// One of so many requests may get 503 though the story claims none, because a machine that is busy with other
-    /// tests exceeds the control plane's own limits of time; `None` allows none.
+    /// One in this many requests may get 503 though the story claims no 503, because a machine that is busy with other
+    /// tests exceeds the control plane's own time limits. `None` allows no such request.
     pub spared: Option<u64>,
 }
 
@@ -90,7 +90,7 @@ pub struct Story {
     pub fails: &'static str,
     /// What clients see, for people.
     pub seen: &'static str,
-    /// What runs, but for the mode and the timeout of the filter.
+    /// What runs, except the mode and the timeout of the filter.
     pub setup: Setup,
     /// What is done to it.
     pub fault: Fault,

@@ -49,7 +49,7 @@ pub fn measure() -> Result<Figures> {
     Ok(figures)
 }
 
-/// Whether the filter leaves this algorithm to the host's `verify_signature`.
+/// True if the filter leaves this algorithm to the host's `verify_signature`.
 fn uses_host(algorithm: &str) -> bool {
     algorithm.starts_with("RS") || algorithm.starts_with("ES")
 }
@@ -71,8 +71,8 @@ fn token(signer: &Signer, number: i64, expires: i64) -> Result<String> {
     signer.sign(&claims)
 }
 
-/// A worker with a lease, whose copy holds [`REVOCATIONS`], the one of `revoked` among them; and the instructions for
-/// applying them.
+/// A worker with a lease, whose copy holds [`REVOCATIONS`] revocations, that of the token `revoked` among them. Also
+/// returns how many instructions it took to apply them.
 fn leased(signer: &Signer, with_host: bool, revoked: &str) -> Result<(Host, u64)> {
     let setup = Setup::new(&configuration(signer));
     let mut host = Host::start(&if with_host { setup } else { setup.without_verify_signature() })?;
@@ -99,7 +99,8 @@ fn page(poll: &Callout, revoked: &str) -> Result<FeedAnswer> {
     Ok(FeedAnswer { epoch, from, to, more: false, revocations, lease_ms: 2_000, fresh_ms: 0 })
 }
 
-/// One request: its outcome, its instructions, and apart from them those of the answer to its question, if it had one.
+/// Sends one request. Returns its outcome, its instructions, and separately those of the answer to its question, if it
+/// asked one.
 fn send(host: &mut Host, authorization: &str) -> Result<(Outcome, u64, u64)> {
     let headers: [(&str, &[u8]); 7] = [
         (":method", b"GET"),

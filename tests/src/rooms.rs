@@ -45,7 +45,7 @@ pub fn check() -> Result<()> {
     Ok(())
 }
 
-/// What is wrong with the package by this order of its rooms.
+/// A message for each place where the package breaks this order of its rooms.
 fn against_order(package: &Package, order: &[&[&str]]) -> Vec<String> {
     let line_of = |room: &str| order.iter().position(|line| line.contains(&room));
     let mut mistakes: Vec<String> = package

@@ -8,13 +8,13 @@ use std::path::{Path, PathBuf};
 
 use curfew_testbed::workspace;
 
-/// Directories without documentation of ours.
+/// Directories that hold none of our documentation.
 const OTHERS: [&str; 3] = ["target", "curfew-data", "node_modules"];
 
-/// More, and nobody finds anything in it.
+/// In a longer README, readers do not find what they look for.
 const LONGEST_README: usize = 200;
 
-/// All files below a directory whose names end so. Hidden directories are left out but for `.github`.
+/// All files below a directory whose names end in `end`. Hidden directories are left out, except `.github`.
 fn files(directory: &Path, end: &str) -> Vec<PathBuf> {
     let mut found = Vec::new();
     for entry in std::fs::read_dir(directory).unwrap() {
@@ -175,7 +175,7 @@ fn metrics(source: &str) -> Vec<String> {
 
 /// A counter with labels shows only once it has counted, so that a story cannot see them all.
 #[test]
-fn exactly_the_metrics_of_the_control_plane_that_there_are_are_explained() {
+fn exactly_the_existing_metrics_of_the_control_plane_are_explained() {
     let sources = files(&workspace::root().join("control-plane/src"), ".rs");
     let known: BTreeSet<String> = sources.iter().flat_map(|file| metrics(&read(file))).collect();
     let page = read(&workspace::root().join("docs/metrics.md"));

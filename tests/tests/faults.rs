@@ -32,7 +32,7 @@ mod stories {
     }
 
     #[test]
-    fn no_fault_has_a_logged_out_token_admitted_or_another_refused() {
+    fn no_fault_makes_envoy_admit_a_logged_out_token_or_refuse_another() {
         let _one = ONE.lock().unwrap_or_else(PoisonError::into_inner);
         for trapping in [false, true] {
             let mut mesh = Mesh::start(Setup { trapping, ..Setup::MESH }).unwrap();
@@ -44,7 +44,7 @@ mod stories {
     }
 
     #[test]
-    fn the_checker_finds_what_bounded_does_not_promise() {
+    fn the_checker_finds_stale_admits_in_bounded_mode() {
         let _one = ONE.lock().unwrap_or_else(PoisonError::into_inner);
         let mut mesh = Mesh::start(Setup { promise: Promise::BOUNDED_2S, ..Setup::MESH }).unwrap();
         let nothing = ALL.iter().find(|scene| scene.name == "nothing").unwrap();

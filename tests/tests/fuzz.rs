@@ -36,12 +36,12 @@ fn claims_mean_one_thing() {
 }
 
 #[test]
-fn nobody_finds_another_credential() {
+fn no_reader_finds_another_credential() {
     replay("extraction");
 }
 
 #[test]
-fn nothing_opens_by_a_second_reading() {
+fn a_second_reading_of_a_path_opens_nothing() {
     replay("paths");
 }
 

@@ -22,7 +22,7 @@ pub const FEED_PATH: &str = "/internal/v1/feed";
 /// The most revocations in one page: some 220 KB of JSON. The host buffers the whole page and copies it into the VM.
 pub const PAGE_REVOCATIONS: usize = 3_000;
 
-/// A worker asks for what came after what it holds. The request also acknowledges what it holds.
+/// A worker asks for the part of the log that follows its copy. The request also acknowledges what the copy holds.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct FeedRequest {
@@ -75,7 +75,7 @@ pub struct FeedRevocation {
     pub key: RevocationKey,
     /// A subject entry covers tokens issued up to this second of Unix time. For the other kinds it means nothing.
     pub cutoff: i64,
-    /// From this second of Unix time on no token that it covers is accepted anywhere.
+    /// From this second of Unix time on, no token that it covers is accepted anywhere.
     pub expires_at: i64,
 }
 

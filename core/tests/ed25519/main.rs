@@ -96,7 +96,7 @@ fn the_vectors_of_rfc_8032_are_accepted() {
     }
 }
 
-/// Refused are points of small order, an S of L or more, and encodings that are not canonical. The equation is
+/// Points of small order, an S of L or more, and encodings that are not canonical are refused. The equation is
 /// multiplied by the cofactor, and k is not reduced before.
 #[test]
 fn of_the_edge_cases_only_those_with_mixed_points_are_accepted() {

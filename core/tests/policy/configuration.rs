@@ -62,7 +62,7 @@ fn kid_picks_the_key() {
 }
 
 #[test]
-fn keys_that_no_kid_tells_apart_are_few() {
+fn keys_without_a_kid_are_limited_and_a_kid_names_one_key() {
     let jwk = |kid: Option<&str>| match kid {
         Some(kid) => json!({"kty": "oct", "alg": "HS256", "kid": kid, "k": encode(SECRET)}),
         None => json!({"kty": "oct", "alg": "HS256", "k": encode(SECRET)}),

@@ -50,7 +50,7 @@ impl Entry {
         self.expiry() < EXPIRY_MAX && i64::from(self.expiry()).saturating_mul(EXPIRY_UNIT) <= now
     }
 
-    /// The stronger of two entries under one key: neither a cutoff nor a life gets shorter.
+    /// Two entries under one key as one, with the later cutoff and the later expiry.
     fn with(self, other: Self) -> Self {
         let expiry = self.expiry().max(other.expiry());
         Self { tag: (self.tag & !EXPIRY_MAX) | expiry, cutoff: self.cutoff.max(other.cutoff), ..self }

@@ -109,7 +109,7 @@ fn without_news_polls_keep_their_distance() {
 }
 
 #[test]
-fn a_lease_is_corrected_by_when_the_page_was_read() {
+fn a_lease_is_corrected_by_the_time_at_which_the_page_was_read() {
     for (fresh_ms, until) in [(-300, 1_700), (0, 2_000), (30, 2_030)] {
         let mut feed = feed();
         poll(&mut feed, 1, at(400));
@@ -143,7 +143,7 @@ fn the_wall_clock_ends_a_lease_that_was_slept_through() {
 }
 
 #[test]
-fn pages_earn_a_lease_only_when_they_have_come_to_an_end() {
+fn only_the_last_page_earns_a_lease() {
     let mut feed = feed();
     poll(&mut feed, 1, at(0));
     feed.answered(1, Some(&FeedAnswer { more: true, ..page(0, 5) }), at(40), random(0));

@@ -31,7 +31,7 @@ pub(super) struct Plugin {
     host_helps: RefCell<bool>,
     /// The question that the root is to send.
     pub(super) outbox: RefCell<Option<Question>>,
-    /// The streams of which nothing more may go on.
+    /// The streams that are held: no further part of them may go on.
     pub(super) held: RefCell<HashMap<StreamId, Held>>,
 }
 
@@ -184,7 +184,7 @@ impl Plugin {
         };
     }
 
-    /// What a part of the stream that comes after its head may do: its body, or its trailers.
+    /// What a later part of the stream may do: its body, or its trailers.
     pub(super) fn follows(&self, stream: StreamId) -> Action {
         if self.held.borrow().contains_key(&stream) { Action::Pause } else { Action::Continue }
     }
@@ -202,7 +202,7 @@ impl Plugin {
         action
     }
 
-    /// Counts and logs what has come up, and reports the counters to the host.
+    /// Counts and logs what has happened, and reports the counters to the host.
     pub(super) fn report(&self) {
         self.note();
         self.counters.report();

@@ -14,9 +14,10 @@ use curfew_core::RevocationKey;
 use crate::ids::{CallId, StreamId};
 use crate::proofs::Facts;
 
-/// A question without an answer counts as lost when the host should have reported its timeout this many times over. New
-/// requests then ask anew, and at the next tick those that wait for it are released. By the host's rules that never
-/// happens; this keeps one missing callback from barring a token, or holding a request, for ever.
+/// A question counts as lost after this many of its timeouts. The host should have reported the end of the question
+/// after the first. New requests then ask anew, and at the next tick the requests that wait for it are released. By the
+/// host's rules that never happens; this keeps one missing callback from barring a token, or holding a request, for
+/// ever.
 const LOST_AFTER_TIMEOUTS: u32 = 4;
 
 /// How many questions may be under way at once. Envoy's clusters take 1,024 requests unless configured otherwise; this
@@ -27,7 +28,7 @@ const MAX_QUESTIONS: usize = 8192;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct QuestionId(u64);
 
-/// The questions under way. `F` shares the facts about a token.
+/// The questions under way. `F` is a shared handle to the facts about a token.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Questions<F> {
     questions: BTreeMap<QuestionId, Question<F>>,
@@ -54,7 +55,7 @@ pub(super) struct Question<F> {
 }
 
 impl<F: Deref<Target = Facts> + Clone> Questions<F> {
-    /// None is under way. `timeout` is that of the callouts.
+    /// No question is under way. `timeout` is that of the callouts.
     pub(super) fn new(timeout: Duration) -> Self {
         Self {
             questions: BTreeMap::new(),

@@ -16,10 +16,10 @@
 //! answer: a token that the copy calls revoked is refused, and while the lease runs, a token that the copy calls clear
 //! is clear for every request that waits.
 //!
-//! **The second of the cutoff.** A token that was issued in the very second of a logout of all devices is clear if it
-//! was registered after the logout, which only the control plane knows. Its answer is remembered, but only if it was
-//! read at a position that covers the copy's: an older answer does not know of that logout. It may be remembered
-//! because a registered token is revoked later only by its own id, which the copy then calls revoked.
+//! **The second of the cutoff.** A token that was issued in the second of a logout of all devices is clear if it was
+//! registered after the logout, which only the control plane knows. Its answer is remembered, but only if it was read
+//! at a position that covers the copy's: an older answer does not know of that logout. It may be remembered because a
+//! registered token is revoked later only by its own id, which the copy then calls revoked.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -60,7 +60,8 @@ impl Strict {
         &mut self.feed
     }
 
-    /// The verdict of this worker alone about a request that is there at `now`. "Revoked" needs no lease.
+    /// The verdict that this worker can give without asking, for a request that has arrived by `now`. "Revoked" needs
+    /// no lease.
     fn own_verdict(&self, token: &CheckRequest, now: Now) -> Option<CheckVerdict> {
         let clear = match self.feed.copy().coverage(token)? {
             Coverage::Revoked => return Some(CheckVerdict::Revoked),

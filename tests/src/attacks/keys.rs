@@ -61,7 +61,7 @@ impl Keys {
     }
 
     /// The same keys each time, and a forge that makes the same tokens at the same moment (in seconds of Unix time),
-    /// but for the salts of RSASSA-PSS.
+    /// except for the salts of RSASSA-PSS.
     ///
     /// # Errors
     /// When the RSA key is invalid.

@@ -1,4 +1,4 @@
-//! Attacks that are no row, because they take several requests, a moment in time or a part that fails.
+//! Attacks that are not rows, because each takes several requests, a certain moment, or a part that fails.
 
 /// An attack and the test that plays it, by the name of its function.
 pub const STORIES: &[(&str, &str)] = &[
@@ -9,7 +9,7 @@ pub const STORIES: &[(&str, &str)] = &[
     ("a refreshed sibling after a logout of all devices", "every_token_of_the_user_dies_registered_or_not"),
     (
         "a token that nobody has seen, after a logout of all devices",
-        "a_logout_of_all_devices_reaches_tokens_that_nobody_has_seen",
+        "a_logout_of_all_devices_covers_tokens_that_curfew_has_never_seen",
     ),
     ("a token of the cutoff's second", "in_the_cutoffs_second_only_what_was_registered_afterwards_lives"),
     ("a token of an issuer whose clock runs ahead", "an_issuer_whose_clock_runs_ahead_keeps_no_token_alive"),
@@ -23,7 +23,7 @@ pub const STORIES: &[(&str, &str)] = &[
     ),
     (
         "an Envoy that stands still during a logout",
-        "an_envoy_that_stands_still_makes_a_logout_wait_and_admits_nobody_when_it_goes_on",
+        "an_envoy_that_stands_still_makes_a_logout_wait_and_refuses_its_token_when_it_goes_on",
     ),
     ("a listener that is replaced again and again", "a_listener_that_is_replaced_again_and_again_misses_no_logout"),
     ("a database that was restored", "another_place_is_not_read_until_it_is_taken_over"),

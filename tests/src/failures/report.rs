@@ -161,12 +161,12 @@ mod tests {
     }
 
     #[test]
-    fn a_fault_that_no_client_felt_was_none() {
+    fn a_fault_that_no_client_felt_is_reported() {
         assert_eq!(report("postgres-killed", |_| {}).broken(), ["no logout failed: was there a fault?"]);
     }
 
     #[test]
-    fn slowness_and_a_load_that_was_none_are_reported() {
+    fn slow_answers_and_a_missing_load_are_reported() {
         let at = Duration::from_secs;
         let broken = report("redis-killed", |played| {
             played.ledger.logouts.slowest = at(3);

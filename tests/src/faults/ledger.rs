@@ -154,8 +154,8 @@ impl Ledger {
         SLICE.saturating_mul(u32::try_from(slices.len()).unwrap_or(u32::MAX)).as_secs_f64()
     }
 
-    /// The requests that got 503 and did not touch the declared outage. The answer to one that began in it may come
-    /// late: where it waited in a VM that died, only Envoy's `stream_idle_timeout` ends it.
+    /// The requests that got 503 and did not touch the declared outage. A request that began during the outage may be
+    /// answered late: if it waited in a VM that died, only Envoy's `stream_idle_timeout` ends it.
     pub fn undeclared(&self, outage: Option<(Duration, Duration)>) -> Vec<(Duration, Duration)> {
         let touches =
             |(started, ended): &(Duration, Duration)| outage.is_some_and(|(from, to)| from <= *ended && *started <= to);

@@ -72,7 +72,7 @@ impl Mesh {
         Ok(Self { proxies, planes, stores, setup, settings, _upstream: upstream, _directory: directory })
     }
 
-    /// What clients and filters know of it.
+    /// The mesh as clients and filters see it.
     pub(super) fn outside(&self) -> Result<Outside> {
         let entrances = self.proxies.iter().map(|proxy| proxy.process.address()).collect();
         let public = self.planes.iter().map(|plane| plane.process.public()).collect();
@@ -83,7 +83,7 @@ impl Mesh {
     /// A control plane by its number.
     ///
     /// # Errors
-    /// When there are not so many.
+    /// When the mesh has fewer.
     pub fn plane(&mut self, number: usize) -> Result<&mut Plane> {
         self.planes.get_mut(number).with_context(|| format!("no control plane {number}"))
     }
@@ -91,7 +91,7 @@ impl Mesh {
     /// An Envoy by its number.
     ///
     /// # Errors
-    /// When there are not so many.
+    /// When the mesh has fewer.
     pub fn proxy(&mut self, number: usize) -> Result<&mut Proxy> {
         self.proxies.get_mut(number).with_context(|| format!("no Envoy {number}"))
     }

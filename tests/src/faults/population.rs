@@ -90,7 +90,7 @@ fn nanoseconds(time: Duration) -> u64 {
 #[derive(Debug)]
 pub(super) struct Population {
     live: RwLock<Vec<Arc<Token>>>,
-    /// In the order of their logouts, but for some that returned at nearly the same time.
+    /// In the order of their logouts, except some that returned at nearly the same time.
     dead: RwLock<VecDeque<Arc<Token>>>,
     unconfirmed: Mutex<Vec<Arc<Token>>>,
     remembered: usize,
@@ -109,8 +109,8 @@ impl Population {
         live.get(dice.below(live.len())).cloned()
     }
 
-    /// A token that is dead at `now` though it may be admitted for `bound` after its logout: half of the time the
-    /// youngest, else any, more likely a young one.
+    /// A token whose logout returned at least `bound` before `now`, so that it must be refused. Half of the time it is
+    /// the youngest, otherwise any of them, more likely a young one.
     pub(super) fn dead(&self, dice: &mut Dice, now: Duration, bound: Duration) -> Option<Arc<Token>> {
         let dead = self.dead.read().unwrap_or_else(PoisonError::into_inner);
         let known = dead.partition_point(|token| token.is_dead_at(now, bound));

@@ -90,7 +90,7 @@ const fn scene(name: &'static str, outage: Outage, fault: Fault) -> Scene {
     Scene { name, outage, trapping: false, short: false, longest_logout: None, fault }
 }
 
-/// One in which an Envoy is dead, stopped or cut off.
+/// A scene in which an Envoy is dead, stopped or cut off.
 const fn envoy(name: &'static str, fault: Fault) -> Scene {
     Scene { longest_logout: Some(LEASE_AND_A_TENTH), ..scene(name, Outage::Declared, fault) }
 }

@@ -1,8 +1,8 @@
 //! The committed figures, `tests/measure/fuel.json`, and the comparison with them.
 //!
-//! Another compiler makes other instructions from the same sources, so each compiler has figures of its own. They hold
-//! closely and in both directions: a gain that is not recorded could be lost again unnoticed. A compiler without
-//! figures is compared with the first one that has some, and only to notice gross differences.
+//! Another compiler makes other instructions from the same sources, so each compiler has figures of its own. The
+//! comparison is tight in both directions: a gain that is not recorded could be lost again unnoticed. A compiler
+//! without figures is compared with the first one that has some, and only to notice gross differences.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -94,7 +94,7 @@ mod tests {
     }
 
     #[test]
-    fn what_costs_more_or_less_is_told() {
+    fn a_figure_that_changed_is_reported() {
         let told = |warm| compare(&record(), Some("debian 1.96.0"), &figures(warm));
         for as_committed in [980, 1_000, 1_020] {
             assert!(told(as_committed).is_empty(), "{as_committed}");
@@ -121,7 +121,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_new_or_gone_is_told() {
+    fn a_case_that_is_new_or_gone_is_reported() {
         let other = Figures::from([("RS256 warm".to_owned(), 7)]);
         let told = compare(&record(), Some("debian 1.96.0"), &other);
         assert_eq!(told, ["ES256 warm: is not measured any more", "RS256 warm: is new"]);

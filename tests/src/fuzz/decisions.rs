@@ -73,8 +73,8 @@ fn check_with(text: &[u8], readers: Readers) -> Result<Outcome> {
     Ok(outcome)
 }
 
-/// The value of every random byte during an event. It differs from that of the event before, so that a worker with a
-/// new id can be told from one that keeps its id.
+/// The value of every random byte during an event. It differs from event to event, so that a worker with a new id can
+/// be distinguished from a worker that keeps its id.
 fn random_byte(event: usize) -> u8 {
     event.to_le_bytes()[0].wrapping_mul(37).wrapping_add(1)
 }
@@ -202,7 +202,7 @@ impl Both {
         self.gauges_agree()
     }
 
-    /// The copies are the same, but for the size of pointers.
+    /// The copies are the same, except for the size of pointers.
     fn gauges_agree(&mut self) -> Result<()> {
         let module @ [seq, entries, bytes] = GAUGE_NAMES.map(|name| self.host.metric(name));
         let native = self.native.gauges;

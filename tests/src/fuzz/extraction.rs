@@ -37,7 +37,7 @@ pub fn check(lines: &[u8]) -> Result<Outcome> {
                 "no token"
             }
             Ok(taken) => {
-                nobody_finds_another(&sources, &request, taken.unwrap_or_default())?;
+                no_reader_finds_another_token(&sources, &request, taken.unwrap_or_default())?;
                 if taken.is_some() { "one" } else { "none" }
             }
             Err(_) => "ambiguous",
@@ -47,7 +47,7 @@ pub fn check(lines: &[u8]) -> Result<Outcome> {
 }
 
 /// Every reader finds the token that was taken, or none.
-fn nobody_finds_another(sources: &[Source], request: &Request<'_>, taken: &[u8]) -> Result<()> {
+fn no_reader_finds_another_token(sources: &[Source], request: &Request<'_>, taken: &[u8]) -> Result<()> {
     for source in sources {
         for (reader, found) in found(source, request) {
             let (shown, ours) = (found.escape_ascii(), taken.escape_ascii());

@@ -126,7 +126,7 @@ impl Bench {
         Ok(Self { clock, variants, rounds: 0 })
     }
 
-    /// One burst for each variant that does not count, to compile code and fill connections and caches.
+    /// One burst for each variant, which is not counted: it compiles code, and fills connections and caches.
     ///
     /// # Errors
     /// As [`Bench::round`].

@@ -35,7 +35,7 @@ impl WorkerClock {
         Ok(Self { task })
     }
 
-    /// The kernel's number for the thread.
+    /// The thread id.
     ///
     /// # Errors
     /// If `/proc` changes its form.

@@ -80,7 +80,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_observed_since_and_elsewhere_is_told_apart_and_put_together() {
+    fn histograms_are_subtracted_and_added() {
         let read = Histogram::read(PAGE, "curfew_propagation_seconds");
         assert_eq!((read.clone() - read.clone()).quantile(0.5), None);
         let mut both = Histogram::default();

@@ -12,7 +12,7 @@ pub(super) fn among_children(package: &Package, parent: &[&str]) -> Vec<String> 
     let graph = graph(package, parent);
     let mut messages = Vec::new();
     for start in graph.keys() {
-        // Each circle is told at the first of its modules.
+        // Each circle is reported at the first of its modules.
         if let Some(circle) = shortest_way_back(&graph, start)
             && circle.iter().all(|used| child(&used.module, parent) >= Some(start))
         {

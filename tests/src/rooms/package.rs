@@ -8,7 +8,7 @@ use anyhow::{Context as _, Result};
 
 use super::paths::{Named, Names};
 
-/// Names may be passed on from module to module, but hardly more often than this.
+/// How many re-exports of a name, from module to module, are followed.
 const PASSED_ON: usize = 8;
 
 type Module = Vec<String>;
@@ -133,7 +133,7 @@ fn absolute(modules: &BTreeSet<Module>, named: &Named) -> Option<Module> {
     }
 }
 
-/// The module that the item behind this path is in. A module may pass on names of others by `use`.
+/// The module that the item behind this path is in. A module may re-export names of others by `use`.
 fn module_in(modules: &BTreeSet<Module>, passed_on: &BTreeMap<Module, Module>, path: Module, left: usize) -> Module {
     let mut length = 0;
     while length < path.len() && path.get(..=length).is_some_and(|longer| modules.contains(longer)) {

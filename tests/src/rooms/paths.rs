@@ -16,7 +16,7 @@ pub(super) struct Named {
     pub(super) name: Option<String>,
 }
 
-/// What a file names, but for code that is compiled only for tests.
+/// What a file names, except in code that is compiled only for tests.
 #[derive(Debug, Default)]
 pub(super) struct Names {
     pub(super) paths: Vec<Named>,

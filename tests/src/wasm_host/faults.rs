@@ -1,4 +1,4 @@
-//! Host calls that fail, as in a host that is out of order.
+//! Host calls that fail, as in a broken host.
 
 use std::collections::BTreeMap;
 

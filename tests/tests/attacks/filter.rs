@@ -47,7 +47,7 @@ fn play(mode: Mode, send: impl Fn(&Row, &Request) -> Option<anyhow::Result<Answe
 }
 
 #[test]
-fn every_row_gets_what_it_must_over_http1() {
+fn every_row_gets_its_answer_over_http1() {
     let address = arena().stack.address();
     let played = play(Mode::Strict, |_, request| Some(request.send(address)));
     assert_eq!(played, rows().len());

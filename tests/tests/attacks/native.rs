@@ -45,7 +45,7 @@ fn headers_of(request: &Request) -> Vec<(String, Vec<u8>)> {
 
 /// Paths are judged here as they were sent. Envoy makes some of them canonical first; here those need a token.
 #[test]
-fn every_row_gets_from_the_gate_what_it_must() {
+fn every_row_gets_its_answer_from_the_gate() {
     let keys = Keys::generate().unwrap();
     let configuration = configuration(&keys).unwrap().to_string();
     let (mut wrong, mut judged) = (Vec::new(), 0);

@@ -6,7 +6,7 @@ use curfew_testbed::attacks::{FIRST_LINE, STORIES, listed, rendered};
 use curfew_testbed::workspace;
 
 #[test]
-fn the_page_lists_every_row_with_its_text_and_what_it_gets() {
+fn the_page_lists_every_row_with_its_text_and_its_answer() {
     let page = std::fs::read_to_string(workspace::root().join("tests/attacks.md")).unwrap();
     assert_eq!(page.lines().next(), Some(FIRST_LINE));
     let fresh = rendered(&[]);

@@ -20,7 +20,7 @@ pub(crate) fn arena_in(mode: Mode) -> &'static Arena {
     }
 }
 
-/// Holds the arena for one story, because the counters of Envoy and the control plane cannot be told apart for two.
+/// Holds the arena for one story, because the counters of Envoy and the control plane do not distinguish two stories.
 pub(crate) fn alone() -> MutexGuard<'static, ()> {
     static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
     ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner)

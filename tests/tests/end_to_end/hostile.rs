@@ -86,7 +86,7 @@ fn two_credentials_are_refused_in_any_order() {
 }
 
 #[test]
-fn the_identity_that_the_upstream_sees_is_never_the_clients() {
+fn the_upstream_never_sees_an_identity_that_the_client_wrote() {
     let shared = shared();
     let token = shared.log_in("alice").unwrap();
     let mut request = Request::get("/orders").bearer(&token);

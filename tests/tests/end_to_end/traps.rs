@@ -87,7 +87,7 @@ fn a_trap_refuses_its_request_and_the_next_one_meets_a_new_vm() {
 
     a_second_trap_too_soon_closes_the_worker_for_a_while(&stack, &mut client, &good, &dead).unwrap();
     exchanges_under_way_in_the_vm_are_lost(&stack, &good).unwrap();
-    storm::admits_nobody_who_must_stay_out(&stack, &good, &dead).unwrap();
+    storm::admits_no_dead_or_forged_token(&stack, &good, &dead).unwrap();
     assert_eq!((stack.upstream.requests_to("/trap"), stack.upstream.requests_to("/dead")), (0, 0));
     thread::sleep(BACK_OFF);
     assert_eq!(told(&stack.send(&Request::get("/dead").bearer(&dead)).unwrap()), (401, "token_revoked".into()));

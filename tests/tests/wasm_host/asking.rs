@@ -66,7 +66,7 @@ fn an_active_verdict_is_good_until_max_staleness_after_the_question_was_sent() {
 }
 
 #[test]
-fn a_verdict_that_arrives_too_old_still_serves_those_who_wait_and_nobody_after_them() {
+fn a_verdict_that_arrives_too_old_serves_the_waiting_requests_and_no_later_one() {
     let mut host = host().unwrap();
     let token = token().unwrap();
     let (stream, _) = send(&mut host, &token).unwrap();
@@ -78,7 +78,7 @@ fn a_verdict_that_arrives_too_old_still_serves_those_who_wait_and_nobody_after_t
 }
 
 #[test]
-fn who_joins_a_question_that_is_already_old_gets_an_answer_of_his_own() {
+fn a_request_that_joins_an_old_question_gets_an_answer_of_its_own() {
     let patient = json!({"control_plane": {"cluster": "curfew", "secret": INTERNAL_SECRET, "timeout": "30s"}});
     let mut host = Host::start(&configured(patient)).unwrap();
     let token = token().unwrap();

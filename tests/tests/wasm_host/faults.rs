@@ -10,8 +10,9 @@ use crate::support::{configured, send, token};
 
 const FAULTS: [Fault; 3] = [Fault::Error, Fault::Empty, Fault::Garbage];
 
-/// True if a request may pass without a verdict: by the shape of its traffic, unless the failing call has no part in an
-/// answer and the answer was "revoked".
+/// True if a request may pass without an answer "active". With `report_only` it always may. With
+/// `on_unavailable: allow` it may unless the filter got the answer "revoked", which it does if the failing call has no
+/// part in reading answers.
 fn opens(shape: &Shape, call: HostCall, verdict: Verdict) -> bool {
     let told = verdict == Verdict::Revoked && [HostCall::Metric, HostCall::Tick].contains(&call);
     shape.name == "report_only" || (shape.name == "on_unavailable allow" && !told)
@@ -57,7 +58,7 @@ fn decide_one(host: &mut Host, shape: &Shape, verdict: Verdict) -> Result<()> {
 }
 
 #[test]
-fn a_host_call_that_fails_admits_nobody_and_leaves_the_filter_alive() {
+fn a_host_call_that_fails_admits_no_request_and_leaves_the_filter_alive() {
     for shape in &SHAPES {
         let mut host = shape.host().unwrap();
         for call in HostCall::ALL {

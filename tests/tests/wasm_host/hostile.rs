@@ -72,8 +72,7 @@ impl Shape {
     }
 
     /// Requests come, some clients leave, parts of the other requests follow, the questions end, and each request that
-    /// stays is
-    /// settled.
+    /// stays is settled.
     fn play(&self, host: &mut Host, ending: &Ending, leaves: fn(usize) -> bool) -> Result<()> {
         let mut staying = Vec::new();
         for (index, token) in self.tokens()?.iter().enumerate() {
@@ -113,7 +112,7 @@ fn end_all(host: &mut Host, ending: &Ending) -> Result<usize> {
 }
 
 #[test]
-fn every_ending_for_every_shape_of_traffic_settles_everybody_once() {
+fn every_ending_for_every_shape_of_traffic_settles_every_request_once() {
     for shape in &SHAPES {
         let mut host = shape.host().unwrap();
         for ending in &ENDINGS {
@@ -129,7 +128,7 @@ fn every_ending_for_every_shape_of_traffic_settles_everybody_once() {
 }
 
 #[test]
-fn a_question_that_cannot_be_sent_settles_everybody_at_once() {
+fn a_question_that_cannot_be_sent_settles_its_requests_at_once() {
     for shape in &SHAPES {
         let mut host = shape.host().unwrap();
         host.set_cluster("curfew", ClusterState::Unhealthy);
@@ -162,7 +161,7 @@ fn an_answer_after_the_filter_has_given_up_changes_nothing() {
 /// The SDK cannot route an answer that it does not wait for, and traps. Envoy erases a callout before it reports its
 /// end, so only a broken host does this; it gets no second decision either.
 #[test]
-fn an_end_that_is_reported_twice_costs_the_vm_and_decides_nobody_twice() {
+fn an_end_that_is_reported_twice_costs_the_vm_and_decides_no_request_twice() {
     let mut host = SHAPES[0].host().unwrap();
     let (stream, _) = send(&mut host, &token().unwrap()).unwrap();
     let callout = host.callouts().pop().unwrap();
@@ -174,7 +173,7 @@ fn an_end_that_is_reported_twice_costs_the_vm_and_decides_nobody_twice() {
 }
 
 #[test]
-fn a_plugin_that_the_host_lets_go_of_wants_no_more_ticks() {
+fn a_plugin_that_the_host_removes_wants_no_more_ticks() {
     let mut host = SHAPES[0].host().unwrap();
     send(&mut host, &token().unwrap()).unwrap();
     assert!(host.ticks_wanted().is_some());
@@ -183,7 +182,7 @@ fn a_plugin_that_the_host_lets_go_of_wants_no_more_ticks() {
 }
 
 #[test]
-fn ticks_out_of_turn_do_nothing_and_without_ticks_nobody_passes() {
+fn ticks_out_of_turn_release_nothing_and_held_requests_need_ticks() {
     let shape = &SHAPES[1];
     let mut host = shape.host().unwrap();
     let tokens = shape.tokens().unwrap();

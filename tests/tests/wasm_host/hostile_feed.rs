@@ -178,7 +178,7 @@ fn no_answer_makes_a_lease_longer_than_ten_seconds_or_begins_it_before_it_came()
 }
 
 #[test]
-fn the_end_of_a_poll_that_is_reported_twice_costs_the_vm_and_admits_nobody() {
+fn the_end_of_a_poll_that_is_reported_twice_costs_the_vm_and_admits_no_request() {
     let mut host = strict_host().unwrap();
     send(&mut host, &token().unwrap()).unwrap();
     let (call, _) = only_poll(&host).unwrap();
@@ -193,7 +193,7 @@ fn a_flood_of_hostile_pages_stays_inside_the_budget() {
     let token = sign(&with(claims_of("alice"), json!({"exp": START + 1_000_000}))).unwrap();
     let mut warm = 0;
     for round in 0_u64..120 {
-        // A worker over its budget asks for ten minutes.
+        // A worker over its budget asks about each token for ten minutes, and sends no poll.
         while callouts_to(&host, FEED_PATH).is_empty() {
             host.advance(Duration::from_secs(601));
             touch(&mut host, &token).unwrap();

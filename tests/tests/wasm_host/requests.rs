@@ -70,7 +70,7 @@ fn client_copies_of_identity_headers_are_stripped_in_any_spelling() {
 }
 
 #[test]
-fn identity_headers_are_stripped_where_nobody_is_identified() {
+fn identity_headers_are_stripped_from_requests_without_a_token() {
     let rules =
         json!({"rules": [{"path": "/healthz", "action": "skip"}, {"prefix": "/public/", "action": "optional"}]});
     let mut host = Host::start(&configured(rules)).unwrap();

@@ -184,7 +184,7 @@ fn vouched_for(living: &Living, token: &Token) -> Result<()> {
 }
 
 #[test]
-fn whatever_the_order_everybody_is_settled_once_and_nobody_passes_unasked() {
+fn in_any_order_every_request_is_settled_once_and_none_passes_without_a_verdict() {
     let (seeds, steps) = runs(SEEDS, STEPS);
     for seed in seeds {
         let mut world = Bounded::new(seed).unwrap();

@@ -268,7 +268,7 @@ impl Strict {
 }
 
 #[test]
-fn whatever_the_order_no_logout_that_was_answered_is_missed() {
+fn in_any_order_no_answered_logout_is_missed() {
     let (seeds, steps) = runs(SEEDS, STEPS);
     for seed in seeds {
         let mut world = Strict::new(seed).unwrap();

@@ -147,7 +147,7 @@ pub(crate) trait World {
     fn drain(&mut self) -> Result<()>;
 }
 
-/// Plays so many steps, and drains the world; returns by how much the VM's memory has grown after a third of them.
+/// Plays this many steps, and drains the world; returns by how much the VM's memory has grown after a third of them.
 pub(crate) fn run(world: &mut impl World, steps: usize, growth: usize) -> Result<usize> {
     let mut warm = 0;
     for step in 0..steps {

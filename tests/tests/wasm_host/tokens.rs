@@ -92,7 +92,7 @@ fn a_token_that_expires_between_requests_or_while_it_waits_is_refused() {
 }
 
 #[test]
-fn bad_tokens_are_refused_without_asking_anybody() {
+fn bad_tokens_are_refused_without_a_question() {
     let mut host = host().unwrap();
     let claims = claims_of("alice");
     let signed = |changes: Value| sign(&with(claims.clone(), changes)).unwrap();

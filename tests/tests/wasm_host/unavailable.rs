@@ -96,7 +96,7 @@ fn on_unavailable_allow_lets_pass_and_counts_it() {
 }
 
 #[test]
-fn when_the_control_plane_is_away_everybody_who_waits_is_told() {
+fn when_the_control_plane_is_away_every_waiting_request_is_refused() {
     let mut host = host().unwrap();
     let token = token().unwrap();
     let streams: Vec<StreamId> = (0..500).map(|_| send(&mut host, &token).unwrap().0).collect();

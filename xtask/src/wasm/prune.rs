@@ -121,7 +121,7 @@ mod tests {
     }
 
     #[test]
-    fn callbacks_that_do_nothing_go_and_every_other_byte_stays() {
+    fn idle_callbacks_are_removed_and_every_other_byte_stays() {
         let kept = [["memory", "proxy_abi_version_0_2_1"].as_slice(), &KEPT].concat();
         let before = module(&[["proxy_on_log"].as_slice(), &kept, &["proxy_on_done"]].concat());
         let after = module(&kept);
@@ -130,7 +130,7 @@ mod tests {
     }
 
     #[test]
-    fn a_module_that_wants_to_see_less_than_the_filter_is_an_error() {
+    fn a_module_without_one_of_the_kept_callbacks_is_an_error() {
         assert!(pruned(HEADER).is_err());
         assert!(pruned(&module(&[])).is_err());
         for missing in KEPT {
@@ -159,7 +159,7 @@ mod tests {
     }
 
     #[test]
-    fn numbers_that_lie_are_errors() {
+    fn wrong_counts_and_lengths_are_errors() {
         for (lie, section) in [
             ("more exports than there are", b"\x02\x01a\0\0".as_slice()),
             ("fewer exports than there are", b"\x00\x01a\0\0"),
@@ -179,9 +179,9 @@ mod tests {
         assert!(pruned(b"\0asm\x0d\0\x01\0").is_err());
     }
 
-    /// Every callback that the filter implements is kept, but for the one that only the filter itself calls.
+    /// Every callback that the filter implements is kept, except the one that only the filter itself calls.
     #[test]
-    fn no_callback_that_does_something_goes() {
+    fn every_implemented_callback_is_kept() {
         let glue = std::fs::read_to_string(crate::workspace::root().join("filter/src/glue.rs")).unwrap();
         let implemented = glue.lines().filter_map(|line| line.trim().strip_prefix("fn on_")?.split('(').next());
         let names: Vec<_> =

@@ -104,7 +104,7 @@ fn a_stream_that_goes_leaves_the_answer_to_the_others() {
 }
 
 #[test]
-fn an_answer_comes_once() {
+fn a_second_answer_to_the_same_callout_changes_nothing() {
     let (mut checks, facts) = (checks(), facts());
     asked(&mut checks, &facts, 1, 7, at(0));
     answered(&mut checks, 7, Some(CheckVerdict::Revoked), at(10));

@@ -141,7 +141,7 @@ fn an_answer_serves_the_requests_that_waited_when_it_was_asked_for_and_is_not_re
 }
 
 #[test]
-fn no_answer_is_no_answer_for_all_that_wait() {
+fn a_failed_question_leaves_all_that_wait_without_a_verdict() {
     let mut story = Story::new();
     let call = story.asks(1, 0);
     assert_eq!(story.look(2, 10), Lookup::Joined);

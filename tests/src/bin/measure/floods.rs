@@ -24,7 +24,7 @@ const CURFEW: &str = "curfew";
 const JWT_AUTHN: &str = "jwt_authn";
 const JWT_AUTHN_CACHE: &str = "jwt_authn, cache";
 
-/// Bursts of each variant that count. One more, before them, does not.
+/// Bursts of each variant that are counted. One more burst, before them, is not.
 const ROUNDS: u32 = 11;
 
 /// Measures for about `seconds`, and sends a flood of this many tokens through the caches.

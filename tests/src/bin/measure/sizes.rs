@@ -22,8 +22,7 @@ const WORKERS: u32 = 2;
 
 const PATIENCE: Duration = Duration::from_secs(300);
 
-/// Measures with so many tokens, prints the table, and with `write` writes it into the page of
-/// measurements.
+/// Measures with this many tokens, prints the table, and with `write` writes it into the page of measurements.
 pub(crate) fn measure(tokens: usize, write: bool) -> Result<Value> {
     let module = wasm::build()?;
     let (raw, packed) = (std::fs::metadata(&module)?.len(), gzipped(&module)?);

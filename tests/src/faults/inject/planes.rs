@@ -14,7 +14,7 @@ const MOST_WAIT: Duration = Duration::from_millis(400);
 /// The size beyond which no file grows on a full disk: less than one page of SQLite's, so that no commit finds room.
 const FULL_BYTES: u64 = 1024;
 
-/// Which of the first Envoy and the first control plane.
+/// A choice of the first Envoy, the first control plane, or both.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Parts {
     /// The first Envoy.

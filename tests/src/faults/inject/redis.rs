@@ -34,11 +34,11 @@ pub(crate) fn flush(mesh: &mut Mesh, stage: &Stage<'_>, times: u32, pause: Durat
     Ok(())
 }
 
-/// Fills a Redis that evicts twice over, so that entries of revocations have to go, however few there are.
+/// Fills an evicting Redis with twice what it holds, so that it evicts entries of revocations, however few there are.
 pub(crate) fn evict(mesh: &mut Mesh, stage: &Stage<'_>) -> Result<()> {
     let ballast = "x".repeat(10_000);
     for number in 0..200 {
-        // A full Redis may refuse it, which is as good.
+        // A full Redis may refuse the command, which does no harm here.
         let _ = mesh.redis()?.command(&["SET", &format!("ballast:{number}"), &ballast]);
     }
     stage.wait(stage.times.fault);

@@ -19,7 +19,7 @@ pub struct Exchange {
     pub logout_returned: Option<Duration>,
 }
 
-/// What the token of a request was, as far as this process knows.
+/// The state of a request's token, as far as this process knows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Standing {
     /// No client had begun to log it out when the request ended.

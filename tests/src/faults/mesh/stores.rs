@@ -1,4 +1,4 @@
-//! What the control planes of a mesh store in.
+//! The stores of a mesh's control planes.
 
 use anyhow::{Context as _, Result, bail};
 

@@ -47,7 +47,7 @@ pub(super) struct Native {
     pub(super) gauges: Gauges,
 }
 
-/// The question.
+/// What a callout asks.
 enum Call {
     Check(CheckRequest),
     Poll(Poll),
@@ -81,7 +81,7 @@ impl Native {
         self.set_wall(self.wall + time);
     }
 
-    /// Moves the wall clock by so many seconds.
+    /// Moves the wall clock by this many seconds.
     pub(super) fn step_wall_clock(&mut self, seconds: i64) {
         let step = Duration::from_secs(seconds.unsigned_abs());
         self.set_wall(if seconds < 0 { self.wall.saturating_sub(step) } else { self.wall + step });

@@ -86,7 +86,7 @@ impl Setups {
 
 const HEADER: &str = r#"{"alg":"HS256"}"#;
 
-/// The shortest time that is allowed.
+/// The smallest `replica_bytes` that is allowed.
 const SMALL_REPLICA: u64 = 64 << 10;
 
 /// Four configurations in bounded mode and four in strict mode. The plain one has every kind of rule and source.

@@ -154,7 +154,7 @@ fn a_worker_that_has_joined_asks_about_no_token() {
 }
 
 #[test]
-fn a_logout_of_all_devices_reaches_tokens_that_nobody_has_seen() {
+fn a_logout_of_all_devices_covers_tokens_that_curfew_has_never_seen() {
     let scene = Scene::start(plan().unwrap()).unwrap();
     for round in 0..10 {
         let user = format!("many-devices-{round}");
@@ -164,7 +164,7 @@ fn a_logout_of_all_devices_reaches_tokens_that_nobody_has_seen() {
         scene.stays_out(&other);
         scene.stays_out(&mine);
         assert_eq!(scene.use_token(&scene.token_of("somebody-else")).status, 200);
-        // A login in the very second of the logout counts if it is registered.
+        // A login in the same second as the logout counts if it is registered.
         let again = scene.token_of(&user);
         assert_eq!(scene.stack.control_plane.register(&[&again]).unwrap().status, 200);
         assert_eq!(scene.use_token(&again).status, 200);
@@ -202,9 +202,9 @@ fn a_control_plane_that_dies_costs_the_leases_and_no_logout() {
     scene.stays_out(&next);
 }
 
-/// A stopped process cannot be told from a slow one, so the logout waits until its leases are over.
+/// A stopped process cannot be distinguished from a slow one, so the logout waits until its leases are over.
 #[test]
-fn an_envoy_that_stands_still_makes_a_logout_wait_and_admits_nobody_when_it_goes_on() {
+fn an_envoy_that_stands_still_makes_a_logout_wait_and_refuses_its_token_when_it_goes_on() {
     let scene = Scene::start(plan().unwrap()).unwrap();
     let token = scene.token();
     assert_eq!(scene.use_token(&token).status, 200);

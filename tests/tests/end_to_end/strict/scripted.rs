@@ -30,7 +30,7 @@ impl Scene {
         let signer = Signer::from_secret(plan.settings.required("JWT_SECRET")?);
         let filter = plan.bootstrap.filter()?;
         let scene = Self { stack: plan.start()?, plane, signer, filter };
-        scene.everybody_follows()?;
+        scene.both_workers_follow()?;
         Ok(scene)
     }
 
@@ -43,7 +43,7 @@ impl Scene {
     }
 
     /// Sends requests until both workers follow the feed and none asks any more.
-    fn everybody_follows(&self) -> Result<()> {
+    fn both_workers_follow(&self) -> Result<()> {
         let begun = Instant::now();
         loop {
             let before = self.plane.checks();
@@ -60,11 +60,11 @@ impl Scene {
 }
 
 #[test]
-fn workers_decide_by_their_replicas_and_by_nothing_else() {
+fn workers_decide_by_their_copies_and_by_nothing_else() {
     let scene = Scene::start().unwrap();
     let mut rounds = 0;
     let asked = undisturbed(&scene.stack, || {
-        scene.everybody_follows().unwrap();
+        scene.both_workers_follow().unwrap();
         let checks = scene.plane.checks();
         for _ in 0..20 {
             let token = scene.token();
@@ -102,7 +102,7 @@ fn a_control_plane_that_falls_silent_costs_the_leases_and_comes_back() {
         assert_eq!(scene.told(&dead), (401, "token_revoked".into()));
     }
     scene.plane.set_silent(false);
-    scene.everybody_follows().unwrap();
+    scene.both_workers_follow().unwrap();
     assert_eq!(scene.told(&dead), (401, "token_revoked".into()));
     assert_eq!(scene.told(&alive).0, 200);
 }
@@ -118,5 +118,5 @@ fn an_idle_worker_leaves() {
     let polls = scene.plane.polls();
     std::thread::sleep(Duration::from_secs(2));
     assert_eq!(scene.plane.polls(), polls, "and polls no more");
-    scene.everybody_follows().unwrap();
+    scene.both_workers_follow().unwrap();
 }

@@ -68,7 +68,7 @@ fn sum<'a>(threads: impl IntoIterator<Item = ScopedJoinHandle<'a, Result<Tally>>
 }
 
 /// Eight threads for some seconds: no request is admitted that must not be, and good requests are admitted in between.
-pub(super) fn admits_nobody_who_must_stay_out(stack: &Stack, good: &str, dead: &str) -> Result<()> {
+pub(super) fn admits_no_dead_or_forged_token(stack: &Stack, good: &str, dead: &str) -> Result<()> {
     thread::sleep(BACK_OFF);
     let forged = hs256_text("another-secret-0123456789-0123456789", r#"{"alg":"HS256"}"#, &claims("eve").to_string());
     let (before, until) = (reloads(stack)?, Instant::now() + STORM);

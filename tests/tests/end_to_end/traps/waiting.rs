@@ -84,7 +84,7 @@ fn all_end_at(bound: Duration, crowd: &Waited) {
 }
 
 #[test]
-fn who_waits_in_a_vm_that_dies_is_refused_at_the_idle_timeout() {
+fn requests_that_wait_in_a_vm_that_dies_are_refused_at_the_idle_timeout() {
     let (plan, signer) = linked_plan().unwrap();
     let stack = plan.start().unwrap();
     for (crowd, _) in crowds(&stack, &signer, ["answer", "tick"]).unwrap() {
@@ -94,7 +94,7 @@ fn who_waits_in_a_vm_that_dies_is_refused_at_the_idle_timeout() {
 }
 
 #[test]
-fn a_request_timeout_ends_their_wait_sooner() {
+fn a_request_timeout_ends_the_wait_in_a_dead_vm_sooner() {
     let (mut plan, signer) = linked_plan().unwrap();
     plan.bootstrap.add_to_connection_manager("request_timeout", "2s".into()).unwrap();
     let stack = plan.start().unwrap();

@@ -11,7 +11,7 @@ use crate::feed::{EPOCH, callouts_to, feed, leased, logout, only_poll, strict, s
 use crate::support::{send, token};
 
 #[test]
-fn a_vm_that_serves_nobody_does_nothing() {
+fn a_vm_without_requests_does_nothing() {
     let mut host = strict_host().unwrap();
     assert_eq!((host.callouts().len(), host.ticks_wanted()), (0, None));
     host.tick().unwrap();
@@ -21,7 +21,7 @@ fn a_vm_that_serves_nobody_does_nothing() {
 }
 
 #[test]
-fn a_worker_that_nobody_asks_gives_its_lease_up_and_comes_back_as_another() {
+fn a_worker_without_requests_gives_its_lease_up_and_comes_back_under_another_id() {
     let mut host = strict_host().unwrap();
     let token = token().unwrap();
     leased(&mut host, &token, &[]).unwrap();
@@ -78,7 +78,7 @@ fn what_was_counted_waits_for_a_poll_that_is_under_way_and_for_nothing_else() {
 }
 
 #[test]
-fn a_plugin_that_the_host_lets_go_of_tells_what_it_has_counted() {
+fn a_plugin_that_the_host_removes_reports_its_counts() {
     let mut host = strict_host().unwrap();
     let token = token().unwrap();
     leased(&mut host, &token, &[]).unwrap();

@@ -27,7 +27,7 @@ fn when_the_lease_is_over_requests_ask_and_without_an_answer_they_are_refused() 
 }
 
 #[test]
-fn where_the_operator_wants_it_requests_pass_without_an_answer_but_what_is_known_as_revoked_stays_out() {
+fn with_on_unavailable_allow_requests_pass_without_an_answer_but_known_revocations_hold() {
     let mut host = Host::start(&strict(json!({"on_unavailable": "allow"}))).unwrap();
     assert!(host.log().join("\n").contains("on_unavailable is allow"));
     let (dead, other) = (token().unwrap(), token().unwrap());

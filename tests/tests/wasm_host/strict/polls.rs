@@ -11,7 +11,7 @@ use crate::feed::{EPOCH, callouts_to, feed, leased, logout, only_poll, questions
 use crate::support::{INTERNAL_SECRET, admitted, bearer, refused, send, token};
 
 #[test]
-fn the_first_request_asks_while_the_replica_is_loaded() {
+fn the_first_request_asks_while_the_copy_is_loaded() {
     let mut host = strict_host().unwrap();
     let token = token().unwrap();
     let (stream, outcome) = send(&mut host, &token).unwrap();
@@ -90,7 +90,7 @@ fn a_poll_whose_end_is_never_reported_is_given_up() {
 }
 
 #[test]
-fn a_cluster_that_takes_no_polls_is_tried_again_and_told_once() {
+fn a_cluster_that_takes_no_polls_is_tried_again_and_reported_once() {
     let mut host = strict_host().unwrap();
     host.set_cluster("curfew", ClusterState::Unhealthy);
     let token = token().unwrap();
@@ -110,7 +110,7 @@ fn a_cluster_that_takes_no_polls_is_tried_again_and_told_once() {
 }
 
 #[test]
-fn with_host_calls_that_fail_nobody_is_admitted_by_the_replica() {
+fn with_host_calls_that_fail_the_copy_admits_no_request() {
     let mut host = strict_host().unwrap();
     let token = token().unwrap();
     for (call, fault) in [(HostCall::Buffer, Fault::Garbage), (HostCall::HeaderValue, Fault::Error)] {

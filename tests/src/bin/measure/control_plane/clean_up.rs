@@ -24,7 +24,7 @@ const PACES: [(&str, &[(&str, &str)]); 3] = [
     ("clean-up, no limit", &[("CURFEW_PURGE_INTERVAL", "1s"), ("CURFEW_PURGE_RATE", "1000000")]),
 ];
 
-/// Measures on a database of its own with so many expired rows.
+/// Measures on a database of its own with this many expired rows.
 pub(super) fn measure(place: &Place, program: &Program, rows: u32, each: Duration) -> Result<Vec<Value>> {
     let database = place.database(program, "clean_up")?;
     progress(&format!("filling a table with {rows} expired rows ..."));

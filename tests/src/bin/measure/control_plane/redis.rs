@@ -10,7 +10,7 @@ use super::place::Place;
 /// How many reads: enough for some seconds.
 const REQUESTS: &str = "100000";
 
-/// GETs with so many clients; nothing if there is no Redis.
+/// GETs, for each of these numbers of clients; nothing if there is no Redis.
 pub(super) fn gets(place: &Place, clients: &[usize]) -> Result<Vec<Value>> {
     let Some(redis) = place.redis() else { return Ok(Vec::new()) };
     clients.iter().map(|clients| get(redis.port(), *clients)).collect()

@@ -202,7 +202,7 @@ mod tests {
     }
 
     #[test]
-    fn it_takes_the_place_of_the_one_before() {
+    fn a_new_table_takes_the_place_of_the_old_one() {
         let table = format!("{BEGIN}new\n{END}");
         let page = inserted(&format!("before\n{BEGIN}old\n{END}after\n"), &table).unwrap();
         assert_eq!(page, format!("before\n{table}after\n"));

@@ -41,7 +41,7 @@ pub(super) fn measure(clock: WorkerClock, rows: &[Row], stack: &Stack, arguments
     Ok(report::table(&bench))
 }
 
-/// Logs users out who have no tokens, without waiting for the workers.
+/// Logs out users without tokens, and does not wait for the workers.
 fn log_out(stack: &Stack, users: u32) -> Result<()> {
     let (id, key) = (stack.settings.required("APP_ID")?, stack.settings.required("APP_KEY")?);
     let request = |user: u32| {
