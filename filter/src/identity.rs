@@ -13,18 +13,26 @@ use crate::sources::is_name;
 const MAX_VALUE_BYTES: usize = 1024;
 
 /// Headers that mean something to proxies or carry credentials: overwriting one would change more than an identity.
-const RESERVED: [&str; 10] = [
+const RESERVED: [&str; 15] = [
     "authorization",
     "connection",
     "content-length",
     "content-type",
     "cookie",
+    "forwarded",
     "host",
     "proxy-authorization",
     "te",
     "transfer-encoding",
     "upgrade",
+    "x-forwarded-for",
+    "x-forwarded-host",
+    "x-forwarded-port",
+    "x-forwarded-proto",
 ];
+
+/// Envoy's own headers: it acts on some of them, such as a timeout.
+const RESERVED_PREFIX: &str = "x-envoy-";
 
 /// A header that carries a claim to the upstream.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -51,7 +59,7 @@ impl IdentityHeader {
             let mut wrong = |problem: &str| fields.mistakes().add(format!("{path}.{name}"), problem);
             match claim {
                 _ if !is_name(name) => wrong("must be a header's name"),
-                _ if RESERVED.contains(&lower.as_str()) => wrong("is not a header that may be overwritten"),
+                _ if RESERVED.contains(&lower.as_str()) || lower.starts_with(RESERVED_PREFIX) => wrong("is not a header that may be overwritten"),
                 _ if headers.iter().any(|header| alike(header.name.as_bytes(), lower.as_bytes())) => {
                     wrong("is given twice")
                 }

@@ -4,10 +4,12 @@
 //! to the host, and `glue` turns the host's callbacks into facts and the gate's steps into host calls; neither decides
 //! anything.
 //!
-//! The order of the modules, from the lowest to the highest. A module uses only modules that stand before it:
+//! The order of the modules, from the lowest to the highest. A module uses only modules that stand before it; `cargo verify`
+//! holds that:
 //!
 //! ```text
-//! now, ids, names, request, header_map, host_signature, metrics, outage, cache
+//! now, ids, names, request
+//! header_map, host_signature, metrics, outage, cache
 //! copy, feed                    # the copy of the log, and the polls and leases that keep it true
 //! sources, rules, identity      # what a request shows, what it needs, what the upstream is told
 //! proofs, permit                # what was proven, and the right to go on

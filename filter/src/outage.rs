@@ -61,6 +61,9 @@ impl fmt::Display for Failure {
                 "409: the issuers' names, user_claim, issued_at_claim, allow_missing_exp, clock_skew and max_token_ttl \
                  are not the same as the control plane's",
             ),
+            Self::Status(503) => formatter.write_str(
+                "503: the control plane is down or unreachable, or could not read its database, or holds too many polls",
+            ),
             Self::Status(504) => formatter.write_str("504: no answer within control_plane.timeout"),
             Self::Status(status) => write!(formatter, "{status}"),
             Self::NoVerdict => formatter.write_str("200, but not with a verdict: is this the control plane?"),

@@ -1,6 +1,6 @@
 //! The keys that tokens are verified with, which may be replaced while the control plane runs.
 
-use curfew_core::KeySets;
+use curfew_core::{KeySet, KeySets};
 use tokio::sync::watch;
 
 /// The key sets of all issuers of the policy.
@@ -17,15 +17,22 @@ impl Keys {
         self.0.borrow().clone()
     }
 
-    /// Proves tokens with these sets from now on.
-    pub fn replace(&self, sets: KeySets) {
-        self.0.send_replace(sets);
+    /// Proves this issuer's tokens with this set from now on; the issuer by its place in the policy. The other sets stay as
+    /// they are at that moment, so two fetchers never undo each other's work. False if the policy has no such issuer.
+    pub fn replace(&self, issuer: usize, set: KeySet) -> bool {
+        self.0.send_if_modified(|sets| match sets.with(issuer, set) {
+            Some(replaced) => {
+                *sets = replaced;
+                true
+            }
+            None => false,
+        })
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use curfew_core::{Algorithm, KeySet};
+    use curfew_core::Algorithm;
 
     use super::*;
 
@@ -35,8 +42,10 @@ mod tests {
         let first = KeySets::new([secret(1)]);
         let keys = Keys::new(first.clone());
         assert_eq!(keys.current().generation(), first.generation());
-        let second = first.with(0, secret(2)).unwrap();
-        keys.replace(second.clone());
+        assert!(keys.replace(0, secret(2)));
+        assert_ne!(keys.current().generation(), first.generation());
+        let second = keys.current();
+        assert!(!keys.replace(1, secret(3)), "there is one issuer");
         assert_eq!(keys.current().generation(), second.generation());
     }
 }

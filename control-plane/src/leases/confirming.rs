@@ -31,7 +31,10 @@ impl Confirming<'_> {
 
     /// Begins to wait for a position that some control plane has committed before.
     pub(super) fn wait_for_position(&self, position: LogPosition) -> Pending {
-        let confirmed = self.state.lock().waiting.confirmed(position);
+        let confirmed = {
+            let state = self.state.lock();
+            state.waiting.confirmed(position, &state.barrier)
+        };
         confirmed.unwrap_or_else(|| self.wait(position, since_boot(), |barrier, now| barrier.asked(position, now)))
     }
 
@@ -83,7 +86,7 @@ impl Confirming<'_> {
             if let Some(waiting) = state.waiting.take(id) {
                 // Counted first: a caller that is told may ask for the count.
                 self.count(&waiting, ended, now);
-                state.waiting.end(&waiting, ended);
+                state.waiting.end(&waiting, ended, now);
             }
         }
         let next = state.barrier.safe_at(now);

@@ -208,6 +208,17 @@ impl Leases {
         Tail { store, state, signals, news, reader, outbox }
     }
 
+    /// Gives up, each time when the database turns out to be one that may not be believed, the logouts that wait: it may lack
+    /// them.
+    async fn follow_trust(&self) {
+        loop {
+            self.store.distrusted().await;
+            self.state.lock().barrier.distrust(since_boot());
+            self.signals.look();
+            self.store.believed().await;
+        }
+    }
+
     fn rows_reader(&self) -> RowsReader<'_> {
         RowsReader::new(&self.store, self.settings.times.lease, &self.state, &self.signals, &self.outbox)
     }
@@ -229,6 +240,12 @@ pub async fn run(leases: &Leases, stop: CancellationToken) {
         leases.confirming().run(over.cancelled()),
         leases.rows_reader().run(over.cancelled()),
         leases.tail().run(over.cancelled()),
+        async {
+            tokio::select! {
+                () = leases.follow_trust() => {}
+                () = over.cancelled() => {}
+            }
+        },
     );
 }
 

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use tokio::sync::watch;
 
-use super::protocol::{Safe, Superseded, WaitId};
+use super::protocol::{Barrier, Safe, Superseded, WaitId};
 use crate::log::LogPosition;
 
 /// A position that is committed, until it is known whether it is confirmed.
@@ -76,7 +76,14 @@ pub(super) struct WaitingLogouts {
     waits: Vec<Waiting>,
     /// Everything up to here is confirmed, if a caller asks once more. Of two histories the one that was confirmed last is
     /// remembered.
-    confirmed: Option<LogPosition>,
+    confirmed: Option<Confirmation>,
+}
+
+/// A position that was confirmed, and when.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Confirmation {
+    position: LogPosition,
+    at: Duration,
 }
 
 impl WaitingLogouts {
@@ -95,10 +102,13 @@ impl WaitingLogouts {
         pending
     }
 
-    /// What was confirmed from here covers what was committed before it, so a caller that asks again need not wait again.
-    pub(super) fn confirmed(&self, position: LogPosition) -> Option<Pending> {
-        let confirmed = self.confirmed.is_some_and(|confirmed| confirmed.covers(position));
-        confirmed.then(|| Pending { position, ended: watch::channel(Some(Ok(()))).1 })
+    /// What was confirmed from here covers what was committed before it, so a caller that asks again need not wait again,
+    /// unless another history was seen since.
+    pub(super) fn confirmed(&self, position: LogPosition, barrier: &Barrier) -> Option<Pending> {
+        let covers = |confirmed: &Confirmation| {
+            confirmed.position.covers(position) && !barrier.is_superseded(position.epoch, confirmed.at)
+        };
+        self.confirmed.filter(covers).map(|_| Pending { position, ended: watch::channel(Some(Ok(()))).1 })
     }
 
     /// Takes out a wait that the barrier has ended.
@@ -108,9 +118,9 @@ impl WaitingLogouts {
     }
 
     /// Tells the callers of a wait that was taken out how it has ended.
-    pub(super) fn end(&mut self, waiting: &Waiting, ended: Result<Safe, Superseded>) {
-        if ended.is_ok() && !self.confirmed.is_some_and(|confirmed| confirmed.covers(waiting.position)) {
-            self.confirmed = Some(waiting.position);
+    pub(super) fn end(&mut self, waiting: &Waiting, ended: Result<Safe, Superseded>, at: Duration) {
+        if ended.is_ok() && !self.confirmed.is_some_and(|confirmed| confirmed.position.covers(waiting.position)) {
+            self.confirmed = Some(Confirmation { position: waiting.position, at });
         }
         waiting.ended.send_replace(Some(ended.map(drop).map_err(|Superseded| Unconfirmed)));
     }
@@ -120,7 +130,7 @@ impl WaitingLogouts {
 mod tests {
     use std::time::Duration;
 
-    use crate::leases::protocol::{Barrier, LeaseTimes};
+    use crate::leases::protocol::{LeaseTimes, Reading};
     use crate::log::{ControlPlaneId, Epoch};
 
     use super::*;
@@ -135,20 +145,47 @@ mod tests {
         Waiting::new(barrier.asked(at, returned), at, returned, returned, true)
     }
 
-    fn confirm(waits: &mut WaitingLogouts, at: LogPosition) {
-        waits.end(&waiting(at, Duration::ZERO), Ok(Safe::Acknowledged));
+    const fn ms(milliseconds: u64) -> Duration {
+        Duration::from_millis(milliseconds)
+    }
+
+    fn confirm(waits: &mut WaitingLogouts, position: LogPosition, at: Duration) {
+        waits.end(&waiting(position, Duration::ZERO), Ok(Safe::Acknowledged), at);
+    }
+
+    /// A control plane that knows the log up to here, by readings that began at these times.
+    fn that_read(heads: &[(LogPosition, Duration)]) -> Barrier {
+        let mut barrier = Barrier::new(ControlPlaneId::from_bytes([1; 16]), LeaseTimes::default());
+        for (head, began) in heads.iter().copied() {
+            assert!(barrier.reading_ended(&Reading { began, head, own_beat: None }, began));
+        }
+        barrier
     }
 
     #[test]
     fn what_was_confirmed_stays_confirmed() {
+        let (mut waits, mut barrier) = (WaitingLogouts::default(), that_read(&[(position(1, 9), ms(1))]));
+        confirm(&mut waits, position(1, 7), ms(10));
+        confirm(&mut waits, position(1, 5), ms(20));
+        assert!(waits.confirmed(position(1, 6), &barrier).is_some_and(|pending| pending.is_confirmed()));
+        barrier = that_read(&[(position(1, 9), ms(1)), (position(2, 1), ms(30))]);
+        confirm(&mut waits, position(2, 1), ms(40));
+        assert!(waits.confirmed(position(2, 1), &barrier).is_some());
+        assert!(waits.confirmed(position(1, 6), &barrier).is_none());
+    }
+
+    #[test]
+    fn what_was_confirmed_counts_no_more_when_another_history_was_seen() {
         let mut waits = WaitingLogouts::default();
-        confirm(&mut waits, position(1, 7));
-        confirm(&mut waits, position(1, 5));
-        assert_eq!(waits.confirmed, Some(position(1, 7)));
-        assert!(waits.confirmed(position(1, 6)).is_some_and(|pending| pending.is_confirmed()));
-        confirm(&mut waits, position(2, 1));
-        assert_eq!(waits.confirmed, Some(position(2, 1)));
-        assert!(waits.confirmed(position(1, 6)).is_none());
+        confirm(&mut waits, position(1, 7), ms(10));
+        let replaced = [(position(1, 7), ms(1)), (position(2, 1), ms(20))];
+        assert!(waits.confirmed(position(1, 7), &that_read(&replaced)).is_none());
+        let came_back = [replaced[0], replaced[1], (position(1, 7), ms(30))];
+        assert!(waits.confirmed(position(1, 7), &that_read(&came_back)).is_none());
+        let mut distrusting = that_read(&replaced[..1]);
+        assert!(waits.confirmed(position(1, 7), &distrusting).is_some());
+        distrusting.distrust(ms(20));
+        assert!(waits.confirmed(position(1, 7), &distrusting).is_none());
     }
 
     #[tokio::test]
@@ -159,7 +196,7 @@ mod tests {
         let mut pending = [waits.add(first), waits.join(position(1, 7), Duration::from_secs(5)).unwrap()];
         assert!(pending.iter().all(|pending| !pending.is_confirmed()));
         let taken = waits.take(id).unwrap();
-        waits.end(&taken, Ok(Safe::Outlasted));
+        waits.end(&taken, Ok(Safe::Outlasted), ms(5));
         for pending in &mut pending {
             assert_eq!(pending.confirmed().await, Ok(()));
             assert!(pending.is_confirmed());
@@ -173,10 +210,10 @@ mod tests {
         let id = first.id;
         let mut pending = waits.add(first);
         let taken = waits.take(id).unwrap();
-        waits.end(&taken, Err(Superseded));
+        waits.end(&taken, Err(Superseded), ms(5));
         assert_eq!(pending.confirmed().await, Err(Unconfirmed));
         assert!(!pending.is_confirmed());
-        assert!(waits.confirmed(position(1, 7)).is_none());
+        assert!(waits.confirmed(position(1, 7), &that_read(&[(position(1, 7), ms(1))])).is_none());
     }
 
     #[test]

@@ -182,6 +182,18 @@ impl Store {
         self.read(self.reader.head()).await
     }
 
+    /// Returns when the database is found to be one that may not be believed, and at once if it is one. Callers ask again
+    /// after [`Self::believed`].
+    pub(crate) async fn distrusted(&self) {
+        // The sender lives as long as this store.
+        let _ = self.health.trust.fence_changes().wait_for(|fenced| *fenced).await;
+    }
+
+    /// Returns when the database may be believed.
+    pub(crate) async fn believed(&self) {
+        let _ = self.health.trust.fence_changes().wait_for(|fenced| !*fenced).await;
+    }
+
     /// Reads within the time after which no caller waits any more.
     async fn read<T>(&self, asked: impl Future<Output = Result<T, sqlx::Error>>) -> Result<T, ReadFailure> {
         if self.health.trust.is_fenced() {

@@ -4,10 +4,9 @@
 //! that were logged out. Every read and every transaction carries a [`History`], which shows it. The first of them to
 //! notice stops all reads of this process at once and wakes the watch, which finds out more ([`super::watch`]).
 
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
 
-use tokio::sync::Notify;
+use tokio::sync::{Notify, watch};
 use tracing::error;
 
 use super::identity::Identity;
@@ -88,7 +87,7 @@ impl Seen {
 /// What this process knows about its database.
 #[derive(Debug, Default)]
 pub(crate) struct Trust {
-    fenced: AtomicBool,
+    fenced: watch::Sender<bool>,
     /// The heads that were read or committed.
     seen: Mutex<Seen>,
     alarm: Notify,
@@ -119,12 +118,12 @@ impl Trust {
 
     /// True if nothing may be read.
     pub(crate) fn is_fenced(&self) -> bool {
-        self.fenced.load(Ordering::Relaxed)
+        *self.fenced.borrow()
     }
 
     /// Stops all reads, and wakes the watch.
     pub(crate) fn fence(&self, distrust: Distrust) {
-        if !self.fenced.swap(true, Ordering::Relaxed) {
+        if !self.fenced.send_replace(true) {
             error!(reason = %distrust, "nothing is read from the database any more");
             self.alarm.notify_one();
         }
@@ -132,7 +131,12 @@ impl Trust {
 
     /// Lets reads go on; true if they were stopped.
     pub(crate) fn lift(&self) -> bool {
-        self.fenced.swap(false, Ordering::Relaxed)
+        self.fenced.send_replace(false)
+    }
+
+    /// Tells each change of [`Self::is_fenced`].
+    pub(crate) fn fence_changes(&self) -> watch::Receiver<bool> {
+        self.fenced.subscribe()
     }
 
     /// Waits until reads are stopped.

@@ -79,13 +79,18 @@ impl Scene {
         self.route.entrance().unwrap()
     }
 
-    /// The first attempt for this user, or the same again.
-    fn attempt(&self, user: &str) -> Attempt {
+    /// The user's token, if it were signed by this key.
+    fn signed_by(pair: &Ed25519KeyPair, user: &str) -> String {
         // Issued before the cutoff's second, so that a logout of all devices covers it without a doubt.
         let claims = with(claims(user, user), json!({"iat": NOW - 1}));
         let input = format!("{}.{}", encoded(br#"{"alg":"EdDSA"}"#), encoded(claims.to_string().as_bytes()));
-        let signature = self.pair.key_pair().as_ref().sk.sign(&input, None);
-        let token = format!("{input}.{}", encoded(signature.as_ref()));
+        let signature = pair.key_pair().as_ref().sk.sign(&input, None);
+        format!("{input}.{}", encoded(signature.as_ref()))
+    }
+
+    /// The first attempt for this user, or the same again.
+    fn attempt(&self, user: &str) -> Attempt {
+        let token = Self::signed_by(&self.pair, user);
         let (request, body, token) = recipe(self.name(), token, user);
         let request = request.method(self.route.method.as_str()).uri(self.route.path);
         Attempt { request: request.extension(Peer(IpAddr::from(PEER))), body, token }
@@ -140,6 +145,41 @@ fn each_entrance_has_a_name_of_its_own() {
     let count = names.len();
     names.dedup();
     assert_eq!(names.len(), count, "{names:?}");
+}
+
+#[test]
+fn only_the_internal_listener_checks_the_internal_secret() {
+    let checked = |route: &&Route| route.access == Access::InternalSecret;
+    assert!(ROUTES.iter().filter(checked).all(|route| route.listener == Listener::Internal));
+}
+
+#[tokio::test]
+async fn a_caller_without_the_right_credentials_revokes_nothing() {
+    for scene in Scene::all(LEASE).await {
+        let rows = scene.plane.rows().await;
+        let stranger = Ed25519KeyPair::generate();
+        let forged = Scene::signed_by(&stranger, "alice");
+        for (authorization, body) in [
+            (None, "{}".to_owned()),
+            (Some(format!("Bearer {forged}")), json!({"user_id": "alice", "token": forged}).to_string()),
+            (Some("Bearer key".to_owned()), json!({"user_id": "alice", "app_id": "app", "app_key": "yek"}).to_string()),
+        ] {
+            let request = Request::builder().method(scene.route.method.as_str()).uri(scene.route.path);
+            let request = request.extension(Peer(IpAddr::from(PEER)));
+            let request = match scene.route.body.media_type() {
+                Some(media_type) => request.header("content-type", media_type),
+                None => request,
+            };
+            let request = match authorization {
+                Some(value) => request.header("authorization", value),
+                None => request,
+            };
+            let answer = Answer::read(scene.router().oneshot(request.body(Body::from(body)).unwrap()).await.unwrap()).await;
+            assert_eq!(answer.status, 401, "{}: {}", scene.name(), answer.whole());
+        }
+        assert_eq!(scene.plane.rows().await, rows, "{}", scene.name());
+        assert!(!scene.is_revoked("alice").await, "{}", scene.name());
+    }
 }
 
 #[tokio::test]

@@ -71,20 +71,25 @@ impl Granted {
         self.log.learn(head, began, now)
     }
 
+    /// See [`KnownLog::distrust`].
+    pub(super) fn distrust(&mut self, at: Duration) {
+        self.log.distrust(at);
+    }
+
     /// What is known of the log.
     pub(super) fn log(&self) -> &KnownLog {
         &self.log
     }
 
     /// Records a lease from a usable reading that began at `began` and showed `head`. False if the worker may get none: there
-    /// is no room, or it still holds a lease from another epoch.
+    /// is no room, it still holds a lease from another epoch, or it has said that it will never decide again.
     pub(super) fn grant(&mut self, worker: WorkerId, head: LogPosition, began: Duration, now: Duration) -> bool {
         let until = began.saturating_add(self.times.lease_over());
         let room = self.holders.len() < MAX_WORKERS;
         match self.holders.get_mut(&worker) {
             // The worker may still decide by an older lease, so what that one covers stays.
             Some(holder) if holder.until > now => {
-                let known = holder.has_left() || holder.epoch == head.epoch;
+                let known = !holder.has_left() && holder.epoch == head.epoch;
                 holder.until = if known { holder.until.max(until) } else { holder.until };
                 known
             }

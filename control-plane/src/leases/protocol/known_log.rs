@@ -8,7 +8,8 @@ use crate::log::{Epoch, LogPosition};
 #[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
 pub(super) struct KnownLog {
     known: Option<Known>,
-    /// When the latest reading or commit began that showed an epoch which another one has replaced since.
+    /// When the latest reading or commit began that showed an epoch which another one has replaced since, or when the database
+    /// was last found to be one that may not be believed.
     replaced: Option<Duration>,
 }
 
@@ -57,11 +58,19 @@ impl KnownLog {
     /// True if another epoch was there after a commit to this epoch had returned, even if this epoch has come back since: a
     /// reading that began after the return has shown the other one.
     pub(super) fn is_superseded(&self, epoch: Epoch, returned: Duration) -> bool {
-        let other_shown = match self.known {
-            Some(known) if known.head.epoch != epoch => Some(known.began),
-            _ => self.replaced,
-        };
-        other_shown.is_some_and(|began| began >= returned)
+        let other = self.known.filter(|known| known.head.epoch != epoch).map(|known| known.began);
+        other.max(self.replaced).is_some_and(|began| began >= returned)
+    }
+
+    /// True if this epoch was there after a commit to it had returned: a reading or a commit that began after the return has
+    /// shown it.
+    pub(super) fn is_shown_since(&self, epoch: Epoch, returned: Duration) -> bool {
+        self.known.is_some_and(|known| known.head.epoch == epoch && known.began >= returned)
+    }
+
+    /// Records that at this time the database was found to be one that may not be believed. It may be of another history.
+    pub(super) fn distrust(&mut self, at: Duration) {
+        self.replaced = self.replaced.max(Some(at));
     }
 
     /// From now on a reading that shows less than `position` may not be used.
@@ -114,5 +123,22 @@ mod tests {
         // The old one comes back.
         log.learn(head(OLD, 6), ms(70), ms(80));
         assert!(log.is_superseded(OLD, ms(50)) && !log.is_superseded(OLD, ms(51)));
+    }
+
+    #[test]
+    fn a_commit_is_shown_by_what_began_after_its_return() {
+        let mut log = KnownLog::default();
+        assert!(!log.is_shown_since(OLD, ms(0)));
+        log.learn(head(OLD, 5), ms(20), ms(30));
+        assert!(log.is_shown_since(OLD, ms(20)) && !log.is_shown_since(OLD, ms(21)));
+        assert!(!log.is_shown_since(NEW, ms(20)));
+    }
+
+    #[test]
+    fn what_was_committed_before_the_database_was_distrusted_may_be_lost() {
+        let mut log = KnownLog::default();
+        log.learn(head(OLD, 5), ms(0), ms(10));
+        log.distrust(ms(20));
+        assert!(log.is_superseded(OLD, ms(20)) && !log.is_superseded(OLD, ms(21)));
     }
 }

@@ -42,11 +42,13 @@
 //!    until the leases of the old epoch are over.
 //! 6. So a logout at seq `s` may be answered in either of two cases. The first: no lease in the own table is in its way, and
 //!    every other control plane in the rows has confirmed `s` or has been silent for long enough. The second: the time of
-//!    point 3 has passed.
+//!    point 3 has passed, and the log was read since.
 //! 7. *A logout is never confirmed by a history that may lack it.* All this holds within one epoch. Once a reading that began
 //!    after the commit returned shows another epoch, the log may lack the revocation, and workers may hold leases from a log
 //!    without it. From then on the logout is [`Superseded`], even if the epoch of the commit comes back. The same goes for a
-//!    logout whose time has passed while it is unknown which epoch is the present one.
+//!    logout that was committed before the database was found to be one that may not be believed ([`Barrier::distrust`]). And
+//!    time alone confirms nothing: a logout whose time has passed waits on until a reading that began after the commit returned
+//!    shows its epoch. A database that vanished right after a commit may come back without it.
 //!
 //! Epochs have no order, and seqs of two epochs are never compared. A lease from an older epoch is in the way of every logout
 //! in the newer one until it is over. An acknowledgement counts in the epoch of the lease alone. Rows count for the logouts of
@@ -74,6 +76,7 @@
 //! | a poll is to be answered from a reading | [`Barrier::answer`] |
 //! | a commit has returned | [`Barrier::committed`] for its callers, then read the rows |
 //! | the rows have been read | [`Barrier::rows`], then [`Barrier::take_ended`] |
+//! | the database may not be believed | [`Barrier::distrust`], then [`Barrier::take_ended`] |
 //! | a message of another control plane arrives | [`Barrier::heard_ack`] or [`Barrier::heard_confirmation`], then [`Barrier::take_ended`] |
 //! | after any of these | [`Barrier::confirm`]; if it returns more than before, tell the others |
 
@@ -171,6 +174,17 @@ impl Barrier {
     /// epoch that another one has replaced.
     pub fn reading_ended(&mut self, reading: &Reading, now: Duration) -> bool {
         self.granted.learn(reading.head, reading.began, now)
+    }
+
+    /// Records that at this time the database was found to be one that may not be believed: a standby, another server, or a log
+    /// that went back. Whether it has what was committed before is unknown.
+    pub fn distrust(&mut self, at: Duration) {
+        self.granted.distrust(at);
+    }
+
+    /// True if what was confirmed in this epoch at `since` may be missing from the log by now: another history was seen later.
+    pub fn is_superseded(&self, epoch: Epoch, since: Duration) -> bool {
+        self.epoch() != Some(epoch) || self.granted.log().is_superseded(epoch, since)
     }
 
     /// Records what an arriving poll says of its worker. Returns what to tell the other control planes, if it is news.

@@ -98,6 +98,7 @@ fn without_the_rows_a_logout_waits_its_time() {
     let wait = barrier.committed(&commit(1, 5, 10), ms(10));
     // The rows were read before the commit returned. A control plane that registered in between would be missing.
     barrier.rows(head(5), &[], ms(9), ms(12));
+    barrier.reading_ended(&reading(10, 5, Some(1)), ms(15));
     assert_eq!(barrier.take_ended(ms(1009)), []);
     assert_eq!(barrier.take_ended(ms(1010)), [(wait, Ok(Safe::Outlasted))]);
 }
@@ -131,6 +132,32 @@ fn a_control_plane_whose_row_has_gone_since_the_commit_is_no_longer_waited_for()
         ms(330),
     );
     assert_eq!(barrier.take_ended(ms(330)), [(wait, Ok(Safe::Acknowledged))]);
+}
+
+#[test]
+fn a_logout_whose_database_vanished_waits_until_the_log_was_read_again() {
+    let mut barrier = registered();
+    let wait = barrier.committed(&commit(1, 5, 10), ms(10));
+    assert_eq!(barrier.take_ended(ms(3000)), []);
+    assert_eq!(barrier.safe_at(ms(3000)), None, "time alone does not end it");
+    barrier.reading_ended(&reading(9, 5, Some(1)), ms(3001));
+    assert_eq!(barrier.take_ended(ms(3001)), [], "this reading began before the commit returned");
+    barrier.reading_ended(&reading(3002, 5, Some(1)), ms(3003));
+    assert_eq!(barrier.safe_at(ms(3003)), Some(ms(1010)));
+    assert_eq!(barrier.take_ended(ms(3003)), [(wait, Ok(Safe::Outlasted))]);
+}
+
+#[test]
+fn a_logout_whose_database_turned_out_not_to_be_believed_is_not_confirmed() {
+    let (mut barrier, wait) = with_logout(&[]);
+    barrier.distrust(ms(150));
+    assert_eq!(barrier.take_ended(ms(150)), [(wait, Err(Superseded))]);
+    // A logout that is committed when it is believed again is confirmed.
+    let commit = Commit { before: head(6), head: head(7), began: ms(160), returned: ms(170) };
+    let wait = barrier.committed(&commit, ms(170));
+    barrier.polled(&request(7));
+    barrier.rows(head(7), &[], ms(171), ms(172));
+    assert_eq!(barrier.take_ended(ms(172)), [(wait, Ok(Safe::Acknowledged))]);
 }
 
 #[test]

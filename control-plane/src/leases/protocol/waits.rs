@@ -16,7 +16,8 @@ pub struct WaitId(u64);
 pub enum Safe {
     /// Every lease from before the commit is acknowledged or over.
     Acknowledged,
-    /// So much time has passed that every lease from before the commit is over, whichever control plane granted it.
+    /// So much time has passed that every lease from before the commit is over, whichever control plane granted it, and the
+    /// log was read since.
     Outlasted,
 }
 
@@ -113,7 +114,7 @@ impl Waits {
             *seq = wait.position.seq.min(*seq);
         }
         let over = lowest.into_iter().filter_map(|(epoch, seq)| granted.over_for(LogPosition { epoch, seq }, now));
-        self.waits.values().map(|wait| wait.deadline).chain(over).min()
+        self.waits.values().filter_map(|wait| wait.ends_at(granted, now)).chain(over).min()
     }
 
     /// True if some wait for the rows, or for confirmations of other control planes.
@@ -135,12 +136,26 @@ impl Wait {
         } else if is_clear && self.no_other_is_in_the_way() {
             Some(Ok(Safe::Acknowledged))
         } else if now >= self.deadline {
-            // Every lease from before is over. That says nothing unless the log is still of the same history.
-            let is_present = granted.log().head().is_some_and(|head| head.epoch == self.position.epoch);
-            Some(if is_present { Ok(Safe::Outlasted) } else { Err(Superseded) })
+            self.outlasted(granted)
         } else {
             None
         }
+    }
+
+    /// How the wait ends now that every lease from before is over. That says nothing unless the log is still of the same
+    /// history. Only a reading since the commit can show that, so without one the wait goes on.
+    fn outlasted(&self, granted: &Granted) -> Option<Result<Safe, Superseded>> {
+        let LogPosition { epoch, .. } = self.position;
+        let is_known = granted.log().head().is_some_and(|head| head.epoch == epoch);
+        match is_known {
+            true => granted.log().is_shown_since(epoch, self.returned).then_some(Ok(Safe::Outlasted)),
+            false => Some(Err(Superseded)),
+        }
+    }
+
+    /// When time alone ends the wait; `None` if something else has to happen.
+    fn ends_at(&self, granted: &Granted, now: Duration) -> Option<Duration> {
+        (now < self.deadline || self.outlasted(granted).is_some()).then_some(self.deadline)
     }
 
     fn no_other_is_in_the_way(&self) -> bool {
