@@ -1,8 +1,8 @@
 //! What keeps failed logouts from costing others anything: limits, lanes, and one line in the log.
 //!
-//! A logout endpoint is open to everybody, and a check of an RSA or ECDSA signature costs a hundred times the rest of a
-//! request. Each rule below is here for an attack that a simpler set of rules would let through; none of them ever refuses a
-//! good token or the right key of an application.
+//! A logout endpoint is open to every client, and a check of an RSA or ECDSA signature costs a hundred times the rest
+//! of a request. Each rule below is here for an attack that a simpler set of rules would let through; none of them ever
+//! refuses a good token or the right key of an application.
 //!
 //! | rule | what it prevents | without it | shown by |
 //! |---|---|---|---|

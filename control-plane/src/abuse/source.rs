@@ -27,7 +27,8 @@ impl Source {
         Self(network(forwarded.and_then(address).unwrap_or(peer)))
     }
 
-    /// The wider network of an IPv6 source. IPv4 has none: an address does not show which others its owner has.
+    /// The wider network of an IPv6 source. IPv4 has none: an address does not show which other addresses its owner
+    /// has.
     pub fn network(&self) -> Option<Network> {
         match self.0 {
             IpAddr::V6(address) => Some(Network(leading(address, 48))),
@@ -36,7 +37,7 @@ impl Source {
     }
 }
 
-/// The list is one, however many headers it is spread over (RFC 9110 section 5.3).
+/// The entries of all headers of that name, which are one list (RFC 9110 section 5.3).
 fn entries_from_the_end(headers: &HeaderMap) -> impl Iterator<Item = &[u8]> {
     let lines: Vec<_> = headers.get_all("x-forwarded-for").iter().collect();
     lines.into_iter().rev().flat_map(|line| line.as_bytes().rsplit(|byte| *byte == b','))

@@ -13,13 +13,13 @@ pub struct Pending {
     ended: watch::Receiver<Option<Result<(), Unconfirmed>>>,
 }
 
-/// It is not known whether proxies still admit what was logged out: another history of the log, which may lack the logout, has
-/// replaced the one that it was committed to, or this control plane ends.
+/// It is not known whether workers still admit what was logged out. Another history of the log, which may lack the
+/// logout, has replaced the one that it was committed to; or this control plane ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Unconfirmed;
 
 impl Pending {
-    /// Returns when no new request is admitted any more with what was logged out.
+    /// Returns when no worker admits a new request with what was logged out.
     ///
     /// # Errors
     ///
@@ -44,11 +44,11 @@ impl Pending {
 pub(super) struct Waiting {
     id: WaitId,
     position: LogPosition,
-    /// When the commit had returned.
+    /// When the commit returned.
     returned: Duration,
     /// When the first caller began to wait.
     pub(super) began: Duration,
-    /// No worker had a lease from here at that time.
+    /// True if no worker had a lease from here at that time.
     pub(super) without_leases: bool,
     ended: watch::Sender<Option<Result<(), Unconfirmed>>>,
 }
@@ -74,15 +74,15 @@ impl Waiting {
 #[derive(Default)]
 pub(super) struct WaitingLogouts {
     waits: Vec<Waiting>,
-    /// Everything up to here is confirmed, if a caller asks once more. Of two histories the one that was confirmed last is
-    /// remembered.
+    /// The highest confirmed position, for callers that ask again. Of two histories, only the one that was confirmed
+    /// last is remembered.
     confirmed: Option<LogPosition>,
 }
 
 impl WaitingLogouts {
-    /// Joins those that wait for the same position already: it was the same commit, or one that revoked nothing.
+    /// Joins a wait for the same position: it is for the same commit, or one of the two commits revoked nothing.
     ///
-    /// A wait for a later return is not joined: it does not end if another history was there in between.
+    /// A wait for a later return is not joined: it does not notice another history that was there in between.
     pub(super) fn join(&self, position: LogPosition, returned: Duration) -> Option<Pending> {
         let joined = |waiting: &&Waiting| waiting.position == position && waiting.returned <= returned;
         self.waits.iter().rev().find(joined).map(Waiting::pending)
@@ -95,7 +95,7 @@ impl WaitingLogouts {
         pending
     }
 
-    /// What was confirmed from here covers what was committed before it, so a caller that asks again need not wait again.
+    /// A confirmed position covers all commits before it, so a caller that asks again need not wait again.
     pub(super) fn confirmed(&self, position: LogPosition) -> Option<Pending> {
         let confirmed = self.confirmed.is_some_and(|confirmed| confirmed.covers(position));
         confirmed.then(|| Pending { position, ended: watch::channel(Some(Ok(()))).1 })
@@ -107,7 +107,7 @@ impl WaitingLogouts {
         Some(self.waits.swap_remove(place))
     }
 
-    /// Tells the callers of a wait that was taken out how it has ended.
+    /// Tells the callers of a taken wait how it has ended.
     pub(super) fn end(&mut self, waiting: &Waiting, ended: Result<Safe, Superseded>) {
         if ended.is_ok() && !self.confirmed.is_some_and(|confirmed| confirmed.covers(waiting.position)) {
             self.confirmed = Some(waiting.position);

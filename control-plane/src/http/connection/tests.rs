@@ -13,14 +13,15 @@ use super::*;
 
 const REQUEST: &[u8] = b"GET / HTTP/1.1\r\nhost: x\r\n\r\n";
 
-/// A connection over a pipe that holds `buffer` bytes; the task ends with it and tells how long that took.
+/// A connection over a pipe that holds `buffer` bytes. The task ends with the connection, and returns how long it
+/// lasted.
 fn connect(router: Router, buffer: usize) -> (DuplexStream, JoinHandle<Duration>, DropGuard) {
     let (theirs, ours) = duplex(buffer);
     let stop = CancellationToken::new();
     let stopper = stop.clone().drop_guard();
     let started = Instant::now();
     let task = tokio::spawn(async move {
-        // One that never ended would make the story hang, and not fail.
+        // Without a timeout, a connection that never ends would make the test hang instead of fail.
         let _ = timeout(2 * MAX_AGE, serve(ours, Peer([192, 0, 2, 1].into()), router, Streams::Public, stop)).await;
         started.elapsed()
     });

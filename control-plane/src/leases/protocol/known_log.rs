@@ -1,4 +1,5 @@
-//! What this control plane knows of the log, and what it has told others of it. All times are by the local clock.
+//! What this control plane knows of the log, and what it has promised about its leases. All times are by the local
+//! clock.
 
 use std::time::Duration;
 
@@ -8,7 +9,7 @@ use crate::log::{Epoch, LogPosition};
 #[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
 pub(super) struct KnownLog {
     known: Option<Known>,
-    /// When the latest reading or commit began that showed an epoch which another one has replaced since.
+    /// The latest beginning of a reading or commit that showed an epoch which has been replaced since.
     replaced: Option<Duration>,
 }
 
@@ -21,8 +22,8 @@ struct Known {
     began: Duration,
     /// When the last reading or commit that showed this epoch ended.
     ended: Duration,
-    /// Someone was told that no lease from here is in the way up to this seq. From then on no lease may be granted from a
-    /// reading that shows less, such as one that was under way at that moment.
+    /// The seq up to which this control plane has promised that no lease from here is in the way. After the promise no
+    /// lease may be granted from a reading that shows less, such as a reading that was under way at that moment.
     floor: u64,
 }
 
@@ -54,8 +55,8 @@ impl KnownLog {
         self.known.map(|known| known.head)
     }
 
-    /// True if another epoch was there after a commit to this epoch had returned, even if this epoch has come back since: a
-    /// reading that began after the return has shown the other one.
+    /// True if the log had another epoch after a commit to this epoch had returned, even if this epoch has come back
+    /// since: a reading that began after the return has shown the other epoch.
     pub(super) fn is_superseded(&self, epoch: Epoch, returned: Duration) -> bool {
         let other_shown = match self.known {
             Some(known) if known.head.epoch != epoch => Some(known.began),
