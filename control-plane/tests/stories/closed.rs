@@ -8,7 +8,8 @@ use tower::ServiceExt;
 use crate::plane::{Answer, INTERNAL_SECRET, Plane, with_secret};
 use crate::tokens::token_of;
 
-/// Paths of other users, paths that are not there, and paths of the other listener: all look like those that need the secret.
+/// Paths of other users, paths that do not exist, and paths of the other listener. All of them look like the paths that
+/// need the secret.
 const OTHERS: [&str; 13] = [
     "/internal/v1/users/%ff/sessions",
     "/internal/v1/users//sessions",
@@ -127,7 +128,7 @@ async fn what_is_open_says_nothing_about_anybody() {
             assert!(!answer.body.contains(private), "{path} tells {private}");
         }
     }
-    // Its callers have credentials of their own.
+    // Callers of `lgt-all` have other credentials.
     let lgt_all = plane.lgt_all(serde_json::json!({"user_id": "alice-the-user"})).await;
     assert_eq!(lgt_all.problem(), (401, "credentials_invalid".to_owned()));
     assert!(lgt_all.head.contains("www-authenticate: AppKey realm=\"curfew\"\n"), "{}", lgt_all.whole());

@@ -1,4 +1,4 @@
-//! Requests that make no sense: the answer says where, and repeats nothing of them.
+//! Malformed requests: the answer names the place of the mistake, and quotes nothing of the request.
 
 use axum::http::Request;
 use curfew_control_plane::http::{Body, Listener, ROUTES};

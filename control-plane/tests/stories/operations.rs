@@ -1,4 +1,4 @@
-//! What operators ask.
+//! The endpoints for operators.
 
 use std::collections::BTreeSet;
 

@@ -9,7 +9,7 @@ use super::{get, number, plane_beside, policy, settings};
 use crate::plane::Plane;
 use crate::tokens::{NOW, token_of};
 
-/// Control planes tell each other what they know, through Redis: one hears its own words.
+/// Waits until gossip through Redis works: the control plane receives its own messages.
 async fn until_it_hears_itself(plane: &Plane) {
     let until = Instant::now() + Duration::from_secs(30);
     while !plane.state.leases.hears_itself() {
@@ -18,7 +18,7 @@ async fn until_it_hears_itself(plane: &Plane) {
     }
 }
 
-/// Logs out, and asks for it when only Redis can answer.
+/// Logs a token out, and asks about it when only Redis can answer.
 async fn works_beside(settings: Settings) {
     let plane = Plane::start_beside(policy(), Some(settings)).await;
     plane.until_up().await;

@@ -1,11 +1,11 @@
-//! Settings that cannot be right are refused at start, in one line that names them; an outage is not.
+//! A start refuses settings for Redis that cannot be right, in one line that names them. It does not refuse an outage.
 
 use curfew_testbed::servers::{Authority, Redis};
 use tempfile::TempDir;
 
 use crate::binary::command;
 
-/// The last line of a start that is refused.
+/// The last line that a refused start writes.
 fn refused(settings: &[(&str, &str)]) -> String {
     let directory = TempDir::new().unwrap();
     let mut command = command(directory.path());
