@@ -168,7 +168,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_token_that_others_play_with_makes_nobody_suspect() {
+    async fn failures_with_one_token_do_not_make_their_sources_suspect() {
         let failed = FailedAttempts::per_minute(4, 2);
         let token = TokenId::of(b"a.b.c");
         let from = |last| source(&format!("192.0.2.{last}"));
@@ -179,7 +179,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_source_over_its_limit_uses_up_nothing_of_a_tokens() {
+    async fn a_source_over_its_limit_does_not_use_up_a_tokens_limit() {
         let failed = FailedAttempts::per_minute(2, 3);
         let (mallory, token) = (source("192.0.2.9"), TokenId::of(b"a.b.c"));
         for _ in 0..2 {
@@ -205,7 +205,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn without_a_limit_nobody_is_told_and_lanes_are_chosen_all_the_same() {
+    async fn without_a_limit_no_caller_is_refused_and_lanes_are_still_chosen() {
         let failed = FailedAttempts::per_minute(0, 0);
         let mallory = source("192.0.2.9");
         for _ in 0..60 {

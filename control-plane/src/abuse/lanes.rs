@@ -176,7 +176,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_finds_no_slot_is_told_at_once_and_what_waits_has_its_turn() {
+    async fn work_without_a_slot_is_refused_at_once_and_waiting_work_gets_its_turn() {
         let lane = Lane::new("x", 2, 2, 1);
         let let_go = busy(&lane).await;
         let waiting = tokio::spawn(lane.admit(&source(1)).unwrap().run(PATIENCE, || (), || 7));
@@ -201,7 +201,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_waits_for_too_long_is_never_begun() {
+    async fn work_that_waits_for_too_long_is_never_begun() {
         let lane = Lane::new("x", 2, 2, 1);
         let let_go = busy(&lane).await;
         let waiting = lane.admit(&source(1)).unwrap();

@@ -112,7 +112,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn so_many_in_a_minute_and_then_one_every_so_often() {
+    async fn a_minutes_failures_may_come_at_once_and_then_one_at_a_time() {
         let limit = per_minute(3);
         for _ in 0..3 {
             assert_eq!(limit.failed(&"alice"), Ok(()));
@@ -152,7 +152,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn one_who_fails_does_not_use_up_what_another_has() {
+    async fn a_source_that_fails_does_not_use_up_the_limit_of_another() {
         let limit = per_minute(1);
         // The hash key is another one in each run. Two of these may share a cell, but not all of them.
         let others: Vec<_> = (0..8).map(|other| format!("other {other}")).collect();

@@ -31,7 +31,7 @@ mod tests {
     }
 
     #[test]
-    fn what_says_neither_is_not_guessed() {
+    fn a_value_that_is_neither_yes_nor_no_is_not_guessed() {
         for neither in ["blocked", "active", "2026-11-01 10:00:00", "nan", "inf", "0x1", "\0\0", "f1"] {
             assert_eq!(is_blocked(Some(neither)), None, "{neither:?}");
         }

@@ -94,7 +94,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_token_of_ours_is_told_by_its_reason() {
+    fn a_text_that_is_not_an_accepted_token_has_a_reason() {
         let other = token(&json!({"iss": "https://other.example.com", "sub": 7, "exp": NOW}));
         let endless = token(&json!({"iss": "https://issuer.example.com", "sub": 7}));
         for (text, reason) in [

@@ -60,7 +60,7 @@ mod tests {
     }
 
     #[test]
-    fn the_others_get_as_much_time_as_a_portion_took() {
+    fn logouts_get_as_much_time_as_a_portion_took() {
         let mut pace = Pace::new(1000, 20 * MS);
         assert_eq!(pace.after(5 * MS), 20 * MS);
         assert_eq!(pace.after(300 * MS), 300 * MS);

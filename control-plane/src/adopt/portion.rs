@@ -190,7 +190,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_noted_and_has_not_changed_is_done() {
+    fn rows_that_are_noted_and_unchanged_are_done() {
         let (living, expired) = (text(1, NOW), text(2, 1000));
         let mark = |text: &str, known| Mark { token: id(text), known };
         let rows = [
@@ -224,7 +224,7 @@ mod tests {
     }
 
     #[test]
-    fn a_row_that_is_blocked_and_not_is_refused() {
+    fn a_row_that_is_neither_blocked_nor_not_is_refused() {
         let rows = [row(9, "", "perhaps")];
         let measure = Measure { policy: &policy(), rest: 67, now: NOW };
         let refused = Portion::of(&rows, &HashMap::new(), measure).err().unwrap();

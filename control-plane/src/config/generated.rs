@@ -174,7 +174,7 @@ mod tests {
     }
 
     #[test]
-    fn what_stands_where_the_draft_goes_is_left_alone() {
+    fn a_file_in_the_place_of_the_draft_is_left_alone() {
         let directory = tempfile::tempdir().unwrap();
         let (bait, target) = (directory.path().join("draft"), directory.path().join("target"));
         std::os::unix::fs::symlink(&target, &bait).unwrap();

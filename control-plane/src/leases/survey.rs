@@ -61,7 +61,7 @@ mod tests {
     }
 
     #[test]
-    fn what_others_committed_shows_between_two_own_commits() {
+    fn commits_of_others_show_between_two_own_commits() {
         let mut survey = Survey::default();
         assert!(!survey.head(head(1, 1), Some(head(1, 0))), "the log was empty");
         assert!(!survey.head(head(1, 3), Some(head(1, 1))));

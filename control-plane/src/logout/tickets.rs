@@ -64,7 +64,7 @@ mod tests {
     }
 
     #[test]
-    fn a_ticket_is_redeemed_by_those_who_know_the_secret() {
+    fn control_planes_with_the_same_secret_redeem_a_ticket() {
         let ticket = tickets("secret").write(position(7));
         assert_eq!(ticket.len(), 54);
         assert_eq!(tickets("secret").read(&ticket), Some(position(7)));
@@ -72,7 +72,7 @@ mod tests {
     }
 
     #[test]
-    fn a_ticket_that_was_made_up_or_changed_is_none() {
+    fn a_forged_or_changed_ticket_is_refused() {
         let ticket = tickets("secret").write(position(7));
         for place in 0..54 {
             let mut changed = ticket.clone().into_bytes();

@@ -135,7 +135,7 @@ mod tests {
     }
 
     #[test]
-    fn what_may_be_forgotten_is_not_written() {
+    fn a_revocation_that_may_be_forgotten_is_not_written() {
         for expires_at in [NOW, NOW - 1, i64::MIN] {
             assert_eq!(rules(Some(3600)).write(EPOCH, &logged(expires_at), NOW), None, "{expires_at}");
         }
@@ -176,7 +176,7 @@ mod tests {
     }
 
     #[test]
-    fn what_we_would_not_have_written_proves_nothing_and_is_counted() {
+    fn a_value_that_curfew_does_not_write_proves_nothing_and_is_counted() {
         for value in ["", " 1", "1 ", "+1", "-1", "01", "1.0", "revoked", "9223372036854775808", "1\n"] {
             assert_eq!(judged(Kind::Token, Some(value), Some(NOW)), (false, 1), "{value:?}");
         }

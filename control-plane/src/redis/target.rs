@@ -182,7 +182,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_url_of_redis_is_refused_without_repeating_it() {
+    fn a_text_that_is_not_a_redis_url_is_refused_without_repeating_it() {
         for url in [
             "",
             "hunter2",

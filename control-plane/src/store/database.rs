@@ -161,7 +161,7 @@ mod tests {
     }
 
     #[test]
-    fn a_server_is_shown_without_who_and_how() {
+    fn a_server_is_shown_without_user_password_and_parameters() {
         for (url, expected) in [
             (
                 "postgres://ada:hunter2@db.example.com/curfew?sslmode=verify-full",

@@ -82,7 +82,7 @@ mod tests {
     }
 
     #[test]
-    fn a_token_nobody_revoked_is_active() {
+    fn a_token_without_a_revocation_is_active() {
         assert_eq!(found(&[], false).verdict(&keys(), Some(100)), CheckVerdict::Active);
     }
 

@@ -166,14 +166,14 @@ mod tests {
     }
 
     #[test]
-    fn anything_else_is_not() {
+    fn a_standby_another_place_and_a_shorter_log_are_not_believed() {
         assert_eq!(history(true, "", "").judge(&Seen::default()), Err(Distrust::Follows));
         assert_eq!(history(false, "server=a", "server=b").judge(&Seen::default()), Err(Distrust::Elsewhere));
         assert_eq!(history(false, "", "").judge(&seen(head(1, 6))), Err(Distrust::WentBack));
     }
 
     #[test]
-    fn the_newest_head_never_goes_back_and_a_late_word_of_an_earlier_epoch_is_not_heard() {
+    fn the_newest_head_never_goes_back_and_a_late_head_of_an_earlier_epoch_is_ignored() {
         let trust = Trust::default();
         trust.observe(&Seen::default(), head(1, 5));
         trust.observe(&Seen::default(), head(1, 4));
@@ -186,7 +186,7 @@ mod tests {
     }
 
     #[test]
-    fn an_epoch_that_has_ended_is_believed_only_of_those_who_asked_before() {
+    fn an_ended_epoch_is_believed_only_from_readers_that_asked_before() {
         let trust = Trust::default();
         trust.observe(&Seen::default(), head(1, 5));
         let before = trust.seen();

@@ -49,7 +49,7 @@ on_each_database! {
         assert_eq!(prolonged(place, &settings()).await, 1);
     }
 
-    async fn who_has_shorter_settings_keeps_entries_for_as_long_as_the_others(place: &Place) {
+    async fn a_control_plane_with_shorter_settings_keeps_entries_for_as_long(place: &Place) {
         let plane = place.open().await;
         let mut longer = settings();
         longer.retention.clock_skew = 305;

@@ -147,7 +147,7 @@ async fn a_mariadb_that_is_made_read_only_is_not_read_over_the_connections_that_
 }
 
 on_each_database! {
-    async fn while_somebody_holds_the_head_nothing_is_promised(place: &Place) {
+    async fn while_another_session_holds_the_head_no_logout_is_confirmed(place: &Place) {
         let plane = place.open().await;
         let mut other = place.connection().await;
         let lock = match place.kind {

@@ -80,7 +80,7 @@ async fn asked(plane: &Plane, method: &str, path: &str, authorization: &[Vec<u8>
 }
 
 #[tokio::test]
-async fn whoever_does_not_know_the_secret_learns_nothing() {
+async fn a_caller_without_the_secret_learns_nothing() {
     let plane = Plane::start().await;
     plane.register(&[&token_of("alice", "1")]).await;
     for authorization in near_misses() {
@@ -114,7 +114,7 @@ async fn nothing_of_a_body_is_read_before_the_secret() {
 }
 
 #[tokio::test]
-async fn what_is_open_says_nothing_about_anybody() {
+async fn open_paths_say_nothing_about_users() {
     let plane = Plane::start().await;
     let token = token_of("alice-the-user", "jti-of-hers");
     plane.register(&[&token]).await;
@@ -135,7 +135,7 @@ async fn what_is_open_says_nothing_about_anybody() {
 }
 
 #[tokio::test]
-async fn whoever_knows_the_secret_is_told_what_is_wrong() {
+async fn a_caller_with_the_secret_is_told_what_is_wrong() {
     let plane = Plane::start().await;
     let ask = async |request| crate::plane::ask(plane.internal(), with_secret(request)).await.problem();
     assert_eq!(ask(Request::get("/nothing")).await, (404, "not_found".to_owned()));

@@ -16,7 +16,7 @@ const NOT_WRITTEN: &str = "503\ncache-control: no-store\n\
     \"code\":\"unavailable\"}";
 
 #[tokio::test]
-async fn while_somebody_else_holds_the_lock_nothing_is_promised() {
+async fn while_another_process_holds_the_lock_no_logout_is_confirmed() {
     let plane = Plane::start().await;
     let token = token_of("alice", "1");
     let tokens = [token.as_str()];

@@ -107,7 +107,7 @@ async fn a_user_id_that_no_token_could_carry_is_malformed() {
 }
 
 #[tokio::test]
-async fn a_user_nobody_has_heard_of_is_logged_out_too() {
+async fn an_unknown_user_is_logged_out_too() {
     let plane = Plane::start().await;
     assert_eq!(plane.lgt_all(body(json!("nobody"))).await.status, 200);
     assert_eq!(plane.rows().await, (0, 2, 2));

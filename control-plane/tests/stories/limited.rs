@@ -55,7 +55,7 @@ fn respelled(token: &str, byte: u8) -> String {
 }
 
 #[tokio::test]
-async fn who_fails_too_often_is_told_so_and_when_to_come_again() {
+async fn a_source_that_fails_too_often_is_told_so_and_when_to_come_again() {
     let plane = limited(3, 0, 0).await;
     for attempt in 0..3 {
         assert_eq!(plane.logout(&respelled(&token_of("alice", "1"), attempt)).await.problem().0, 401);
@@ -84,7 +84,7 @@ async fn a_real_logout_passes_however_many_have_failed_at_its_source() {
 }
 
 #[tokio::test]
-async fn nobody_locks_the_owner_out_by_playing_with_the_token() {
+async fn failed_attempts_with_a_token_do_not_lock_its_owner_out() {
     let plane = limited(0, 2, 0).await;
     let token = token_of("alice", "1");
     for byte in 0..100 {
@@ -100,7 +100,7 @@ async fn nobody_locks_the_owner_out_by_playing_with_the_token() {
 }
 
 #[tokio::test]
-async fn what_another_source_does_is_its_own_affair() {
+async fn failures_of_one_source_do_not_limit_another() {
     let plane = limited(1, 0, 0).await;
     for _ in 0..3 {
         logout_from(&plane, "192.0.2.1", "x.y.z", HeaderMap::new()).await;
@@ -114,7 +114,7 @@ async fn what_another_source_does_is_its_own_affair() {
 }
 
 #[tokio::test]
-async fn behind_a_proxy_its_word_counts_and_the_clients_own_does_not() {
+async fn behind_a_proxy_its_entry_counts_and_the_clients_does_not() {
     let plane = limited(1, 0, 1).await;
     let forwarded = |value: &str| HeaderMap::from_iter([("x-forwarded-for".parse().unwrap(), value.parse().unwrap())]);
     let status = async |value: &str| logout_from(&plane, "10.0.0.1", "x.y.z", forwarded(value)).await.status;
@@ -279,7 +279,7 @@ async fn three_hang_up(plane: &Plane, pair: &Ed25519KeyPair, address: [u8; 4]) -
 }
 
 #[tokio::test]
-async fn who_goes_away_while_the_signature_is_checked_has_failed() {
+async fn a_client_that_hangs_up_while_the_signature_is_checked_has_failed() {
     let pair = Ed25519KeyPair::generate();
     let mut plane = with_public_key(&pair).await;
     Arc::get_mut(&mut plane.state).unwrap().attempts = FailedAttempts::per_minute(2, 0);
@@ -342,7 +342,7 @@ async fn a_logout_whose_turn_does_not_come_is_told_that_nothing_has_happened() {
 }
 
 #[tokio::test]
-async fn a_token_that_somebody_plays_with_waits_in_the_first_lane() {
+async fn a_token_of_failed_attempts_waits_in_the_first_lane() {
     let pair = Ed25519KeyPair::generate();
     let mut plane = with_public_key(&pair).await;
     Arc::get_mut(&mut plane.state).unwrap().attempts = FailedAttempts::per_minute(0, 1);

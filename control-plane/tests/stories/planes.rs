@@ -219,7 +219,7 @@ async fn workers_that_wander_sleep_and_start_again_never_break_the_promise() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn with_redis_they_never_break_it_either() {
+async fn with_redis_such_workers_never_break_the_promise_either() {
     let redis = Redis::start().unwrap();
     random_schedule("wander_redis", Some(&redis)).await;
 }

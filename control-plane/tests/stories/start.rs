@@ -91,7 +91,7 @@ fn a_signal_during_the_start_ends_it_in_order() {
 }
 
 #[tokio::test]
-async fn several_that_start_at_once_on_a_fresh_file_all_start() {
+async fn several_servers_that_start_at_once_on_a_fresh_file_all_start() {
     for _ in 0..10 {
         let directory = TempDir::new().unwrap();
         let migrate = |_| {

@@ -65,7 +65,7 @@ async fn an_http2_client_that_keeps_asking_is_asked_to_come_again() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_does_not_finish_is_dropped_after_the_drain() {
+async fn a_request_that_does_not_finish_is_dropped_after_the_drain() {
     let (mut client, task, _stopper) = connect(never(), 4096);
     client.write_all(REQUEST).await.unwrap();
     assert_about(task.await.unwrap(), 250..=311);

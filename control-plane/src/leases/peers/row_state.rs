@@ -69,7 +69,7 @@ mod tests {
     }
 
     #[test]
-    fn what_the_row_does_not_say_yet_is_written_once() {
+    fn a_confirmation_that_the_row_lacks_is_written_once() {
         let mut row = RowState::default();
         assert!(!row.catch_up());
         row.falls_behind();

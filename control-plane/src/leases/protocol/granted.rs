@@ -223,7 +223,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_is_granted_from_a_reading_older_than_what_someone_was_told() {
+    fn nothing_is_granted_from_a_reading_that_shows_less_than_was_promised() {
         let mut granted = granted();
         assert!(granted.learn(head(OLD, 4), ms(0), ms(10)), "no one was told anything");
         assert_eq!(granted.confirm(ms(10)), Some(head(OLD, 5)));

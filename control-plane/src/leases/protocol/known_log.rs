@@ -89,7 +89,7 @@ mod tests {
     }
 
     #[test]
-    fn which_of_two_histories_is_newer_is_told_by_a_reading_that_began_after_the_other_was_known() {
+    fn a_history_is_newer_if_its_reading_began_after_the_other_was_known() {
         let mut log = KnownLog::default();
         log.learn(head(OLD, 5), ms(0), ms(10));
         assert!(!log.learn(head(NEW, 1), ms(10), ms(20)));

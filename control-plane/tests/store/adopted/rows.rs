@@ -35,7 +35,7 @@ on_each_database! {
         assert_eq!(old_rows(&old).await, before);
     }
 
-    async fn what_was_blocked_stays_refused(place: &Place) {
+    async fn blocked_tokens_stay_refused(place: &Place) {
         let old = place.application(place.kind, "a");
         fill(&old).await;
         adopt_all(&old, place).await;
@@ -69,7 +69,7 @@ on_each_database! {
         assert_eq!((old_rows(&old).await, known(place).await), (rows, tokens));
     }
 
-    async fn what_the_application_writes_later_is_taken_over_by_another_run(place: &Place) {
+    async fn rows_that_are_written_later_are_taken_over_by_another_run(place: &Place) {
         let old = place.application(place.kind, "a");
         fill(&old).await;
         adopt_all(&old, place).await;

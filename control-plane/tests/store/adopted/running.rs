@@ -43,7 +43,7 @@ on_each_database! {
         assert_eq!((i64::try_from(tokens.len()).unwrap(), revocations, seq), (all, all, all));
     }
 
-    async fn one_that_is_broken_off_anywhere_goes_on_from_there(place: &Place) {
+    async fn a_run_that_is_broken_off_anywhere_is_continued_by_the_next(place: &Place) {
         let old = place.application(place.kind, "a");
         make_old_table(&old).await;
         if place.kind == Kind::Mariadb {

@@ -58,7 +58,7 @@ async fn an_answer_of_redis_names_a_place_in_the_log_that_is_not_ahead_of_it() {
 }
 
 #[tokio::test]
-async fn what_redis_does_not_have_is_asked_of_the_database() {
+async fn the_database_is_asked_for_what_redis_does_not_have() {
     let redis = Redis::start().unwrap();
     let plane = plane_beside(&redis.url()).await;
     let (dead, alive) = (token_of("alice", "1"), token_of("alice", "2"));
@@ -85,7 +85,7 @@ async fn a_login_in_the_second_of_a_logout_of_all_devices_is_left_to_the_databas
 }
 
 #[tokio::test]
-async fn what_somebody_else_wrote_locks_nobody_out() {
+async fn values_that_curfew_did_not_write_lock_no_user_out() {
     let redis = Redis::start().unwrap();
     let plane = plane_beside(&redis.url()).await;
     let token = token_of("alice", "1");

@@ -37,14 +37,14 @@ async fn with_a_password_and_another_database() {
 }
 
 #[tokio::test]
-async fn with_a_user_who_may_only_what_is_needed() {
+async fn with_a_user_that_has_only_the_needed_rights() {
     let user = "user curfew on >secret ~curfew:* +get +mget +set +info +ping +select +hello +client &curfew:* +publish +subscribe";
     let redis = Redis::start_with(&[user], None).unwrap();
     works_beside(settings(&format!("redis://curfew:secret@127.0.0.1:{}", redis.port()))).await;
 }
 
 #[tokio::test]
-async fn with_tls_and_an_authority_of_ones_own() {
+async fn with_tls_and_a_private_authority() {
     let authority = Authority::new().unwrap();
     let redis = Redis::start_with(&[], Some(&authority)).unwrap();
     let mut settings = settings(&redis.url());

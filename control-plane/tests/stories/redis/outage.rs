@@ -44,7 +44,7 @@ async fn a_redis_that_was_killed_and_comes_back_empty_is_filled_again() {
 }
 
 #[tokio::test]
-async fn what_a_replica_that_took_over_lacks_is_copied_again() {
+async fn entries_that_a_new_primary_lacks_are_copied_again() {
     let redis = Redis::start().unwrap();
     let plane = plane_beside(&redis.url()).await;
     let tokens: Vec<String> = (0..3).map(|number| token_of("alice", &number.to_string())).collect();
@@ -182,7 +182,7 @@ async fn a_control_plane_starts_without_redis_says_so_and_uses_it_when_it_comes(
 }
 
 #[tokio::test]
-async fn what_a_full_redis_does_not_take_is_not_lost() {
+async fn entries_that_a_full_redis_refuses_are_not_lost() {
     let redis = Redis::start_with(&["maxmemory-policy noeviction"], None).unwrap();
     let plane = plane_beside(&redis.url()).await;
     redis.command(&["CONFIG", "SET", "maxmemory", "1"]).unwrap();

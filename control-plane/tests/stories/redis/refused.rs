@@ -42,7 +42,7 @@ fn a_database_that_redis_does_not_have_is_refused() {
 }
 
 #[test]
-fn a_certificate_of_somebody_elses_authority_is_refused() {
+fn a_certificate_of_another_authority_is_refused() {
     let redis = Redis::start_with(&[], Some(&Authority::new().unwrap())).unwrap();
     let other = Authority::new().unwrap();
     let file = other.file();
