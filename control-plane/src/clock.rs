@@ -8,7 +8,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 pub struct Moment {
     /// What the wall clock shows.
     pub now: i64,
-    /// What the wall clock would show if it had not been set since the start; `None` for a clock made by hand, which is
+    /// What the wall clock would show if it had not been set since the start; `None` for a clock of a test, which is
     /// believed.
     pub steady: Option<i64>,
 }
@@ -33,7 +33,7 @@ impl Clock {
         Self { wall: Arc::new(read), steady: None }
     }
 
-    /// The same clock, beside one that cannot be set.
+    /// The same clock, together with one that cannot be set.
     #[must_use]
     pub fn checked_by(self, steady: impl Fn() -> i64 + Send + Sync + 'static) -> Self {
         Self { steady: Some(Arc::new(steady)), ..self }

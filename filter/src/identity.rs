@@ -59,7 +59,9 @@ impl IdentityHeader {
             let mut wrong = |problem: &str| fields.mistakes().add(format!("{path}.{name}"), problem);
             match claim {
                 _ if !is_name(name) => wrong("must be a header's name"),
-                _ if RESERVED.contains(&lower.as_str()) || lower.starts_with(RESERVED_PREFIX) => wrong("is not a header that may be overwritten"),
+                _ if RESERVED.contains(&lower.as_str()) || lower.starts_with(RESERVED_PREFIX) => {
+                    wrong("is not a header that may be overwritten")
+                }
                 _ if headers.iter().any(|header| alike(header.name.as_bytes(), lower.as_bytes())) => {
                     wrong("is given twice")
                 }

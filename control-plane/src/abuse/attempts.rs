@@ -1,11 +1,12 @@
 //! Failed logouts, limited by where they come from and by the token they show.
 //!
-//! A real logout is never refused here, because only an attempt that has failed is counted, and only then can its caller be
-//! told 429 instead of the reason. So neither a crowd behind one address nor an attacker that shows another user's token with
+//! A real logout is never refused here: only a failed attempt is counted, and only a failed attempt can be answered 429
+//! instead of its reason. So neither a crowd behind one address nor an attacker that shows another user's token with
 //! wrong signatures can take a logout away from that user.
 //!
-//! Before the verdict, the limit by source only chooses the lane in which a signature is checked: see
-//! [`crate::abuse::lanes`]. The token has no part in that: anybody can write another user's token into a request.
+//! Before an attempt has failed, the limit by source only chooses the lane in which a signature is checked: see
+//! [`crate::abuse::lanes`]. The token has no part in that, because any client can put another user's token into a
+//! request.
 
 use std::num::NonZeroU32;
 use std::sync::OnceLock;
@@ -20,7 +21,7 @@ use super::source::Source;
 /// The failures in a minute that make a source suspect where no limit is configured.
 const LANE_LIMIT: NonZeroU32 = NonZeroU32::MIN.saturating_add(59);
 
-/// How many times the failures of one source its wider network may have. One customer can have many sources in a network.
+/// The limit of a wider network, as a multiple of a source's limit. One customer can have many sources in a network.
 const NETWORK: NonZeroU32 = NonZeroU32::MIN.saturating_add(15);
 
 /// One attempt at a logout.
@@ -35,12 +36,12 @@ pub struct Attempt {
 }
 
 impl Attempt {
-    /// One that has cost nothing yet.
+    /// A new attempt. It has cost nothing yet.
     pub const fn from(source: Source) -> Self {
         Self { source, token: OnceLock::new(), begun: AtomicBool::new(false), succeeded: AtomicBool::new(false) }
     }
 
-    /// It shows this token.
+    /// Notes the token that it shows.
     pub fn shows(&self, token: TokenId) {
         // An attempt shows one token at most.
         let _ = self.token.set(token);
@@ -51,12 +52,12 @@ impl Attempt {
         self.token.get()
     }
 
-    /// The check of a signature begins for it.
+    /// Notes that the check of its signature begins.
     pub fn begin(&self) {
         self.begun.store(true, Ordering::Relaxed);
     }
 
-    /// Its command has been carried out.
+    /// Notes that its command has been carried out.
     pub fn succeed(&self) {
         self.succeeded.store(true, Ordering::Relaxed);
     }
@@ -81,12 +82,12 @@ impl TokenId {
     }
 }
 
-/// An attempt has failed, and so did too many before it.
+/// Too many attempts have failed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct TooMany {
     /// What was counted, for the metrics: `source`, `network` or `token`.
     pub by: &'static str,
-    /// When one more failure will not be too many.
+    /// The time until one more failure is within the limit.
     pub retry_after: Duration,
 }
 
@@ -100,7 +101,7 @@ impl TooMany {
 pub struct FailedAttempts {
     by_source: FailureLimit,
     by_network: FailureLimit,
-    /// Whether callers are told of the limit by source. Failures are counted in any case, for the lanes.
+    /// Whether a failure over the limit by source is answered 429. Failures are counted in any case, for the lanes.
     limits_sources: bool,
     by_token: Option<FailureLimit>,
 }
@@ -123,12 +124,14 @@ impl FailedAttempts {
             || source.network().is_some_and(|network| self.by_network.is_suspect(&network))
     }
 
-    /// Counts an attempt that has failed. `token` is the one that it showed, if it failed by its signature or by something
-    /// that a signature proves: a text that was never signed would only fill the cells of other tokens.
+    /// Counts a failed attempt. `token` is the token that it showed, and is given only if the signature was refused, or
+    /// was good and the token is revoked. Other texts may never have been signed, and would only fill the cells of real
+    /// tokens.
     ///
     /// # Errors
     ///
-    /// Too many have failed. An attempt over the first limit is not counted against the next ones, which others share.
+    /// Too many attempts have failed. An attempt over one limit is not counted against the following ones, which others
+    /// share.
     pub fn failed(&self, source: &Source, token: Option<&TokenId>) -> Result<(), TooMany> {
         let source = self.source_failed(source);
         if self.limits_sources {
@@ -165,7 +168,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_token_that_others_play_with_makes_nobody_suspect() {
+    async fn failures_with_one_token_do_not_make_their_sources_suspect() {
         let failed = FailedAttempts::per_minute(4, 2);
         let token = TokenId::of(b"a.b.c");
         let from = |last| source(&format!("192.0.2.{last}"));
@@ -176,7 +179,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_source_over_its_limit_uses_up_nothing_of_a_tokens() {
+    async fn a_source_over_its_limit_does_not_use_up_a_tokens_limit() {
         let failed = FailedAttempts::per_minute(2, 3);
         let (mallory, token) = (source("192.0.2.9"), TokenId::of(b"a.b.c"));
         for _ in 0..2 {
@@ -202,7 +205,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn without_a_limit_nobody_is_told_and_lanes_are_chosen_all_the_same() {
+    async fn without_a_limit_no_caller_is_refused_and_lanes_are_still_chosen() {
         let failed = FailedAttempts::per_minute(0, 0);
         let mallory = source("192.0.2.9");
         for _ in 0..60 {

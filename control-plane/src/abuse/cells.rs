@@ -5,11 +5,11 @@
 
 use std::hash::{BuildHasher, Hash, RandomState};
 
-/// How many there are. A flood from this many sources at once fills all cells. Then real failures are answered 429 without a
-/// reason, and real logouts share the second lane with the flood; nothing else changes.
+/// The number of cells. A flood from this many sources at once fills all cells. Then real failures are answered 429
+/// without a reason, and real logouts share the second lane with the flood; nothing else changes.
 pub(super) const CELLS: usize = 1 << 14;
 
-/// The same, in the type of a hash.
+/// The number of cells, in the type of a hash.
 const CELLS_IN_HASH: u64 = 1 << 14;
 
 /// Chooses cells.

@@ -1,4 +1,4 @@
-//! What is counted of limits and lanes.
+//! Counters of limits and lanes.
 
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::counter::Counter;

@@ -1,11 +1,12 @@
 //! Where the signatures of logouts are checked: on threads of their own, a bounded number at a time.
 //!
-//! Checking an RSA or ECDSA signature takes a hundred times as long as the rest of a request. On the threads that also answer
-//! the filter's questions, a flood of forged tokens would make every request in the mesh wait. Here the flood itself waits, in
-//! one of two lanes. The second one is for a source that has failed too often lately ([`super::attempts`]), and for what a
-//! source sends at once beyond its share of the first. So a burst from elsewhere holds the first lane up for no longer than a
-//! share of it takes, and a real logout from a crowded address still gets its turn in the second, in the order of arrival. A
-//! caller that finds no slot, or no thread in time, is told to come again; nothing has happened then.
+//! Checking an RSA or ECDSA signature takes a hundred times as long as the rest of a request. On the threads that also
+//! answer the filter's questions, a flood of forged tokens would make every request in the mesh wait. Here the flood
+//! itself waits, in one of two lanes. The second lane is for sources that have failed too often lately
+//! ([`super::attempts`]), and for what a source sends at once beyond its share of the first lane. So a burst from one
+//! source delays the first lane for no longer than its share takes. A real logout from a crowded address still gets its
+//! turn in the second lane, in the order of arrival. A caller that finds no slot, or gets no thread in time, is told to
+//! come again; nothing has happened then.
 
 use std::sync::Arc;
 use std::thread::available_parallelism;
@@ -36,7 +37,8 @@ pub struct Lanes {
 }
 
 impl Lanes {
-    /// For this machine: half its cores for the first lane and a quarter for the second, one at least for each.
+    /// Lanes for this machine: half of its cores for the first lane and a quarter for the second, and at least one for
+    /// each.
     pub fn of_machine() -> Self {
         let cores = available_parallelism().map_or(1, usize::from);
         Self {
@@ -45,7 +47,7 @@ impl Lanes {
         }
     }
 
-    /// Both.
+    /// Both lanes.
     pub fn all(&self) -> [&Lane; 2] {
         [&self.ordinary, &self.suspect]
     }
@@ -83,16 +85,17 @@ pub struct Slot {
 /// Why a piece of work has no outcome.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum LaneFailure {
-    /// There was no slot left, or none for this source. It was not begun.
+    /// There was no slot left, or none for this source. The work was not begun.
     Full,
-    /// Its turn did not come in time. It was not begun.
+    /// Its turn did not come in time. The work was not begun.
     Late,
-    /// It panicked.
+    /// The work panicked.
     Panicked,
 }
 
 impl Lane {
-    /// At most `size` pieces of work, `share` of them from one source; `threads` are done at once (at least one).
+    /// A lane of at most `size` pieces of work, of which at most `share` come from one source and `threads` (at least
+    /// one) are done at the same time.
     fn new(name: &'static str, size: usize, share: u32, threads: usize) -> Self {
         let semaphore = |permits| Arc::new(Semaphore::new(permits));
         let (slots, threads) = (semaphore(size), semaphore(threads.max(1)));
@@ -112,8 +115,9 @@ impl Lane {
 }
 
 impl Slot {
-    /// Does the work on another thread when its turn comes, if that is within `patience`; `begin` is called just before.
-    /// Dropped before that, it gives the slot back; dropped later, the work is done all the same.
+    /// Does the work on another thread when its turn comes, if that is within `patience`. It calls `begin` just before.
+    /// If the future is dropped before that, the slot is given back and the work is not done; if it is dropped later,
+    /// the work is done all the same.
     ///
     /// # Errors
     ///
@@ -124,13 +128,13 @@ impl Slot {
         begin: impl FnOnce(),
         work: impl FnOnce() -> T + Send + 'static,
     ) -> Result<T, LaneFailure> {
-        // Never closed, so there is always a thread to wait for.
+        // The semaphore is never closed, so there is always a thread to wait for.
         let thread = timeout(patience, self.threads.acquire_owned()).await.ok().and_then(Result::ok);
         let (thread, held) = (thread.ok_or(LaneFailure::Late)?, self.held);
         begin();
         let done = tokio::task::spawn_blocking(move || {
             let outcome = work();
-            // The thread first, so that the thread is free as soon as the slot is seen to be.
+            // The thread is released first: once the slot is seen to be free, the thread is free too.
             drop(thread);
             drop(held);
             outcome
@@ -153,7 +157,7 @@ mod tests {
         Source::of([192, 0, 2, last].into(), &HeaderMap::new(), 0)
     }
 
-    /// Work that goes on until it is let go.
+    /// Work that goes on until the sender is used or dropped.
     fn held() -> (mpsc::Sender<()>, impl FnOnce() + Send + 'static) {
         let (let_go, held) = mpsc::channel::<()>();
         (let_go, move || {
@@ -161,7 +165,7 @@ mod tests {
         })
     }
 
-    /// Begins work in the lane and waits until it is at it; what lets it go.
+    /// Begins work in the lane and waits until it runs. The sender ends the work.
     async fn busy(lane: &Lane) -> mpsc::Sender<()> {
         let (let_go, work) = held();
         tokio::spawn(lane.admit(&source(1)).unwrap().run(PATIENCE, || (), work));
@@ -172,7 +176,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_finds_no_slot_is_told_at_once_and_what_waits_has_its_turn() {
+    async fn work_without_a_slot_is_refused_at_once_and_waiting_work_gets_its_turn() {
         let lane = Lane::new("x", 2, 2, 1);
         let let_go = busy(&lane).await;
         let waiting = tokio::spawn(lane.admit(&source(1)).unwrap().run(PATIENCE, || (), || 7));
@@ -180,7 +184,7 @@ mod tests {
         assert_eq!(lane.waiting(), 2);
         drop(let_go);
         assert_eq!(waiting.await.unwrap(), Ok(7));
-        // The first one's task may not have come to its end yet.
+        // The task of the first piece of work may not have ended yet.
         while lane.waiting() > 0 {
             tokio::task::yield_now().await;
         }
@@ -197,7 +201,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_waits_for_too_long_is_never_begun() {
+    async fn work_that_waits_for_too_long_is_never_begun() {
         let lane = Lane::new("x", 2, 2, 1);
         let let_go = busy(&lane).await;
         let waiting = lane.admit(&source(1)).unwrap();
@@ -222,7 +226,7 @@ mod tests {
         let names: Vec<_> = slots.iter().map(|slot| slot.lane).collect();
         assert_eq!(names, [["ordinary"; 3].as_slice(), &["suspect"; 5]].concat());
         assert_eq!(lanes.admit(&source(1), false).err(), Some(LaneFailure::Full));
-        // Not even one that shares its cell is refused by the lane as a whole.
+        // Another source may share the cell of the first, but not all of them do: the lane as a whole is not full.
         let other = (2..10).find_map(|last| lanes.admit(&source(last), false).ok()).unwrap();
         assert_eq!(other.lane, "ordinary");
         let suspect = (2..10).find_map(|last| lanes.admit(&source(last), true).ok()).unwrap();

@@ -38,7 +38,7 @@ impl FailureLimit {
     ///
     /// # Errors
     ///
-    /// There have been too many. The time until one more is within the limit.
+    /// There have been too many failures. The value is the time until one more is within the limit.
     pub(super) fn failed(&self, key: &impl Hash) -> Result<(), Duration> {
         let cell = self.cells.of(key);
         self.limiter.check_key(&cell).map_err(|refused| {
@@ -112,7 +112,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn so_many_in_a_minute_and_then_one_every_so_often() {
+    async fn a_minutes_failures_may_come_at_once_and_then_one_at_a_time() {
         let limit = per_minute(3);
         for _ in 0..3 {
             assert_eq!(limit.failed(&"alice"), Ok(()));
@@ -139,7 +139,7 @@ mod tests {
         assert_eq!(limit.failed(&"alice"), Err(SECOND));
         assert!(limit.is_suspect(&"alice"));
         advance(30 * SECOND).await;
-        // Within the limit again, and suspect still.
+        // The source is within the limit again, and still suspect.
         for _ in 0..30 {
             assert_eq!(limit.failed(&"alice"), Ok(()));
         }
@@ -152,9 +152,9 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn one_who_fails_does_not_use_up_what_another_has() {
+    async fn a_source_that_fails_does_not_use_up_the_limit_of_another() {
         let limit = per_minute(1);
-        // With another hash key for each run, two of these may share a cell, though not all of them.
+        // The hash key is another one in each run. Two of these may share a cell, but not all of them.
         let others: Vec<_> = (0..8).map(|other| format!("other {other}")).collect();
         for _ in 0..100 {
             let _ = limit.failed(&"mallory");

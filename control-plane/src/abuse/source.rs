@@ -27,7 +27,8 @@ impl Source {
         Self(network(forwarded.and_then(address).unwrap_or(peer)))
     }
 
-    /// The wider network of an IPv6 source. IPv4 has none: an address does not show which others its owner has.
+    /// The wider network of an IPv6 source. IPv4 has none: an address does not show which other addresses its owner
+    /// has.
     pub fn network(&self) -> Option<Network> {
         match self.0 {
             IpAddr::V6(address) => Some(Network(leading(address, 48))),
@@ -36,7 +37,7 @@ impl Source {
     }
 }
 
-/// The list is one, however many headers it is spread over (RFC 9110 section 5.3).
+/// The entries of all headers of that name, which are one list (RFC 9110 section 5.3).
 fn entries_from_the_end(headers: &HeaderMap) -> impl Iterator<Item = &[u8]> {
     let lines: Vec<_> = headers.get_all("x-forwarded-for").iter().collect();
     lines.into_iter().rev().flat_map(|line| line.as_bytes().rsplit(|byte| *byte == b','))
@@ -73,13 +74,13 @@ mod tests {
     }
 
     #[test]
-    fn without_proxies_it_is_the_peer_whatever_the_client_says() {
+    fn without_proxies_the_source_is_the_peer_whatever_the_client_claims() {
         assert_eq!(source("192.0.2.1", &[], 0), "192.0.2.1");
         assert_eq!(source("192.0.2.1", &["198.51.100.7"], 0), "192.0.2.1");
     }
 
     #[test]
-    fn behind_proxies_it_is_what_the_outermost_of_them_saw() {
+    fn behind_proxies_the_source_is_the_address_that_the_outermost_saw() {
         let spoofed = ["203.0.113.1, 203.0.113.2", "198.51.100.7,10.0.0.1"];
         assert_eq!(source("10.0.0.2", &spoofed, 1), "10.0.0.1");
         assert_eq!(source("10.0.0.2", &spoofed, 2), "198.51.100.7");
@@ -88,14 +89,14 @@ mod tests {
     }
 
     #[test]
-    fn a_request_that_did_not_come_through_them_counts_where_it_came_from() {
+    fn a_request_that_did_not_come_through_the_proxies_counts_for_its_peer() {
         for forwarded in [&[][..], &["198.51.100.7"], &["unknown, 10.0.0.1"], &[", 10.0.0.1"], &[""]] {
             assert_eq!(source("10.0.0.2", forwarded, 2), "10.0.0.2", "{forwarded:?}");
         }
     }
 
     #[test]
-    fn a_customers_network_is_one_place_and_a_mapped_address_is_its_own() {
+    fn a_customers_network_is_one_source_and_a_mapped_address_is_an_ipv4_source() {
         assert_eq!(source("2001:db8:1:2:3:4:5:6", &[], 0), "2001:db8:1:2::");
         assert_eq!(source("2001:db8:1:2:ffff::", &[], 0), "2001:db8:1:2::");
         assert_eq!(source("::ffff:192.0.2.1", &[], 0), "192.0.2.1");

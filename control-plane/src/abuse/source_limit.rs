@@ -7,7 +7,8 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use super::cells::{Cells, one_for_each};
 use super::source::Source;
 
-/// How many times the slots of one source its wider network may hold. One customer can have many sources in a network.
+/// The slots that a wider network may hold, as a multiple of a source's slots. One customer can have many sources in a
+/// network.
 const NETWORK: u32 = 4;
 
 /// The slots that each source and each network hold.
@@ -24,16 +25,16 @@ pub(super) struct SourcePermit {
 }
 
 impl SourceLimit {
-    /// At most `most` for each source.
+    /// A limit of `most` slots for each source.
     pub(super) fn new(most: u32) -> Arc<Self> {
         Arc::new(Self { sources: Held::new(most), networks: Held::new(most.saturating_mul(NETWORK)) })
     }
 
-    /// One more slot for the source, unless it or its network holds as many as it may.
+    /// Takes one more slot for the source, unless the source or its network holds as many as it may.
     pub(super) fn take(self: &Arc<Self>, source: &Source) -> Option<SourcePermit> {
         let mut permit = SourcePermit { limit: Arc::clone(self), source: self.sources.take(source)?, network: None };
         if let Some(network) = source.network() {
-            // If the network has none left, dropping the permit gives the slot of the source back.
+            // If the network has no slot left, dropping the permit gives the source's slot back.
             permit.network = Some(self.networks.take(&network)?);
         }
         Some(permit)
@@ -61,7 +62,7 @@ impl Held {
         Self { most, counts: one_for_each(), cells: Cells::default() }
     }
 
-    /// Counts one more, and returns its cell.
+    /// Counts one more slot, and returns its cell.
     fn take(&self, key: &impl Hash) -> Option<usize> {
         let cell = self.cells.of(key);
         let more = |held: u32| held.checked_add(1).filter(|held| *held <= self.most);
@@ -70,7 +71,7 @@ impl Held {
 
     fn give_back(&self, cell: usize) {
         if let Some(count) = self.counts.get(cell) {
-            // It was counted once, so it is above zero.
+            // The slot was counted, so the count is above zero.
             count.fetch_sub(1, Ordering::Relaxed);
         }
     }
@@ -93,7 +94,7 @@ mod tests {
         let (first, second) = (limit.take(&crowd), limit.take(&crowd));
         assert!(first.is_some() && second.is_some());
         assert!(limit.take(&crowd).is_none());
-        // With another hash key for each run, two may permit a cell, though not all of them.
+        // The hash key is another one in each run. Two sources may share a cell, but not all of them.
         assert!((2..10).any(|last| limit.take(&source(&format!("192.0.2.{last}"))).is_some()));
         drop(first);
         let third = limit.take(&crowd);
@@ -107,7 +108,7 @@ mod tests {
             (0..100).filter_map(|number| limit.take(&source(&format!("2001:db8:1:{number}::1")))).collect();
         assert_eq!(taken.len(), 4);
         drop(taken);
-        // Those that were refused hold nothing either.
+        // Sources that were refused hold nothing either.
         assert!(
             limit.networks.counts.iter().chain(&limit.sources.counts).all(|count| count.load(Ordering::Relaxed) == 0)
         );

@@ -10,7 +10,7 @@ use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
-/// How often there may be a line.
+/// The interval between two lines.
 pub const INTERVAL: Duration = Duration::from_secs(10);
 
 /// The refusals since the last line, by code, and by reason where a code has several.
@@ -25,8 +25,7 @@ impl FailedLogouts {
         *count = count.saturating_add(1);
     }
 
-    /// What has been counted since the last call, such as `token_expired=2 token_invalid/signature=40`; nothing if
-    /// nothing was.
+    /// The counts since the last call, such as `token_expired=2 token_invalid/signature=40`; `None` if there are none.
     pub fn take(&self) -> Option<String> {
         let counts = std::mem::take(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner));
         let mut line = String::new();
@@ -39,7 +38,7 @@ impl FailedLogouts {
         (!line.is_empty()).then_some(line)
     }
 
-    /// Writes the line every [`INTERVAL`] until it is told to stop, and a last one then.
+    /// Writes the line every [`INTERVAL`] until the stop, and once more then.
     pub async fn report(&self, stop: CancellationToken) {
         loop {
             let stopped = tokio::time::timeout(INTERVAL, stop.cancelled()).await;

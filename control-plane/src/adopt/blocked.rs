@@ -1,9 +1,9 @@
 //! Whether a row's `is_block` means yes or no. Frameworks declare it as a boolean, a number, a text or an enumeration.
 //! Pure.
 
-/// Reads the value of the column, as the database writes it as a text; `None` if it means neither. NULL is no.
+/// Reads the column's value in the database's text form; `None` if it means neither yes nor no. NULL is no.
 ///
-/// An unknown value is never taken for a no: a token that was blocked would work again.
+/// An unknown value never counts as a no: a token that was blocked would work again.
 pub(super) fn is_blocked(text: Option<&str>) -> Option<bool> {
     let Some(text) = text else { return Some(false) };
     // MySQL returns a single bit as the character with that number.
@@ -31,7 +31,7 @@ mod tests {
     }
 
     #[test]
-    fn what_says_neither_is_not_guessed() {
+    fn a_value_that_is_neither_yes_nor_no_is_not_guessed() {
         for neither in ["blocked", "active", "2026-11-01 10:00:00", "nan", "inf", "0x1", "\0\0", "f1"] {
             assert_eq!(is_blocked(Some(neither)), None, "{neither:?}");
         }

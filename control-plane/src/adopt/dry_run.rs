@@ -8,7 +8,7 @@ use super::source::Source;
 use super::{Plan, Progress, Rules, Tally};
 use crate::store::adoption::AdoptionReader;
 
-/// Counts it.
+/// Counts what the adoption of this source would do.
 pub(super) async fn dry_run(
     mut source: Source,
     mut curfew: AdoptionReader,

@@ -11,7 +11,7 @@ pub enum SourceFailure {
     /// It cannot be reached or read, or a right is missing.
     #[error("the database cannot be opened: {}", explained(.0))]
     Database(#[from] Error),
-    /// Its table is not made in such a way that it could be adopted.
+    /// The shape of its table does not allow an adoption.
     #[error("{0}, and so the table cannot be adopted")]
     Unusable(String),
     /// Its table is Curfew's own, whatever the database is called.
@@ -22,7 +22,7 @@ pub enum SourceFailure {
     SameDatabase,
 }
 
-/// Why an adoption could not begin, or ended early. What was done before stays done.
+/// Why an adoption could not begin, or ended early. What it did before that stays done.
 #[derive(Debug, thiserror::Error)]
 pub enum AdoptFailure {
     /// The application's database is at fault.
@@ -34,7 +34,7 @@ pub enum AdoptFailure {
 }
 
 impl AdoptFailure {
-    /// True if the same may succeed when it is tried again: somebody else held a lock, or a connection was lost.
+    /// True if another attempt may succeed: another process held a lock, or a connection was lost.
     pub(super) fn may_pass(&self) -> bool {
         match self {
             Self::Source(SourceFailure::Database(error)) | Self::Own(OpenFailure::Database(error)) => {

@@ -8,17 +8,17 @@ use crate::store::command::TokenRecord;
 
 /// What a row's text is.
 pub(super) enum Judged {
-    /// No token that these settings accept, with the stable name of the reason.
+    /// Not a token that these settings accept, with the stable name of the reason.
     Unreadable(&'static str),
-    /// A token that is dead everywhere, blocked or not.
+    /// A token that has expired by every clock, blocked or not.
     Expired(RevocationKey),
-    /// A token that may be alive somewhere.
+    /// A token that some clock may still show as unexpired.
     Living(TokenRecord),
 }
 
-/// Reads the token of a row. `now` is in seconds of Unix time; `rest` is how many seconds after its end a token is
-/// surely dead. The signature is not checked: the table is the operator's own, and anyone that can write to it can
-/// block any row of it.
+/// Reads the token of a row. `now` is in seconds of Unix time; `rest` is the number of seconds after its end until a
+/// token has expired by every clock. The signature is not checked: the table is the operator's own, and any writer of
+/// the table can block any row of it.
 pub(super) fn judge(policy: &Policy, rest: i64, text: Option<&str>, now: i64) -> Judged {
     let text = match text.map(str::trim) {
         None => return Judged::Unreadable("not_text"),
@@ -26,7 +26,7 @@ pub(super) fn judge(policy: &Policy, rest: i64, text: Option<&str>, now: i64) ->
         Some(text) => text,
     };
     let text = with_any_signature(text);
-    // Some applications store what the header held.
+    // Some applications store the whole value of the header.
     let Ok(token) = from_authorization(text.as_bytes()) else { return Judged::Unreadable("not_compact") };
     match policy.read_unproven(token) {
         Err(error) => Judged::Unreadable(error.reason()),
@@ -35,8 +35,8 @@ pub(super) fn judge(policy: &Policy, rest: i64, text: Option<&str>, now: i64) ->
     }
 }
 
-/// The same token with some text for a signature. A column that was too short may have cut the signature off. The user
-/// holds the whole token, which is known by the parts before the signature.
+/// The same token with a placeholder for its signature. A column that was too short may have cut the signature off. The
+/// user holds the whole token, and the parts before the signature identify it.
 fn with_any_signature(text: &str) -> Cow<'_, str> {
     match text.rsplit_once('.') {
         Some((signed, _)) if signed.contains('.') => Cow::Owned(format!("{signed}.AAAA")),
@@ -94,7 +94,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_token_of_ours_is_told_by_its_reason() {
+    fn a_text_that_is_not_an_accepted_token_has_a_reason() {
         let other = token(&json!({"iss": "https://other.example.com", "sub": 7, "exp": NOW}));
         let endless = token(&json!({"iss": "https://issuer.example.com", "sub": 7}));
         for (text, reason) in [

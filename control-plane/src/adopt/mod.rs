@@ -5,10 +5,10 @@
 //! become rows of Curfew's own table, those that are blocked become revocations in the log, and which rows were taken
 //! over is noted, all of it in Curfew's database.
 //!
-//! The table is gone through in the order of its ids. Rows are read outside any transaction; what follows from some of
-//! them is written in one, so that no one waits for locks on the application's table, and logouts wait for a tenth of a
-//! second at most. Raw tokens are blanked after that commit. So a run may be killed at any moment: the next one goes
-//! on, and what is done is not done again.
+//! A run reads the table in the order of its ids, some rows at a time. It reads them outside any transaction, and
+//! writes what follows from them to Curfew's database in one transaction. So nothing waits for locks on the
+//! application's table, and logouts wait for a tenth of a second at most. Raw tokens are blanked after that commit. A
+//! run may be killed at any moment: the next run goes on, and does nothing twice.
 
 mod blocked;
 mod dry_run;
@@ -43,18 +43,18 @@ pub struct Databases<'d> {
     pub own: &'d Database,
 }
 
-/// What is asked for.
+/// What the operator asks for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Plan {
-    /// Do it. Otherwise the run only counts what would be done, and writes nothing.
+    /// Whether to adopt. Otherwise the run only counts what it would do, and writes nothing.
     pub apply: bool,
-    /// Blank the raw tokens of adopted rows.
+    /// Whether to blank the raw tokens of adopted rows.
     pub forget: bool,
-    /// Rows of one transaction, at most.
+    /// The most rows of one transaction.
     pub batch: i64,
-    /// How long to wait after each of them, at least.
+    /// The least pause after each transaction.
     pub pause: Duration,
-    /// Finish although there are blocked rows without a token that could be revoked.
+    /// Whether to finish although there are blocked rows without a token that could be revoked.
     pub accept_unreadable: bool,
 }
 
@@ -63,7 +63,7 @@ pub struct Plan {
 pub struct Progress {
     /// Rows seen in this pass.
     pub rows: u64,
-    /// The id of the last one.
+    /// The id of the last row seen.
     pub at: i64,
     /// The id of the table's last row when the pass began.
     pub last: i64,
@@ -74,7 +74,7 @@ pub struct Progress {
 pub struct Rules<'r> {
     /// Which tokens are accepted.
     pub policy: &'r Policy,
-    /// What follows from that for the store.
+    /// The settings of the store, which follow from the policy.
     pub settings: &'r Settings,
     /// The time.
     pub clock: &'r Clock,

@@ -1,24 +1,24 @@
 //! The statements on another application's table `user_token_logs (id, user_id, user_token, is_block, created_at,
 //! updated_at)`.
 //!
-//! They read it, some rows at a time and in the order of its ids. The only thing that they write are blanks in the
-//! place of raw tokens, if the operator asks for that. Each statement is a transaction of its own, so that the
-//! application, which may write to the table all the while, and Curfew do not wait for each other.
+//! They read the table, some rows at a time and in the order of its ids. They write only one thing, blanks in the place
+//! of raw tokens, and only if the operator asks for that. The application may write to the table at the same time. Each
+//! statement is a transaction of its own, so that the application and Curfew do not wait for each other.
 
 use sqlx::Error;
 
 use super::failure::SourceFailure;
 use crate::store::adoption::{LIST, Link, Row, Value, are_of_curfew, columns, list, values};
 
-/// The columns that tell what a row is about.
+/// The columns that an adoption needs.
 const NEEDED: [&str; 3] = ["id", "user_token", "is_block"];
 
 /// The table as it was found.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct OldTable {
-    /// It says when a row was made.
+    /// It has the column `created_at`.
     created: bool,
-    /// It says when a row was last changed.
+    /// It has the column `updated_at`.
     updated: bool,
 }
 
@@ -31,8 +31,8 @@ pub(super) struct OldRow {
     pub(super) is_block: Option<String>,
 }
 
-/// The rows after an id. Texts are cut off after 9,000 characters: longer ones are no tokens, and a large document in
-/// the place of a token must not fill the memory.
+/// The statement for the rows after an id. Texts are cut off after 9,000 characters: longer ones are not tokens, and a
+/// large document in the place of a token must not fill the memory.
 macro_rules! rows {
     ($text:literal, $is_block:literal) => {
         concat!(
@@ -63,7 +63,7 @@ impl OldTable {
         Ok(Some(Self { created: has("created_at"), updated: has("updated_at") }))
     }
 
-    /// The id of its last row, which tells how far a run has come.
+    /// The id of its last row. The progress of a run is measured by it.
     pub(super) async fn last(link: &mut Link<'_>) -> Result<i64, Error> {
         let row = link.fetch_one("SELECT max(id) AS last FROM user_token_logs", values![]).await?;
         Ok(row.optional_integer("last")?.unwrap_or_default())
@@ -77,8 +77,8 @@ impl OldTable {
         link.fetch(statement, values![after, limit]).await?.iter().map(old_row).collect()
     }
 
-    /// Blanks the texts of rows, of each only if it is still this one, to the byte; returns how many. Each blank is
-    /// unlike any other, for the column may be one of a unique index.
+    /// Blanks the texts of rows, each only if the row still holds that text to the byte; returns the number of blanked
+    /// rows. Every blank is different, because the column may be in a unique index.
     pub(super) async fn blank(self, link: &mut Link<'_>, texts: &[(i64, &str)]) -> Result<u64, Error> {
         const EXACT: &str = "CAST(user_token AS text) COLLATE BINARY";
         const EXACT_POSTGRES: &str = "CAST(user_token AS text) COLLATE \"C\"";
@@ -103,7 +103,8 @@ impl OldTable {
         Ok(blanked)
     }
 
-    /// MySQL may keep either time by itself, the first one of a table even where nobody has asked for it.
+    /// Keeps both times as they are. MySQL may update either by itself, and does so for the first timestamp of a table
+    /// even where its definition does not ask for it.
     const fn unchanged_times(self) -> &'static str {
         match (self.created, self.updated) {
             (true, true) => ", created_at = created_at, updated_at = updated_at",
@@ -122,14 +123,14 @@ pub(super) fn is_blank(id: i64, text: &str) -> bool {
 fn old_row(row: &Row) -> Result<OldRow, Error> {
     Ok(OldRow {
         id: row.integer("id")?,
-        // Bytes that are no text are no token either.
+        // Bytes that are not text are not a token either.
         text: row.optional_text("user_token").ok().map(Option::unwrap_or_default),
         is_block: row.optional_text("is_block")?,
     })
 }
 
-/// Refuses a table that cannot be gone through in the order of its ids, each row once: they must be whole numbers, none
-/// of them twice and none NULL.
+/// Refuses a table whose ids do not allow reading each row once, in order. Ids must be whole numbers, unique and not
+/// NULL.
 async fn numbers_its_rows(link: &mut Link<'_>) -> Result<(), SourceFailure> {
     const SQLITE: &str = "SELECT count(*) AS found FROM pragma_table_info('user_token_logs') AS col \
         WHERE lower(col.name) = 'id' AND upper(col.type) LIKE '%INT%' AND (\
@@ -155,7 +156,7 @@ async fn numbers_its_rows(link: &mut Link<'_>) -> Result<(), SourceFailure> {
     const WITHOUT: &str = "SELECT count(*) AS found FROM user_token_logs WHERE id IS NULL";
     const WITHOUT_MYSQL: &str =
         "SELECT count(*) AS found FROM user_token_logs WHERE id IS NULL OR id > 9223372036854775807";
-    // Texts and bytes come after all numbers there.
+    // In SQLite's order, texts and bytes come after all numbers.
     const WITHOUT_SQLITE: &str = "SELECT (SELECT count(*) FROM user_token_logs WHERE id IS NULL) + \
         (SELECT count(*) FROM user_token_logs WHERE id > 9223372036854775807) AS found";
     let unique = link.fetch_one(link.choose(SQLITE, POSTGRES, MYSQL), values![]).await?.integer("found")?;

@@ -1,15 +1,14 @@
-//! How many rows the next portion has, and how long the pause before it is: logouts wait while a portion is written.
-//! Pure.
+//! The number of rows in the next portion, and the pause before it. Logouts wait while a portion is written. Pure.
 
 use std::time::Duration;
 
-/// How long a portion should keep logouts waiting.
+/// How long a portion may keep logouts waiting.
 const BUDGET: Duration = Duration::from_millis(100);
 
 /// Rows of the first portion.
 const FIRST: i64 = 100;
 
-/// Fewer rows take hardly less time: what a transaction costs is then mostly its commit.
+/// Fewer rows would take hardly less time, because most of a small transaction's cost is its commit.
 const FEWEST: i64 = 25;
 
 /// The pace of an adoption.
@@ -31,8 +30,8 @@ impl Pace {
         self.rows
     }
 
-    /// The pause after a portion for which logouts had to wait for this long. It is at least as long, so that logouts
-    /// have half of the time.
+    /// The pause after a portion that held logouts up for this long. It is at least as long, so that half of the time
+    /// is free for logouts.
     pub(super) fn after(&mut self, held: Duration) -> Duration {
         if held > BUDGET {
             self.rows = (self.rows / 2).max(FEWEST.min(self.most));
@@ -61,7 +60,7 @@ mod tests {
     }
 
     #[test]
-    fn the_others_get_as_much_time_as_a_portion_took() {
+    fn logouts_get_as_much_time_as_a_portion_took() {
         let mut pace = Pace::new(1000, 20 * MS);
         assert_eq!(pace.after(5 * MS), 20 * MS);
         assert_eq!(pace.after(300 * MS), 300 * MS);

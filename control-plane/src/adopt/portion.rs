@@ -1,4 +1,4 @@
-//! What is to be done with some rows of the application's table, as they were read. Pure.
+//! Decides what to do with some rows of the application's table, as they were read. Pure.
 
 use std::collections::HashMap;
 
@@ -11,20 +11,20 @@ use super::old_table::{OldRow, is_blank};
 use super::tally::Tally;
 use crate::store::adoption::{Found, Known, Mark};
 
-/// Some rows, and what is to be done with them.
+/// Some rows, and what to do with them.
 #[derive(Default)]
 pub(super) struct Portion<'r> {
-    /// What was found. What becomes of the tokens is counted later.
+    /// The counts of what was found. What becomes of the tokens is counted later.
     pub(super) tally: Tally,
-    /// Each token that is to be taken over or revoked, once.
+    /// The tokens to take over or revoke, each of them once.
     pub(super) found: Vec<Found>,
-    /// Rows that are to be noted as taken over.
+    /// The rows to note as taken over.
     pub(super) marks: Vec<(i64, RevocationKey)>,
-    /// The marks of living tokens among them.
+    /// The tokens of those rows that have not expired.
     pub(super) living: Vec<RevocationKey>,
     /// Raw tokens that may be blanked once their rows are noted.
     pub(super) texts: Vec<(i64, &'r str)>,
-    /// Where each token is in `found`.
+    /// The index of each token in `found`.
     places: HashMap<RevocationKey, usize>,
 }
 
@@ -33,14 +33,14 @@ pub(super) struct Portion<'r> {
 pub(super) struct Measure<'p> {
     /// Which tokens are accepted.
     pub(super) policy: &'p Policy,
-    /// How many seconds after its end a token is surely dead.
+    /// The number of seconds after its end until a token has expired by every clock.
     pub(super) rest: i64,
     /// The time by the clock that is furthest behind.
     pub(super) now: i64,
 }
 
 impl<'r> Portion<'r> {
-    /// Judges rows, with what was noted of them before.
+    /// Judges rows, given the notes of earlier runs about them.
     ///
     /// # Errors
     ///
@@ -57,7 +57,7 @@ impl<'r> Portion<'r> {
         Ok(portion)
     }
 
-    /// True if nothing is to be written.
+    /// True if there is nothing to write.
     pub(super) fn is_done(&self) -> bool {
         self.found.is_empty() && self.marks.is_empty()
     }
@@ -72,7 +72,7 @@ impl<'r> Portion<'r> {
         let marked = mark.map(|mark| mark.token);
         self.tally.rows += 1;
         match (judge(measure.policy, measure.rest, text, measure.now), mark) {
-            // The text is gone, and the mark tells which token it was.
+            // The text is gone, and the mark says which token it was.
             (Judged::Unreadable(_), Some(Mark { token, known: Known::Alive })) if blocked => {
                 self.take(Found { token, record: None, blocked });
             }
@@ -124,7 +124,7 @@ impl<'r> Portion<'r> {
         self.texts.extend(row.text.as_deref().map(|text| (row.id, text)));
     }
 
-    /// Counts the living tokens that were noted, given which of all tokens were new.
+    /// Counts the noted tokens that have not expired, given which of all tokens were new.
     pub(super) fn count_living(&mut self, mut is_new: impl FnMut(RevocationKey) -> bool) {
         for token in &self.living {
             *(if is_new(*token) { &mut self.tally.taken } else { &mut self.tally.duplicates }) += 1;
@@ -190,7 +190,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_noted_and_has_not_changed_is_done() {
+    fn rows_that_are_noted_and_unchanged_are_done() {
         let (living, expired) = (text(1, NOW), text(2, 1000));
         let mark = |text: &str, known| Mark { token: id(text), known };
         let rows = [
@@ -210,7 +210,7 @@ mod tests {
         let portion = portion(&rows, &marks);
         assert!(portion.is_done());
         assert_eq!(portion.tally, Tally { rows: 5, before: 5, ..Tally::default() });
-        // They may still hold raw tokens.
+        // The rows may still hold raw tokens.
         assert_eq!(portion.texts.iter().map(|(id, _)| *id).collect::<Vec<_>>(), [1, 2, 3]);
     }
 
@@ -224,7 +224,7 @@ mod tests {
     }
 
     #[test]
-    fn a_row_that_is_blocked_and_not_is_refused() {
+    fn a_row_that_is_neither_blocked_nor_not_is_refused() {
         let rows = [row(9, "", "perhaps")];
         let measure = Measure { policy: &policy(), rest: 67, now: NOW };
         let refused = Portion::of(&rows, &HashMap::new(), measure).err().unwrap();

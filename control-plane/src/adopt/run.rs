@@ -10,23 +10,23 @@ use super::source::Source;
 use super::{Plan, Progress, Rules, Tally};
 use crate::store::adoption::{AdoptionWriter, TakeOver};
 
-/// How often the table is gone through at most. A further pass finds rows that their application committed late, behind
-/// the pass before it; the last pass finds nothing.
+/// The most passes over the table. A further pass finds rows that the application committed late, with ids that the
+/// pass before it had already left behind. The last pass normally finds nothing.
 const PASSES: u32 = 3;
 
-/// How long a portion is tried: another process may hold a lock, and SQLite has no queue for its lock.
+/// How long a portion is tried again. Another process may hold a lock, and SQLite has no queue for its lock.
 const GIVE_UP_AFTER: Duration = Duration::from_secs(60);
 
 /// The pause before each further attempt.
 const PATIENCE: Duration = Duration::from_millis(200);
 
-/// Both databases, and what is asked for.
+/// Both databases, and what the operator asks for.
 pub(super) struct Run<'a> {
     rules: Rules<'a>,
     plan: Plan,
     source: Source,
     curfew: AdoptionWriter<'a>,
-    /// How many seconds after its end a token is surely dead.
+    /// The number of seconds after its end until a token has expired by every clock.
     rest: i64,
     pace: Pace,
 }
@@ -36,7 +36,7 @@ struct Step {
     tally: Tally,
     /// The id of its last row.
     last: i64,
-    /// For how long others had to wait for it.
+    /// How long it held others up.
     held: Duration,
 }
 
@@ -51,7 +51,7 @@ impl<'a> Run<'a> {
         Ok(Self { rules, plan, source, curfew, rest, pace: Pace::new(plan.batch, plan.pause) })
     }
 
-    /// Goes through the table until a pass finds nothing to do.
+    /// Makes passes over the table until one finds nothing to do.
     pub(super) async fn finish(mut self, tell: &mut impl FnMut(Progress)) -> Result<Tally, AdoptFailure> {
         let mut tally = self.pass(tell).await?;
         let mut changed = tally.changed();
@@ -71,7 +71,7 @@ impl<'a> Run<'a> {
         Ok(tally)
     }
 
-    /// Goes through the table once.
+    /// Makes one pass over the table.
     async fn pass(&mut self, tell: &mut impl FnMut(Progress)) -> Result<Tally, AdoptFailure> {
         let last = self.source.last().await?;
         let mut tally = Tally::default();
@@ -105,7 +105,7 @@ impl<'a> Run<'a> {
 
     /// Adopts the next rows after an id; `None` if there are none.
     ///
-    /// The rows are read before what was noted of them: a text that another run has blanked is then found with its
+    /// The rows are read before the notes about them. So a text that another run has blanked is always found with its
     /// note.
     async fn step(&mut self, after: i64) -> Result<Option<Step>, AdoptFailure> {
         let now = self.curfew.surely_past().await.map_err(own)?;
@@ -115,7 +115,7 @@ impl<'a> Run<'a> {
         let marks = self.curfew.marks(&ids).await.map_err(own)?;
         let mut portion = Portion::of(&rows, &marks, Measure { policy: self.rules.policy, rest: self.rest, now })?;
         let mut held = if portion.is_done() { Duration::ZERO } else { self.write(&mut portion).await? };
-        // Only after the commit: until then the table is the only place that knows these tokens.
+        // Only after the commit: until then these tokens are nowhere but in the table.
         if self.plan.forget && !portion.texts.is_empty() {
             let began = Instant::now();
             portion.tally.forgotten += self.source.blank(&portion.texts).await?;
@@ -124,7 +124,7 @@ impl<'a> Run<'a> {
         Ok(Some(Step { tally: portion.tally, last, held }))
     }
 
-    /// Writes a portion in one transaction; returns for how long others had to wait for it.
+    /// Writes a portion in one transaction; returns how long it held others up.
     async fn write(&mut self, portion: &mut Portion<'_>) -> Result<Duration, AdoptFailure> {
         let rows = TakeOver { found: &portion.found, marks: &portion.marks };
         let (taken, held) = self.curfew.take_over(rows).await.map_err(own)?;

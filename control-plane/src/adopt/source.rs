@@ -10,7 +10,7 @@ pub(super) struct Source {
     database: Database,
     connection: Connection,
     table: OldTable,
-    /// True if raw tokens are to be blanked.
+    /// True if the run blanks raw tokens.
     writes: bool,
 }
 
@@ -27,7 +27,7 @@ impl Source {
         }
     }
 
-    /// Opens another connection: the one before may be lost.
+    /// Opens another connection, because the old one may be lost.
     pub(super) async fn reopen(&mut self) -> Result<(), SourceFailure> {
         self.connection = open_foreign(&self.database, self.writes).await?;
         Ok(())
@@ -49,12 +49,12 @@ impl Source {
         }
     }
 
-    /// Blanks the texts of rows whose text is still this one; returns how many.
+    /// Blanks the texts of rows that still hold this text; returns the number of blanked rows.
     pub(super) async fn blank(&mut self, texts: &[(i64, &str)]) -> Result<u64, SourceFailure> {
         Ok(self.table.blank(&mut self.connection.link(), texts).await?)
     }
 
-    /// Ends the connection.
+    /// Closes the connection.
     pub(super) async fn close(self) -> Result<(), SourceFailure> {
         Ok(self.connection.close().await?)
     }

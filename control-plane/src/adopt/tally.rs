@@ -9,19 +9,19 @@ use std::fmt;
 pub struct Tally {
     /// All rows.
     pub rows: u64,
-    /// Rows with which nothing is left to do.
+    /// Rows that need nothing more.
     pub before: u64,
     /// Tokens that are new to Curfew.
     pub taken: u64,
     /// Rows with a token that another row has, too.
     pub duplicates: u64,
-    /// Rows with a token that is dead everywhere; they are marked, and nothing else.
+    /// Rows with a token that has expired by every clock. They are marked, and nothing else.
     pub expired: u64,
     /// Revocations made for blocked rows.
     pub revoked: u64,
     /// Rows that hold no acceptable token, by the reason's stable name. They stay as they are.
     pub unreadable: BTreeMap<&'static str, u64>,
-    /// Those among them that are blocked.
+    /// The blocked rows among them.
     pub unreadable_blocked: u64,
     /// Rows whose raw token was blanked.
     pub forgotten: u64,
@@ -55,7 +55,7 @@ impl Tally {
         self
     }
 
-    /// Two passes over the same table as one: the rows as the later pass found them, and what both passes did.
+    /// Two passes over the same table in one tally: the rows as the later pass found them, and what both passes did.
     pub(super) fn followed_by(self, later: Self) -> Self {
         let (rows, before, unreadable_blocked) = (later.rows, self.before, later.unreadable_blocked);
         let unreadable = later.unreadable.clone();

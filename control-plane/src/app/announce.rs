@@ -7,7 +7,7 @@ use tracing::{info, warn};
 
 use crate::config::Config;
 
-/// Logs the settings, none of which is a secret, and what is odd about them.
+/// Logs the settings without their secrets, and warnings about them.
 pub(super) fn tell_settings(config: &Config, (public, internal): (SocketAddr, SocketAddr)) {
     info!(
         version = env!("CARGO_PKG_VERSION"),
@@ -39,7 +39,7 @@ pub(super) fn tell_settings(config: &Config, (public, internal): (SocketAddr, So
     }
 }
 
-/// The two lines that scripts wait for: from here on both listeners answer.
+/// Prints the two lines that scripts wait for. From here on both listeners answer.
 pub(super) fn print_addresses((public, internal): (SocketAddr, SocketAddr)) -> std::io::Result<()> {
     let mut stdout = std::io::stdout().lock();
     writeln!(stdout, "public  http://{public}")?;

@@ -15,14 +15,14 @@ const MOST: u64 = 4096;
 /// The most open connections of each listener.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ConnectionLimits {
-    /// Of the public listener.
+    /// Connections of the public listener.
     pub public: u32,
-    /// Of the internal listener.
+    /// Connections of the internal listener.
     pub internal: u32,
 }
 
 impl ConnectionLimits {
-    /// For this process, whose limit on descriptors is raised as far as it may be.
+    /// The limits for this process. Raises its limit on descriptors as far as is allowed.
     pub fn of_process() -> Self {
         let descriptors = raise_descriptors();
         let limits = Self::within(descriptors);
@@ -30,7 +30,8 @@ impl ConnectionLimits {
         limits
     }
 
-    /// A quarter for the public listener and half for the internal one: together never all that there are.
+    /// A quarter of the descriptors for the public listener and half for the internal one. Together they never take
+    /// all.
     pub fn within(descriptors: u64) -> Self {
         let left = descriptors.saturating_sub(SPARE);
         // A listener needs one connection at least.
@@ -39,7 +40,7 @@ impl ConnectionLimits {
     }
 }
 
-/// Raises the soft limit to the hard one, and returns what holds then.
+/// Raises the soft limit to the hard one, and returns the limit that holds then.
 fn raise_descriptors() -> u64 {
     let Rlimit { maximum, .. } = getrlimit(Resource::Nofile);
     if let Err(error) = setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum }) {

@@ -11,7 +11,7 @@ pub enum ServeFailure {
     /// The database cannot be used.
     #[error("DATABASE_URL: {0}")]
     Database(#[from] OpenFailure),
-    /// Logouts of all devices would reach nobody.
+    /// Logouts of all devices would no longer cover any token.
     #[error(
         "logouts of all devices are in force that the present settings do not reach: they were made for {0}. Restore \
          these settings (CURFEW_ISSUER or CURFEW_ISSUERS_FILE, CURFEW_USER_CLAIM, CURFEW_ISSUED_AT_CLAIM), or start \
@@ -31,10 +31,10 @@ pub enum ServeFailure {
         /// Why.
         source: std::io::Error,
     },
-    /// Signals cannot be received, or the addresses not be printed.
+    /// Signals cannot be received, or the addresses cannot be printed.
     #[error("the process cannot be set up: {0}")]
     Process(#[from] std::io::Error),
-    /// A task ended, which none does by itself.
+    /// A task ended, although no task ends by itself.
     #[error("{0} stopped by itself")]
     Stopped(&'static str),
 }

@@ -20,7 +20,7 @@ pub use serve::serve;
 ///
 /// # Errors
 ///
-/// See [`ServeFailure`]; or there is no runtime to be had.
+/// See [`ServeFailure`]; or the runtime cannot be made.
 pub fn run(config: Config) -> Result<(), Box<dyn Error>> {
     telemetry::init(&config.log);
     Ok(tokio::runtime::Runtime::new()?.block_on(serve(config))?)

@@ -31,7 +31,7 @@ const DRAIN: Duration = Duration::from_secs(12);
 ///
 /// See [`ServeFailure`].
 pub async fn serve(config: Config) -> Result<(), ServeFailure> {
-    // From here on a signal ends the process in order, also one that comes before the end of the start.
+    // From here on a signal ends the process in order, even if it comes before the start is complete.
     let mut signals = Signals::new()?;
     let mut tasks = start(config).await?;
     let ended = tokio::select! {
@@ -68,7 +68,7 @@ impl Task {
         Self { name, stop, handle }
     }
 
-    /// Tells it to stop, and waits for it; one that has ended before has nothing left to wait for.
+    /// Tells it to stop, and waits for its end. There is nothing to wait for if it has ended before.
     async fn stop(self) {
         self.stop.cancel();
         if !self.handle.is_finished() && tokio::time::timeout(DRAIN, self.handle).await.is_err() {
@@ -78,7 +78,7 @@ impl Task {
 }
 
 impl Tasks {
-    /// The name of a part that has stopped by itself, which none does.
+    /// Waits for a part that stops by itself, which none should, and returns its name.
     async fn one_ended(&mut self) -> &'static str {
         tokio::select! {
             _ = &mut self.writer.handle => self.writer.name,
@@ -87,7 +87,7 @@ impl Tasks {
         }
     }
 
-    /// The servers first: what they still answer needs the writer, and waits for leases.
+    /// The servers stop first: their last answers need the writer, and wait for leases.
     async fn stop(self) {
         self.leases.close();
         self.servers.stop().await;
@@ -141,7 +141,7 @@ async fn keep_leases(leases: Arc<Leases>, redis_copy: RedisCopy, stop: Cancellat
     tokio::join!(keeping, leases::gossip(&leases, redis_copy.settings(), kept.clone()));
 }
 
-/// Both listeners, and what goes on beside them for as long as they run.
+/// Both listeners, and what runs beside them.
 struct Servers {
     state: Arc<AppState>,
     store: Store,

@@ -3,7 +3,7 @@
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tracing::info;
 
-/// The signals that end the process. One that comes at any time after this was made is not lost.
+/// The signals that end the process. No signal is lost that comes after this value was made.
 pub(super) struct Signals {
     terminate: Signal,
     interrupt: Signal,

@@ -22,15 +22,15 @@ use crate::redis::{self, Misconfigured};
 use crate::redis_copy::RedisCopy;
 use crate::store::{self, Settings, Store};
 
-/// Connections that the kernel keeps until they are accepted: as many as a listener may have open. With fewer, a burst makes
-/// a proxy in front wait for a second, which is its own timeout, and it answers 503 by itself.
+/// Connections that the kernel keeps until they are accepted: as many as a listener may have open. With fewer, a burst
+/// makes a proxy in front wait for a second. That is the proxy's own timeout, and it answers 503 by itself.
 const BACKLOG: u32 = 4096;
 
 /// Listens on an address; connections wait in the kernel until they are accepted.
 ///
 /// # Errors
 ///
-/// The setting with the address, and why that cannot be listened on.
+/// The setting with the address, and why the process cannot listen on it.
 pub(super) fn bind(setting: &'static str, address: SocketAddr) -> Result<TcpListener, ServeFailure> {
     let bound = || {
         let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
@@ -41,7 +41,7 @@ pub(super) fn bind(setting: &'static str, address: SocketAddr) -> Result<TcpList
     bound().map_err(|source| ServeFailure::Listen { setting, address, source })
 }
 
-/// Takes the database over for the present settings, or refuses where logouts would be lost by them.
+/// Prepares the database for the present settings, or refuses them if logouts would lose their effect.
 pub(super) async fn prepare(config: &Config, settings: &Settings, now: i64) -> Result<(), ServeFailure> {
     let accept = config.accept_new_keyspace;
     let prepared = store::prepare(&config.database, settings, now, accept).await?;
@@ -76,7 +76,7 @@ pub(super) async fn open_redis_copy(
     metrics: &Metrics,
 ) -> Result<RedisCopy, Misconfigured> {
     let Some(settings) = settings else { return Ok(RedisCopy::none()) };
-    // Two libraries speak TLS here, and both take the provider that the process has chosen. An earlier choice stands.
+    // Two libraries speak TLS here, and both use the provider that the process has chosen. An earlier choice stands.
     let _ = rustls::crypto::ring::default_provider().install_default();
     let redis_copy = RedisCopy::new(settings, head, clock.clone(), metrics.redis.clone());
     redis_copy.start().await?;

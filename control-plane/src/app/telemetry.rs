@@ -12,8 +12,8 @@ pub(super) fn init(settings: &LogSettings) {
     let terminal = stderr().is_terminal();
     let lines = tracing_subscriber::fmt()
         .with_env_filter(EnvFilter::new(&settings.filter))
-        // If the log cannot be written (its disk is full), the library says so on standard error. That panics where standard
-        // error cannot be written either, and the line about the panic would end the process.
+        // If the log cannot be written (its disk is full), the library would say so on standard error. That panics if
+        // standard error cannot be written either, and the log line about the panic would end the process.
         .log_internal_errors(false)
         .with_ansi(terminal && std::env::var_os("NO_COLOR").is_none())
         .with_writer(stderr);
@@ -22,7 +22,7 @@ pub(super) fn init(settings: &LogSettings) {
         LogFormat::Text => false,
         LogFormat::Auto => !terminal,
     };
-    // Both fail only where a log is installed already.
+    // Both fail only if a log is installed already.
     let _ = if json { lines.json().flatten_event(true).try_init() } else { lines.try_init() };
     std::panic::set_hook(Box::new(log_panic));
 }

@@ -83,7 +83,7 @@ pub(super) async fn logout(args: &LogoutArgs, environment: &Environment) -> Resu
     Ok(())
 }
 
-/// The token of the argument or else of the environment.
+/// The token from the argument, or else from the environment.
 fn token(args: &LogoutArgs, environment: &Environment) -> Result<String, Failure> {
     let given = args.token.as_deref().or_else(|| environment.get("CURFEW_TOKEN"));
     let token = token_text::read(given.ok_or_else(|| usage("give --token, CURFEW_TOKEN or --user"))?)?;
@@ -168,7 +168,7 @@ fn line(session: &Session) -> String {
     )
 }
 
-/// RFC 3986 section 2.1: everything but unreserved characters.
+/// Encodes everything but unreserved characters (RFC 3986 section 2.1).
 fn percent_encoded(text: &str) -> String {
     text.bytes()
         .map(|byte| match byte {

@@ -13,13 +13,13 @@ use serde_json::Value;
 /// Longer than the server takes to give up by itself.
 const TIMEOUT: Duration = Duration::from_secs(15);
 
-/// A list of a thousand sessions is well under this, in bytes.
+/// In bytes. A list of a thousand sessions is well below this.
 const MAX_ANSWER: usize = 8 * 1024 * 1024;
 
 /// Why a call has no answer that can be used.
 #[derive(Debug, thiserror::Error)]
 pub enum CallFailure {
-    /// The address is not one of a server.
+    /// The address is not the address of a server.
     #[error("{0} is not an http:// address of a server")]
     Address(String),
     /// A header cannot hold the text.

@@ -74,10 +74,10 @@ fn keys(token: &ProvenToken) -> String {
     lines.join("\n")
 }
 
-/// A moment as RFC 3339 has it.
+/// A moment in the format of RFC 3339.
 pub(super) fn date(seconds: i64) -> String {
     let moment = u64::try_from(seconds).ok().and_then(|seconds| UNIX_EPOCH.checked_add(Duration::from_secs(seconds)));
-    // The formatter ends at the year 9999; what lies beyond is shown as it is.
+    // The formatter ends at the year 9999. Later moments are shown as numbers.
     match moment {
         Some(moment) if seconds < 253_402_300_800 => humantime::format_rfc3339_seconds(moment).to_string(),
         _ => seconds.to_string(),

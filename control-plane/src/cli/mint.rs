@@ -81,7 +81,7 @@ pub(super) async fn mint(args: &MintArgs, environment: &Environment) -> Result<(
     Ok(())
 }
 
-/// The issuer to sign as. One without a name signs as any.
+/// The issuer to sign as. A signer without an issuer's name can sign as any.
 fn choose<'t>(signers: &'t [Signer], issuer: Option<&str>) -> Result<&'t Signer, Failure> {
     let fits = |signer: &&Signer| issuer.is_none() || signer.issuer.is_none() || signer.issuer.as_deref() == issuer;
     signers.iter().find(fits).ok_or_else(|| {
@@ -132,7 +132,7 @@ fn sign(signer: &Signer, claims: JWTClaims<Map<String, Value>>) -> Result<String
     signed.map_err(|error| Failure::Usage(format!("the token cannot be made: {error}")))
 }
 
-/// 128 random bits: two tokens made in the same second are two tokens.
+/// 128 random bits, so that two tokens made in the same second are different tokens.
 fn random_name() -> Result<String, Failure> {
     let mut bytes = [0; 16];
     getrandom::fill(&mut bytes).map_err(|error| Failure::Io(std::io::Error::other(error)))?;

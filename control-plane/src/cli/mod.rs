@@ -142,7 +142,8 @@ impl Failure {
 pub fn main(serve: impl FnOnce(Config) -> Result<(), Box<dyn Error>>) -> ExitCode {
     let environment = Environment::of_process();
     let parsed = Cli::try_parse();
-    // This comes before a mistake of the parser, which could not name the variable. Help needs no settings.
+    // This is reported before a mistake that the parser found, because the parser could not name the variable. Help
+    // needs no settings.
     let readable = match &parsed {
         Err(error) if !error.use_stderr() => Ok(()),
         _ => environment.all_readable().map_err(Failure::from),
@@ -162,7 +163,7 @@ pub fn main(serve: impl FnOnce(Config) -> Result<(), Box<dyn Error>>) -> ExitCod
 
 fn report(failure: &Failure) {
     let mut stderr = std::io::stderr().lock();
-    // Where standard error is closed there is nobody to tell.
+    // If standard error is closed, the failure cannot be reported.
     let _ = match failure {
         Failure::Settings(mistakes) => mistakes.iter().try_for_each(|mistake| writeln!(stderr, "error: {mistake}")),
         failure => writeln!(stderr, "error: {failure}"),

@@ -11,7 +11,7 @@ pub(super) fn read(argument: &str) -> Result<String, Error> {
     Ok(text.trim().to_owned())
 }
 
-/// A line break and one byte over the limit are enough to be told that the token is too long.
+/// Reads a line break and one byte over the limit, which is enough to report that the token is too long.
 fn from_stdin() -> Result<String, Error> {
     let mut text = String::new();
     let limit = u64::try_from(MAX_TOKEN_BYTES).unwrap_or(u64::MAX).saturating_add(3);

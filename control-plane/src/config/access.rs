@@ -1,4 +1,4 @@
-//! Who may call what: the internal secret and the application's credentials.
+//! The credentials of callers: the internal secret and the application's credentials.
 
 use std::path::PathBuf;
 
@@ -10,7 +10,7 @@ use super::generated::Generated;
 use super::signer::Signer;
 use crate::secret::{AppCredentials, Secret};
 
-/// Bytes. A shorter secret can be guessed, and then its guesser logs users out, or sees where they are logged in.
+/// In bytes. A shorter secret can be guessed. With it an attacker logs users out, or sees where they are logged in.
 const MIN_SECRET: usize = 16;
 
 /// Files with secrets of callers. The secrets themselves are environment variables without a flag.
@@ -28,11 +28,11 @@ pub struct AccessArgs {
     app_key_file: Option<PathBuf>,
 }
 
-/// What was configured of it.
+/// The credentials that were configured.
 pub(super) struct Access {
     internal_secret: Option<Secret>,
     app: Option<AppCredentials>,
-    /// Whether something of the application was given, right or wrong.
+    /// Whether any of the application's settings was given, right or wrong.
     app_given: bool,
     internal_secret_given: bool,
 }

@@ -33,7 +33,7 @@ impl ClientArgs {
         internal_secret(&self.data, &self.access, environment)
     }
 
-    /// The application's credentials, configured or generated likewise.
+    /// The application's credentials, configured or generated in the same way.
     ///
     /// # Errors
     ///

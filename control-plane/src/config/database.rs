@@ -1,4 +1,4 @@
-//! Which database is Curfew's, and from which one `curfew adopt` takes tokens over.
+//! Curfew's database, and the database from which `curfew adopt` takes tokens over.
 
 use std::path::{Path, PathBuf};
 
@@ -21,7 +21,7 @@ pub struct DatabaseArgs {
 }
 
 impl DatabaseArgs {
-    /// The database; the data directory is made if the database lies there.
+    /// The database. Makes the data directory if the database lies in it.
     pub(super) fn resolve(&self, data_dir: &Path, mistakes: &mut Mistakes) -> Option<Database> {
         if self.database_url.is_none()
             && let Err(problem) = make_directory(data_dir)
@@ -32,7 +32,7 @@ impl DatabaseArgs {
         self.named(data_dir, mistakes)
     }
 
-    /// The database, with nothing made for it.
+    /// The database. Makes nothing for it.
     pub(super) fn named(&self, data_dir: &Path, mistakes: &mut Mistakes) -> Option<Database> {
         match &self.database_url {
             Some(url) => Database::from_url(url).map_err(|problem| mistakes.add(NAME, problem)).ok(),

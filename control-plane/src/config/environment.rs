@@ -19,16 +19,17 @@ pub struct Environment {
 }
 
 impl Environment {
-    /// The variables of this process. One whose name is not UTF-8 cannot be ours and is left out.
+    /// The variables of this process. A variable whose name is not UTF-8 cannot be a setting and is left out.
     pub fn of_process() -> Self {
         std::env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value))).collect()
     }
 
-    /// Nothing, if every setting in the environment is text.
+    /// Succeeds if every setting in the environment is text.
     ///
     /// # Errors
     ///
-    /// The settings that are not. Left out silently, a secret would be replaced by a generated one.
+    /// The settings that are not text. If they were left out silently, a generated secret would take the place of a
+    /// given one.
     pub fn all_readable(&self) -> Result<(), Mistakes> {
         let mut mistakes = Mistakes::default();
         let ours = self.unreadable.iter().filter(|name| names::is_setting(name));
@@ -36,7 +37,7 @@ impl Environment {
         if mistakes.is_empty() { Ok(()) } else { Err(mistakes) }
     }
 
-    /// Variables that look like settings of ours and are none.
+    /// Variables that look like Curfew's settings and are not.
     pub(super) fn unknown(&self) -> Vec<&str> {
         let all = self.values.keys().chain(&self.unreadable);
         all.map(String::as_str).filter(|name| name.starts_with("CURFEW_") && !names::is_setting(name)).collect()

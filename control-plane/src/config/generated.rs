@@ -40,7 +40,7 @@ impl Generated {
         parsed.map(Some).map_err(|_| format!("{} is damaged: restore or remove it", path.display()))
     }
 
-    /// The same, generated now if there are none.
+    /// Loads the secrets, or generates them if there are none.
     pub(super) fn load_or_create(directory: &Path) -> Result<Self, String> {
         if let Some(found) = Self::load(directory)? {
             return Ok(found);
@@ -48,7 +48,7 @@ impl Generated {
         make_directory(directory)?;
         let made = Self::make().map_err(|error| format!("no randomness for secrets: {error}"))?;
         made.store(directory)?;
-        // Of two servers that start at once, both use what the first one stored.
+        // Two servers that start at once both use the secrets that the first of them stored.
         Self::load(directory)?.ok_or_else(|| "the secrets vanished while they were made".to_owned())
     }
 
@@ -60,14 +60,14 @@ impl Generated {
     /// Stores the secrets whole or not at all, readable by the owner alone, and never over an existing file.
     fn store(&self, directory: &Path) -> Result<(), String> {
         let path = directory.join(GENERATED_FILE);
-        // A name that nobody can foresee, so that no other file is in its place.
+        // The name cannot be foreseen, so no other file is in its place.
         let draft = random::<8>().map_err(|error| format!("no randomness for a file's name: {error}"))?;
         let draft = directory.join(format!("{GENERATED_FILE}.{draft}"));
         let stored = self.write(&draft).and_then(|()| match fs::hard_link(&draft, &path) {
             Err(error) if error.kind() != ErrorKind::AlreadyExists => Err(error),
             _ => Ok(()),
         });
-        // Whether or not it was linked, the draft has served.
+        // Whether or not it was linked, the draft is not needed any more.
         let _ = fs::remove_file(&draft);
         stored.map_err(|error| format!("{} cannot be written: {error}", path.display()))
     }
@@ -88,7 +88,7 @@ pub(super) fn make_directory(directory: &Path) -> Result<(), String> {
         .map_err(|error| format!("{} cannot be created: {error}", directory.display()))
 }
 
-/// The file's text, if no other user than the one of this process can have read or written it.
+/// The file's text, if only this process' user can have read or written it.
 fn read_private(mut file: File) -> Result<Vec<u8>, String> {
     let unread = |error: std::io::Error| format!("cannot be read: {error}");
     let metadata = file.metadata().map_err(unread)?;
@@ -166,7 +166,7 @@ mod tests {
     fn a_file_of_another_user_is_not_used() {
         let directory = tempfile::tempdir().unwrap();
         Generated::load_or_create(directory.path()).unwrap();
-        // Only root can give files away; others cannot see this story.
+        // Only root can give files away; for other users this test does nothing.
         if std::os::unix::fs::chown(directory.path().join(GENERATED_FILE), Some(12_345), None).is_ok() {
             let problem = refused(directory.path());
             assert!(problem.contains("belongs to another user"), "{problem}");
@@ -174,7 +174,7 @@ mod tests {
     }
 
     #[test]
-    fn what_stands_where_the_draft_goes_is_left_alone() {
+    fn a_file_in_the_place_of_the_draft_is_left_alone() {
         let directory = tempfile::tempdir().unwrap();
         let (bait, target) = (directory.path().join("draft"), directory.path().join("target"));
         std::os::unix::fs::symlink(&target, &bait).unwrap();

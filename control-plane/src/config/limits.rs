@@ -1,9 +1,9 @@
-//! How often logouts may fail, and how many proxies are trusted to say where they come from.
+//! The limits on failed logouts, and the number of proxies that are trusted to name a client's address.
 
 use clap::Args;
 use curfew_core::Mistakes;
 
-/// The highest limit on failures in a minute. For no limit there is 0.
+/// The highest limit on failures in a minute. 0 means no limit.
 const MOST_FAILURES: u32 = 1_000_000;
 
 /// More proxies in a row than any installation has.

@@ -29,7 +29,7 @@ pub enum LogFormat {
 /// The resolved settings.
 #[derive(Debug, Clone)]
 pub struct LogSettings {
-    /// A filter that has been parsed once and is known to be one.
+    /// A filter that has been parsed once and is known to be valid.
     pub filter: String,
     /// How lines look.
     pub format: LogFormat,

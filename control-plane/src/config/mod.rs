@@ -1,7 +1,7 @@
 //! Configuration: from flags and environment to values that cannot be wrong.
 //!
-//! Every mistake is collected and named by its setting, so an operator mends them in one go. Secrets come from the
-//! environment or from files and never from flags: a flag shows in the list of processes.
+//! Every mistake is collected and named by its setting, so that an operator can correct all of them at once. Secrets
+//! come from the environment or from files and never from flags: a flag shows in the list of processes.
 
 mod access;
 mod commands;

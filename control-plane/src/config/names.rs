@@ -1,6 +1,7 @@
 //! The names of all settings in the environment.
 //!
-//! The command line knows those that have a flag, and a test compares; secrets and what is refused have none.
+//! Settings with a flag are also in the command line, and a test compares the two. Secrets and settings that are
+//! refused have no flag.
 
 const SETTINGS: [&str; 44] = [
     "APP_ID",
@@ -49,7 +50,7 @@ const SETTINGS: [&str; 44] = [
     "REDIS_URL_FILE",
 ];
 
-/// Whether a variable of this name means something to this program.
+/// Whether this is the name of a setting.
 pub(crate) fn is_setting(name: &str) -> bool {
     SETTINGS.contains(&name)
 }

@@ -1,4 +1,4 @@
-//! How the server behaves in time.
+//! Intervals, rates and time limits of the server.
 
 use std::ops::RangeInclusive;
 use std::time::Duration;

@@ -14,7 +14,7 @@ const EXPIRY: &str = "REDIS_BLACKLIST_OBJECT_EXPIRY_IN_SEC";
 const AUTHORITY: &str = "CURFEW_REDIS_CA_FILE";
 const PREFIX: &str = "CURFEW_REDIS_PREFIX";
 
-/// In bytes. The prefix stands before every key.
+/// In bytes. Every key begins with the prefix.
 const LONGEST_PREFIX: usize = 64;
 
 /// Settings for Redis. Its URL has no flag, because it may hold a password.

@@ -56,9 +56,9 @@ pub struct Config {
     pub policy: Policy,
     /// The keys to start with.
     pub keys: KeySets,
-    /// What callers of the internal listener must know.
+    /// The secret of callers of the internal listener.
     pub internal_secret: Secret,
-    /// What callers of `lgt-all` must know.
+    /// The credentials of callers of `lgt-all`.
     pub app: AppCredentials,
     /// Redis, if it is used.
     pub redis: Option<crate::redis::Settings>,
@@ -70,32 +70,32 @@ pub struct Config {
     pub audit_retention: Duration,
     /// How long a request may take.
     pub request_timeout: Duration,
-    /// Whether to start though logouts of all devices would reach nobody.
+    /// Whether to start although logouts of all devices would no longer cover any token.
     pub accept_new_keyspace: bool,
     /// How often logouts may fail.
     pub limits: Limits,
     /// What is logged, and how.
     pub log: LogSettings,
-    /// What the operator should know of settings that are not wrong, but do not do what they seem to.
+    /// Warnings about settings that are valid and do not do what they seem to do.
     pub warnings: Vec<String>,
     /// The file whose generated secrets are in use, if any are.
     pub generated: Option<PathBuf>,
 }
 
 impl ServeArgs {
-    /// Resolves the settings. Makes the data directory and the secrets in it where they are needed, though only if nothing is
-    /// wrong with the rest.
+    /// Resolves the settings. Makes the data directory and its secrets if they are needed, but only if all other
+    /// settings are right.
     ///
     /// # Errors
     ///
-    /// Everything that is wrong, by the name of its setting.
+    /// All mistakes, each with the name of its setting.
     pub fn resolve(&self, environment: &Environment) -> Result<Config, Mistakes> {
         let mut mistakes = Mistakes::default();
         let config = self.judge(environment, &mut mistakes);
         config.filter(|_| mistakes.is_empty()).ok_or(mistakes)
     }
 
-    /// Judges all settings, so that all mistakes are found at once.
+    /// Resolves every setting even after a mistake, so that all mistakes are found at once.
     fn judge(&self, environment: &Environment, mistakes: &mut Mistakes) -> Option<Config> {
         let redis = self.redis.resolve(environment, mistakes);
         let listen = self.listen.resolve(mistakes);
@@ -148,7 +148,7 @@ impl ServeArgs {
         self.redis.warning(redis, retention).into_iter().chain(unknown).collect()
     }
 
-    /// Generates secrets for what was not configured: once, and only if no other machine can reach the listeners.
+    /// Generates the secrets that were not configured, once, and only if no other machine can reach the listeners.
     fn generated(&self, missing: &[&str], listen: Option<Listen>, mistakes: &mut Mistakes) -> Option<Generated> {
         if let Some(open) = listen.and_then(Listen::beyond_loopback) {
             for name in missing {

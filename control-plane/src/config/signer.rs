@@ -6,7 +6,7 @@ use serde_json::Value;
 /// An issuer whose secret is configured.
 #[derive(Debug, Clone)]
 pub struct Signer {
-    /// `iss`; none where anything is accepted.
+    /// `iss`; `None` where any issuer is accepted.
     pub issuer: Option<String>,
     /// The accepted audiences.
     pub audiences: Vec<String>,

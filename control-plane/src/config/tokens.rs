@@ -1,7 +1,7 @@
 //! Which tokens are accepted, and what this process may sign itself.
 //!
-//! The settings become the very document that the filter's configuration holds, so both sides read it with the same
-//! code and refuse the same mistakes.
+//! The settings become a document like the one in the filter's configuration. Both sides read it with the same code and
+//! refuse the same mistakes.
 
 use std::path::PathBuf;
 
@@ -139,7 +139,7 @@ impl TokenArgs {
             .unwrap_or(Keys::Wrong)
     }
 
-    /// They describe one issuer, and the file describes all: which would win?
+    /// Refuses settings of a single issuer beside the file, which describes all issuers: neither should win silently.
     fn refuse_single_issuer_settings(&self, mistakes: &mut Mistakes) {
         let single = [
             ("CURFEW_ISSUER", &self.token_issuer),
@@ -165,7 +165,7 @@ impl TokenArgs {
             Keys::Secret(secret) => self.one_issuer("secret", secret.reveal().into(), None),
             Keys::Jwks(jwks) => self.one_issuer("jwks", jwks, None),
             Keys::Missing => self.one_issuer("secret", generated?.jwt_secret.as_str().into(), Some(GENERATED_ISSUER)),
-            // The other settings are judged all the same, with a key that nobody uses.
+            // The other settings are resolved all the same, with a key that is never used.
             Keys::Wrong => json!([{"secret": "0".repeat(64)}]),
         };
         let allow_missing_exp = match self.allow_missing_exp.as_str() {

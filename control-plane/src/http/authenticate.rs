@@ -14,14 +14,14 @@ use crate::abuse::attempts::{Attempt, TokenId};
 use crate::abuse::lanes::LaneFailure;
 use crate::store::command::Unavailable;
 
-/// The token that a call of an entrance is authenticated with: accepted now, though perhaps logged out.
+/// The token that authenticates a call of an entrance. It is accepted now, but may be logged out.
 pub struct Caller(pub ProvenToken);
 
 impl FromRequestParts<Arc<AppState>> for Caller {
     type Rejection = ApiError;
 
     async fn from_request_parts(parts: &mut Parts, state: &Arc<AppState>) -> Result<Self, ApiError> {
-        // Each entrance leaves one with the request.
+        // Each entrance adds an attempt to the request.
         let attempt = parts.extensions.get::<Arc<Attempt>>().ok_or(ApiError::Internal)?;
         let text = from_authorization(single_authorization(&parts.headers)?)?;
         attempt.shows(TokenId::of(text));
@@ -29,17 +29,18 @@ impl FromRequestParts<Arc<AppState>> for Caller {
     }
 }
 
-/// Takes a token's text to a token that is accepted now, for a caller that cannot be made to slow down: what is cheap is done
-/// here, and a signature that is not waits for its turn in a lane.
+/// Checks a token for a caller that cannot be made to slow down. Cheap checks run here; an expensive signature waits
+/// for its turn in a lane.
 ///
 /// # Errors
 ///
-/// The first rule that the token breaks; or there was no room in the lane, or no turn within half the time for a request, and
-/// nothing is known about the token.
+/// The first rule that the token breaks. Or the lane was full, or the token's turn did not come within half the time
+/// for a request; then nothing is known about the token.
 async fn prove_in_turn(state: &Arc<AppState>, attempt: &Attempt, text: &[u8]) -> Result<ProvenToken, ApiError> {
     let mut is_costly = false;
     let proven = state.policy.prove(text, state.clock.now(), &state.keys.current(), |check| {
-        // Only algorithms with a shared secret have a shortest one, and a MAC is as cheap as all that came before.
+        // Only algorithms with a shared secret have a minimum length for it. Checking a MAC is as cheap as all the
+        // checks before it.
         is_costly |= check.key.algorithm().minimum_secret().is_none();
         !is_costly && verify_natively(check)
     });
@@ -63,7 +64,7 @@ async fn prove_in_turn(state: &Arc<AppState>, attempt: &Attempt, text: &[u8]) ->
 
 type InLane = Result<Result<ProvenToken, TokenError>, LaneFailure>;
 
-/// The lane's name, and what has come of the check.
+/// Returns the lane's name and the outcome of the check.
 async fn verify_in_lane(state: &Arc<AppState>, attempt: &Attempt, text: &[u8]) -> (&'static str, InLane) {
     let is_suspect = state.attempts.is_suspect(&attempt.source);
     match state.lanes.admit(&attempt.source, is_suspect) {

@@ -29,11 +29,12 @@ use tracing::debug;
 /// go of idle connections earlier, so that none is closed just as it is used again.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(60);
 
-/// Bytes of an HTTP/1 request's head; Envoy's own limit is 60 KiB. What is held is what was sent.
+/// Bytes of an HTTP/1 request's head; Envoy's own limit is 60 KiB. The server holds no more than the client has sent.
 const MAX_HEAD_BYTES: usize = 64 * 1024;
 
-/// Bytes of an HTTP/2 request's head when it is unpacked. HPACK lets a client send some bytes for each of many long
-/// headers, so this times the streams is what one connection can make the server hold. A token has 8 KiB at most.
+/// Bytes of an HTTP/2 request's head after decompression. With HPACK a client sends only a few bytes for each of many
+/// long headers. So one connection can make the server hold this many bytes for each of its streams. A token has 8 KiB
+/// at most.
 const MAX_HTTP2_HEAD_BYTES: u32 = 16 * 1024;
 
 /// Headers of a request over either protocol; hyper has the same limit for HTTP/1.
@@ -60,18 +61,19 @@ impl Streams {
 /// How often a silent HTTP/2 connection is sent a ping.
 const HTTP2_PING: Duration = Duration::from_secs(30);
 
-/// How old a connection may get before it is asked to end. A client that keeps to all other bounds could hold its
-/// place for ever; a proxy in front just opens the next one.
+/// How old a connection may get before it is asked to end. Without this, a client that keeps to all other bounds could
+/// hold its place for ever. A proxy in front just opens another connection.
 const MAX_AGE: Duration = Duration::from_secs(300);
 
-/// Up to this much less, in milliseconds, so that connections made together do not end together.
+/// Each connection's age is shorter by up to this many milliseconds, so that connections made together do not end
+/// together.
 const AGE_JITTER: u32 = 60_000;
 
-/// How long a peer may take to make room for the next byte. A peer that asks and never reads the answer leaves the kernel's
-/// buffers full and the connection waiting, which no other bound ends: hyper times its reads and not its writes.
+/// How long a write may make no progress. A peer that sends a request and never reads the answer fills the kernel's
+/// buffers, and the connection waits. No other bound ends that wait: hyper times its reads and not its writes.
 const WRITE_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// How long what has begun may take to finish once a connection is to end.
+/// How long the requests in progress may take once a connection is to end.
 pub(super) const DRAIN: Duration = Duration::from_secs(10);
 
 /// The address at the other end of a connection; each of its requests carries it.
@@ -92,7 +94,7 @@ where
         ended = connection.as_mut() => ended,
         () = over(&asked, stop) => {
             connection.as_mut().graceful_shutdown();
-            // After that it is dropped, with whatever is still open on it.
+            // After that the connection is dropped, with all requests that are still open on it.
             timeout(DRAIN, connection).await.unwrap_or(Ok(()))
         }
     };

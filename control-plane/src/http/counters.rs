@@ -1,4 +1,4 @@
-//! What is counted of requests and their answers.
+//! Counters of requests and their answers.
 //!
 //! Labels hold stable codes and routes, never anything that a client made up or that names a user.
 

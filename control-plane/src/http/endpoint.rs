@@ -9,7 +9,7 @@ use axum::routing::{MethodFilter, MethodRouter, on};
 use super::layers::{Bounds, bound};
 use super::state::AppState;
 
-/// An endpoint of the route table that waits for its handler.
+/// An endpoint of the route table, without its handler yet.
 #[derive(Debug)]
 pub struct Endpoint {
     pub(super) method: MethodFilter,

@@ -12,7 +12,7 @@ use serde::de::DeserializeOwned;
 
 use super::problem::ApiError;
 
-/// The one Authorization header. With two, proxies and servers differ in which one counts, so none does.
+/// The only Authorization header. Proxies and servers differ in which of two counts, so two are refused.
 pub(super) fn single_authorization(headers: &HeaderMap) -> Result<&[u8], ApiError> {
     let mut values = headers.get_all(header::AUTHORIZATION).iter();
     match (values.next(), values.next()) {
@@ -29,8 +29,8 @@ pub(super) fn bearer_secret(headers: &HeaderMap) -> Option<&[u8]> {
     scheme.eq_ignore_ascii_case(b"bearer ").then(|| secret.trim_ascii())
 }
 
-/// A JSON object as the body; the route's row says that it is one and how large it may be. A member that is there twice is
-/// refused: which of two users would be logged out?
+/// A JSON object as the body; the route's row says that it is one and how large it may be. A body with a member twice
+/// is refused, because it leaves open which of two users to log out.
 pub(super) struct Json<T>(pub(super) T);
 
 impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for Json<T> {
@@ -50,8 +50,8 @@ fn read_body<T: DeserializeOwned>(body: &[u8]) -> Result<T, ApiError> {
     serde_json::from_value(document).map_err(|_| misfit::<T>(body))
 }
 
-/// The error for a document that is not what the endpoint takes. It names the place: a parsed value has none, so the text is
-/// read once more.
+/// The error for a document that is not what the endpoint takes. It names the place in the text. A parsed value has no
+/// places, so the text is read once more.
 fn misfit<T: DeserializeOwned>(body: &[u8]) -> ApiError {
     let place = serde_json::from_slice::<T>(body).err();
     let place = place.map(|error| format!(" (line {}, column {})", error.line(), error.column()));

@@ -1,4 +1,4 @@
-//! Everything that a caller can be told when it does not get what it asked for.
+//! All errors that a caller can be answered with.
 //!
 //! Each variant has one status and one stable code. The text is short and public; causes go to the log where they
 //! occur.
@@ -30,7 +30,7 @@ pub enum ApiError {
     AppCredentials,
     /// The internal secret is wrong or missing.
     InternalSecret,
-    /// The attempt failed, and so did too many before it; the seconds until one more failure is within the limit.
+    /// Too many attempts have failed. The value is the number of seconds until one more failure is within the limit.
     TooManyFailures(u64),
     /// The request is not what the endpoint takes.
     Malformed(String),
@@ -48,7 +48,7 @@ pub enum ApiError {
     MethodNotAllowed,
     /// The check's keys were computed by a rule that is not configured here.
     KeyspaceUnknown,
-    /// A write has no outcome.
+    /// A command was not carried out, or its outcome is not known.
     Write(Unavailable),
     /// The database could not be read, or not in time.
     Read,
@@ -175,7 +175,7 @@ impl ApiError {
         }
     }
 
-    /// RFC 9110 section 11.6.1: each 401 names a way to authenticate. No `error` where no token was judged.
+    /// RFC 9110 section 11.6.1: each 401 names a way to authenticate. It has no `error` where no token was judged.
     const fn challenge(&self) -> Option<&'static str> {
         match self {
             Self::Denied(denial) => denial.challenge(),

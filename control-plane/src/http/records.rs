@@ -37,7 +37,7 @@ impl Records {
         self.store.sessions(query, now).await.map_err(|error| self.failed(&error))
     }
 
-    /// How far the log reaches.
+    /// The log's head.
     pub(super) async fn head(&self) -> Result<LogPosition, ApiError> {
         self.store.head().await.map_err(|error| self.failed(&error))
     }
@@ -52,12 +52,13 @@ impl Records {
         Ok(self.store.writer().register(tokens).await?)
     }
 
-    /// What a caller is told of a read that was not waited for any longer.
+    /// The error for a read that took too long.
     pub(super) fn late(&self) -> ApiError {
         self.failed(&std::io::Error::from(ErrorKind::TimedOut).into())
     }
 
-    /// What a caller is told of a failed read. The cause goes to the log, where an outage is a line in ten seconds.
+    /// The error for a failed read. The cause goes to the control plane's log, where an outage is one line in ten
+    /// seconds.
     fn failed(&self, error: &ReadFailure) -> ApiError {
         // The pool waits and retries by itself; this line is the only trace of what went wrong.
         if let Some(failures) = self.failures.line(Instant::now()) {

@@ -32,14 +32,14 @@ pub enum Access {
     Token,
     /// By the application's credentials in the body, which the handler checks.
     Application,
-    /// Everybody may call it: a probe or a scraper has no credentials, and a ticket is one by itself.
+    /// No credential is needed: a probe or a scraper has none, and a ticket is a credential by itself.
     Open,
 }
 
 /// What becomes of a request's body.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Body {
-    /// Nobody waits for it or reads it.
+    /// The endpoint neither waits for it nor reads it.
     Unread,
     /// It is JSON, and read before the handler starts.
     Json {
@@ -48,16 +48,16 @@ pub enum Body {
     },
 }
 
-/// What an endpoint that revokes nothing does, and so how long it may take and what a late answer means.
+/// What an endpoint that revokes nothing does. This decides how long it may take, and what a late answer means.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Purpose {
-    /// It reads: nothing has changed.
+    /// It reads. A late answer has changed nothing.
     Read,
     /// It reads, and may hold the request back until there is news.
     LongPoll,
-    /// It writes: that may have happened, or may still.
+    /// It writes. If the answer is late, the write may have happened, or may still happen.
     Write,
-    /// It tells how the process does, however slow everything else is.
+    /// It reports the state of the process, however slow everything else is.
     Probe,
 }
 

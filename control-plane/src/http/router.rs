@@ -27,7 +27,8 @@ pub fn public_router(state: Arc<AppState>) -> Router {
 pub fn internal_router(state: Arc<AppState>) -> Router {
     let secret = InternalSecret { secret: state.internal_secret.clone(), open_paths: open_paths().into() };
     let secret = from_fn_with_state(secret, require_internal_secret);
-    // Around the answers to unknown paths and methods too: without the secret, what is not there looks like what is.
+    // The layer is also around the answers to unknown paths and methods: without the secret, a path that does not exist
+    // looks like one that does.
     let router = finish(routes(Listener::Internal, &state).layer(secret), state);
     // axum adds `Allow` outside of all layers, so this one is around the whole.
     Router::new().fallback_service(router).layer(from_fn(hide_methods))
@@ -55,7 +56,7 @@ fn open_paths() -> Vec<&'static str> {
 }
 
 impl Route {
-    /// What a caller can hold: a body and an answer take as long as the kind of the endpoint allows.
+    /// The bounds on what a caller can hold. The kind of the endpoint decides how long a body and an answer may take.
     fn bounds(&self, state: &AppState) -> Bounds {
         let time = state.request_timeout;
         let (answer_within, writes) = match self.kind {
@@ -73,7 +74,7 @@ impl Route {
         let (method, bounds) = (self.method.into(), self.bounds(state));
         match self.kind {
             Kind::Entrance(name, serve) => {
-                // Backends call the internal listener themselves: what they write about proxies means nothing there.
+                // Backends call the internal listener directly, so `X-Forwarded-For` means nothing there.
                 let proxies = (self.listener == Listener::Public).then_some(state.trusted_proxies);
                 serve(Entrance { name, method, bounds, proxies }).into()
             }
@@ -82,7 +83,7 @@ impl Route {
     }
 }
 
-/// What holds for every answer of a listener, those to unknown paths included.
+/// Adds the layers for every answer of a listener, including the answers to unknown paths.
 fn finish(routes: Router<Arc<AppState>>, state: Arc<AppState>) -> Router {
     let counters = state.counters.clone();
     routes

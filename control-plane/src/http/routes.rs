@@ -1,9 +1,9 @@
-//! The route table: all endpoints of both listeners, each said once.
+//! The route table: all endpoints of both listeners, each in one row.
 //!
 //! The routers, the paths that need no secret, the bounds on bodies and on time, and the stories that walk through all
-//! endpoints derive from it, and `openapi.json` is compared with it. A new endpoint is a new row here. A row says whether it
-//! is an [`Entrance`], and then it is watched, limited and timed as all of them are, and its handler can answer with nothing
-//! but a [`super::LoggedOut`].
+//! endpoints derive from it, and `openapi.json` is compared with it. A new endpoint is a new row here. A row says
+//! whether the endpoint is an [`Entrance`]. Then it is counted, limited and timed like every entrance, and its handler
+//! can answer with nothing but a [`super::LoggedOut`] or an error.
 
 use curfew_core::wire::{CHECK_PATH, FEED_PATH, TOKENS_PATH};
 
@@ -12,7 +12,7 @@ use super::entrance::{Entrance, EntranceService};
 use super::route::{Access, Body, Listener, Method, Purpose, SMALL_BODY};
 use super::{internal, operations, public};
 
-/// Where to ask how far a logout is.
+/// Where to ask for the progress of a logout.
 pub(super) const STATUS_PATH: &str = "/api/v2/logout/status/{id}";
 
 /// Bytes of a registration: a thousand tokens of 8 KiB with their devices.

@@ -37,23 +37,23 @@ pub struct AppState {
     pub redis_copy: RedisCopy,
     /// The wall clock.
     pub clock: Clock,
-    /// What is counted of requests.
+    /// Counters of requests.
     pub counters: Counters,
-    /// What is counted of limits and lanes.
+    /// Counters of limits and lanes.
     pub abuse_counters: abuse::Counters,
-    /// What is counted of the store.
+    /// Counters of the store.
     pub store_counters: store::Counters,
-    /// Shows all that is counted.
+    /// The registry of all counters.
     pub registry: Registry,
-    /// What callers of `/internal/v1/...` must know.
+    /// The secret of callers of `/internal/v1/...`.
     pub internal_secret: Secret,
-    /// What callers of `lgt-all` must know.
+    /// The credentials of callers of `lgt-all`.
     pub app: AppCredentials,
     /// Refused logouts, for the log.
     pub failures: FailedLogouts,
-    /// How often logouts may fail before their callers are told 429.
+    /// The limits on failed logouts, which are answered 429 over the limit.
     pub attempts: FailedAttempts,
-    /// How many proxies of our own stand before the public listener and write `X-Forwarded-For`.
+    /// The number of trusted proxies in front of the public listener that write `X-Forwarded-For`.
     pub trusted_proxies: usize,
     /// Where the signatures of logouts are checked.
     pub lanes: Lanes,
@@ -64,7 +64,7 @@ pub struct AppState {
 }
 
 impl AppState {
-    /// Takes a token's text to a token that is accepted now: everything but whether it was revoked.
+    /// Checks that a token's text is a token that is accepted now. It does not check whether the token was revoked.
     ///
     /// # Errors
     ///
@@ -82,11 +82,11 @@ impl AppState {
         proven
     }
 
-    /// The metrics' text, with what is only known at the moment of asking.
+    /// The metrics' text, including the values that are measured at this moment.
     ///
     /// # Errors
     ///
-    /// A metric refused to be written, which would be a fault of this program's.
+    /// A metric cannot be written, which would be a mistake in this program.
     pub fn measured(&self) -> Result<String, std::fmt::Error> {
         for lane in self.lanes.all() {
             self.abuse_counters.waiting.get_or_create(&LaneLabels { lane: lane.name }).set(lane.waiting());

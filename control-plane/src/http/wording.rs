@@ -9,8 +9,8 @@ pub(super) struct Done {
 }
 
 impl Done {
-    /// One token is dead.
+    /// One token is logged out.
     pub(super) const LOGGED_OUT: Self = Self { message: "Successfully Logged Out." };
-    /// Everything of a user is dead.
+    /// All tokens of a user are logged out.
     pub(super) const LOGGED_OUT_EVERYWHERE: Self = Self { message: "Successfully Logged Out From All Device." };
 }

@@ -1,4 +1,4 @@
-//! From a commit to its confirmation: logouts begin to wait here, and the task that ends their waits.
+//! From a commit to its confirmation: the start of a logout's wait, and the task that ends the waits.
 
 use std::time::Duration;
 
@@ -12,10 +12,11 @@ use super::waiting::{Pending, Waiting};
 use crate::clock::{since_boot, sleep_until};
 use crate::log::{Commit, LogPosition};
 
-/// How soon to look again whether something can be confirmed for others, where only the end of leases can tell.
+/// How soon to look again for a position to confirm to other control planes, if only the end of a lease can change the
+/// result.
 const LOOK_AGAIN: Duration = Duration::from_millis(20);
 
-/// The parts of the room that take part.
+/// The parts of the room that this file uses.
 pub(super) struct Confirming<'a> {
     pub(super) state: &'a SharedState,
     pub(super) signals: &'a Signals,
@@ -48,7 +49,7 @@ impl Confirming<'_> {
         if let Some(pending) = state.waiting.join(position, returned) {
             return pending;
         }
-        // The commit has returned before. To wait for longer than needed is safe.
+        // The commit has returned before this moment, so the wait is longer than needed, which is safe.
         let now = since_boot();
         let without_leases = state.barrier.all_over(now);
         let id = begin(&mut state.barrier, now);
@@ -59,7 +60,7 @@ impl Confirming<'_> {
         pending
     }
 
-    /// Looks whenever something has happened, and whenever time may have ended a wait.
+    /// Runs a step at each signal, and at each time that may end a wait.
     pub(super) async fn run(self, over: impl Future<Output = ()>) {
         let mut over = std::pin::pin!(over);
         loop {
@@ -84,7 +85,7 @@ impl Confirming<'_> {
         let mut state = self.state.lock();
         for (id, ended) in state.barrier.take_ended(now) {
             if let Some(waiting) = state.waiting.take(id) {
-                // Counted first: a caller that is told may ask for the count.
+                // It is counted before its callers are answered: a caller may read the count right after the answer.
                 self.count(&waiting, ended, now);
                 state.waiting.end(&waiting, ended, now);
             }
@@ -162,7 +163,7 @@ mod tests {
         }
     }
 
-    /// A time that is later than every time that was taken before.
+    /// A time that is later than all times that were taken before.
     fn later() -> Duration {
         let before = since_boot();
         while since_boot() == before {}
@@ -205,7 +206,7 @@ mod tests {
         let mut pending = room.confirming().wait_for(commit);
         room.confirming().step();
         assert_eq!(pending.confirmed().await, Err(Unconfirmed));
-        // Nor does it count as confirmed for a caller that asks later.
+        // It does not count as confirmed for a caller that asks later either.
         assert!(!room.confirming().wait_for_position(position(1, 6)).is_confirmed());
     }
 

@@ -1,4 +1,4 @@
-//! What is counted of polls, of leases, and of logouts that wait for leases.
+//! Counters of polls, of leases, and of logouts that wait for leases.
 
 use std::time::Duration;
 
@@ -87,7 +87,7 @@ impl Counters {
         self.confirmed.get_or_create(&OutcomeLabels { outcome: "superseded" }).inc();
     }
 
-    /// Counts a commit that was confirmed, so long after its callers began to wait.
+    /// Counts a commit that was confirmed, with the time since its first caller began to wait.
     pub(super) fn confirmed(&self, outcome: &'static str, after: Duration) {
         self.confirmed.get_or_create(&OutcomeLabels { outcome }).inc();
         if outcome != "nobody" {

@@ -1,4 +1,4 @@
-//! The workers that have polled recently, as operators see them. Nothing is decided by this.
+//! The workers that have polled recently, as operators see them. No decision depends on this list.
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -22,14 +22,14 @@ const MOST_LISTED: usize = 65_536;
 pub struct Caller {
     /// The address that the connection comes from.
     pub address: IpAddr,
-    /// The filter's version, as it says.
+    /// The filter's version, as the filter reports it.
     pub version: Option<String>,
 }
 
 /// The answer of `GET /internal/v1/gateways`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct GatewayList {
-    /// How far the log reaches, as far as this control plane knows; absent until it has read or written the log.
+    /// The newest seq that this control plane knows; absent until it has read or written the log.
     pub seq: Option<u64>,
     /// The workers; the one that polled longest ago comes first.
     pub workers: Vec<Gateway>,
@@ -42,10 +42,10 @@ pub struct Gateway {
     pub worker: WorkerId,
     /// The address that its polls come from: that of its Envoy, or of a proxy in front of this control plane.
     pub address: IpAddr,
-    /// The filter's version, if it says so.
+    /// The filter's version, if the filter reports it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub version: Option<String>,
-    /// Up to where it holds the log.
+    /// The seq up to which it holds the log.
     pub applied: u64,
     /// How many revocations of the log it does not hold yet; absent if it holds another history.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -78,7 +78,7 @@ impl Gateways {
     pub(super) fn polled(&self, request: &FeedRequest, caller: Caller, now: Duration) {
         let mut workers = self.seen();
         if workers.len() >= MOST_LISTED && !workers.contains_key(&request.worker) {
-            // The list may not have been asked for in a long time.
+            // The list may not have been read, and so not swept, for a long time.
             sweep(&mut workers, now);
             if workers.len() >= MOST_LISTED {
                 return;

@@ -1,10 +1,10 @@
 //! The leases of the workers (`consistency: strict`): which workers may decide by their own copy of the log, and
 //! when a logout is confirmed.
 //!
-//! [`protocol`] decides, and is pure. The rest of the room tells it what happens and does what it says: it answers polls,
-//! reads the log, keeps this control plane's row, talks with the other control planes, and ends the waits of logouts. The
-//! handlers share one [`Leases`], and the tasks of [`run`] and [`gossip`] run beside them. No part of the room holds a lock
-//! while it waits for anything.
+//! [`protocol`] decides, and is pure. The rest of the room reports events to it and carries out its decisions: the rest
+//! answers polls, reads the log, keeps this control plane's row, talks with the other control planes, and ends the
+//! waits of logouts. The handlers share one [`Leases`], and the tasks of [`run`] and [`gossip`] run beside them. No
+//! part of the room waits for anything while it holds a lock.
 //!
 //! A control plane that no worker polls has no row, and costs the others nothing. It registers with the first poll, and removes
 //! its row when there have been no polls for a while.
@@ -13,19 +13,19 @@
 //!
 //! | file | what it is | uses |
 //! |---|---|---|
-//! | `settings` | what may differ between installations | |
-//! | [`protocol`] | the barrier: who gets a lease, when a wait ends | |
+//! | `settings` | what may differ between installations and tests | |
+//! | [`protocol`] | the barrier: which worker gets a lease, and when a wait ends | |
 //! | `waiting` | the logouts that wait, as their callers see them | |
-//! | `survey` | what others have committed, and were told | |
-//! | `peers::row_state` | what is to be done with the own row | |
+//! | `survey` | what other control planes have committed, and which confirmations they have | |
+//! | `peers::row_state` | whether to write or to remove the own row | |
 //! | `state` | the four above under one lock | |
-//! | `signals` | what the tasks wait for, beside time | |
-//! | `news` | the newest head that was heard of | |
-//! | `places` | places for polls that are held back | |
+//! | `signals` | the signals that wake the tasks | |
+//! | `news` | the newest known head | |
+//! | `places` | the limit on polls that are held back | |
 //! | `gateways` | the workers that poll, for operators | |
-//! | `counters` | what is counted | |
+//! | `counters` | the metrics | |
 //! | `peers::message`, `peers::outbox` | messages to other control planes, as bytes and on their way | |
-//! | `confirming` | a logout begins to wait; the task that ends waits | `state`, `outbox` |
+//! | `confirming` | the start of a logout's wait, and the task that ends waits | `state`, `outbox` |
 //! | `readings` | shared readings of the log | `state`, `news` |
 //! | `polls` | a poll, from its arrival to its answer | `state`, `news`, `places`, `readings`, `outbox`, `gateways` |
 //! | `tail` | the task that notices commits | `state`, `news`, `readings`, `outbox` |
@@ -81,7 +81,7 @@ use signals::Signals;
 use state::SharedState;
 use tail::Tail;
 
-/// What handlers and tasks share.
+/// The parts that handlers and tasks share.
 pub struct Leases {
     id: ControlPlaneId,
     settings: Settings,
@@ -103,7 +103,7 @@ impl Leases {
     ///
     /// # Errors
     ///
-    /// The system has no randomness for a name.
+    /// The system has no randomness for the control plane's id.
     pub fn new(store: Store, counters: Counters, secret: &Secret, settings: Settings) -> std::io::Result<Self> {
         let mut id = [0; 16];
         getrandom::fill(&mut id).map_err(std::io::Error::other)?;
@@ -133,13 +133,13 @@ impl Leases {
         self.polls().poll(request, caller).await
     }
 
-    /// Begins to wait until no new request is admitted any more with what this commit has revoked.
+    /// Begins to wait until no worker admits a new request with what this commit has revoked.
     pub fn wait_for(&self, commit: Commit) -> Pending {
         self.confirming().wait_for(commit)
     }
 
-    /// Begins to wait for a position that some control plane has committed before. It may be confirmed already; then it is
-    /// confirmed again as soon as the rows of the other control planes were read.
+    /// Begins to wait for a position that some control plane has committed before. It may have been confirmed already.
+    /// Then the wait is over as soon as the rows of the other control planes have been read.
     pub fn wait_for_position(&self, position: LogPosition) -> Pending {
         self.confirming().wait_for_position(position)
     }
@@ -159,7 +159,7 @@ impl Leases {
         self.settings.times.hold
     }
 
-    /// Grants nothing from now on, and answers the polls that are held back.
+    /// Grants no leases from now on, and answers the polls that are held back.
     pub fn close(&self) {
         self.signals.close();
     }
@@ -249,8 +249,8 @@ pub async fn run(leases: &Leases, stop: CancellationToken) {
     );
 }
 
-/// Tells the other control planes through Redis what speeds them up, until it is told to stop. Does nothing where no Redis is
-/// configured.
+/// Sends the other control planes news through Redis, so that they are quicker, until it is told to stop. Does nothing
+/// if no Redis is configured.
 pub async fn gossip(leases: &Leases, redis: Option<&redis::Settings>, stop: CancellationToken) {
     let Some(redis) = redis else { return };
     let Leases { id, code, state, signals, news, outbox, counters, .. } = leases;

@@ -8,13 +8,13 @@ use tokio::sync::watch;
 
 use crate::log::LogPosition;
 
-/// What is heard of the log's head.
+/// The newest head that is known from this control plane's reads and commits, and the newest one that others report.
 pub(super) struct News {
     known: watch::Sender<Option<Known>>,
     hinted: watch::Sender<Option<LogPosition>>,
 }
 
-/// A head, and a time from which on readings show it.
+/// A head, and the time since which readings show it.
 #[derive(Debug, Clone, Copy)]
 struct Known {
     head: LogPosition,
@@ -50,17 +50,17 @@ impl News {
         let _ = known.wait_for(|known| known.is_none_or(|known| is_news(request, known.head))).await;
     }
 
-    /// If there is news for the worker, the time from which on readings show it.
+    /// If there is news for the worker, the time since which readings show it.
     pub(super) fn shown_since(&self, request: &FeedRequest) -> Option<Duration> {
         self.known.borrow().filter(|known| is_news(request, known.head)).map(|known| known.since)
     }
 
-    /// Records a head that another control plane tells of. It is not believed before a reading shows it.
+    /// Records a head that another control plane reports. It is not believed before a reading shows it.
     pub(super) fn hint(&self, head: LogPosition) {
         self.hinted.send_replace(Some(head));
     }
 
-    /// The heads that other control planes tell of.
+    /// The heads that other control planes report.
     pub(super) fn hints(&self) -> watch::Receiver<Option<LogPosition>> {
         self.hinted.subscribe()
     }

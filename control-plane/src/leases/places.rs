@@ -1,4 +1,4 @@
-//! Places for polls that are held back. There are only so many, so that held polls leave connections for questions.
+//! Places for polls that are held back. Their number is limited, so that held polls leave connections for checks.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -15,7 +15,7 @@ pub(super) struct Places {
 pub(super) struct Place<'a>(&'a Places);
 
 impl Places {
-    /// This many places; `gauge` shows how many are taken.
+    /// `most` places; `gauge` shows how many of them are taken.
     pub(super) fn new(most: usize, gauge: Gauge) -> Self {
         Self { taken: AtomicUsize::new(0), most, gauge }
     }

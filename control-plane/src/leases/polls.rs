@@ -17,26 +17,26 @@ use super::signals::Signals;
 use super::state::SharedState;
 use crate::clock::{since_boot, sleep_until};
 
-/// How old a reading may be when it answers a poll that has nothing to wait for. The lease is shorter by that, and any number
+/// How old a reading may be that answers a poll without news. The lease is shorter by that age. In return, any number
 /// of polls share the reading.
 const SHARED_FOR: Duration = Duration::from_millis(25);
 
 /// How long the first poll waits for this control plane's row. Without the row it would get no lease.
 const REGISTERS_WITHIN: Duration = Duration::from_millis(250);
 
-/// How often a page is sought from a newer reading before the worker is told to come again.
+/// How many readings are tried before the worker is told to poll again.
 const ATTEMPTS: u32 = 5;
 
 /// Why a poll gets no page.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum PollFailure {
-    /// As many polls are held back as may be.
+    /// No place is free for a poll that is held back.
     Full,
     /// The database did not answer.
     Unread,
 }
 
-/// The parts of the room that take part.
+/// The parts of the room that this file uses.
 pub(super) struct Polls<'a> {
     pub(super) times: LeaseTimes,
     pub(super) state: &'a SharedState,
@@ -112,9 +112,9 @@ impl Polls<'_> {
 
     /// The earliest beginning of a reading that may answer the poll.
     ///
-    /// A poll that does not want to wait comes from a worker without a lease. After a few pages it takes its lease from a
-    /// reading that began after the poll came; all polls that come before the next reading share it. Any other poll takes a
-    /// recent reading, and where there is news for it, one that shows the news.
+    /// A poll that asks not to be held comes from a worker without a lease. It gets a reading that began after the poll
+    /// arrived; all polls that arrive before the next reading share it. Any other poll gets a recent reading, and if
+    /// there is news for it, a reading that shows the news.
     fn earliest_reading(&self, request: &FeedRequest, arrived: Duration) -> Duration {
         if request.hold_ms == 0 && !request.leaving {
             return arrived;
@@ -123,7 +123,7 @@ impl Polls<'_> {
         self.news.shown_since(request).map_or(recently, |since| since.max(recently))
     }
 
-    /// The answer from a reading, with a lease if one may be granted. `None`: read again.
+    /// The answer from a reading, with a lease if one may be granted. `None` if another reading is needed.
     fn answer_from(&self, shared: &SharedReading, request: &FeedRequest, arrived: Duration) -> Option<FeedAnswer> {
         let head = shared.reading.head;
         let after = Barrier::page_after(request, head);
@@ -151,7 +151,7 @@ impl Polls<'_> {
         let now = since_boot();
         let mut state = self.state.lock();
         let mut reading = shared.reading;
-        // The own row may be gone since this reading. And a room that closes grants nothing.
+        // The own row may have been removed since this reading. After the close, nothing is granted.
         reading.own_beat = state.row.unless_retired(reading.own_beat).filter(|_| !self.signals.is_closing());
         state.barrier.answer(request, arrived, &reading, last, now)
     }

@@ -24,7 +24,7 @@ const STEP: u64 = 64;
 /// The most readings at a time: half of the connections that read. Checks need the others.
 const AT_A_TIME: usize = 4;
 
-/// How often a reading is repeated that may not be used.
+/// How many times a reading is repeated while its result may not be used.
 const ATTEMPTS: u32 = 5;
 
 /// What one reading showed.
@@ -72,7 +72,7 @@ pub(super) struct SharedReadings {
 
 #[derive(Default)]
 struct Flights {
-    /// By the seq where they begin.
+    /// The readings by the seq where they begin.
     under_way: BTreeMap<u64, Flight>,
     last: Option<Arc<SharedReading>>,
 }
@@ -88,7 +88,7 @@ impl SharedReadings {
         self.flights.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The last reading, if it serves.
+    /// The last reading, if it serves the poll.
     fn last(&self, wanted: Wanted) -> Option<Arc<SharedReading>> {
         self.flights().last.clone().filter(|shared| shared.serves(wanted))
     }
@@ -111,7 +111,7 @@ impl SharedReadings {
     }
 }
 
-/// The parts of the room that take part in a reading.
+/// The parts of the room that this file uses.
 #[derive(Clone, Copy)]
 pub(super) struct LogReader<'a> {
     pub(super) id: ControlPlaneId,
@@ -123,7 +123,7 @@ pub(super) struct LogReader<'a> {
 }
 
 impl LogReader<'_> {
-    /// A reading that serves; `None` if the database did not answer.
+    /// A reading that serves the poll; `None` if the database did not answer.
     pub(super) async fn reading(&self, wanted: Wanted) -> Option<Arc<SharedReading>> {
         let from = wanted.after - wanted.after % STEP;
         loop {
@@ -131,7 +131,7 @@ impl LogReader<'_> {
                 return Some(shared);
             }
             let flight = self.readings.join(from);
-            // The first poll that comes reads. If its client goes away, the next poll reads.
+            // The first poll reads for all. If its client goes away, the next poll reads.
             let shared = flight.get_or_init(|| self.read(from)).await.clone();
             self.readings.landed(from, &flight);
             // A reading that was under way already may have begun too early.
@@ -186,7 +186,7 @@ impl LogReader<'_> {
             (state.barrier.reading_ended(reading, since_boot()), state.barrier.epoch() != before)
         };
         if is_new_epoch {
-            // What was committed to the epoch before will never be confirmed, and its callers are told at once.
+            // Commits to the previous epoch will never be confirmed, and their callers are answered at once.
             self.signals.look();
         }
         is_usable

@@ -1,4 +1,4 @@
-//! What the tasks of the room wait for, beside time.
+//! The signals that wake the tasks of the room.
 
 use tokio::sync::{Notify, watch};
 use tokio_util::sync::CancellationToken;
@@ -25,7 +25,7 @@ impl Default for Signals {
 }
 
 impl Signals {
-    /// Something has happened that may end a wait, or that may confirm something for others.
+    /// Something has happened that may end a wait, or may allow a confirmation for another control plane.
     pub(super) fn look(&self) {
         self.look.notify_one();
     }
@@ -45,7 +45,7 @@ impl Signals {
         self.read_rows.notified().await;
     }
 
-    /// The own row is to be written before it is due.
+    /// Asks for a write of the own row before it is due.
     pub(super) fn write_row(&self) {
         self.write_row.notify_one();
     }
@@ -55,7 +55,7 @@ impl Signals {
         self.write_row.notified().await;
     }
 
-    /// Says whether the own row is in the database.
+    /// Sets whether the own row is in the database.
     pub(super) fn set_registered(&self, registered: bool) {
         self.registered.send_replace(registered);
     }

@@ -1,4 +1,4 @@
-//! What decisions are made from, under one lock: the [`Barrier`], and what has to change together with it.
+//! The state that decisions are made from, under one lock: the [`Barrier`], and what has to change together with it.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -17,9 +17,9 @@ pub(super) struct State {
     pub(super) barrier: Barrier,
     /// The callers that wait for what the barrier decides.
     pub(super) waiting: WaitingLogouts,
-    /// What others have committed and were told.
+    /// What other control planes have committed, and which confirmations they have.
     pub(super) survey: Survey,
-    /// What is to be done with the own row.
+    /// Whether the own row is to be written or removed.
     pub(super) row: RowState,
 }
 
@@ -36,14 +36,15 @@ impl SharedState {
 
     /// Locks the state.
     pub(super) fn lock(&self) -> MutexGuard<'_, State> {
-        // A panic under the lock is a bug in this program. The state is whole between any two calls of the barrier.
+        // A panic under the lock is a bug in this program. The state is consistent between any two calls of the
+        // barrier.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl State {
-    /// What is confirmed, if it is more than the others were told and one of them may wait for it. The own row has to say it,
-    /// too.
+    /// The position that is confirmed, if another control plane may wait for it and does not know it yet. The own row
+    /// then has to say it, too.
     pub(super) fn confirm_for_others(&mut self, now: Duration) -> Option<LogPosition> {
         if !self.survey.is_awaited() {
             return None;

@@ -1,24 +1,24 @@
-//! What other control planes have committed, and what they were told about it. Pure.
+//! What other control planes have committed, and which confirmation they were told last. Pure.
 //!
-//! A logout at another control plane waits until this one confirms its position. So this one has to notice what others commit,
-//! and to tell them when it confirms it. Where no other control plane commits, no one is told anything.
+//! A logout at another control plane waits until this one confirms its position. So this one has to notice the commits
+//! of others, and to tell them when it confirms these. If no other control plane commits, nothing is sent.
 
 use crate::log::LogPosition;
 
-/// What others have committed, and what they were told.
+/// What other control planes have committed, and what they were told.
 #[derive(Debug, Default)]
 pub(super) struct Survey {
-    /// What others have committed, until it is confirmed.
+    /// The newest commit of another control plane, until it is confirmed.
     foreign: Option<LogPosition>,
-    /// Up to here it is known what others have committed: it is in `foreign`, or it was confirmed.
+    /// The position up to which all commits of others are known: each is covered by `foreign`, or was confirmed.
     surveyed: Option<LogPosition>,
-    /// What the others were told last.
+    /// The confirmation that the others were told last.
     told: Option<LogPosition>,
 }
 
 impl Survey {
-    /// Records that the log reaches to `head`. What follows `own_from`, if that is given, was committed by this process. True
-    /// if this shows a commit of another process that was not known before.
+    /// Records the log's head. If `own_from` is given, this process has committed what follows it. True if this shows a
+    /// commit of another control plane that was not known before.
     pub(super) fn head(&mut self, head: LogPosition, own_from: Option<LogPosition>) -> bool {
         let unknown = |to: LogPosition| !self.surveyed.is_some_and(|known| known.covers(to));
         let foreign = Some(own_from.unwrap_or(head)).filter(|to| to.seq > 0 && unknown(*to));
@@ -36,8 +36,8 @@ impl Survey {
         self.foreign.is_some()
     }
 
-    /// Records that this control plane confirms everything up to `confirmed`. True if the others are to be told of it. While
-    /// they go on committing, this is never everything that they have committed.
+    /// Records that this control plane confirms everything up to `confirmed`. True if the others are to be told of it.
+    /// While they keep committing, `confirmed` may never cover all of their commits.
     pub(super) fn confirms(&mut self, confirmed: LogPosition) -> bool {
         if self.foreign.is_some_and(|foreign| confirmed.covers(foreign)) {
             self.foreign = None;
@@ -61,7 +61,7 @@ mod tests {
     }
 
     #[test]
-    fn what_others_committed_shows_between_two_own_commits() {
+    fn commits_of_others_show_between_two_own_commits() {
         let mut survey = Survey::default();
         assert!(!survey.head(head(1, 1), Some(head(1, 0))), "the log was empty");
         assert!(!survey.head(head(1, 3), Some(head(1, 1))));

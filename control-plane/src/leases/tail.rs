@@ -1,5 +1,5 @@
-//! The task that notices what is committed. The writer tells of this process's own commits. The commits of other control planes
-//! have to be looked for.
+//! The task that notices commits. The writer reports the commits of this process. The task has to look for the commits
+//! of other control planes.
 
 use std::time::Duration;
 
@@ -16,14 +16,14 @@ use crate::clock::since_boot;
 use crate::log::{Commit, LogPosition};
 use crate::store::Store;
 
-/// How often the head is read while workers have leases from this control plane. On average a logout at another control plane
-/// waits for half of that.
+/// How often the head is read while workers have leases from this control plane. On average a logout at another control
+/// plane waits for half of this interval.
 const INTERVAL: Duration = Duration::from_millis(20);
 
-/// The same while the others tell of their commits through Redis.
+/// The same interval while the others report their commits through Redis.
 const INTERVAL_WITH_REDIS: Duration = Duration::from_millis(250);
 
-/// The parts of the room that take part.
+/// The parts of the room that this file uses.
 pub(super) struct Tail<'a> {
     pub(super) store: &'a Store,
     pub(super) state: &'a SharedState,
@@ -34,7 +34,7 @@ pub(super) struct Tail<'a> {
 }
 
 impl Tail<'_> {
-    /// Looks until it is over.
+    /// Looks for commits until `over` is ready.
     pub(super) async fn run(self, over: impl Future<Output = ()>) {
         tokio::select! {
             ((), ()) = async { tokio::join!(self.own_commits(), self.commits_of_others()) } => {}
@@ -51,20 +51,20 @@ impl Tail<'_> {
                 self.committed(commit);
             }
         }
-        // The writer has ended. The logouts of others still need what this task tells.
+        // The writer has ended. Logouts at other control planes still need the other half of this task.
         std::future::pending().await
     }
 
     fn committed(&self, commit: Commit) {
         self.news.hear(commit.head, commit.returned);
         self.outbox.tell(PeerMessage::Head(commit.head));
-        // What others committed just before would otherwise never be noticed: the own commit hides it.
+        // Otherwise a commit that others made just before would never be noticed, because the own commit hides it.
         if self.state.lock().survey.head(commit.head, Some(commit.before)) {
             self.signals.look();
         }
     }
 
-    /// Looks whether others have committed. Only while this control plane has a row, for otherwise no one waits for it.
+    /// Looks for commits of others, but only while this control plane has a row: without one, no logout waits for it.
     async fn commits_of_others(&self) {
         let mut hints = self.news.hints();
         loop {
@@ -79,7 +79,7 @@ impl Tail<'_> {
         }
     }
 
-    /// The head that another control plane tells of, or after a while the one that the database shows.
+    /// The next head that another control plane reports, or after a while the head that the database shows.
     async fn next(&self, hints: &mut watch::Receiver<Option<LogPosition>>) -> Option<LogPosition> {
         let pause = if self.outbox.is_heard() { INTERVAL_WITH_REDIS } else { INTERVAL };
         tokio::select! {

@@ -13,13 +13,13 @@ pub struct Pending {
     ended: watch::Receiver<Option<Result<(), Unconfirmed>>>,
 }
 
-/// It is not known whether proxies still admit what was logged out: another history of the log, which may lack the logout, has
-/// replaced the one that it was committed to, or this control plane ends.
+/// It is not known whether workers still admit what was logged out. Another history of the log, which may lack the
+/// logout, has replaced the one that it was committed to; or this control plane ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Unconfirmed;
 
 impl Pending {
-    /// Returns when no new request is admitted any more with what was logged out.
+    /// Returns when no worker admits a new request with what was logged out.
     ///
     /// # Errors
     ///
@@ -44,11 +44,11 @@ impl Pending {
 pub(super) struct Waiting {
     id: WaitId,
     position: LogPosition,
-    /// When the commit had returned.
+    /// When the commit returned.
     returned: Duration,
     /// When the first caller began to wait.
     pub(super) began: Duration,
-    /// No worker had a lease from here at that time.
+    /// True if no worker had a lease from here at that time.
     pub(super) without_leases: bool,
     ended: watch::Sender<Option<Result<(), Unconfirmed>>>,
 }
@@ -87,9 +87,9 @@ struct Confirmation {
 }
 
 impl WaitingLogouts {
-    /// Joins those that wait for the same position already: it was the same commit, or one that revoked nothing.
+    /// Joins a wait for the same position: it is for the same commit, or one of the two commits revoked nothing.
     ///
-    /// A wait for a later return is not joined: it does not end if another history was there in between.
+    /// A wait for a later return is not joined: it does not notice another history that was there in between.
     pub(super) fn join(&self, position: LogPosition, returned: Duration) -> Option<Pending> {
         let joined = |waiting: &&Waiting| waiting.position == position && waiting.returned <= returned;
         self.waits.iter().rev().find(joined).map(Waiting::pending)

@@ -7,10 +7,10 @@ use super::LogPosition;
 /// A committed transaction. The times are those of [`crate::clock::since_boot`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Commit {
-    /// How far the log reached before it. Other control planes made the commits between this place and this process's
-    /// commit before.
+    /// The log's head before it. Other control planes made the commits between this process's previous commit and this
+    /// position.
     pub before: LogPosition,
-    /// How far the log reaches after it.
+    /// The log's head after it.
     pub head: LogPosition,
     /// When it began, before its first statement.
     pub began: Duration,

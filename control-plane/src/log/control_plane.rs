@@ -2,8 +2,8 @@
 
 use super::LogPosition;
 
-/// Names a running control plane: 128 random bits, new at each start, so that nothing that was known about the process
-/// before is taken for true of this one.
+/// Names a running control plane: 128 random bits, new at each start. So what was known about an earlier process is
+/// never taken as true of this one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct ControlPlaneId([u8; 16]);
 
@@ -26,16 +26,16 @@ pub struct ControlPlaneRow {
     pub id: ControlPlaneId,
     /// Raised with every write.
     pub beat: u64,
-    /// What the control plane has confirmed.
+    /// The position that the control plane has confirmed.
     pub confirmed: Option<LogPosition>,
 }
 
 /// All rows, from one snapshot.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ControlPlanes {
-    /// How far the log reached in that snapshot.
+    /// The log's head in that snapshot.
     pub head: LogPosition,
-    /// In no order.
+    /// The rows, in no order.
     pub rows: Vec<ControlPlaneRow>,
 }
 
@@ -44,6 +44,6 @@ pub struct ControlPlanes {
 pub struct Beat {
     /// The row's number.
     pub beat: u64,
-    /// What is confirmed at this moment.
+    /// The position that is confirmed at this moment.
     pub confirmed: Option<LogPosition>,
 }

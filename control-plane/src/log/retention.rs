@@ -1,9 +1,9 @@
 //! How long a revocation and a row about a token must be kept.
 //!
-//! If a revocation is purged while a proxy still accepts its token, a logged-out token works again. So each revocation
-//! lives until the last moment at which any proxy may accept the token, and for a margin after that.
+//! If a revocation is purged while a worker still accepts its token, a logged-out token works again. So each revocation
+//! is kept until the last moment at which any worker may accept the token, and for a margin after that.
 
-/// The longest time, in seconds, for which a proxy may admit from what it already knows.
+/// The longest time, in seconds, for which a worker may admit from what it already knows.
 pub const LEASE_SECONDS: i64 = 2;
 
 /// Spare time, in seconds, for clocks that differ by more than the configured skew. Keeping rows for another minute
@@ -13,11 +13,12 @@ pub const MARGIN_SECONDS: i64 = 60;
 /// The settings that decide how long something is kept, in seconds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Retention {
-    /// How far a proxy's clock may be off: a token is accepted until `exp` and this much longer.
+    /// How far a worker's clock may be off: a token is accepted until `exp` and this much longer.
     pub clock_skew: i64,
     /// The longest life a token may have; longer ones are refused everywhere.
     pub max_token_ttl: i64,
-    /// How much longer than needed rows about tokens are kept, for the investigation of incidents. Revocations are not.
+    /// How much longer than needed rows about tokens are kept, for the investigation of incidents. Revocations are not
+    /// kept longer.
     pub audit: i64,
 }
 

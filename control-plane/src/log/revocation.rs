@@ -22,12 +22,12 @@ pub struct Logged {
 /// A page of the log, and what else the same snapshot showed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LogPage {
-    /// How far the log reaches.
+    /// The log's head.
     pub head: LogPosition,
-    /// The number in the asking control plane's own row, if it has one.
+    /// The beat in the row of the control plane that reads, if it has a row.
     pub own_beat: Option<u64>,
     /// The entries after the requested place, in the log's order.
     pub entries: Vec<Logged>,
-    /// True if the snapshot held more than these.
+    /// True if the snapshot held more entries than these.
     pub more: bool,
 }

@@ -1,9 +1,9 @@
-//! From a committed revocation to the answer that says so: the one way for every entrance.
+//! The only path from a committed revocation to the answer that says so, for every entrance.
 //!
-//! An entrance authenticates its caller, hands the writer a command and gets a [`Committed`]. Only waiting for that very commit
-//! makes a [`Confirmed`] of it. An answer that says "logged out" is built from a [`Finished`] alone: from a [`Confirmed`], or
-//! from an [`Accepted`] for a caller that asked not to wait (RFC 7240, `respond-async`). Only this room makes them, out of a
-//! [`Committed`], which only the writer makes:
+//! An entrance authenticates its caller, hands the writer a command and gets a [`Committed`]. Only a wait for that very
+//! commit turns it into a [`Confirmed`]. An answer that says "logged out" is built from a [`Finished`] alone: from a
+//! [`Confirmed`], or from an [`Accepted`] for a caller that asked not to wait (RFC 7240, `respond-async`). Only this
+//! room makes them, out of a [`Committed`], which only the writer makes:
 //!
 //! ```
 //! use curfew_control_plane::logout::{Finished, Logouts, Wait};
@@ -17,7 +17,7 @@
 //! }
 //! ```
 //!
-//! So none of them can be forged, neither what is confirmed nor what is committed:
+//! So none of these values can be forged, neither the confirmed nor the committed ones:
 //!
 //! ```compile_fail,E0451
 //! use curfew_control_plane::logout::{Confirmed, Finished};
@@ -46,9 +46,10 @@
 //! }
 //! ```
 //!
-//! Why the very commit, and not the newest one: a later commit may have begun another history of the log, which may lack this
-//! one. Waiting for the newest one could confirm a logout that no database knows any more. So a history that was replaced
-//! between the commit and its confirmation is [`Unavailable::Unconfirmed`].
+//! The wait is for that very commit and not for the newest one. A later commit may belong to another history of the
+//! log, and that history may lack this commit. So a wait for the newest commit could confirm a logout that no database
+//! holds any more. If the history is replaced between the commit and its confirmation, the caller gets
+//! [`Unavailable::Unconfirmed`].
 
 mod tickets;
 
@@ -59,7 +60,7 @@ use crate::secret::Secret;
 use crate::store::command::{Committed, Unavailable};
 use tickets::Tickets;
 
-/// The outcome of a command, and that no worker admits any more what it revoked.
+/// The outcome of a command whose revocation is in force everywhere: no worker admits what it revoked any more.
 #[derive(Debug)]
 pub struct Confirmed<T> {
     outcome: T,
@@ -72,7 +73,7 @@ pub struct Accepted<T> {
     ticket: String,
 }
 
-/// All that an answer may be built from.
+/// The only value that an answer may be built from.
 #[must_use = "an entrance answers with this and nothing else"]
 #[derive(Debug)]
 pub enum Finished<T> {
@@ -112,12 +113,12 @@ pub struct Logouts {
 }
 
 impl Logouts {
-    /// Waits for `leases`. `secret` is the one that all control planes share: their tickets are redeemed by all of them.
+    /// Waits for `leases`. All control planes share `secret`, so that each of them can redeem the tickets of all.
     pub fn new(leases: Arc<Leases>, secret: &Secret) -> Self {
         Self { leases, tickets: Tickets::of(secret) }
     }
 
-    /// Waits as the caller wants it, and returns what an answer may be built from.
+    /// Waits as the caller prefers, and returns the value that an answer may be built from.
     ///
     /// # Errors
     ///
@@ -130,7 +131,7 @@ impl Logouts {
         }
     }
 
-    /// Returns when no worker admits any more what the command revoked.
+    /// Returns when no worker admits what the command revoked any more.
     ///
     /// # Errors
     ///
@@ -146,8 +147,8 @@ impl Logouts {
         Accepted { ticket: self.tickets.write(pending.position()), outcome: committed.into_outcome() }
     }
 
-    /// Goes on waiting for the commit that a ticket names; none for a ticket that no control plane has written. If that wait was
-    /// over before, it is over again as soon as the rows of the other control planes were read.
+    /// Waits for the commit that a ticket names; `None` for a ticket that no control plane has written. If the commit
+    /// was confirmed before, this wait is over as soon as the rows of the other control planes have been read.
     pub fn redeem(&self, ticket: &str) -> Option<Pending> {
         self.tickets.read(ticket).map(|position| self.leases.wait_for_position(position))
     }

@@ -1,7 +1,7 @@
 //! Tickets: positions in the log, encoded so that any control plane can redeem them. Pure.
 //!
-//! A ticket is the position itself and a MAC over it, so nothing has to be kept for it, and nobody can make one up. The seq in
-//! it tells its holder how many revocations there were before; that is no secret worth a cipher of our own.
+//! A ticket is the position itself and a MAC over it, so a control plane stores nothing for it, and a client cannot
+//! make one up. The seq in it tells its holder how many revocations there were before. That is not worth encrypting.
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -17,7 +17,7 @@ const TAG: usize = 16;
 
 /// Writes and reads the tickets of all control planes with one secret.
 pub(super) struct Tickets {
-    /// Keyed; a clone of it makes one MAC.
+    /// The keyed state. A clone of it makes one MAC.
     mac: Hmac<Sha256>,
 }
 
@@ -64,7 +64,7 @@ mod tests {
     }
 
     #[test]
-    fn a_ticket_is_redeemed_by_those_who_know_the_secret() {
+    fn control_planes_with_the_same_secret_redeem_a_ticket() {
         let ticket = tickets("secret").write(position(7));
         assert_eq!(ticket.len(), 54);
         assert_eq!(tickets("secret").read(&ticket), Some(position(7)));
@@ -72,7 +72,7 @@ mod tests {
     }
 
     #[test]
-    fn a_ticket_that_was_made_up_or_changed_is_none() {
+    fn a_forged_or_changed_ticket_is_refused() {
         let ticket = tickets("secret").write(position(7));
         for place in 0..54 {
             let mut changed = ticket.clone().into_bytes();

@@ -1,5 +1,5 @@
-//! A channel on which control planes speak to each other through Redis: one connection listens and one speaks. The
-//! caller opens a new channel after any failure. Time limits are the caller's, except for the opening.
+//! A channel on which control planes send messages to each other through Redis. One connection listens and one speaks.
+//! The caller opens a new channel after any failure. The caller also sets all time limits, except for the opening.
 
 use futures_util::StreamExt;
 use redis::aio::{MultiplexedConnection, PubSubStream};
@@ -47,7 +47,7 @@ impl Channel {
         Speaker { name: self.name.clone(), connection: self.speaking.clone() }
     }
 
-    /// The next message; nothing if the connection has ended.
+    /// The next message; `None` if the connection has ended.
     pub async fn heard(&mut self) -> Option<Vec<u8>> {
         self.listening.next().await.map(|message| message.get_payload_bytes().to_vec())
     }

@@ -1,7 +1,7 @@
 //! A connection to Redis, and the few commands that are sent over it.
 //!
-//! Time limits are the caller's. Nothing here tries anything twice: after a failure the room `redis_copy` asks nothing
-//! more until it has made a new connection.
+//! The caller sets the time limits. Nothing is tried twice here: after a failure the room `redis_copy` makes a new
+//! connection before it asks again.
 
 use futures_util::future::try_join_all;
 use redis::aio::MultiplexedConnection;
@@ -23,8 +23,8 @@ pub(crate) enum Connection {
     Cluster(ClusterConnection),
 }
 
-/// Makes a connection. `attempt` counts the attempts: each begins with another Sentinel, because one that does not
-/// answer would be asked first for ever otherwise.
+/// Makes a connection. `attempt` counts the attempts: each begins with another Sentinel. Otherwise a Sentinel that does
+/// not answer would always be asked first.
 pub(crate) async fn connect(target: &Target, authority: Option<&[u8]>, attempt: usize) -> RedisResult<Connection> {
     match target {
         Target::Sentinel { .. } | Target::One(_) => {
@@ -88,22 +88,22 @@ fn open(info: &ConnectionInfo, certificates: Option<TlsCertificates>) -> RedisRe
     }
 }
 
-/// Without the crate's own time limits: the caller knows how long it can wait.
+/// A configuration without the crate's own time limits, because the caller knows how long it can wait.
 pub(crate) fn unlimited() -> AsyncConnectionConfig {
     AsyncConnectionConfig::new().set_connection_timeout(None).set_response_timeout(None)
 }
 
 impl Connection {
-    /// The values of some keys. A value that is no string counts as absent.
+    /// The values of some keys. A value that is not a string counts as absent.
     pub(crate) async fn get(&self, names: &[&str]) -> RedisResult<Vec<Option<Vec<u8>>>> {
         match self {
             Self::One(connection) => cmd("MGET").arg(names).query_async(&mut connection.clone()).await,
-            // Keys of one token lie on several nodes.
+            // The keys of one token are on several nodes.
             Self::Cluster(connection) => try_join_all(names.iter().map(|name| get_one(connection.clone(), name))).await,
         }
     }
 
-    /// Writes entries, in one pipeline if one server has them all.
+    /// Writes entries, in one pipeline if one server holds all keys.
     pub(crate) async fn set(&self, entries: &[Written]) -> RedisResult<()> {
         match self {
             Self::One(connection) => {
@@ -131,7 +131,7 @@ impl Connection {
         Ok(answer != Value::Nil)
     }
 
-    /// What Redis says about its memory. A Cluster is not asked, because each of its nodes would have to be.
+    /// What Redis says about its memory. A Cluster is not asked, because each of its nodes would have to be asked.
     pub(crate) async fn memory(&self) -> RedisResult<Option<String>> {
         match self {
             Self::One(connection) => cmd("INFO").arg("memory").query_async(&mut connection.clone()).await.map(Some),

@@ -5,7 +5,7 @@ use curfew_core::{Coverage, Kind, RevocationKey, TokenKeys, covers};
 use crate::log::retention::MARGIN_SECONDS;
 use crate::log::{Epoch, Logged};
 
-/// A hundred years, in seconds: more than any token lives, less than the most that Redis takes.
+/// A hundred years, in seconds: longer than any token lives, and less than the highest value that Redis takes.
 const LONGEST_LIFE: i64 = 3_153_600_000;
 
 /// How entries are named and how long they live.
@@ -13,9 +13,9 @@ const LONGEST_LIFE: i64 = 3_153_600_000;
 pub struct EntryRules {
     /// What the names of all keys begin with.
     pub prefix: String,
-    /// The least life of an entry in seconds, if configured. It never shortens one.
+    /// The least life of an entry in seconds, if configured. It never shortens a life.
     pub least_life: Option<i64>,
-    /// How far the clocks of issuers and proxies may be off, in seconds.
+    /// How far the clocks of issuers and workers may be off, in seconds.
     pub clock_skew: i64,
 }
 
@@ -29,8 +29,8 @@ pub(crate) struct Written {
 }
 
 impl EntryRules {
-    /// The name of an entry. The epoch is part of it, so that a database that was restored or is new never meets the
-    /// entries of another history.
+    /// The name of an entry. The epoch is part of it, so that a control plane with a restored or new database never
+    /// reads the entries of another history.
     pub(crate) fn name(&self, epoch: Epoch, kind: Kind, key: &RevocationKey) -> String {
         format!("{}{epoch}:{}:{key}", self.prefix, kind.as_str())
     }
@@ -43,8 +43,8 @@ impl EntryRules {
     /// The entry for a revocation at `now`; `None` if the revocation is no longer needed.
     ///
     /// The life is never shorter than the revocation's own, which covers the rest of its tokens' lives, the clock skew,
-    /// the lease and the margin. Today an entry that vanished earlier would only cost a question to the database, but
-    /// no setting may make the copy in Redis forget.
+    /// the lease and the margin. Today an entry that vanished earlier would only cost a read of the database, but no
+    /// setting may make the copy in Redis forget a revocation.
     pub(crate) fn write(&self, epoch: Epoch, entry: &Logged, now: i64) -> Option<Written> {
         let needed = entry.expires_at.saturating_sub(now);
         let life = self.least_life.unwrap_or(0).max(needed).min(LONGEST_LIFE);
@@ -75,7 +75,7 @@ pub(crate) struct Found {
 }
 
 /// Judges the values that were found, in the order of the names. No control plane writes a user's cutoff after
-/// `latest`. Such a value would lock out every later login, so the database has to say that itself.
+/// `latest`. Such a value would refuse all later logins of the user, so the database decides instead.
 pub(crate) fn judge(
     names: &[(Kind, String)],
     values: &[Option<Vec<u8>>],
@@ -135,7 +135,7 @@ mod tests {
     }
 
     #[test]
-    fn what_may_be_forgotten_is_not_written() {
+    fn a_revocation_that_may_be_forgotten_is_not_written() {
         for expires_at in [NOW, NOW - 1, i64::MIN] {
             assert_eq!(rules(Some(3600)).write(EPOCH, &logged(expires_at), NOW), None, "{expires_at}");
         }
@@ -166,7 +166,8 @@ mod tests {
 
     #[test]
     fn a_subject_entry_of_the_future_proves_nothing_and_is_counted() {
-        // The skew and the margin: a token that is dated ahead makes such a cutoff, and none makes a later one.
+        // NOW, the skew and the margin. A token that is dated ahead can make this cutoff, and no token can make a later
+        // one.
         let latest = NOW + 5 + 60;
         assert_eq!(judged(Kind::Subject, Some(&latest.to_string()), Some(NOW)), (true, 0));
         assert_eq!(judged(Kind::Subject, Some(&(latest + 1).to_string()), Some(NOW)), (false, 1));
@@ -175,7 +176,7 @@ mod tests {
     }
 
     #[test]
-    fn what_we_would_not_have_written_proves_nothing_and_is_counted() {
+    fn a_value_that_curfew_does_not_write_proves_nothing_and_is_counted() {
         for value in ["", " 1", "1 ", "+1", "-1", "01", "1.0", "revoked", "9223372036854775808", "1\n"] {
             assert_eq!(judged(Kind::Token, Some(value), Some(NOW)), (false, 1), "{value:?}");
         }

@@ -20,7 +20,7 @@ pub use target::Target;
 /// How long a connection may take to be made, TLS and log-in included.
 pub(crate) const CONNECT_LIMIT: Duration = Duration::from_secs(2);
 
-/// What the operator configured.
+/// The operator's settings for Redis.
 #[derive(Debug, Clone)]
 pub struct Settings {
     /// Where Redis is.

@@ -1,7 +1,7 @@
 //! `REDIS_URL`: one server, a Sentinel group or a Cluster. Pure.
 //!
-//! The form for one server is the usual one. For Sentinel and Cluster there is no standard; these are the forms that
-//! most clients understand which have a form at all.
+//! The form for one server is the usual one. For Sentinel and Cluster there is no standard. These forms are the ones
+//! that most clients with such a form understand.
 
 use redis::{ConnectionInfo, IntoConnectionInfo};
 
@@ -17,7 +17,7 @@ pub enum Target {
     Sentinel {
         /// The Sentinels.
         sentinels: Vec<ConnectionInfo>,
-        /// What they call the group.
+        /// The Sentinels' name for the group.
         service: String,
         /// How to log in to the server that they name. The address in it is that of the first Sentinel, and is not
         /// used.
@@ -182,7 +182,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_url_of_redis_is_refused_without_repeating_it() {
+    fn a_text_that_is_not_a_redis_url_is_refused_without_repeating_it() {
         for url in [
             "",
             "hunter2",

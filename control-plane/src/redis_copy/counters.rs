@@ -7,7 +7,7 @@ use prometheus_client::registry::Registry;
 /// `curfew_redis_...`; all zero if no Redis is configured.
 #[derive(Debug, Clone, Default)]
 pub struct Counters {
-    /// 1 while Redis is asked, 0 while it is left alone.
+    /// 1 while Redis is in use, 0 while it is left alone after a failure.
     pub up: Gauge,
     /// Checks that Redis answered.
     pub hits: Counter,

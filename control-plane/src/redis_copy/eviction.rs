@@ -7,7 +7,7 @@ use tracing::warn;
 
 use super::live::{ASK_LIMIT, Live};
 
-/// How often Redis is asked.
+/// The interval between two questions to Redis.
 const INTERVAL: Duration = Duration::from_secs(600);
 
 /// When Redis was asked last over this connection.
@@ -15,13 +15,13 @@ const INTERVAL: Duration = Duration::from_secs(600);
 pub(super) struct EvictionWarning(Option<Instant>);
 
 impl EvictionWarning {
-    /// Asks Redis how it keeps its memory, if it was not asked lately, and warns if that may evict entries.
+    /// Asks Redis for its memory settings, if it was not asked lately, and warns if they may evict entries.
     pub(super) async fn warn(&mut self, live: &Live) {
         if self.0.is_some_and(|asked| asked.elapsed() < INTERVAL) {
             return;
         }
         self.0 = Some(Instant::now());
-        // Some services do not answer this, which is no failure.
+        // Some services do not answer this. That is not a failure.
         let Ok(Ok(Some(memory))) = timeout(ASK_LIMIT, live.connection.memory()).await else { return };
         if let Some(policy) = evicting(&memory) {
             warn!(
@@ -32,7 +32,7 @@ impl EvictionWarning {
     }
 }
 
-/// The policy by which entries may be evicted, if they may be.
+/// The policy by which Redis evicts entries, if it may evict any.
 fn evicting(memory: &str) -> Option<&str> {
     let value = |name: &str| memory.lines().find_map(|line| line.trim_end().strip_prefix(name));
     let is_limited = value("maxmemory:").is_some_and(|limit| limit != "0");

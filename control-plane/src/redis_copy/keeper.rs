@@ -1,9 +1,9 @@
-//! The task that keeps the copy complete: it connects again, and copies from the database what is missing.
+//! The task that keeps the copy complete: it reconnects, and copies missing entries from the database.
 //!
-//! It knows what is missing by two things. The first is the place up to which everything has been copied: entries that
-//! a logout could not copy are copied when Redis is back. The second is a marker beside the entries, which vanishes
-//! with them when Redis is flushed or comes back empty; the whole log is copied again then. Several control planes may
-//! do this at once, because they write the same values.
+//! Two things show what is missing. The first is the seq up to which everything has been copied: entries that a logout
+//! could not copy are copied when Redis is back. The second is a marker beside the entries. It vanishes with them when
+//! Redis is flushed or comes back empty; then the whole log is copied again. Several control planes may do this at
+//! once, because they write the same values.
 
 use std::time::Duration;
 
@@ -21,20 +21,20 @@ use crate::log::LogPosition;
 use crate::log_throttle::LogThrottle;
 use crate::store::{ReadFailure, Store};
 
-/// How often it looks whether anything is missing.
+/// The interval between two looks for missing entries.
 const TICK: Duration = Duration::from_secs(1);
 
 /// The pauses between attempts to connect: each is twice the last one.
 const SHORTEST_PAUSE: Duration = Duration::from_millis(250);
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 
-/// A connection that lasted this long was good: after it the pauses begin with the shortest again.
+/// After a connection that lasted this long, the pauses begin with the shortest again.
 const PROVEN_AFTER: Duration = Duration::from_secs(30);
 
 /// How long a pipeline may take in the background.
 const COPY_LIMIT: Duration = Duration::from_secs(2);
 
-/// How long a marker lives, in seconds, after the last control plane has stopped keeping its copy.
+/// How long a marker lives after the last control plane has stopped keeping its copy, in seconds.
 const MARKER_LIFE: i64 = 7 * 24 * 3600;
 
 /// Keeps the copy complete until it is told to stop.
@@ -64,14 +64,14 @@ pub async fn run(redis_copy: &RedisCopy, store: &Store, stop: CancellationToken)
 struct Keeper<'a> {
     shared: &'a Shared,
     store: &'a Store,
-    /// Before the next attempt to connect.
+    /// The pause before the next attempt to connect.
     pause: Duration,
     attempts: usize,
-    /// Since when the last connection was in use.
+    /// When the last connection came into use.
     used_since: Option<Instant>,
-    /// The copy that the progress belongs to; none before a marker was read.
+    /// The generation of the copy that the progress belongs to; `None` before a marker was read.
     generation: Option<String>,
-    /// The place that its marker names.
+    /// The seq that its marker names.
     marked: u64,
     /// The connection over which the marker was read last.
     marked_over: Option<Instant>,
@@ -86,7 +86,7 @@ impl Keeper<'_> {
         let Some(live) = self.shared.live() else { return self.connect().await };
         self.used_since = Some(live.since);
         if self.tend(&live).await.is_none() {
-            // Whatever the failure was, it is not tried again at once.
+            // After any failure, the next attempt is not made at once.
             return sleep(SHORTEST_PAUSE).await;
         }
         tokio::select! {
@@ -111,7 +111,7 @@ impl Keeper<'_> {
         }
     }
 
-    /// Copies what is missing. `None` after any failure; after one of Redis the connection is given up.
+    /// Copies what is missing. `None` after any failure. After a failure of Redis the connection is given up.
     async fn tend(&mut self, live: &Live) -> Option<()> {
         self.eviction.warn(live).await;
         let head = self.read(self.store.head().await)?;
@@ -149,18 +149,18 @@ impl Keeper<'_> {
                 self.resume(marker);
                 Some(())
             }
-            // Until a copy may begin, Redis gets what is committed meanwhile.
+            // Until a copy may begin, only new commits are copied to Redis.
             _ if !self.refills.is_due(Instant::now()) => Some(()),
-            // The marker of another control plane is not overwritten, but a value that is no marker is.
+            // A marker of another control plane is not overwritten. A value that is not a marker is overwritten.
             None => self.begin_copy(live, &name, "NX").await,
             Some(None) => self.begin_copy(live, &name, "XX").await,
         }
     }
 
-    /// Goes back to the place that an older marker names. A replica of Redis that took over, or a Redis that came back
-    /// from its disk, lacks the latest entries, and with them the latest marker; every entry up to the place in a
-    /// marker was written before it. Over a new connection, entries that no marker covers are copied again, because
-    /// they may be lost, too.
+    /// Goes back to the seq that an older marker names. A Redis replica that took over, or a Redis that came back from
+    /// its disk, lacks the latest entries, and with them the latest marker. Every entry up to a marker's seq was
+    /// written before the marker. Over a new connection, entries that no marker covers are copied again, because they
+    /// may be lost, too.
     fn go_back(&mut self, live: &Live, through: u64) {
         let is_new = self.marked_over.replace(live.since) != Some(live.since);
         if through < self.marked || (is_new && through < self.shared.progress().through()) {
@@ -170,8 +170,8 @@ impl Keeper<'_> {
         }
     }
 
-    /// Warns if Redis has more of the log than the database. The head may have moved since it was read, so it is read
-    /// once more.
+    /// Warns if Redis has more of the log than the database. The head may have moved since it was read, so this reads
+    /// it once more.
     async fn warn_of_another_history(&self, through: u64, head: LogPosition) -> Option<()> {
         if through > head.seq {
             let now = self.read(self.store.head().await)?;
@@ -221,13 +221,13 @@ impl Keeper<'_> {
             return None;
         }
         if !full {
-            // Entries between the last one and the head are no longer needed.
+            // The entries after the last copied one, up to the head, are no longer needed.
             self.shared.progress().copied(head, from, head.seq);
         }
         Some(full)
     }
 
-    /// Stores how far the copy reaches, unless the marker has vanished meanwhile.
+    /// Stores the copy's seq in the marker, unless the marker has vanished meanwhile.
     async fn move_marker(&mut self, live: &Live, head: LogPosition) -> Option<()> {
         let through = self.shared.progress().through();
         let Some(generation) = self.generation.clone().filter(|_| through != self.marked) else { return Some(()) };

@@ -1,4 +1,4 @@
-//! The connection in use, and when Redis is left alone.
+//! The connection in use, and the decision to leave Redis alone after a failure.
 
 use std::sync::{Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::Duration;
@@ -15,7 +15,7 @@ use crate::log::LogPosition;
 use crate::log_throttle::LogThrottle;
 use crate::redis::{CONNECT_LIMIT, Connection, Settings, connect, explain};
 
-/// How long a check waits for Redis. The filter gives up after 500 ms, and within that time the database must be asked,
+/// How long a check waits for Redis. The filter gives up after 500 ms, and the database must be asked within that time,
 /// too.
 pub(super) const ASK_LIMIT: Duration = Duration::from_millis(100);
 
@@ -24,7 +24,7 @@ pub(super) struct Shared {
     pub(super) settings: Settings,
     pub(super) clock: Clock,
     pub(super) counters: Counters,
-    /// None while Redis is left alone.
+    /// `None` while Redis is left alone.
     live: RwLock<Option<Live>>,
     progress: Mutex<Progress>,
     /// Wakes the keeper when the connection is given up.
@@ -32,7 +32,7 @@ pub(super) struct Shared {
     failures: LogThrottle,
 }
 
-/// A connection in use. Its begin tells it from a later one.
+/// A connection in use. The time of its beginning distinguishes it from a later one.
 #[derive(Clone)]
 pub(super) struct Live {
     pub(super) connection: Connection,
@@ -76,7 +76,7 @@ impl Shared {
         self.counters.pending.set(i64::try_from(self.progress().pending()).unwrap_or(i64::MAX));
     }
 
-    /// Makes a connection, and proves that it answers in time and takes writes.
+    /// Makes a connection, and checks that Redis answers in time and takes writes.
     pub(super) async fn connect(&self, attempt: usize) -> Result<Connection, Trouble> {
         let Settings { target, authority, rules } = &self.settings;
         let connecting = connect(target, authority.as_deref(), attempt);
@@ -129,7 +129,7 @@ impl Shared {
         }
     }
 
-    /// Counts a failure, and logs it now and then.
+    /// Counts a failure, and logs it at most once in an interval.
     pub(super) fn report(&self, trouble: &Trouble) {
         self.counters.failures.inc();
         let Some(failures) = self.failures.line(Instant::now()) else { return };

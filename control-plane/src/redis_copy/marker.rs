@@ -1,13 +1,14 @@
-//! The marker beside the entries: which copy this is, and how far it reaches. Pure but for the random name.
+//! The marker beside the entries. It names the copy, and says how far the copy is complete. Pure but for the random
+//! name.
 
 use std::fmt;
 
-/// What the marker says.
+/// The content of the marker.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Marker {
-    /// Names one copy. A process that meets another name than the one it knows goes on from the place in that marker.
+    /// Names one copy. A process that finds another name than it knows continues from the seq in that marker.
     pub(super) generation: String,
-    /// Everything up to this place has been copied.
+    /// Everything up to this seq has been copied.
     pub(super) through: u64,
 }
 
@@ -15,12 +16,12 @@ impl Marker {
     /// The marker of a new copy.
     pub(super) fn new() -> Self {
         let mut bytes = [0; 8];
-        // Without random numbers all copies have one name, and a copy that another process begins is not noticed.
+        // Without random numbers all copies have the same name. Then a copy that another process begins is not noticed.
         let _ = getrandom::fill(&mut bytes);
         Self { generation: format!("{:016x}", u64::from_be_bytes(bytes)), through: 0 }
     }
 
-    /// Reads a value from Redis; `None` if it is no marker.
+    /// Reads a value from Redis; `None` if it is not a marker.
     pub(super) fn parse(value: &[u8]) -> Option<Self> {
         let (generation, through) = std::str::from_utf8(value).ok()?.split_once(':')?;
         let through = through.parse().ok()?;

@@ -1,14 +1,14 @@
 //! The copy in Redis: a copy of the log of revocations that answers checks without the database.
 //!
-//! The database is the truth. An entry that is found in Redis is an answer, because revocations are never taken back.
-//! An entry that is missing proves nothing, because Redis can be flushed, evicted or failed over. So without Redis
-//! checks are slower and never wrong, and Redis cannot delay a check or a logout by more than the limits in this room.
+//! The database is the truth. An entry that is found in Redis is an answer, because revocations are never taken back. A
+//! missing entry says nothing, because Redis can be flushed, evict entries or fail over. So checks without Redis are
+//! slower and never wrong. Redis cannot delay a check or a logout by more than the limits in this room.
 //!
 //! After one failure, a time-out included, Redis is left alone: checks ask the database, and logouts skip the copy.
 //! Only the keeper goes on trying, and copies from the database what was missed when Redis is back.
 //!
-//! Not the crate's own reconnecting manager: it acts on errors of the connection. A server that is frozen or cut off by
-//! a firewall causes none, so every question would wait for its limit.
+//! The crate's own reconnecting manager is not used: it acts on errors of the connection. A server that is frozen or
+//! cut off by a firewall causes no error, so every question would wait for its limit.
 
 mod counters;
 mod eviction;
@@ -52,12 +52,12 @@ impl RedisCopy {
         Self(Some(Arc::new(Shared::new(settings, head, clock, counters))))
     }
 
-    /// The first attempt to connect.
+    /// Makes the first attempt to connect.
     ///
     /// # Errors
     ///
-    /// Redis shows that a setting is wrong. If Redis cannot be reached, that is no error: Curfew does not need it, and
-    /// an outage of Redis must not keep a control plane from starting.
+    /// Redis shows that a setting is wrong. An unreachable Redis is not an error: Curfew does not need Redis, and an
+    /// outage of Redis must not keep a control plane from starting.
     pub async fn start(&self) -> Result<(), Misconfigured> {
         let Some(shared) = &self.0 else { return Ok(()) };
         match shared.connect(0).await {
@@ -82,9 +82,8 @@ impl RedisCopy {
 
     /// The answer about a token, if Redis proves that it is revoked. In every other case the caller asks the database.
     ///
-    /// The head of the answer is the newest one that this process knows of, which may be older than the entry. An
-    /// answer that claims to know less of the log than it does is always safe: "revoked" stays true, and a worker looks
-    /// up everything after that head itself.
+    /// The head of the answer is the newest one that this process knows, which may be older than the entry. That is
+    /// safe: "revoked" stays true, and the worker looks up everything after that head itself.
     pub async fn ask(&self, keys: &TokenKeys, cutoff_time: Option<i64>) -> Option<Checked> {
         let shared = self.0.as_ref()?;
         let live = shared.live()?;

@@ -2,7 +2,7 @@
 
 use crate::log::LogPosition;
 
-/// The newest head that this process knows of, and the place up to which the log has been copied.
+/// The newest head that this process knows, and the seq up to which the log has been copied.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Progress {
     head: LogPosition,
@@ -20,7 +20,7 @@ impl Progress {
         self.head
     }
 
-    /// Everything up to this place has been copied.
+    /// Everything up to this seq has been copied.
     pub(super) const fn through(&self) -> u64 {
         self.through
     }
@@ -47,7 +47,7 @@ impl Progress {
         }
     }
 
-    /// Goes on from the place that the marker of the same log names.
+    /// Continues from the seq that the marker of the same log names.
     pub(super) fn resume(&mut self, through: u64) {
         self.through = through.min(self.head.seq);
     }

@@ -1,4 +1,4 @@
-//! Copying entries of the log to Redis.
+//! Copies entries of the log to Redis.
 
 use std::time::Duration;
 

@@ -1,7 +1,8 @@
 //! How often the whole log may be copied again. Pure.
 //!
-//! A Redis whose memory is full may evict the marker again and again. If the whole log were copied each time, that
-//! would keep the database busy and evict even more, and to no use: checks that Redis cannot answer ask the database.
+//! A Redis with a full memory may evict the marker again and again. Copying the whole log each time would keep the
+//! database busy and evict even more entries. It would also be useless, because checks that Redis cannot answer ask the
+//! database.
 
 use std::time::Duration;
 
@@ -10,7 +11,7 @@ use tokio::time::Instant;
 /// The least time between the first two copies. It doubles with each further copy.
 const SHORTEST: Duration = Duration::from_secs(1);
 
-/// The longest such time. A copy that lasted for twice as long was good, and the next loss is the first one again.
+/// The longest such time. If a copy lasted for twice as long, the next loss counts as the first one again.
 const LONGEST: Duration = Duration::from_secs(300);
 
 /// When the last copy of the whole log was begun, and how soon after it the next one may begin.

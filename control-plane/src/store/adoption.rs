@@ -1,8 +1,7 @@
-//! What the room `adopt` needs: a way to speak SQL to a database that is not Curfew's, and Curfew's side of an
-//! adoption.
+//! What the room `adopt` needs: access by SQL to a database that is not Curfew's, and Curfew's side of an adoption.
 //!
-//! Nothing else outside this room speaks SQL. The other application's table is read and blanked there, with the types
-//! that are passed on here; what follows from its rows is written here, in the same transactions as every logout.
+//! No other room outside this one uses SQL. `adopt` reads and blanks the other application's table with the types that
+//! are re-exported here. This file writes what follows from the table's rows, in the same transactions as every logout.
 
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
@@ -23,7 +22,7 @@ pub(crate) use super::sql::{
 /// Values of one list in a statement.
 pub(crate) const LIST: usize = sql::TOKENS;
 
-/// Curfew's database, as an adoption writes to it.
+/// Curfew's database, for an adoption that writes.
 pub(crate) struct AdoptionWriter<'a> {
     database: &'a Database,
     settings: &'a Settings,
@@ -33,7 +32,7 @@ pub(crate) struct AdoptionWriter<'a> {
     adoption: i64,
 }
 
-/// What is written for some rows of the application's table, in one transaction.
+/// What one transaction writes for some rows of the application's table.
 pub(crate) struct TakeOver<'f> {
     /// Each token once.
     pub(crate) found: &'f [Found],
@@ -42,7 +41,8 @@ pub(crate) struct TakeOver<'f> {
 }
 
 impl<'a> AdoptionWriter<'a> {
-    /// Brings Curfew's schema up to date, and notes that an adoption from the database `source` has begun, if none has.
+    /// Brings Curfew's schema up to date, and notes that an adoption from the database `source` has begun, if none has
+    /// begun yet.
     pub(crate) async fn begin(
         database: &'a Database,
         settings: &'a Settings,
@@ -59,13 +59,13 @@ impl<'a> AdoptionWriter<'a> {
         Ok(Self { database, settings, clock, opened, adoption })
     }
 
-    /// Opens another connection: the one before may be lost, or in a transaction.
+    /// Opens another connection, because the old one may be lost or in a transaction.
     pub(crate) async fn reopen(&mut self) -> Result<(), Error> {
         self.opened = Opened::writer(self.database).await?;
         Ok(())
     }
 
-    /// How many seconds after its end a token is surely dead.
+    /// The number of seconds after its end until a token has expired by every clock.
     pub(crate) async fn token_rest(&mut self) -> Result<i64, Error> {
         Ok(sql::kept(&mut self.opened.connection.link(), self.settings.retention).await?.token_rest)
     }
@@ -75,12 +75,12 @@ impl<'a> AdoptionWriter<'a> {
         sql::surely_past(&mut self.opened.connection.link(), self.clock.moment()).await
     }
 
-    /// What was noted of the application's rows with these ids.
+    /// The notes about the application's rows with these ids.
     pub(crate) async fn marks(&mut self, rows: &[i64]) -> Result<HashMap<i64, Mark>, Error> {
         sql::marks(&mut self.opened.connection.link(), self.adoption, rows).await
     }
 
-    /// Takes tokens over in one transaction; returns what became of them, and for how long others had to wait.
+    /// Takes tokens over in one transaction; returns what became of them, and how long the transaction held others up.
     pub(crate) async fn take_over(&mut self, rows: TakeOver<'_>) -> Result<(Taken, Duration), Error> {
         let mut batch = Batch::begin(&mut self.opened, self.clock.moment(), self.settings, None).await?;
         let began = Instant::now();
@@ -91,7 +91,7 @@ impl<'a> AdoptionWriter<'a> {
         Ok((taken, began.elapsed()))
     }
 
-    /// Notes that everything is revoked that is blocked in the application's table.
+    /// Notes that all tokens that are blocked in the application's table are revoked.
     pub(crate) async fn finish(&mut self) -> Result<(), Error> {
         let mut batch = Batch::begin(&mut self.opened, self.clock.moment(), self.settings, None).await?;
         batch.finish_adoption(self.adoption).await?;
@@ -99,15 +99,15 @@ impl<'a> AdoptionWriter<'a> {
         batch.commit().await
     }
 
-    /// Ends the connection.
+    /// Closes the connection.
     pub(crate) async fn close(self) -> Result<(), Error> {
         self.opened.connection.close().await
     }
 }
 
-/// Curfew's database, as a dry run sees it. It may be empty, absent, or of an older version.
+/// Curfew's database, for a dry run. It may be empty, absent, or of an older version.
 pub(crate) struct AdoptionReader {
-    /// None for a file that is not there.
+    /// `None` if the file does not exist.
     connection: Option<Connection>,
     has_tokens: bool,
     /// The number of the adoption, if one has begun.
@@ -135,7 +135,7 @@ impl AdoptionReader {
         Ok(Self { connection: Some(connection), has_tokens, adoption, kept })
     }
 
-    /// How many seconds after its end a token is surely dead.
+    /// The number of seconds after its end until a token has expired by every clock.
     pub(crate) const fn token_rest(&self) -> i64 {
         self.kept.token_rest
     }
@@ -149,7 +149,7 @@ impl AdoptionReader {
         }
     }
 
-    /// What was noted of the application's rows with these ids.
+    /// The notes about the application's rows with these ids.
     pub(crate) async fn marks(&mut self, rows: &[i64]) -> Result<HashMap<i64, Mark>, Error> {
         match (&mut self.connection, self.adoption) {
             (Some(connection), Some(adoption)) => sql::marks(&mut connection.link(), adoption, rows).await,
@@ -157,7 +157,7 @@ impl AdoptionReader {
         }
     }
 
-    /// What Curfew's table says of those among the tokens that it has.
+    /// What Curfew's table says of these tokens, for those that it has.
     pub(crate) async fn states(&mut self, tokens: &[RevocationKey]) -> Result<HashMap<RevocationKey, State>, Error> {
         match &mut self.connection {
             Some(connection) if self.has_tokens => sql::states(&mut connection.link(), tokens).await,
@@ -165,7 +165,7 @@ impl AdoptionReader {
         }
     }
 
-    /// Ends the connection.
+    /// Closes the connection.
     pub(crate) async fn close(self) -> Result<(), Error> {
         match self.connection {
             Some(connection) => connection.close().await,

@@ -19,7 +19,7 @@ pub struct TokenRecord {
     pub session_id: Option<String>,
     /// When the token was issued, seconds of Unix time; shown in the list of sessions.
     pub issued_at: Option<i64>,
-    /// What cutoffs are compared with, seconds of Unix time: `iat` or, where so configured, `auth_time`.
+    /// The time that cutoffs are compared with, seconds of Unix time: `iat` or, if configured, `auth_time`.
     pub cutoff_time: Option<i64>,
     /// When the token expires, seconds of Unix time.
     pub expires_at: i64,
@@ -39,7 +39,7 @@ impl From<&ProvenToken> for TokenRecord {
     }
 }
 
-/// From the operator's own records, whose signatures are not checked.
+/// From a token in the operator's own records. Its signature is not checked.
 impl From<UnprovenToken> for TokenRecord {
     fn from(token: UnprovenToken) -> Self {
         Self {
@@ -59,7 +59,7 @@ impl From<UnprovenToken> for TokenRecord {
 pub struct Registration {
     /// The token.
     pub token: TokenRecord,
-    /// The browser's or app's name for itself.
+    /// The name that the browser or app gives itself.
     pub user_agent: Option<String>,
     /// The client's address.
     pub ip: Option<IpAddr>,
@@ -85,8 +85,8 @@ pub enum LogoutOutcome {
 
 /// The outcome of a command that revokes, and the very commit that made it durable.
 ///
-/// This is not the end of a logout: workers may still admit what was revoked. Only waiting for `commit` says more; the
-/// room `logout` does that.
+/// This is not the end of a logout, because workers may still admit what was revoked. The room `logout` waits for
+/// `commit`.
 #[must_use = "a committed revocation is in force only when its commit is confirmed"]
 #[derive(Debug, PartialEq, Eq)]
 pub struct Committed<T> {
@@ -110,7 +110,7 @@ impl<T> Committed<T> {
         &self.outcome
     }
 
-    /// The outcome, for the room that has waited for the commit.
+    /// The outcome, for the caller that has waited for the commit or needs no wait.
     pub(crate) fn into_outcome(self) -> T {
         self.outcome
     }
@@ -140,7 +140,8 @@ pub enum Unavailable {
     /// Nothing was written and nothing will be.
     #[error("the command was not carried out")]
     NotWritten,
-    /// No answer came in time, or the commit failed: the command may have been carried out, or may be later.
+    /// No answer came in time, or the commit failed: the command may have been carried out, or may be carried out
+    /// later.
     #[error("the command was not confirmed")]
     Unconfirmed,
 }

@@ -1,7 +1,7 @@
-//! The control planes' rows in the table `replicas`: reading all of them, and writing one's own.
+//! The control planes' rows in the table `replicas`: reads all of them, and writes the own row.
 //!
-//! What a row means is decided by the room that grants leases. The own row is written over a connection of its own and
-//! not by the writer: a queue of logouts must not make this control plane look silent, nor its confirmations late.
+//! The room `leases` decides what a row means. The own row is written over its own connection and not by the writer: a
+//! queue of logouts must not make this control plane look silent, or delay its confirmations.
 
 use std::time::Duration;
 
@@ -22,7 +22,7 @@ impl Store {
         self.read(self.reader.control_planes()).await
     }
 
-    /// The way to write rows.
+    /// A writer of rows.
     pub fn row_writer(&self) -> RowWriter {
         RowWriter { database: self.reader.database().clone(), opened: None }
     }
@@ -40,7 +40,7 @@ pub struct RowWriter {
 pub struct RowFailure(#[from] sqlx::Error);
 
 impl RowWriter {
-    /// Writes the row of `id`: inserts it, or raises its number if a lower one is stored.
+    /// Writes the row of `id`: inserts it, or raises its beat if a lower one is stored.
     ///
     /// # Errors
     ///
@@ -49,7 +49,7 @@ impl RowWriter {
         self.within(async |opened| opened.write_row(id, beat).await).await
     }
 
-    /// Removes a row, if its number is still this one.
+    /// Removes a row, if its beat is still this one.
     ///
     /// # Errors
     ///
@@ -58,7 +58,7 @@ impl RowWriter {
         self.within(async |opened| opened.remove_row(id, beat).await).await
     }
 
-    /// Runs `work` on the connection, which is kept only if that succeeds in time.
+    /// Runs `work` on the connection. The connection is kept only if the work succeeds in time.
     async fn within(
         &mut self,
         work: impl AsyncFnOnce(&mut Opened) -> Result<(), sqlx::Error>,

@@ -64,12 +64,12 @@ impl Counters {
         self.feed_seq.set(i64::try_from(seq).unwrap_or(i64::MAX));
     }
 
-    /// Counts `commands` that the writer took out of its queue.
+    /// Counts commands that the writer took out of its queue.
     pub(super) fn took(&self, commands: usize) {
         self.queue.dec_by(i64::try_from(commands).unwrap_or(i64::MAX));
     }
 
-    /// Counts a transaction with `commands` that was committed, after which the log ends at `seq`.
+    /// Counts a committed transaction with this number of commands. After it the log ends at `seq`.
     pub(super) fn committed(&self, commands: usize, took: Duration, seq: u64) {
         self.batch_size.observe(u32::try_from(commands).map_or(f64::MAX, f64::from));
         self.commit_seconds.observe(took.as_secs_f64());

@@ -1,4 +1,4 @@
-//! Which database: its kind, how to reach it, and the part of that which may be logged.
+//! A database's kind, its address and credentials, and the part of these that may be logged.
 
 use std::fmt;
 use std::path::Path;
@@ -10,8 +10,8 @@ use sqlx::sqlite::SqliteConnectOptions;
 
 use super::per_driver::PerDriver;
 
-/// Parameters that a PostgreSQL URL may have. Others would switch off something that a logout relies on, or hold a
-/// password in a part of the URL that is shown.
+/// Parameters that a PostgreSQL URL may have. Other parameters would switch off something that a logout relies on, or
+/// put a password into a part of the URL that is shown.
 const POSTGRES_PARAMETERS: [&str; 7] =
     ["sslmode", "sslrootcert", "sslcert", "sslkey", "host", "port", "application_name"];
 
@@ -161,7 +161,7 @@ mod tests {
     }
 
     #[test]
-    fn a_server_is_shown_without_who_and_how() {
+    fn a_server_is_shown_without_user_password_and_parameters() {
         for (url, expected) in [
             (
                 "postgres://ada:hunter2@db.example.com/curfew?sslmode=verify-full",

@@ -1,7 +1,7 @@
-//! What the database says about one token, and the verdict that follows.
+//! What the database holds about one token, and the verdict that follows.
 //!
-//! The same rule answers the filter's check and decides inside the writer's transaction whether a token that asks for
-//! logout is still alive. It is pure; the statement that gathers the evidence is in [`super::sql`].
+//! The same rule answers the filter's check, and decides inside the writer's transaction whether the token of a logout
+//! is revoked already. It is pure; the statement that gathers the evidence is in [`super::sql`].
 
 use curfew_core::wire::CheckVerdict;
 use curfew_core::{Coverage, Kind, RevocationKey, TokenKeys, covers};
@@ -16,7 +16,7 @@ pub(crate) struct Entry {
     pub(crate) cutoff: i64,
 }
 
-/// Everything that was stored about a token at one moment.
+/// Everything that is stored about a token, read at one moment.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Evidence {
     /// The log's head at that moment.
@@ -32,8 +32,8 @@ pub(crate) struct Evidence {
 pub(crate) enum Known {
     /// There is no row.
     No,
-    /// It was registered. A logout of all devices blocks every row that there is, so this row is newer than the last
-    /// one.
+    /// The token is registered and not blocked. A logout of all devices blocks every existing row, so this row is newer
+    /// than the last such logout.
     Alive,
     /// It was logged out.
     Blocked,
@@ -82,7 +82,7 @@ mod tests {
     }
 
     #[test]
-    fn a_token_nobody_revoked_is_active() {
+    fn a_token_without_a_revocation_is_active() {
         assert_eq!(found(&[], false).verdict(&keys(), Some(100)), CheckVerdict::Active);
     }
 

@@ -1,7 +1,7 @@
-//! Where a history is kept, as far as the database tells: the server, the file, the table. Pure.
+//! The place where a history is kept, as far as the database shows it: the server, the file, the table. Pure.
 //!
 //! It is compared with the place where the epoch was made. A difference means another server or a restored copy, which
-//! may lack the latest revocations; readers must not take its numbers for those of the history that they know.
+//! may lack the latest revocations. Readers must not take its seqs for those of the history that they know.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -11,7 +11,7 @@ use std::fmt;
 pub(crate) struct Identity(BTreeMap<String, String>);
 
 impl Identity {
-    /// The parts that were seen; what could not be seen is left out.
+    /// The parts that were seen. Parts that could not be seen are left out.
     pub(crate) fn seen<const N: usize>(parts: [(&str, Option<String>); N]) -> Self {
         let seen = parts.into_iter().filter_map(|(name, value)| Some((name.to_owned(), plain(&value?))));
         Self(seen.collect())
@@ -23,13 +23,13 @@ impl Identity {
         Self(parts.map(|(name, value)| (name.to_owned(), value.to_owned())).collect())
     }
 
-    /// True if these cannot be the same place: a part is known of both, and differs. A part that one of them lacks says
-    /// nothing, because an account may have lost or gained the right to see it.
+    /// True if these cannot be the same place: both have a part, and its values differ. A part that only one of them
+    /// has says nothing, because an account may have lost or gained the right to see it.
     pub(crate) fn contradicts(&self, other: &Self) -> bool {
         self.0.iter().any(|(name, value)| other.0.get(name).is_some_and(|others| others != value))
     }
 
-    /// The parts of `newer`, and those that only this one has.
+    /// The parts of `newer`, and the parts that only this one has.
     pub(crate) fn updated_by(mut self, newer: &Self) -> Self {
         self.0.extend(newer.0.clone());
         self

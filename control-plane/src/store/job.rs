@@ -9,7 +9,7 @@ use super::command::{Committed, LogoutOutcome, Purged, Registered, Registration,
 use super::sql::Batch;
 use crate::log::{Cause, Commit};
 
-/// The weight of one transaction: a job weighs as much as it has tokens to write.
+/// The most weight of one transaction. A job's weight is the number of tokens that it writes.
 pub(super) const BATCH_WEIGHT: usize = 1024;
 
 /// The place for an answer, and the outcome that it will carry if the commit succeeds.
@@ -42,8 +42,8 @@ pub(super) enum Job {
     RevokeUser(Vec<Subject>, Cause, Reply<()>),
     Register(Vec<Registration>, Reply<Registered>),
     Purge(Reply<Purged>),
-    /// Begins a transaction as every job does, and writes to no row: it shows whose history this is, and whether the
-    /// server takes writes.
+    /// Begins a transaction as every job does, and writes to no row. This shows which history the database has, and
+    /// whether the server takes writes.
     Look(Reply<()>),
 }
 
@@ -58,7 +58,8 @@ impl Job {
         }
     }
 
-    /// Carries the command out within a transaction. That is done again in another one if this one is not committed.
+    /// Carries the command out within a transaction. If that is not committed, this is done again in another
+    /// transaction.
     pub(super) async fn carry_out(&mut self, batch: &mut Batch<'_>) -> Result<(), sqlx::Error> {
         match self {
             Self::Logout(token, reply) => reply.outcome = Some(batch.logout(token).await?),

@@ -1,4 +1,4 @@
-//! Logouts of all devices that the present settings no longer reach. Pure.
+//! Logouts of all devices that cover no token under the present settings. Pure.
 
 use curfew_core::SubjectRule;
 
@@ -6,12 +6,12 @@ use curfew_core::SubjectRule;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct UsedRule {
     pub(crate) rule: SubjectRule,
-    /// When the last of those logouts may be forgotten, seconds of Unix time.
+    /// When the last of these logouts may be forgotten, seconds of Unix time.
     pub(crate) live_until: i64,
 }
 
-/// The rules with logouts in force at `now` that no present rule finds, although a present rule may accept their
-/// tokens.
+/// The rules whose logouts are in force at `now` but are not found by any present rule, although a present rule may
+/// accept their tokens.
 pub(crate) fn orphaned<'u>(used: &'u [UsedRule], present: &[SubjectRule], now: i64) -> Vec<&'u UsedRule> {
     let in_force = used.iter().filter(|used| used.live_until > now && !present.contains(&used.rule));
     in_force.filter(|used| present.iter().any(|rule| used.rule.shares_tokens_with(rule))).collect()

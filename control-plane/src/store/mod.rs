@@ -1,8 +1,8 @@
-//! What is stored, and the two ways to it: reads from a pool, writes through one task.
+//! The stored data, and the two ways to it: reads from a pool, and writes through one task.
 //!
-//! `evidence`, `identity`, `trust` and `keyspaces` decide, without I/O. `sql` speaks to the database, [`writer`] orders
-//! the writes, [`watch`] looks whether the database is still the same one, and `adoption` is what the room `adopt`
-//! needs of all this.
+//! `evidence`, `identity`, `trust` and `keyspaces` decide, without I/O. `sql` has all statements and connections,
+//! [`writer`] orders the writes, [`watch`] checks whether the database is still the same one, and `adoption` is the
+//! interface for the room `adopt`.
 
 pub(crate) mod adoption;
 pub mod command;
@@ -69,13 +69,13 @@ pub struct ReadFailure(#[from] sqlx::Error);
 /// after 500 ms by default, and should get a 503 before that.
 const READ_TIMEOUT: Duration = Duration::from_millis(450);
 
-/// The statement of a check in PostgreSQL's words, for a test that looks at its plan.
+/// The statement of a check for PostgreSQL, for a test that looks at its plan.
 pub const CHECK_ON_POSTGRES: &str = sql::CHECK.postgres;
 
-/// What is known not to work.
+/// The known failures of the database.
 #[derive(Debug, Default)]
 pub(crate) struct Health {
-    /// Says whether the database may be believed.
+    /// Whether the database may be believed.
     trust: Arc<Trust>,
     /// True if the last batch was not committed.
     unwritable: AtomicBool,
@@ -92,9 +92,9 @@ pub struct Store {
 }
 
 impl Store {
-    /// Opens a database that has been prepared. The task must be run for anything to be written, and [`watch::run`] for
-    /// another database in the place of this one to be noticed. `observer` is told of each commit before its commands
-    /// are answered.
+    /// Opens a database that has been prepared. Nothing is written unless the returned task runs. Another database in
+    /// the place of this one is noticed only while [`watch::run`] runs. `observer` is called with each commit before
+    /// its commands are answered.
     pub fn open(
         database: &Database,
         settings: Settings,
@@ -125,7 +125,7 @@ impl Store {
         Self { read_limit: READ_TIMEOUT.max(check), ..self }
     }
 
-    /// The way to change anything.
+    /// The writer, the only way to change anything.
     pub fn writer(&self) -> &Writer {
         &self.writer
     }
@@ -154,8 +154,8 @@ impl Store {
         self.read(self.reader.sessions(query, now)).await
     }
 
-    /// At most `limit` revocations after the place `after` in the log that may not be forgotten at `now`, in their
-    /// order. Fewer than `limit` means that there are no more.
+    /// At most `limit` revocations after the seq `after` that must still be kept at `now`, in their order. Fewer than
+    /// `limit` means that there are no more.
     ///
     /// # Errors
     ///
@@ -164,7 +164,7 @@ impl Store {
         self.read(self.reader.revocations_after(after, now, limit)).await
     }
 
-    /// What follows `after` in the log, `limit` revocations at most, for the control plane with this row.
+    /// The revocations after the seq `after`, at most `limit` of them, for the control plane with this row.
     ///
     /// # Errors
     ///

@@ -4,8 +4,8 @@ use futures_util::future::BoxFuture;
 
 use crate::log::{Commit, Logged};
 
-/// Is told of each commit before its commands are answered; the copy in Redis is one. All commands of the commit wait
-/// for it, so it limits its own time.
+/// Is called with each commit before its commands are answered. The copy in Redis is such an observer. All commands of
+/// the commit wait for it, so it limits its own time.
 pub struct CommitObserver {
     /// The most revocations of one commit that the observer wants. With 0, none are read.
     pub most: u64,

@@ -1,6 +1,6 @@
-//! The three kinds of database, as one type for everything that exists once for each of them.
+//! One type for everything that exists once for each of the three kinds of database.
 
-/// One of three things, by the kind of the database.
+/// One of three values, by the kind of the database.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum PerDriver<S, P, M> {
     /// The embedded database.

@@ -1,4 +1,4 @@
-//! The background purge removes what no proxy can need any more, in portions with room for logouts between them.
+//! The background purge removes what no worker can need any more, in portions with time for logouts between them.
 
 use std::time::{Duration, Instant};
 
@@ -13,14 +13,14 @@ use super::writer::Writer;
 /// When the purge runs, and how fast.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Pace {
-    /// The pause after nothing is left to remove.
+    /// The pause when nothing is left to remove.
     pub interval: Duration,
     /// The most rows of each table that are removed in a second.
     pub rows_per_second: u32,
 }
 
 impl Pace {
-    /// How long a step must take, its own time included, to keep this pace.
+    /// How long a step must last, its own work included, to keep this pace.
     fn of_step(self, step: Purged) -> Duration {
         let rows = u32::try_from(step.tokens.max(step.revocations)).unwrap_or(u32::MAX);
         Duration::from_secs(1).saturating_mul(rows) / self.rows_per_second.max(1)

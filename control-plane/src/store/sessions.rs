@@ -3,7 +3,7 @@
 use curfew_core::RevocationKey;
 use serde::{Deserialize, Serialize};
 
-/// Which sessions to list.
+/// The question for a list of sessions.
 #[derive(Clone, PartialEq, Eq)]
 pub struct SessionQuery {
     /// The user claim's value.

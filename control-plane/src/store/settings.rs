@@ -4,7 +4,7 @@ use curfew_core::{Policy, SubjectRule};
 
 use crate::log::retention::Retention;
 
-/// How long things are kept, and by which rules users get their keys.
+/// How long things are kept, and the rules by which users get their keys.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Settings {
     /// How long things are kept.

@@ -1,5 +1,4 @@
-//! The preparation of a database before anything is served from it: its schema, and entries that were made under other
-//! settings.
+//! The preparation of a database before it is used: its schema, and entries that were made under other settings.
 
 use std::fmt;
 use std::time::{Duration, Instant};
@@ -61,7 +60,7 @@ const PATIENCE: Duration = Duration::from_secs(5);
 /// The pause between two attempts.
 const PAUSE: Duration = Duration::from_millis(50);
 
-/// Creates an embedded database where there is none and brings the schema up to date; returns what was applied.
+/// Creates an embedded database if none exists, and brings the schema up to date; returns the applied migrations.
 ///
 /// # Errors
 ///
@@ -99,21 +98,21 @@ impl fmt::Display for Orphaned {
     }
 }
 
-/// What a start has found and done.
+/// What the preparation found and did.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Prepared {
-    /// How many revocations are kept for longer than they were made for.
+    /// The number of revocations that are now kept for longer.
     pub prolonged: u64,
     /// The rules whose logouts the present settings do not reach.
     pub orphaned: Vec<Orphaned>,
-    /// What the operator should hear about the server.
+    /// Warnings about the server for the operator.
     pub warnings: Vec<String>,
 }
 
 /// Prepares a migrated database for these settings. It checks that the database may be written, and takes over its
-/// history. It keeps revocations for as long as a longer `max_token_ttl` or `clock_skew` asks, because tokens are
-/// accepted now that the earlier entries would not outlive. It looks for logouts that the present settings do not
-/// reach, and forgets them if `accept_new_keyspace`.
+/// history. If `max_token_ttl` or `clock_skew` has become longer, it prolongs revocations: tokens are accepted now that
+/// would outlive the earlier entries. It looks for logouts that the present settings do not reach, and forgets them if
+/// `accept_new_keyspace`.
 ///
 /// # Errors
 ///
@@ -148,8 +147,8 @@ pub async fn prepare(
     Ok(Prepared { prolonged, orphaned: orphaned.into_iter().map(Orphaned).collect(), warnings })
 }
 
-/// Refuses the first start on a database into which an adoption has begun and has not ended. Later starts are warned:
-/// the other control planes go on all the while, and a restart in the middle of a long adoption must not end in an
+/// Refuses the first start on a database into which an adoption has begun and has not ended. Later starts only warn:
+/// other control planes keep running on the database, and a restart in the middle of a long adoption must not end in an
 /// outage.
 async fn unfinished_adoptions(opened: &mut Opened, kept: Kept) -> Result<Vec<String>, OpenFailure> {
     let unfinished = sql::unfinished_adoptions(&mut opened.connection.link()).await?;
@@ -160,8 +159,8 @@ async fn unfinished_adoptions(opened: &mut Opened, kept: Kept) -> Result<Vec<Str
     Ok(failures.map(|failure| failure.to_string()).collect())
 }
 
-/// Goes through all revocations in portions; returns how many are kept for longer now, and when the last entry of a
-/// user ends.
+/// Goes through all revocations in portions; returns how many are kept for longer now, and when the last subject entry
+/// expires.
 async fn prolong(opened: &mut Opened, settings: &Settings, moment: Moment) -> Result<(u64, Option<i64>), OpenFailure> {
     let (mut after, mut prolonged, mut subjects_until) = (0, 0_u64, None);
     loop {
@@ -181,7 +180,7 @@ async fn prolong(opened: &mut Opened, settings: &Settings, moment: Moment) -> Re
 ///
 /// See [`OpenFailure`].
 pub async fn head(database: &Database) -> Result<LogPosition, OpenFailure> {
-    // Not over the pool, whose connections have to be made in the time of a read.
+    // The pool is not used, because its connections have to be made within the time of a read.
     let mut opened = Opened::at_start(database).await?;
     let history = opened.probe.history(&mut opened.connection.link(), false).await?;
     history.judge(&Seen::default()).map_err(sqlx::Error::from)?;

@@ -1,8 +1,8 @@
 //! Whether the database may be believed. No I/O.
 //!
-//! A server that is no longer the primary, a restored copy, a log that went back: each would say "active" of tokens
-//! that were logged out. Every read and every transaction carries a [`History`], which shows it. The first of them to
-//! notice stops all reads of this process at once and wakes the watch, which finds out more ([`super::watch`]).
+//! A server that is no longer the primary, a restored copy, or a log that went back would answer "active" for tokens
+//! that were logged out. Every read and every transaction carries a [`History`], which shows such a change. The first
+//! of them that notices it stops all reads of this process at once and wakes the watch ([`super::watch`]).
 
 use std::sync::{Mutex, PoisonError};
 
@@ -15,7 +15,7 @@ use crate::log::{Epoch, LogPosition};
 /// Why a database is not believed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum Distrust {
-    /// The server takes no writes: it is a replica of another server, and may lag behind it.
+    /// The server takes no writes: it is a standby of another server, and may lag behind it.
     #[error("the server is read-only or a standby, as replicas are: name the primary")]
     Follows,
     /// This is not the place where the epoch was made.
@@ -40,12 +40,12 @@ pub(crate) struct History {
     pub(crate) follows: bool,
     /// The place where the epoch was made.
     pub(crate) known: Identity,
-    /// The place where it is now.
+    /// The place where the history is now.
     pub(crate) seen: Identity,
 }
 
 impl History {
-    /// Whether this history may be read by a reader that had `seen` that much before it asked.
+    /// Whether a reader that had `seen` this much before it asked may read this history.
     pub(crate) fn judge(&self, seen: &Seen) -> Result<(), Distrust> {
         if self.follows {
             return Err(Distrust::Follows);
@@ -56,19 +56,19 @@ impl History {
         if self.went_back(seen) { Err(Distrust::WentBack) } else { Ok(()) }
     }
 
-    /// True if the log is shorter than it was seen in the same epoch, or if its epoch has ended: a head that is read
-    /// later is never an older one. An old primary that answers again lacks the logouts that went to the new primary.
+    /// True if the log is shorter than it was seen in the same epoch, or if its epoch has ended: a later read never
+    /// shows an older head. An old primary that answers again lacks the logouts that went to the new primary.
     pub(crate) fn went_back(&self, seen: &Seen) -> bool {
         let shorter = |newest: LogPosition| newest.epoch == self.head.epoch && newest.seq > self.head.seq;
         seen.newest.is_some_and(shorter) || seen.ended.contains(&self.head.epoch)
     }
 }
 
-/// What has been seen of the database. Later reads are judged by it.
+/// What has been seen of the database. It is the measure for later reads.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Seen {
     newest: Option<LogPosition>,
-    /// Epochs that have ended, the latest last.
+    /// The epochs that have ended. The latest is the last.
     ended: Vec<Epoch>,
 }
 
@@ -99,12 +99,12 @@ impl Trust {
         self.seen.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// Records a head that was believed by a reader that had seen `before` when it began.
+    /// Records a head that a reader believed. The reader had seen `before` when it began.
     pub(crate) fn observe(&self, before: &Seen, head: LogPosition) {
         let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
         match seen.newest {
             Some(newest) if newest.epoch == head.epoch && newest.seq >= head.seq => {}
-            // The epoch has changed since the reader began: this head comes late, and belongs to the epoch before.
+            // The epoch has changed since the reader began. This head comes late, and belongs to the previous epoch.
             Some(other)
                 if other.epoch != head.epoch && before.newest.is_none_or(|before| before.epoch != other.epoch) => {}
             other => {
@@ -139,7 +139,7 @@ impl Trust {
         self.fenced.subscribe()
     }
 
-    /// Waits until reads are stopped.
+    /// Returns when reads are stopped.
     pub(crate) async fn alarmed(&self) {
         self.alarm.notified().await;
     }
@@ -170,14 +170,14 @@ mod tests {
     }
 
     #[test]
-    fn anything_else_is_not() {
+    fn a_standby_another_place_and_a_shorter_log_are_not_believed() {
         assert_eq!(history(true, "", "").judge(&Seen::default()), Err(Distrust::Follows));
         assert_eq!(history(false, "server=a", "server=b").judge(&Seen::default()), Err(Distrust::Elsewhere));
         assert_eq!(history(false, "", "").judge(&seen(head(1, 6))), Err(Distrust::WentBack));
     }
 
     #[test]
-    fn the_newest_head_never_goes_back_and_a_late_word_of_an_earlier_epoch_is_not_heard() {
+    fn the_newest_head_never_goes_back_and_a_late_head_of_an_earlier_epoch_is_ignored() {
         let trust = Trust::default();
         trust.observe(&Seen::default(), head(1, 5));
         trust.observe(&Seen::default(), head(1, 4));
@@ -190,7 +190,7 @@ mod tests {
     }
 
     #[test]
-    fn an_epoch_that_has_ended_is_believed_only_of_those_who_asked_before() {
+    fn an_ended_epoch_is_believed_only_from_readers_that_asked_before() {
         let trust = Trust::default();
         trust.observe(&Seen::default(), head(1, 5));
         let before = trust.seen();
@@ -198,7 +198,7 @@ mod tests {
         let old = History { head: head(1, 9), ..history(false, "server=a", "server=a") };
         assert_eq!(old.judge(&before), Ok(()));
         assert_eq!(old.judge(&trust.seen()), Err(Distrust::WentBack));
-        // The last ones are remembered.
+        // The latest ended epochs are remembered.
         for epoch in 3..100 {
             trust.observe(&trust.seen(), head(epoch, 1));
         }

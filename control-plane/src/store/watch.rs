@@ -1,7 +1,7 @@
-//! Looks every second, and whenever reads were stopped, whether the database is still the same one.
+//! Checks every second, and whenever reads were stopped, whether the database is still the same one.
 //!
-//! Each read, each transaction and each new connection looks, too. The watch is for times without requests, for
-//! questions that are too costly for each read, and for the way back: it has the writer take over another history.
+//! Each read, each transaction and each new connection checks this, too. The watch is for times without requests, for
+//! questions that are too costly for each read, and for the recovery: it makes the writer take over another history.
 
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -14,7 +14,7 @@ use super::Store;
 use super::sql::{HistoryProbe, Opened};
 use super::trust::Distrust;
 
-/// How often it looks.
+/// The interval between two looks.
 const INTERVAL: Duration = Duration::from_secs(1);
 
 /// How long one look may take.
@@ -22,7 +22,7 @@ const LIMIT: Duration = Duration::from_secs(4);
 
 /// Looks until it is told to stop.
 pub async fn run(store: &Store, stop: CancellationToken) {
-    // Also at once: the first reader then finds an open connection, and further looks keep one open.
+    // It looks at once, too: the first reader then finds an open connection, and further looks keep one open.
     look(store).await;
     loop {
         tokio::select! {
@@ -34,7 +34,7 @@ pub async fn run(store: &Store, stop: CancellationToken) {
     }
 }
 
-/// Looks once. A database that does not answer may still be the same one; its readers find out by themselves.
+/// Looks once. A database that does not answer may still be the same one, so this is no reason to stop reads.
 pub async fn look(store: &Store) {
     let trust = &store.health.trust;
     match judged(store).await {
@@ -44,7 +44,7 @@ pub async fn look(store: &Store) {
                 info!("the database is read again");
             }
             if store.health.unwritable.load(Ordering::Relaxed) {
-                // Finds out whether the database can be written again before the next logout has to.
+                // This finds out whether the database takes writes again, before the next logout depends on it.
                 let _ = store.writer.look().await;
             }
         }
@@ -64,8 +64,8 @@ async fn judged(store: &Store) -> Result<Result<(), Distrust>, Error> {
     tokio::time::timeout(LIMIT, ask(store)).await.unwrap_or_else(late)
 }
 
-/// Asks over a reader's connection, or over a new one: if the pool refuses all connections because of the database that
-/// they lead to, it has none to ask over.
+/// Asks over a reader's connection, or over a new one: if the pool refuses all connections because of their database,
+/// the pool has no connection to ask over.
 async fn ask(store: &Store) -> Result<Result<(), Distrust>, Error> {
     let (database, seen) = (store.reader.database(), store.health.trust.seen());
     let found = match store.reader.acquire().await {

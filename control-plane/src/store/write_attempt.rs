@@ -15,20 +15,20 @@ use super::{Database, Health};
 use crate::clock::{Clock, since_boot};
 use crate::log::{Commit, Logged};
 
-/// How long a batch takes in commands. Each costs some round trips, and on a slow network a full batch would take
-/// longer than its callers wait. The rest goes into the next batch.
+/// How long a batch goes on taking commands. Each command costs some round trips, and on a slow network a full batch
+/// would take longer than its callers wait. The remaining commands go into the next batch.
 const BATCH_TIME: Duration = Duration::from_secs(1);
 
 /// A transaction that was committed.
 pub(super) struct Done {
-    /// How many of the jobs are in it.
+    /// The number of jobs in it.
     pub(super) taken: usize,
     pub(super) commit: Commit,
     /// Its revocations, for the observer.
     pub(super) revoked: Vec<Logged>,
 }
 
-/// A transaction that was not committed, or may not have been.
+/// A transaction that was not committed, or may not have been committed.
 pub(super) enum Failure {
     /// Nothing was committed.
     Before(Error),
@@ -47,8 +47,8 @@ impl From<Error> for Failure {
 /// What an attempt needs.
 pub(super) struct Attempt {
     pub(super) database: Database,
-    /// The connection. There is none before the first command and after a failure: a new connection has no transaction
-    /// left over.
+    /// The connection. It is `None` before the first command and after a failure: a new connection has no transaction
+    /// left open.
     pub(super) opened: Option<Opened>,
     /// Shows each commit as soon as it has returned.
     pub(super) commits: watch::Sender<Option<Commit>>,
@@ -60,8 +60,8 @@ pub(super) struct Attempt {
 }
 
 impl Attempt {
-    /// One attempt. The connection is kept after a commit, and after a transaction that was surely rolled back. In
-    /// every other case it may still be in a transaction.
+    /// Makes one attempt. The connection is kept after a commit, and after a transaction that was certainly rolled
+    /// back. In every other case it may still be in a transaction.
     pub(super) async fn commit(&mut self, jobs: &mut VecDeque<Job>) -> Result<Done, Failure> {
         let mut opened = match self.opened.take().filter(Opened::leads_to_the_database) {
             Some(opened) => opened,

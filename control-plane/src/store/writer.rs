@@ -1,7 +1,7 @@
-//! The only way to change anything: commands go into a queue, which one task works off ([`super::writer_task`]).
+//! The only way to change anything: commands go into a queue, and one task carries them out ([`super::writer_task`]).
 //!
-//! A command is answered after the commit that contains it. If the caller goes away, its command is in the queue and is
-//! carried out all the same.
+//! A command is answered after the commit that contains it. If the caller goes away, its command stays in the queue and
+//! is carried out all the same.
 
 use std::time::Duration;
 
@@ -12,7 +12,7 @@ use super::command::{Committed, LogoutOutcome, Purged, Registered, Registration,
 use super::job::{Job, Reply};
 use crate::log::{Cause, Commit};
 
-/// How many commands may wait. If the queue is full, a caller gets a 503 at once, which is better than a time-out.
+/// The most commands that may wait. If the queue is full, a caller gets a 503 at once, which is better than a time-out.
 const QUEUE: usize = 1024;
 
 /// How long a caller waits: more than twice as long as the writer may wait for a lock.
@@ -26,10 +26,10 @@ pub struct Writer {
     counters: Counters,
 }
 
-/// The writer, and the task's ends of its queue and of the place where commits are shown.
+/// The writer, and the task's ends of the two channels: the queue and the newest commit.
 type Channel = (Writer, mpsc::Receiver<Job>, watch::Sender<Option<Commit>>);
 
-/// Makes the queue, and the place where the newest commit is shown.
+/// Makes the queue, and the channel that shows the newest commit.
 pub(super) fn channel(counters: Counters) -> Channel {
     let (queue, jobs) = mpsc::channel(QUEUE);
     let (committed, commits) = watch::channel(None);
@@ -46,12 +46,12 @@ impl Writer {
         self.ask(|reply| Job::Logout(token, reply)).await
     }
 
-    /// Revokes a token and everything else of its user.
+    /// Revokes a token and all other tokens of its user.
     pub async fn logout_all(&self, token: TokenRecord, user: String) -> Result<Committed<LogoutOutcome>, Unavailable> {
         self.ask(|reply| Job::LogoutAll(token, user, reply)).await
     }
 
-    /// Revokes everything of some subjects, all or none.
+    /// Revokes all tokens of some subjects, of all of them or of none.
     pub async fn revoke_user(&self, subjects: Vec<Subject>, cause: Cause) -> Result<Committed<()>, Unavailable> {
         self.ask(|reply| Job::RevokeUser(subjects, cause, reply)).await
     }
@@ -66,12 +66,12 @@ impl Writer {
         self.ask(Job::Purge).await.map(Committed::into_outcome)
     }
 
-    /// Begins a transaction and ends it. If it finds another history, it gives that a new name.
+    /// Begins a transaction and ends it. If the transaction finds another history, it gives the history a new name.
     pub(super) async fn look(&self) -> Result<(), Unavailable> {
         self.ask(Job::Look).await.map(Committed::into_outcome)
     }
 
-    /// The newest commit of this process, for tasks that pass on news; none before the first one. A command waits for
+    /// The newest commit of this process, for tasks that pass on news; `None` before the first one. A command waits for
     /// its own commit, which its answer carries.
     pub fn commits(&self) -> watch::Receiver<Option<Commit>> {
         self.commits.clone()

@@ -21,14 +21,14 @@ use super::trust::Distrust;
 use super::write_attempt::{Attempt, Done, Failure};
 use super::{Counters, Health};
 
-/// How often a batch is tried, the first time included.
+/// The most attempts for a batch, the first one included.
 const ATTEMPTS: u32 = 3;
 
-/// How long after its first attempt a batch is tried again: one that has waited for a lock in vain may do so once more,
-/// and its callers are still waiting.
+/// How long after its first attempt a batch may be tried again. A batch that has waited for a lock in vain may wait
+/// once more, because its callers are still waiting then.
 const BEGIN_AGAIN_WITHIN: Duration = Duration::from_millis(1_500);
 
-/// How long after its first attempt a batch is tried again without a command that failed: a little longer than the
+/// How long after its first attempt a batch may be tried again without a command that failed: a little longer than the
 /// server lets any statement run.
 const GO_ON_WITHIN: Duration = Duration::from_millis(4_500);
 
@@ -94,8 +94,8 @@ impl WriterTask {
 
     /// Tells the callers what became of their commands.
     async fn end(&mut self, mut jobs: VecDeque<Job>, ended: Result<Done, Failure>, started: Instant) {
-        // After a failure the jobs that were not tried would fail in the same way, and their callers have waited as
-        // long.
+        // After a failure, the jobs that were not tried would fail in the same way, and their callers have waited
+        // equally long.
         let taken = ended.as_ref().map_or(jobs.len(), |done| done.taken);
         self.waiting = jobs.split_off(taken.min(jobs.len()));
         let size = jobs.len();
@@ -109,7 +109,7 @@ impl WriterTask {
             Err(Failure::Before(error) | Failure::Job(_, error)) => {
                 self.counters.failures.inc();
                 if sql::is_read_only(&error) {
-                    // What is read from a replica may lag behind.
+                    // Reads from a standby may lag behind.
                     self.health.trust.fence(Distrust::Follows);
                 }
                 error!(%error, commands = size, "the database could not be written; nothing of these commands was");

@@ -2,16 +2,17 @@
 //!
 //! > Once a logout call has returned 200, no request that reaches any proxy afterwards is admitted with that token.
 //!
-//! The filter's strict mode and the control plane's barrier run here themselves, with the model's time. Around them (in
-//! `world`) the network delays, loses and reorders, processes pause, stop and start again, clocks differ in speed, and
-//! the database is read, written and restored. Each scene (in `scenes`) leaves some of these out, so that all orders of
-//! the others can be checked. No scene has all of them: that many orders take too long.
+//! The model runs the real strict mode of the filter and the real barrier of the control plane, with the model's time.
+//! Around them (in `world`) the network delays, loses and reorders, processes pause, stop and start again, clocks
+//! differ in speed, and the database is read, written and restored. Each scene (in `scenes`) leaves some of these out,
+//! so that all orders of the others can be checked. No scene has all of them, because checking that many orders would
+//! take too long.
 //!
-//! A model that finds nothing proves little, so it is also run with mistakes (in `mutant`): each is made around the
-//! real code, and each must be found. And a system that does nothing keeps every promise, so each scene names what it
+//! A model that finds nothing proves little. So the model also runs with mistakes (in `mutant`): each is made around
+//! the real code, and each must be found. A system that does nothing keeps every promise. So each scene names what it
 //! must reach (in `reached`).
 //!
-//! Left out, because it adds nothing:
+//! The model leaves out what adds nothing:
 //! - Lost answers: an answer that is never delivered is lost.
 //! - Two answers to one poll: a callout of the host ends once.
 //! - Late confirmations between control planes: late news is weaker than early news, so a confirmation arrives at once
@@ -33,9 +34,9 @@ use mutant::Mutant;
 use scene::Scene;
 use world::{Action, World};
 
-/// The mistakes that the simulation alone makes. The model has no failover to a standby that lacks rows or commits, passes
-/// confirmations on at once or not at all, and gives workers neither a clock between two events nor time to become
-/// idle.
+/// The mistakes that the simulation alone makes. The model has no failover to a standby that lacks rows or commits. It
+/// passes confirmations on at once or not at all. It gives workers neither a clock between two events nor time to
+/// become idle.
 const IN_LARGER_WORLDS: [Mutant; 6] = [
     Mutant::LostRowsForgotten,
     Mutant::NewestCommitAwaited,
@@ -70,7 +71,7 @@ impl Model for Scene {
     }
 }
 
-/// Checks all orders of events, depth first, which needs the least memory.
+/// Checks all orders of events. It goes depth first, which needs the least memory.
 fn keeps_the_promise(name: &str, scene: Scene) {
     let started = Instant::now();
     let reached: Vec<_> = scene.reached.iter().map(|reached| reached.property().name).collect();
@@ -85,7 +86,7 @@ fn keeps_the_promise(name: &str, scene: Scene) {
     }
 }
 
-/// Looks for a way to break the promise, the shortest first.
+/// Looks for a way to break the promise. It tries the shortest ways first.
 fn finds(mutant: Mutant, scene: Scene) {
     let started = Instant::now();
     let scene = Scene { mutant: Some(mutant), reached: Vec::new(), ..scene };

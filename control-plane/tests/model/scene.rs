@@ -15,7 +15,7 @@ use crate::reached::Reached;
 
 pub(crate) type Token = u8;
 
-/// The wall clock stands still, because no lease may depend on it.
+/// The wall clock does not move, because no lease may depend on it.
 const UNIX: i64 = 1_000_000;
 
 /// The size of a model, and the faults in it.
@@ -29,9 +29,9 @@ pub(crate) struct Scene {
     pub(crate) plane_rates: Vec<u64>,
     /// The tokens that each control plane logs out, in this order.
     pub(crate) logouts: Vec<Vec<Token>>,
-    /// Revocations a page.
+    /// Revocations in a page.
     pub(crate) page: usize,
-    /// Requests that arrive at each worker, of token 0.
+    /// Requests with token 0 that arrive at each worker.
     pub(crate) requests: usize,
     /// Polls that may be given up.
     pub(crate) timeouts: usize,
@@ -44,7 +44,7 @@ pub(crate) struct Scene {
     /// Whether a commit is visible before it returns.
     pub(crate) slow_commits: bool,
     pub(crate) slow_rows: bool,
-    /// Logouts are of all devices of the token's user, in the second in which the token was issued.
+    /// Whether logouts are of all devices of the token's user, in the second in which the token was issued.
     pub(crate) ties: bool,
     /// Whether a worker may get no requests for a time.
     pub(crate) idle_at: Option<u64>,
@@ -58,11 +58,11 @@ pub(crate) struct Scene {
 /// How a control plane reads the log.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Readings {
-    /// For each answer. The reading takes no time.
+    /// One reading for each answer. It takes no time.
     Fresh,
-    /// At any time. A reading takes no time, and serves until the next one.
+    /// Readings at any time. A reading takes no time, and serves until the next one.
     Shared,
-    /// While polls wait. A reading ends some time after its begin, and serves until the next one.
+    /// Readings while polls wait. A reading ends some time after its beginning, and serves until the next one.
     Slow,
 }
 
@@ -87,7 +87,7 @@ impl Scene {
         self.logouts.get(plane)?.get(index).copied()
     }
 
-    /// The epoch that a control plane without a notion of epochs reads in a head.
+    /// A head as a control plane that ignores epochs reads it.
     pub(crate) fn seen_head(&self, head: LogPosition) -> LogPosition {
         LogPosition { epoch: self.seen_epoch(head.epoch), ..head }
     }

@@ -86,7 +86,7 @@ pub(crate) fn pages() -> Scene {
     Scene { logouts: vec![vec![0, 1, 0]], page: 1, horizon: 2, readings: Slow, worker_restarts: 1, ..quiet() }
 }
 
-/// Two control planes, and one worker that polls now the one and now the other.
+/// Two control planes, and one worker that polls both in turn.
 pub(crate) fn planes() -> Scene {
     Scene {
         terms: LeaseTimes { lease: seconds(1), ..quiet().terms },

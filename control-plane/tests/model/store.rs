@@ -1,4 +1,4 @@
-//! The part of the database that the promise rests on: the head row, the revocations, the control planes' rows.
+//! The part of the database that the promise depends on: the head row, the revocations, the control planes' rows.
 
 use std::collections::BTreeMap;
 

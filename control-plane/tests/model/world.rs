@@ -30,9 +30,9 @@ pub(crate) struct World {
     /// Polls under way, and acknowledgements that control planes send each other.
     polls: Vec<Sent>,
     gossip: Vec<Ack>,
-    /// For each token: why its first answered logout was safe.
+    /// For each token, why its first answered logout was safe.
     pub(crate) answered: Vec<Option<Safe>>,
-    /// True once a request would be admitted that came after its token's logout was answered.
+    /// True once a request would be admitted that arrived after its token's logout was answered.
     pub(crate) broken: bool,
     /// True once a logout was committed while the row of a control plane that had ended was still there.
     beside_a_dead_one: bool,
@@ -151,7 +151,7 @@ impl World {
         actions.extend((0..self.polls.len()).map(|index| Action::PollArrives { index }));
     }
 
-    /// True when all logouts are answered and all workers know of them: then nothing can break the promise any more.
+    /// True when all logouts are answered and all workers know of them. Then nothing can break the promise any more.
     fn is_over(&self, scene: &Scene) -> bool {
         let logouts = scene.logouts.iter().zip(&self.planes).all(|(logouts, plane)| plane.logouts >= logouts.len());
         let restarts = self.workers.iter().any(|worker| worker.restarts < scene.worker_restarts);
@@ -259,7 +259,7 @@ impl World {
                 let token = scene.logout(index, plane.logouts);
                 plane.logouts += 1;
                 let answered = token.and_then(|token| self.answered.get_mut(usize::from(token)));
-                // One that was superseded is told that nobody knows.
+                // The caller of a superseded logout is told that the outcome is not known.
                 if let (Some(answered), Ok(safe)) = (answered, ended) {
                     *answered = answered.or(Some(safe));
                 }

@@ -1,4 +1,5 @@
-//! What must hold in every world, and what must happen in some: a world in which nothing happens keeps the promise too.
+//! What must hold in every world, and what must happen in some worlds: a world in which nothing happens would keep the
+//! promise too.
 
 use std::collections::BTreeMap;
 
@@ -54,7 +55,7 @@ impl Reached {
         self.numbers().into_iter().zip(other.numbers()).for_each(|(sum, number)| *sum += *number);
     }
 
-    /// True if each has happened at least once.
+    /// True if each kind has happened at least once.
     pub(crate) fn is_all(mut self) -> bool {
         self.numbers().into_iter().all(|number| *number > 0)
     }
@@ -71,8 +72,8 @@ impl Checks {
         }
     }
 
-    /// Under one id a worker's `applied` never goes down, its epoch never changes, and no poll follows the one that
-    /// says that it leaves.
+    /// Under one id a worker's `applied` never goes down, its epoch never changes, and no poll follows the poll with
+    /// which it leaves.
     pub(crate) fn polled(&mut self, request: &FeedRequest) {
         let Some(before) = self.said.insert(request.worker, request.clone()) else { return };
         let same = before.epoch.is_none() || before.epoch == request.epoch;

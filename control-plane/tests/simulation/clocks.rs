@@ -19,7 +19,7 @@ pub(crate) struct Clocks {
     started: Duration,
     /// Its speed, in parts per million of true speed.
     rate: u32,
-    /// The wall clock's lead over one that is two seconds slow.
+    /// The wall clock's lead over a clock that is two seconds behind.
     pub(crate) wall: Duration,
 }
 

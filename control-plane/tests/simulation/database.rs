@@ -69,14 +69,14 @@ impl Database {
         self.head
     }
 
-    /// For mutants: reserves so many seqs and returns the first.
+    /// For mutants: reserves `count` seqs and returns the first.
     pub(crate) fn take_numbers(&mut self, count: usize) -> u64 {
         let first = self.numbers.max(self.head.seq) + 1;
         self.numbers = first + count as u64 - 1;
         first
     }
 
-    /// Takes revocations back that should never have been visible.
+    /// Takes back revocations that should never have been visible.
     pub(crate) fn roll_back(&mut self, revocations: &[FeedRevocation], first: u64) {
         for (seq, revocation) in (first..).zip(revocations) {
             let row = (number(revocation.kind), revocation.key);
@@ -94,7 +94,7 @@ impl Database {
         self.registered.contains_key(token)
     }
 
-    /// By the control plane's own rule, with the tie of the cutoff's second.
+    /// The verdict by the control plane's own rule, with the tie of the cutoff's second.
     pub(crate) fn verdict(&self, token: &CheckRequest) -> CheckVerdict {
         let keys = TokenKeys { token: token.token, jti: token.jti, session: token.session, subject: token.subject };
         let said = keys.iter().filter_map(|(kind, key)| {
@@ -121,8 +121,8 @@ impl Database {
         self.revocations.retain(|_, (_, revocation)| kept_until(revocation) > now);
     }
 
-    /// A standby takes over: the same revocations in a new epoch. It may lack rows of control planes; one row of an id
-    /// that no control plane has stands for all that are missing.
+    /// A standby takes over: the same revocations in a new epoch. It may lack rows of control planes. A row whose id
+    /// belongs to no control plane takes the place of all missing rows.
     pub(crate) fn fail_over(&mut self, epoch: Epoch, lost: impl FnMut() -> bool, nobody: Option<ControlPlaneId>) {
         let mut lost = lost;
         self.replicas.retain(|_, _| !lost());
@@ -134,7 +134,7 @@ impl Database {
         self.head = LogPosition { epoch, seq: self.revocations.len() as u64 };
     }
 
-    /// A server that takes over may lack what was committed last: the logout of a token, which nobody was told of.
+    /// A server that takes over may lack the last commits: here, the logout of a token whose caller has no answer yet.
     pub(crate) fn lose(&mut self, token: RevocationKey) {
         self.revocations.remove(&(number(Kind::Token), token));
         self.registered.entry(token).and_modify(|blocked| *blocked = false);

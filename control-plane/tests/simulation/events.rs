@@ -19,7 +19,7 @@ use crate::database::Snapshot;
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Call {
     pub(crate) worker: usize,
-    /// Which of the workers that ran in this place, one after the other.
+    /// Which of the workers that ran in this place one after the other.
     pub(crate) life: u64,
     pub(crate) id: CallId,
 }
@@ -126,7 +126,7 @@ pub(crate) enum Returned {
     },
 }
 
-/// Events in the order of their time; of the same time, in the order in which they were pushed.
+/// Events in the order of their time. Events of the same time are in the order in which they were pushed.
 #[derive(Default)]
 pub(crate) struct Queue {
     events: BTreeMap<(Moment, u64), Event>,
@@ -145,7 +145,7 @@ impl Queue {
 }
 
 impl Statement {
-    /// The result if the statement fails, if the control plane waits for one.
+    /// The result of the statement if it fails; `None` if the control plane waits for no result.
     pub(crate) fn failed(&self) -> Option<Returned> {
         match self {
             Self::Reading { flight, .. } => Some(Returned::ReadingFailed { flight: *flight }),

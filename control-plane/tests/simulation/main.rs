@@ -2,15 +2,15 @@
 //!
 //! > Once a logout call has returned 200, no request that reaches any proxy afterwards is admitted with that token.
 //!
-//! The filter's strict mode and the control plane's barrier run here themselves. Around them (in `world`) everything is
-//! simulated: a network that delays, loses and doubles, a database whose commits come back late or not at all, messages
-//! between control planes, processes that pause, stop and start again, clocks that run at different speeds. A seed
-//! decides everything. The `model` beside this checks every order of a few events; the simulation checks a few orders
-//! of very many.
+//! The simulation runs the real strict mode of the filter and the real barrier of the control plane. Around them (in
+//! `world`) everything is simulated: a network that delays, loses and doubles, a database whose commits come back late
+//! or not at all, messages between control planes, processes that pause, stop and start again, clocks that run at
+//! different speeds. A seed decides everything. The `model` beside this checks every order of a few events; the
+//! simulation checks a few orders of very many.
 //!
-//! Checked at every step, and in `world::requests` and `world::logouts`: that the promise holds, that no live token is
-//! refused, and that facts about a worker's id stay true. Checked after the faults have ended: that every worker
-//! decides without asking again, and that every logout returns soon and by acknowledgements.
+//! The simulation checks at every step, and in `world::requests` and `world::logouts`, that the promise holds, that no
+//! valid token is refused, and that facts about a worker's id stay true. After the faults have ended, it checks that
+//! every worker decides without asking again, and that every logout returns soon and by acknowledgements.
 //!
 //! A failure names its seed. `CURFEW_SIMULATION_SEED=7 cargo test --workspace --test simulation keeps -- --nocapture`
 //! plays it again and prints every event; `CURFEW_SIMULATION_SEEDS=100000` tries that many seeds.
@@ -38,7 +38,7 @@ const SEEDS: u64 = 1000;
 /// How many worlds have to keep the promise.
 const WORLDS: u64 = 3000;
 
-/// The search ends after so many broken worlds: enough to see what they have in common.
+/// The search ends after this many broken worlds, which is enough to see what they have in common.
 const FAILURES: usize = 10;
 
 fn number(name: &str) -> Option<u64> {

@@ -15,7 +15,7 @@ pub(crate) enum Route {
     Database { plane: usize },
 }
 
-/// Which routes are cut and until when, and until when messages may be lost at all.
+/// Which routes are cut and until when, and when the time ends in which messages may be lost.
 pub(crate) struct Weather {
     network: Network,
     cut: BTreeMap<Route, Moment>,

@@ -17,7 +17,8 @@ const fn us(microseconds: u64) -> Duration {
     Duration::from_micros(microseconds)
 }
 
-/// By how much a proxy's wall clock may be wrong, to either side. Tokens are admitted for as long after their expiry.
+/// By how many seconds a proxy's wall clock may be wrong, in either direction. Tokens are admitted for the same time
+/// after their expiry.
 pub(crate) const SKEW_SECONDS: i64 = 1;
 
 #[derive(Debug, Clone)]
@@ -36,14 +37,14 @@ pub(crate) struct Scene {
     pub(crate) budget: u64,
     /// The filter's timeout for a call that the control plane does not hold.
     pub(crate) timeout: Duration,
-    /// For how long a reading serves polls that wait for nothing.
+    /// For how long a reading serves polls without news.
     pub(crate) shared_for: Duration,
     /// The average time between two logouts, two logins, and two requests at a worker.
     pub(crate) logout_every: Duration,
     pub(crate) request_every: Duration,
     /// The life of a token, in seconds.
     pub(crate) token_seconds: i64,
-    /// How many of a thousand logouts are of all devices.
+    /// The number of logouts of all devices in a thousand logouts.
     pub(crate) all_devices: u64,
     /// When the last fault has ended, when its effects are over, and when the world ends.
     pub(crate) healed: Duration,
@@ -56,11 +57,11 @@ pub(crate) struct Scene {
 pub(crate) struct Network {
     pub(crate) latency: Duration,
     pub(crate) statement: Duration,
-    /// How many of a thousand messages.
+    /// The number of affected messages in a thousand.
     pub(crate) lost: u64,
     pub(crate) doubled: u64,
     pub(crate) delayed: u64,
-    /// How many of a thousand statements.
+    /// The number of affected statements in a thousand.
     pub(crate) failed: u64,
     pub(crate) slow: u64,
     pub(crate) longest: Duration,
@@ -70,7 +71,7 @@ pub(crate) struct Network {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Gossip {
     None,
-    /// Over the network, as unreliable as it is.
+    /// Messages over the network, which is unreliable.
     Some,
 }
 
@@ -103,7 +104,8 @@ impl Scene {
         let faults = Faults::draw(dice);
         // A worker leaves after ten seconds without requests.
         let healed = if faults.idleness || faults.listener_updates { ms(13_000) } else { ms(5000) };
-        // Time to see that the rows of dead control planes do not change. Feeds pause up to two seconds after failures.
+        // This time is enough to see that the rows of dead control planes do not change. Feeds pause for up to two
+        // seconds after failures.
         let timeout = ms(dice.pick(500, &[300, 1500]));
         let lost = if faults.forgotten_calls { (timeout + terms.hold) * 5 } else { Duration::ZERO };
         let calm = healed + (terms.silence() * 3 / 2).max(lost) + terms.lease_over() + ms(3500);
@@ -141,7 +143,8 @@ impl Scene {
 
 fn draw_machines(dice: &mut Dice, terms: LeaseTimes) -> (Vec<Clocks>, Vec<(Clocks, usize)>) {
     let (slow, fast) = (1_000_000 - terms.drift_ppm, 1_000_000 + terms.drift_ppm);
-    // Workers, then control planes: every other time at the limit of drift in the worst direction.
+    // The rates of workers and of control planes. Two times in three they are at the limit of drift, in opposite
+    // directions.
     let rates = dice.pick(Some((slow, fast)), &[Some((fast, slow)), None]);
     let any = |dice: &mut Dice| slow + u32::try_from(dice.below(2 * terms.drift_ppm as usize + 1)).unwrap_or(0);
     let started = |dice: &mut Dice| dice.between(ms(20_000), ms(3_600_000));

@@ -1,8 +1,8 @@
 //! The state of one run, and the effect of each event.
 //!
-//! Workers run the filter's own strict mode and control planes the barrier itself. This module and those below are
+//! Workers run the filter's own strict mode and control planes the barrier itself. This module and its submodules are
 //! everything between and around them: the host's callouts, a network, a database, processes that stop, pause and
-//! start, and clocks. One queue of events, in the order of true time, drives it all.
+//! start, and clocks. One queue of events, in the order of true time, drives all of it.
 
 mod faults;
 mod logouts;
@@ -32,7 +32,7 @@ pub(crate) struct World {
     scene: Scene,
     dice: Dice,
     now: Moment,
-    /// How many events there were so far, which orders events of the same moment.
+    /// The number of events so far. It orders events of the same moment.
     step: u64,
     queue: Queue,
     weather: Weather,
@@ -107,7 +107,7 @@ impl World {
         {
             self.now = at;
             if let Some(thaws) = self.frozen_until(&event).filter(|thaws| at < *thaws) {
-                // Events that came meanwhile are handled afterwards, in their order.
+                // Events for a frozen process are handled afterwards, in their order.
                 self.queue.push(thaws, event);
                 continue;
             }

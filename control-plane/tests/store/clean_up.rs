@@ -1,4 +1,4 @@
-//! What is no longer needed goes, in portions, and by no clock that has jumped ahead.
+//! The purge removes what is no longer needed, in portions, and never by a clock that has jumped ahead.
 
 use std::time::{Duration, Instant};
 
@@ -23,7 +23,7 @@ on_each_database! {
         assert_eq!(plane.store.writer().purge().await, Ok(Purged { tokens: 500, revocations: 500 }));
         let rest = purge::everything(plane.store.writer(), &plane.counters).await;
         assert_eq!(rest, Ok(Purged { tokens: 500, revocations: 500 }));
-        // The user's entry is still needed, and the numbers go on where they were.
+        // The user's entry is still needed, and the seqs go on where they were.
         assert_eq!(place.counts().await, (0, 1, 1001));
     }
 
@@ -62,7 +62,7 @@ on_each_database! {
         assert_eq!(store.store.writer().purge().await, Ok(Purged { tokens: 0, revocations: 0 }));
         assert_eq!(place.counts().await, (1, 1, 1));
         if place.kind != Kind::Sqlite {
-            // A server's clock is a third witness. It is years before these stories.
+            // A server's clock is a third clock. It is years behind the time of these stories.
             let both = Clock::new(|| NOW + 1_000_000).checked_by(|| NOW + 1_000_000);
             let store = place.open_with(both);
             assert_eq!(store.store.writer().purge().await, Ok(Purged { tokens: 0, revocations: 0 }));
@@ -113,8 +113,8 @@ on_each_database! {
         let purged = purging.await.unwrap().unwrap();
         eprintln!("{:?}: {meanwhile} logouts while 40,000 rows went, the longest {longest:?}", place.kind);
         assert_eq!(purged.tokens, 40_000);
-        // Eighty portions: each logout waits for one of them and not for all. This machine may be busy with other
-        // tests.
+        // There are eighty portions, and each logout waits for one of them and not for all. This machine may be busy
+        // with other tests.
         assert!(meanwhile >= 20, "{meanwhile}");
         assert!(longest < Duration::from_secs(5), "{longest:?}");
     }

@@ -1,4 +1,4 @@
-//! The control planes' rows, and the reading that shows the log together with the own one.
+//! The control planes' rows, and the reading that shows the log together with the own row.
 
 use curfew_control_plane::log::LogPage;
 use curfew_control_plane::log::{Beat, ControlPlaneId, ControlPlaneRow, LogPosition};
@@ -20,7 +20,7 @@ on_each_database! {
         assert_eq!(read().await, row(1, None));
         rows.write(ONE, Beat { beat: 3, confirmed: head(7) }).await.unwrap();
         assert_eq!(read().await, row(3, head(7)));
-        // A write that was under way for long.
+        // A write that was under way for a long time.
         rows.write(ONE, Beat { beat: 2, confirmed: head(9) }).await.unwrap();
         assert_eq!(read().await, row(3, head(7)));
         rows.write(ONE, Beat { beat: 4, confirmed: None }).await.unwrap();

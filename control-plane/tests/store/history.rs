@@ -1,4 +1,4 @@
-//! The epoch: it stays while the history does, and changes when that may have changed.
+//! The epoch. It stays while the history stays, and changes when the history may have changed.
 
 use curfew_control_plane::store::{self, watch};
 use curfew_core::wire::CheckVerdict::{Active, Revoked};
@@ -18,7 +18,7 @@ on_each_database! {
         let (old, new) = store::bump_epoch(&place.database()).await.unwrap();
         assert_eq!(before.epoch, old);
         assert_ne!(old, new);
-        // Revocations and their numbers stay, and whoever runs goes on under the new name.
+        // Revocations and their seqs stay, and a running control plane goes on under the new epoch.
         let after = plane.head().await;
         assert_eq!((after.epoch, after.seq), (new, 1));
         let _ = plane.store.writer().logout(token("alice", 2)).await.unwrap();
@@ -30,7 +30,7 @@ on_each_database! {
         let plane = place.open().await;
         let _ = plane.store.writer().logout(token("alice", 1)).await.unwrap();
         let before = plane.head().await;
-        // As a copy would say of itself elsewhere.
+        // The identity that a copy in another place would have.
         let elsewhere = if place.kind == Kind::Sqlite { "inode=1" } else { "server=another" };
         place.execute(&format!("UPDATE feed_head SET identity = '{elsewhere}'")).await;
         let fresh = place.open_with(place.clock());
@@ -66,7 +66,7 @@ on_each_database! {
         place.execute("DELETE FROM revocations WHERE seq > 1").await;
         place.execute("UPDATE feed_head SET seq = 1").await;
         assert!(plane.store.check(&kept.keys, kept.cutoff_time).await.is_err());
-        // And nothing more, before the watch has been there.
+        // Nothing more is read before the watch has looked.
         assert!(plane.store.head().await.is_err());
         watch::look(&plane.store).await;
         let after = plane.head().await;
@@ -107,7 +107,7 @@ async fn a_file_that_is_replaced_under_a_running_server_is_noticed() {
         let _ = std::fs::remove_file(place.file().with_file_name(file));
     }
     std::fs::rename(&backup, place.file()).unwrap();
-    // Nothing is read from a copy that nobody has taken over, and nothing from the file that is gone.
+    // Nothing is read from a copy that has not been taken over, and nothing from the file that is gone.
     assert!(plane.store.check(&late.keys, late.cutoff_time).await.is_err());
     watch::look(&plane.store).await;
     let after = plane.head().await;

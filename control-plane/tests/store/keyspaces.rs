@@ -1,4 +1,4 @@
-//! Settings under which earlier logouts of all devices would reach nobody.
+//! Settings under which earlier logouts of all devices would no longer cover any token.
 
 use curfew_control_plane::log::Cause;
 use curfew_control_plane::store::command::Subject;
@@ -19,7 +19,7 @@ async fn prepared(place: &Place, settings: &Settings, now: i64, accept: bool) ->
 on_each_database! {
     async fn a_new_claim_is_told_while_old_logouts_are_in_force(place: &Place) {
         let plane = place.open().await;
-        // Nobody was logged out yet, so any settings will do.
+        // No user has been logged out yet, so any settings are accepted.
         assert_eq!(prepared(place, &with_claim("user_id"), NOW, false).await, Prepared::default());
         let alice = vec![Subject { issuer: ISSUER.to_owned(), user: "alice".to_owned() }];
         let _ = plane.store.writer().revoke_user(alice, Cause::LgtAll).await.unwrap();
@@ -32,7 +32,7 @@ on_each_database! {
                 "issuer \"{ISSUER}\", CURFEW_USER_CLAIM=sub, CURFEW_ISSUED_AT_CLAIM=iat, in force until {until}"
             )]
         );
-        // With the old settings all is well, and so it is when nothing is in force any more.
+        // The old settings are accepted, and so are others when no logout is in force any more.
         assert_eq!(prepared(place, &settings(), NOW, false).await.orphaned, []);
         assert_eq!(prepared(place, &with_claim("user_id"), until, false).await.orphaned, []);
         assert_eq!(prepared(place, &with_claim("user_id"), NOW, true).await.orphaned.len(), 1);

@@ -1,4 +1,4 @@
-//! What logouts do to tokens.
+//! The effect of logouts on tokens.
 
 use curfew_control_plane::log::Cause;
 use curfew_control_plane::store::command::{LogoutOutcome, Registered, Subject};
@@ -33,7 +33,7 @@ on_each_database! {
             assert_eq!(plane.verdict(token).await, Revoked);
         }
         assert_eq!(plane.verdict(&his).await, Active);
-        // Two tokens by their ids, and the user.
+        // Two tokens by their token ids, and the user.
         assert_eq!(place.counts().await, (3, 3, 3));
     }
 
@@ -45,7 +45,7 @@ on_each_database! {
         let _ = plane.store.writer().revoke_user(alice(), Cause::LgtAll).await.unwrap();
         assert_eq!(place.counts().await, (0, 1, 2));
         assert_eq!(place.number("SELECT seq FROM revocations").await, 2);
-        // The wall clock was set back, and the cutoff was not.
+        // The wall clock was set back, but the cutoff was not.
         assert_eq!(place.number("SELECT cutoff FROM revocations").await, NOW);
     }
 
@@ -103,7 +103,7 @@ on_each_database! {
             let tokens = (0..1000).map(|number| registration(token("alice", 1000 * thousand + number))).collect();
             plane.store.writer().register(tokens).await.unwrap();
         }
-        // One that the user's entry would leave to its row to decide about, and one that is dated ahead.
+        // A tie, which the user's entry leaves to the token's row, and a token that is dated ahead.
         let (mut tie, mut ahead) = (token("alice", 100_000), token("alice", 100_001));
         (tie.issued_at, tie.cutoff_time) = (Some(NOW), Some(NOW));
         (ahead.issued_at, ahead.cutoff_time) = (Some(NOW + 3), Some(NOW + 3));

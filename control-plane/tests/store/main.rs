@@ -1,4 +1,5 @@
-//! One behavioural suite over the store, on each kind of database: written once, and each failure names the database.
+//! One behavioural suite over the store, on each kind of database. It is written once, and each failure names the
+//! database.
 
 #[cfg(test)]
 mod adopted;

@@ -1,4 +1,4 @@
-//! The order of revocations: gapless, without a number given twice, in the order of commits, from any number of control
+//! The order of revocations: seqs without gaps, never given twice, in the order of commits, from any number of control
 //! planes.
 
 use std::time::{Duration, Instant};
@@ -22,7 +22,7 @@ on_each_database! {
                 while Instant::now() < until {
                     let token = token("alice", client * 1_000_000 + done);
                     assert_eq!(store.writer().logout(token.clone()).await.map(outcome), Ok(LogoutOutcome::LoggedOut));
-                    // An answer that comes late is none, and this machine may be busy with other tests.
+                    // A late answer is an error, and this machine may be busy with other tests.
                     let checked = loop {
                         if let Ok(checked) = store.check(&token.keys, token.cutoff_time).await {
                             break checked;

@@ -16,7 +16,7 @@ use sqlx::{AnyConnection, Connection, Row};
 use tempfile::TempDir;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
-/// When the stories begin, seconds of Unix time.
+/// The time when the stories begin, seconds of Unix time.
 pub(crate) const NOW: i64 = 1_800_000_000;
 
 pub(crate) const ISSUER: &str = "https://issuer.example.com";
@@ -45,7 +45,7 @@ pub(crate) struct Place {
     pub(crate) url: String,
     database: Database,
     story: String,
-    /// Tokens have been adopted from another database before.
+    /// True if tokens have been adopted from another database before.
     adopted: bool,
     directory: TempDir,
     now: Arc<AtomicI64>,
@@ -54,7 +54,7 @@ pub(crate) struct Place {
 impl Place {
     pub(crate) fn new(kind: Kind, story: &str) -> Self {
         let directory = TempDir::new().unwrap();
-        // Names of databases are short there.
+        // The servers limit the length of a database's name.
         let name: String = format!("s_{story}").chars().take(60).collect();
         let url = match kind {
             Kind::Sqlite => format!("sqlite://{}/curfew.db", directory.path().display()),
@@ -66,14 +66,14 @@ impl Place {
         Self { kind, url, database, story, adopted: false, directory, now: Arc::new(AtomicI64::new(NOW)) }
     }
 
-    /// One into which the tokens of another application have been adopted.
+    /// A database into which the tokens of another application have been adopted.
     pub(crate) fn after_an_adoption(kind: Kind, story: &str) -> Self {
         Self { adopted: true, ..Self::new(kind, &format!("b_{story}")) }
     }
 
     /// Another database of this kind for the same story, such as that of an application.
     pub(crate) fn application(&self, kind: Kind, name: &str) -> Self {
-        // The story is told of each kind at the same time.
+        // The same story runs on each kind of database at the same time.
         let own = format!("{:?}", self.kind).to_lowercase();
         Self::new(kind, &format!("{name}_{own}_{}", self.story))
     }
@@ -111,7 +111,7 @@ impl Place {
         open_with(&self.database(), clock, settings())
     }
 
-    /// A store that keeps rows for so many seconds longer than they are needed.
+    /// A store that keeps rows for this many seconds longer than they are needed.
     pub(crate) fn open_keeping(&self, audit: i64) -> Plane {
         open_with(&self.database(), self.clock(), settings().keeping_rows(audit))
     }
@@ -121,7 +121,7 @@ impl Place {
         let id = match self.kind {
             Kind::Sqlite => "randomblob(16)",
             Kind::Postgres => "uuid_send(gen_random_uuid())",
-            // Unlike any other, for its time counts on.
+            // Each id differs from the others, because its time part counts up.
             Kind::Mariadb => "UNHEX(REPLACE(UUID(), '-', ''))",
         };
         let columns = "token_id, issuer, expires_at, created_at, updated_at";
@@ -134,7 +134,7 @@ impl Place {
         .await;
     }
 
-    /// Somebody else's connection.
+    /// A connection that does not belong to Curfew.
     pub(crate) async fn connection(&self) -> AnyConnection {
         sqlx::any::install_default_drivers();
         AnyConnection::connect(&self.url).await.unwrap()
@@ -149,7 +149,7 @@ impl Place {
         sqlx::query(statement).fetch_all(&mut self.connection().await).await.unwrap()
     }
 
-    /// True if there is no table in it, or no file.
+    /// True if the database has no tables, or no file.
     pub(crate) async fn is_empty(&self) -> bool {
         let tables = match self.kind {
             Kind::Sqlite if !self.file().exists() => return true,
@@ -204,7 +204,7 @@ impl Plane {
     }
 }
 
-/// Asks until there is an answer: one that comes late is none, and this machine may be busy with other tests.
+/// Asks until there is an answer: a late answer is an error, and this machine may be busy with other tests.
 pub(crate) async fn answered<T>(ask: impl AsyncFn() -> Result<T, ReadFailure>) -> T {
     let until = Instant::now() + Duration::from_secs(20);
     loop {
@@ -244,7 +244,7 @@ pub(crate) fn registration(token: TokenRecord) -> Registration {
     Registration { token, user_agent: Some("Browser 1.0 \u{1f98a}".to_owned()), ip: Some([192, 0, 2, 7].into()) }
 }
 
-/// Stories that are told of each kind of database.
+/// Stories that run on each kind of database.
 macro_rules! on_each_database {
     (also after an adoption; $(async fn $story:ident($place:ident: &Place) $told:block)*) => {
         crate::place::on_each_database! { $(async fn $story($place: &Place) $told)* }
@@ -295,7 +295,7 @@ macro_rules! on_each_database {
 }
 pub(crate) use on_each_database;
 
-/// What a command has brought about, without its commit.
+/// The outcome of a command, without its commit.
 pub(crate) fn outcome<T: Copy>(committed: Committed<T>) -> T {
     *committed.outcome()
 }

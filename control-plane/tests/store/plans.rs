@@ -17,10 +17,10 @@ async fn a_check_is_answered_from_indexes_alone() {
              SELECT n, uuid_send(gen_random_uuid()), 'token', n, n, 'logout', 'user', n FROM generate_series(1, 50000) AS n",
         )
         .await;
-    // Each by itself: not in a transaction.
+    // Each of these statements runs alone, because it must not be in a transaction.
     place.execute("VACUUM ANALYZE user_token_logs").await;
     place.execute("VACUUM ANALYZE revocations").await;
-    // The plan that is made for any values, as a connection has it after some checks.
+    // The generic plan, which a connection uses after some checks.
     let explain = format!(
         "SET plan_cache_mode = force_generic_plan; PREPARE checked (bytea, bytea, bytea, bytea) AS {CHECK_ON_POSTGRES};
          EXPLAIN EXECUTE checked ('\\x00000000000000000000000000000001', '\\x00000000000000000000000000000002', NULL,

@@ -32,7 +32,7 @@ on_each_database! {
         assert_eq!(prolonged(place, &longer).await, 1);
         assert_eq!(ends(place).await, (token_end, subject_end + 30 * DAY));
         assert_eq!(place.number("SELECT live_until FROM subject_keyspaces").await, subject_end + 30 * DAY);
-        // More than the margin: a token would have outlived its entry by four minutes.
+        // The new skew is longer than the margin: a token would have outlived its entry by four minutes.
         longer.retention.clock_skew = 305;
         assert_eq!(prolonged(place, &longer).await, 2);
         assert_eq!(ends(place).await, (token_end + 300, subject_end + 30 * DAY + 600));
@@ -42,14 +42,14 @@ on_each_database! {
     async fn a_start_that_asks_for_no_more_looks_at_no_entry(place: &Place) {
         let plane = place.open().await;
         let _ = plane.store.writer().logout(token("alice", 1)).await.unwrap();
-        // It would be found to be too short.
+        // A start that looked at the entry would find it too short.
         place.execute("UPDATE revocations SET expires_at = 1").await;
         assert_eq!(prolonged(place, &settings()).await, 0);
         place.execute("UPDATE retention_kept SET token_rest = 1").await;
         assert_eq!(prolonged(place, &settings()).await, 1);
     }
 
-    async fn who_has_shorter_settings_keeps_entries_for_as_long_as_the_others(place: &Place) {
+    async fn a_control_plane_with_shorter_settings_keeps_entries_for_as_long(place: &Place) {
         let plane = place.open().await;
         let mut longer = settings();
         longer.retention.clock_skew = 305;
@@ -68,7 +68,7 @@ on_each_database! {
             let tokens = (0..1000).map(|number| registration(token("alice", 1000 * thousand + number))).collect();
             plane.store.writer().register(tokens).await.unwrap();
         }
-        // All of them are dated ahead, so each has an entry of its own.
+        // All tokens are dated ahead, so each of them gets its own entry.
         place.execute(&format!("UPDATE user_token_logs SET issued_at = {}", NOW + 1)).await;
         let _ = plane.store.writer().logout_all(token("alice", 7), "alice".to_owned()).await.unwrap();
         let mut longer = settings();

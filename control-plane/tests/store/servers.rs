@@ -11,7 +11,7 @@ use curfew_testbed::servers::{Authority, Mariadb, Postgres};
 
 use crate::place::{Kind, NOW, Place, mariadb, on_each_database, outcome, postgres, settings, token};
 
-/// What a start says of this URL.
+/// The error of a start with this URL.
 async fn refused(url: &str) -> String {
     let database = Database::from_url(url).unwrap();
     match store::migrate(&database).await {
@@ -55,7 +55,7 @@ async fn a_right_that_is_missing_is_told_at_the_start() {
     place.execute("GRANT SELECT ON ALL TABLES IN SCHEMA public TO poor; GRANT UPDATE ON feed_head TO poor").await;
     let line = refused(&poor).await;
     assert!(line.contains("permission denied for table") && line.contains("the account lacks a right"), "{line}");
-    // These are all that it needs.
+    // These are all rights that it needs.
     let tables = "user_token_logs, revocations, subject_keyspaces, replicas";
     let rights = format!("GRANT INSERT, UPDATE, DELETE ON {tables} TO poor; GRANT UPDATE ON retention_kept TO poor");
     place.execute(&rights).await;
@@ -132,7 +132,7 @@ async fn a_mariadb_that_is_made_read_only_is_not_read_over_the_connections_that_
     for _ in 0..20 {
         assert_eq!(plane.verdict(&early).await, Revoked);
     }
-    // The account may write all the same, which nobody who follows this server's primary would ever see.
+    // The account may write all the same, but the server's primary would never have these writes.
     mariadb.execute("SET GLOBAL read_only = 1").unwrap();
     assert!(plane.store.check(&early.keys, None).await.is_err());
     assert_eq!(plane.store.writer().logout(token("alice", 2)).await, Err(Unavailable::NotWritten));
@@ -147,7 +147,7 @@ async fn a_mariadb_that_is_made_read_only_is_not_read_over_the_connections_that_
 }
 
 on_each_database! {
-    async fn while_somebody_holds_the_head_nothing_is_promised(place: &Place) {
+    async fn while_another_session_holds_the_head_no_logout_is_confirmed(place: &Place) {
         let plane = place.open().await;
         let mut other = place.connection().await;
         let lock = match place.kind {
@@ -177,7 +177,7 @@ on_each_database! {
         sqlx::raw_sql(lock).execute(&mut other).await.unwrap();
         let writer = plane.store.writer().clone();
         let logout = tokio::spawn(async move { writer.logout(token("alice", 1)).await });
-        // Longer than the first attempt waits, and not as long as two of them.
+        // This is longer than the first attempt waits, and shorter than two attempts wait.
         tokio::time::sleep(Duration::from_millis(1_400)).await;
         sqlx::raw_sql("ROLLBACK").execute(&mut other).await.unwrap();
         assert_eq!(logout.await.unwrap().map(outcome), Ok(LogoutOutcome::LoggedOut));
@@ -191,7 +191,7 @@ async fn a_command_that_cannot_be_carried_out_fails_alone() {
     let plane = place.open().await;
     let mut other = place.connection().await;
     sqlx::raw_sql("BEGIN; SELECT seq FROM feed_head FOR UPDATE").execute(&mut other).await.unwrap();
-    // The first batch waits for the lock, and all that comes meanwhile is in the second.
+    // The first batch waits for the lock, and the second takes all commands that arrive meanwhile.
     let mut impossible = token("alice", 0);
     impossible.user = Some("no such\0sign".to_owned());
     let tokens = [token("bob", 0), token("bob", 1), impossible, token("bob", 2)];
@@ -222,7 +222,7 @@ async fn a_postgres_database_that_cannot_hold_any_name_is_refused() {
     assert!(line.contains("the database's encoding is LATIN1: make it with ENCODING 'UTF8'"), "{line}");
 }
 
-/// A server so far away that a connection takes longer to be made than a read may take.
+/// A server so far away that making a connection takes longer than a read may take.
 async fn far_away(url: &str, port: u16, way: Duration) {
     let link = Link::to(loopback(port)).unwrap();
     let database =
@@ -268,7 +268,7 @@ async fn outage(url: &str, server: &mut curfew_testbed::servers::Server) {
     server.freeze();
     let started = Instant::now();
     assert!(plane.store.check(&early.keys, None).await.is_err());
-    // The filter gives up after 500 ms; the rest is for a machine that does something else.
+    // The filter gives up after 500 ms. The remaining time allows for a busy machine.
     assert!(started.elapsed() < Duration::from_millis(1500), "{:?}", started.elapsed());
     let unwritten = plane.store.writer().logout(token("alice", 4)).await;
     assert!(unwritten.is_err(), "{unwritten:?}");
@@ -282,7 +282,7 @@ async fn outage(url: &str, server: &mut curfew_testbed::servers::Server) {
     assert!(thawed.elapsed() < Duration::from_secs(3), "{:?}", thawed.elapsed());
 }
 
-/// A network that swallows everything, under connections that stay.
+/// A network that drops everything while its connections stay open.
 async fn black_hole(url: &str, port: u16) {
     let link = Link::to(loopback(port)).unwrap();
     let database =
@@ -296,7 +296,7 @@ async fn black_hole(url: &str, port: u16) {
     link.hold(Direction::Requests);
     link.hold(Direction::Answers);
     let started = Instant::now();
-    // More reads than the pool has connections, each of which is given up while it waits for an answer.
+    // There are more reads than the pool has connections, and each is given up while it waits for an answer.
     let reads = (0..30).map(|_| plane.store.check(&early.keys, None));
     assert!(futures_util::future::join_all(reads).await.iter().all(Result::is_err));
     assert!(started.elapsed() < Duration::from_millis(1500), "{:?}", started.elapsed());

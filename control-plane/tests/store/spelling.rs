@@ -1,4 +1,4 @@
-//! Users and issuers are who their bytes say, whatever a database's collation takes for the same.
+//! Users and issuers are compared by their bytes, even where a database's collation finds them equal.
 
 use curfew_control_plane::log::Cause;
 use curfew_control_plane::store::command::Subject;

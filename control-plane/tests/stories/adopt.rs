@@ -29,7 +29,7 @@ fn url(directory: &Path, file: &str) -> String {
     format!("sqlite://{}/{file}", directory.display())
 }
 
-/// A command with the settings that `serve` has, too.
+/// A command with the same settings as `serve`.
 fn configured(directory: &Path) -> Command {
     let mut command = command(directory);
     command.env("DATABASE_URL", url(directory, OWN)).env("JWT_SECRET", SECRET);
@@ -208,7 +208,7 @@ async fn an_adoption_that_is_killed_is_finished_by_the_next() {
     assert_eq!(number(directory, OWN, "SELECT count(*) FROM adoptions WHERE finished_at IS NOT NULL").await, 1);
 }
 
-/// Rows that were taken over; none before there is a note of any.
+/// The number of rows that were taken over; 0 if none has been noted yet.
 async fn adopted(directory: &Path) -> i64 {
     let mut connection = database(directory, OWN).await;
     let count = sqlx::query_scalar("SELECT count(*) FROM adopted_rows").fetch_one(&mut connection).await;

@@ -1,4 +1,4 @@
-//! Logouts that wait until no proxy admits the token any more.
+//! Logouts that wait until no worker admits the token any more.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -13,7 +13,7 @@ use crate::plane::Plane;
 use crate::tokens::{ISSUER, SECRET, token_of};
 use crate::worker::{Polling, Worker, send, taken};
 
-/// Short, so that the stories are short, too.
+/// The lease is short, so that the stories are short, too.
 const LEASE: Duration = Duration::from_millis(1_000);
 
 async fn plane() -> Arc<Plane> {
@@ -53,7 +53,7 @@ async fn every_way_to_log_out_waits_until_each_worker_holds_it() {
         // Its own entry and the user's.
         (3, plane.logout_all(&two).await),
         (4, plane.lgt_all(json!({"user_id": "bob", "app_id": "app", "app_key": "key"})).await),
-        // A caller that is told that its token is revoked already may rely on that, too.
+        // The answer that a token is revoked already must be true everywhere, too.
         (4, plane.logout(&three).await),
     ] {
         let held = applied_by(&workers).await;
@@ -124,7 +124,7 @@ async fn a_worker_that_is_slow_is_waited_for() {
     let worker = async {
         tokio::time::sleep(Duration::from_millis(300)).await;
         slow.poll(&plane, 0).await;
-        // The worker holds the revocation and has not acknowledged it.
+        // The worker holds the revocation, but has not acknowledged it.
         tokio::time::sleep(Duration::from_millis(100)).await;
         let acknowledged = started.elapsed();
         slow.poll(&plane, 0).await;

@@ -144,7 +144,7 @@ async fn a_restart_forgets_no_logout_and_a_signal_ends_it_in_order() {
     let server = Server::start(directory.path());
     let (_, token, _) = curfew(directory.path(), &server, &["token", "mint", "--user", "alice"]);
     curfew(directory.path(), &server, &["logout", "--token", &token]);
-    // An idle connection does not hold the end up.
+    // An idle connection does not delay the end.
     let mut idle = TcpStream::connect(server.public.strip_prefix("http://").unwrap()).unwrap();
     idle.write_all(b"GET /x HTTP/1.1\r\nhost: x\r\n\r\n").unwrap();
     let (code, took) = server.stop();
@@ -202,7 +202,7 @@ fn a_request_that_has_begun_is_finished_after_the_signal() {
     let mut client = TcpStream::connect(server.internal.strip_prefix("http://").unwrap()).unwrap();
     let head = "POST /api/v2/lgt-all HTTP/1.1\r\nhost: x\r\nconnection: close\r\ncontent-type: application/json\r\n";
     client.write_all(format!("{head}content-length: 4\r\n\r\n[1").as_bytes()).unwrap();
-    // The head must have been read before the signal for the request to have begun.
+    // The request has begun only if its head was read before the signal.
     std::thread::sleep(Duration::from_millis(200));
     let late = std::thread::spawn(move || {
         std::thread::sleep(Duration::from_millis(300));
@@ -217,14 +217,14 @@ fn a_request_that_has_begun_is_finished_after_the_signal() {
     assert!(answer.contains("\"code\":\"request_malformed\""), "{answer}");
 }
 
-/// Sends the requests over one connection, each when the answer to the last one is there; the statuses.
+/// Sends the requests over one connection, each after the answer to the last one. Returns the statuses.
 fn over_one_connection(server: &Server, requests: &[&[&str]]) -> Vec<u16> {
     let stream = TcpStream::connect(server.public.strip_prefix("http://").unwrap()).unwrap();
     let mut reader = BufReader::new(stream.try_clone().unwrap());
     let ask = |parts: &&[&str]| {
         for part in *parts {
             (&stream).write_all(part.as_bytes()).unwrap();
-            // So that they are read apart.
+            // The pause makes the server read the parts one by one.
             std::thread::sleep(Duration::from_millis(50));
         }
         let mut head = String::new();

@@ -71,7 +71,7 @@ async fn a_logouts_body_is_not_waited_for_whatever_it_is() {
     assert_eq!(answer.problem(), (401, "token_missing".to_owned()));
 }
 
-/// The paths that take a body, and how many bytes at most.
+/// The paths that take a body, each with its limit in bytes.
 fn bodies() -> Vec<(&'static str, usize)> {
     let bodies = ROUTES.iter().filter(|route| route.body != Taken::Unread);
     let bodies: Vec<_> = bodies.map(|route| (route.path, route.body.most())).collect();
@@ -103,7 +103,7 @@ async fn every_body_is_bounded() {
 #[tokio::test]
 async fn a_body_that_does_not_arrive_is_given_up() {
     let plane = Plane::start().await;
-    // Not before: while the clock of the tests stands, every wait for the database is over at once.
+    // The clock must not stop earlier: while the tests' clock is paused, every wait for the database is over at once.
     tokio::time::pause();
     let never = Body::new(Never);
     let request = post("/api/v2/lgt-all").header("content-type", "application/json").body(never).unwrap();

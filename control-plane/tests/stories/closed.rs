@@ -8,7 +8,8 @@ use tower::ServiceExt;
 use crate::plane::{Answer, INTERNAL_SECRET, Plane, with_secret};
 use crate::tokens::token_of;
 
-/// Paths of other users, paths that are not there, and paths of the other listener: all look like those that need the secret.
+/// Paths of other users, paths that do not exist, and paths of the other listener. All of them look like the paths that
+/// need the secret.
 const OTHERS: [&str; 13] = [
     "/internal/v1/users/%ff/sessions",
     "/internal/v1/users//sessions",
@@ -79,7 +80,7 @@ async fn asked(plane: &Plane, method: &str, path: &str, authorization: &[Vec<u8>
 }
 
 #[tokio::test]
-async fn whoever_does_not_know_the_secret_learns_nothing() {
+async fn a_caller_without_the_secret_learns_nothing() {
     let plane = Plane::start().await;
     plane.register(&[&token_of("alice", "1")]).await;
     for authorization in near_misses() {
@@ -113,7 +114,7 @@ async fn nothing_of_a_body_is_read_before_the_secret() {
 }
 
 #[tokio::test]
-async fn what_is_open_says_nothing_about_anybody() {
+async fn open_paths_say_nothing_about_users() {
     let plane = Plane::start().await;
     let token = token_of("alice-the-user", "jti-of-hers");
     plane.register(&[&token]).await;
@@ -127,14 +128,14 @@ async fn what_is_open_says_nothing_about_anybody() {
             assert!(!answer.body.contains(private), "{path} tells {private}");
         }
     }
-    // Its callers have credentials of their own.
+    // Callers of `lgt-all` have other credentials.
     let lgt_all = plane.lgt_all(serde_json::json!({"user_id": "alice-the-user"})).await;
     assert_eq!(lgt_all.problem(), (401, "credentials_invalid".to_owned()));
     assert!(lgt_all.head.contains("www-authenticate: AppKey realm=\"curfew\"\n"), "{}", lgt_all.whole());
 }
 
 #[tokio::test]
-async fn whoever_knows_the_secret_is_told_what_is_wrong() {
+async fn a_caller_with_the_secret_is_told_what_is_wrong() {
     let plane = Plane::start().await;
     let ask = async |request| crate::plane::ask(plane.internal(), with_secret(request)).await.problem();
     assert_eq!(ask(Request::get("/nothing")).await, (404, "not_found".to_owned()));

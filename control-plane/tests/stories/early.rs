@@ -72,7 +72,7 @@ async fn every_way_to_log_out_can_be_answered_early_and_completes_in_spite_of_a_
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
     assert!(dead.lease_until.unwrap() <= Instant::now());
-    // The caller is told that the token is revoked already.
+    // The answer says that the token is revoked already.
     assert_eq!(logout(&plane, &token_of("alice", "1")).await.problem(), (401, "token_revoked".to_owned()));
 }
 

@@ -1,4 +1,4 @@
-//! Every entrance of the route table, through all that may happen to a logout. A new row needs a recipe here.
+//! Every entrance of the route table, in all cases that a logout may meet. A new row needs a recipe here.
 
 use std::future::poll_fn;
 use std::net::IpAddr;
@@ -22,7 +22,7 @@ use crate::plane::{Answer, Plane, ask};
 use crate::tokens::{ISSUER, NOW, claims, encoded, with};
 use crate::worker::Worker;
 
-/// Short, so that the stories are.
+/// The lease is short, so that the stories are short, too.
 const LEASE: Duration = Duration::from_millis(1_000);
 
 /// Long enough for several logouts on a busy machine; the story with it does not wait for its end.
@@ -30,7 +30,7 @@ const LONG_LEASE: Duration = Duration::from_secs(20);
 
 const PEER: [u8; 4] = [192, 0, 2, 77];
 
-/// A request to an entrance, and the token that is dead when it is answered.
+/// A request to an entrance, and the token that is logged out when it is answered.
 struct Attempt {
     request: axum::http::request::Builder,
     body: Body,
@@ -44,7 +44,7 @@ struct Scene {
     route: &'static Route,
 }
 
-/// What is sent to each entrance, and for which token.
+/// The request for each entrance, and the token that it logs out.
 fn recipe(name: &str, token: String, user: &str) -> (axum::http::request::Builder, Body, String) {
     let request = Request::builder();
     let bearer = format!("Bearer {token}");
@@ -116,14 +116,14 @@ impl Scene {
         self.plane.verdict(&self.attempt(user).token).await == "revoked"
     }
 
-    /// A worker that has a lease and never says anything again.
+    /// A worker that has a lease and never polls again.
     async fn dead_worker(&self) -> Worker {
         let mut dead = Worker::new(1);
         dead.start(&self.plane).await;
         dead
     }
 
-    /// How many calls of this entrance have ended so.
+    /// The number of calls of this entrance with this outcome.
     fn counted(&self, outcome: &str) -> u64 {
         let line = format!(r#"curfew_logouts_total{{endpoint="{}",outcome="{outcome}"}} "#, self.name());
         let text = self.plane.state.measured().unwrap();
@@ -174,7 +174,8 @@ async fn a_caller_without_the_right_credentials_revokes_nothing() {
                 Some(value) => request.header("authorization", value),
                 None => request,
             };
-            let answer = Answer::read(scene.router().oneshot(request.body(Body::from(body)).unwrap()).await.unwrap()).await;
+            let answer =
+                Answer::read(scene.router().oneshot(request.body(Body::from(body)).unwrap()).await.unwrap()).await;
             assert_eq!(answer.status, 401, "{}: {}", scene.name(), answer.whole());
         }
         assert_eq!(scene.plane.rows().await, rows, "{}", scene.name());
@@ -288,7 +289,7 @@ async fn a_caller_that_hangs_up_at_the_barrier_has_not_failed() {
                 let pending = poll_fn(|context| Poll::Ready(logout.as_mut().poll(context).is_pending())).await;
                 assert!(pending, "{} did not wait", scene.name());
             }
-            // The commit has returned before long, and then the caller hangs up.
+            // The commit returns within this time, and then the caller hangs up.
             let waited = tokio::time::timeout(Duration::from_millis(50), logout.as_mut()).await;
             assert!(waited.is_err(), "{} did not wait", scene.name());
             drop(logout);
@@ -297,7 +298,7 @@ async fn a_caller_that_hangs_up_at_the_barrier_has_not_failed() {
         assert!(dead.lease_until.unwrap() > Instant::now(), "{}: the lease was over meanwhile", scene.name());
         let source = Source::of(PEER.into(), &axum::http::HeaderMap::new(), 0);
         assert!(!scene.plane.state.attempts.is_suspect(&source), "{}", scene.name());
-        // The first failure is still the first.
+        // The source's first failure is still within its limit.
         assert!(scene.plane.state.attempts.failed(&source, None).is_ok(), "{}", scene.name());
     }
 }

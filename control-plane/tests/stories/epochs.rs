@@ -1,5 +1,5 @@
-//! A history of the log that is replaced between a logout's commit and its confirmation: what took its place may lack the
-//! logout, so nobody is told that it is in force.
+//! A history of the log that is replaced between a logout's commit and its confirmation. The new history may lack the
+//! logout, so no caller is told that it is in force.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -44,7 +44,7 @@ async fn only_its_own_commit_confirms_a_logout_and_not_the_newest_one() {
     replace_history(&plane).await;
     let second = writer.logout(record(&plane, &token_of("bob", "2"))).await.unwrap();
     assert_ne!(first.commit().head.epoch, second.commit().head.epoch);
-    // The newest commit is confirmed, and the first one is not, though nothing else waits.
+    // The newest commit is confirmed. The first one is not, although nothing else waits.
     let finished = logouts.finish(second, Wait::UntilConfirmed).await;
     assert!(matches!(finished, Ok(Finished::Confirmed(_))), "{finished:?}");
     assert_eq!(logouts.confirm(first).await.unwrap_err(), Unavailable::Unconfirmed);
@@ -57,7 +57,7 @@ async fn a_caller_that_waits_meanwhile_is_told_that_it_is_not_known() {
     dead.start(&plane).await;
     let (waits, later) = (token_of("alice", "1"), token_of("bob", "2"));
     let replaced = async {
-        // Until the first one is committed.
+        // Waits until the first logout is committed.
         while plane.rows().await.2 == 0 {
             tokio::task::yield_now().await;
         }

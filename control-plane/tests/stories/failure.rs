@@ -16,7 +16,7 @@ const NOT_WRITTEN: &str = "503\ncache-control: no-store\n\
     \"code\":\"unavailable\"}";
 
 #[tokio::test]
-async fn while_somebody_else_holds_the_lock_nothing_is_promised() {
+async fn while_another_process_holds_the_lock_no_logout_is_confirmed() {
     let plane = Plane::start().await;
     let token = token_of("alice", "1");
     let tokens = [token.as_str()];
@@ -61,7 +61,7 @@ async fn a_commit_that_fails_is_not_said_to_have_changed_nothing() {
     let plane = Plane::start().await;
     let token = token_of("alice", "1");
     let mut database = plane.database().await;
-    // A foreign key that is checked at the commit, and fails it.
+    // A foreign key that is checked at the commit, and makes it fail.
     let trap = "CREATE TABLE parent (id INTEGER PRIMARY KEY);
         CREATE TABLE child (parent INTEGER REFERENCES parent (id) DEFERRABLE INITIALLY DEFERRED);
         CREATE TRIGGER trap AFTER UPDATE ON feed_head BEGIN INSERT INTO child VALUES (1); END";
@@ -77,8 +77,8 @@ async fn a_commit_that_fails_is_not_said_to_have_changed_nothing() {
     assert_eq!(plane.logout(&token).await.status, 200);
 }
 
-/// A control plane whose database somebody else keeps to himself, from readers too. That takes a moment in which the control
-/// plane's own tasks have no connection open, which it has soon after its start.
+/// A control plane whose database another connection has locked, for readers too. The lock needs a moment in which the
+/// control plane's own tasks have no connection open. Such a moment comes soon after the start.
 async fn locked_out() -> (Plane, impl Sized) {
     for _ in 0..200 {
         let plane = Plane::start().await;

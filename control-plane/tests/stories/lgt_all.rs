@@ -1,4 +1,4 @@
-//! Logging out everything of a user, by an application.
+//! Logging out all tokens of a user, by an application.
 
 use serde_json::{Value, json};
 
@@ -107,11 +107,11 @@ async fn a_user_id_that_no_token_could_carry_is_malformed() {
 }
 
 #[tokio::test]
-async fn a_user_nobody_has_heard_of_is_logged_out_too() {
+async fn an_unknown_user_is_logged_out_too() {
     let plane = Plane::start().await;
     assert_eq!(plane.lgt_all(body(json!("nobody"))).await.status, 200);
     assert_eq!(plane.rows().await, (0, 2, 2));
-    // Again: the entries are renewed, not piled up.
+    // A second logout renews the entries and adds none.
     assert_eq!(plane.lgt_all(body(json!("nobody"))).await.status, 200);
     assert_eq!(plane.rows().await, (0, 2, 4));
 }

@@ -1,4 +1,4 @@
-//! Logouts that fail too often, and real ones among them.
+//! Logouts that fail too often, and real logouts among them.
 
 use std::future::poll_fn;
 use std::net::IpAddr;
@@ -24,7 +24,7 @@ const TOO_MANY: &str = "429\ncache-control: no-store\ncontent-type: application/
     \"detail\":\"The attempt failed, and so did too many before it from the same source or with the same token.\",\
     \"code\":\"too_many_requests\"}";
 
-/// A plane with these limits on failures in a minute, and this many proxies before it.
+/// A control plane with these limits on failures in a minute, and this many trusted proxies in front of it.
 async fn limited(per_source: u32, per_token: u32, proxies: usize) -> Plane {
     let mut plane = Plane::start().await;
     let state = Arc::get_mut(&mut plane.state).unwrap();
@@ -41,7 +41,7 @@ async fn logout_from(plane: &Plane, peer: &str, token: &str, headers: HeaderMap)
     ask(plane.public(), request).await
 }
 
-/// The whole answer with its Retry-After left out, and that.
+/// The whole answer without its Retry-After, and the Retry-After.
 fn without_wait(answer: &Answer) -> (String, Option<u64>) {
     let whole = answer.whole();
     let Some(line) = whole.lines().find_map(|line| line.strip_prefix("retry-after: ")) else { return (whole, None) };
@@ -55,14 +55,14 @@ fn respelled(token: &str, byte: u8) -> String {
 }
 
 #[tokio::test]
-async fn who_fails_too_often_is_told_so_and_when_to_come_again() {
+async fn a_source_that_fails_too_often_is_told_so_and_when_to_come_again() {
     let plane = limited(3, 0, 0).await;
     for attempt in 0..3 {
         assert_eq!(plane.logout(&respelled(&token_of("alice", "1"), attempt)).await.problem().0, 401);
     }
     let (whole, wait) = without_wait(&plane.logout("x.y.z").await);
     assert_eq!(whole, TOO_MANY);
-    // One of three a minute, at most.
+    // With three failures a minute, the next one is within the limit after 20 s at most.
     assert!((1..=20).contains(&wait.unwrap()), "{wait:?}");
     let bare = ask(plane.public(), post("/api/v2/logout-all-device")).await;
     assert_eq!(bare.problem(), (429, "too_many_requests".to_owned()));
@@ -84,7 +84,7 @@ async fn a_real_logout_passes_however_many_have_failed_at_its_source() {
 }
 
 #[tokio::test]
-async fn nobody_locks_the_owner_out_by_playing_with_the_token() {
+async fn failed_attempts_with_a_token_do_not_lock_its_owner_out() {
     let plane = limited(0, 2, 0).await;
     let token = token_of("alice", "1");
     for byte in 0..100 {
@@ -92,15 +92,15 @@ async fn nobody_locks_the_owner_out_by_playing_with_the_token() {
     }
     assert_eq!(without_wait(&plane.logout(&respelled(&token, 100)).await).0, TOO_MANY);
     assert_eq!(plane.logout(&token).await.status, 200);
-    // Dead now, and so a failure like the others.
+    // The token is logged out now, so this attempt fails like the others.
     assert_eq!(plane.logout(&token).await.status, 429);
     assert_eq!(plane.verdict(&token).await, "revoked");
-    // Another token of the same place is told why it fails.
+    // An attempt with another token from the same source gets its reason.
     assert_eq!(plane.logout("x.y.z").await.problem().0, 401);
 }
 
 #[tokio::test]
-async fn what_another_source_does_is_its_own_affair() {
+async fn failures_of_one_source_do_not_limit_another() {
     let plane = limited(1, 0, 0).await;
     for _ in 0..3 {
         logout_from(&plane, "192.0.2.1", "x.y.z", HeaderMap::new()).await;
@@ -114,7 +114,7 @@ async fn what_another_source_does_is_its_own_affair() {
 }
 
 #[tokio::test]
-async fn behind_a_proxy_its_word_counts_and_the_clients_own_does_not() {
+async fn behind_a_proxy_its_entry_counts_and_the_clients_does_not() {
     let plane = limited(1, 0, 1).await;
     let forwarded = |value: &str| HeaderMap::from_iter([("x-forwarded-for".parse().unwrap(), value.parse().unwrap())]);
     let status = async |value: &str| logout_from(&plane, "10.0.0.1", "x.y.z", forwarded(value)).await.status;
@@ -122,7 +122,7 @@ async fn behind_a_proxy_its_word_counts_and_the_clients_own_does_not() {
     assert_eq!(status("203.0.113.9, 198.51.100.1").await, 429);
     assert_eq!(status("198.51.100.1, 198.51.100.2").await, 401);
 
-    // Without the setting, the proxy is the one source there is.
+    // Without the setting, the proxy is the only source.
     let plane = limited(1, 0, 0).await;
     let status = async |value: &str| logout_from(&plane, "10.0.0.1", "x.y.z", forwarded(value)).await.status;
     assert_eq!(status("198.51.100.1").await, 401);
@@ -138,12 +138,12 @@ async fn wrong_credentials_of_an_application_are_limited_and_right_ones_are_not(
     }
     assert_eq!(without_wait(&call("wrong").await).0, TOO_MANY);
     assert_eq!(call("key").await.status, 200);
-    // Who is known by a key and names no user has guessed nothing.
+    // A call with the right key and without a user is not a guess.
     for _ in 0..5 {
         let nobody = plane.lgt_all(json!({"app_id": "app", "app_key": "key"})).await;
         assert_eq!(nobody.problem(), (401, "user_id_missing".to_owned()));
     }
-    // Nor does a body that makes no sense tell anything about credentials.
+    // A malformed body says nothing about credentials either.
     let malformed = ask_json(plane.internal(), post("/api/v2/lgt-all"), "{").await;
     assert_eq!(malformed.problem(), (400, "request_malformed".to_owned()));
 }
@@ -208,7 +208,7 @@ async fn a_source_that_has_failed_too_often_waits_in_a_lane_of_its_own() {
     let forged = format!("{}.{}", first.rsplit_once('.').unwrap().0, encoded(&[7; 64]));
     assert_eq!(plane.logout(&forged).await.problem().0, 401);
     assert_eq!(plane.logout(&forged).await.problem().0, 429);
-    // What is refused for anything cheaper than its signature does not wait for a thread.
+    // A token that is refused by a check before its signature does not wait for a thread.
     assert_eq!(plane.logout(&signed_by(&pair, &with(claims("alice", "3"), json!({"exp": 1})))).await.status, 429);
     assert_eq!(plane.logout(&second).await.status, 200);
     let metrics = plane.state.measured().unwrap();
@@ -228,7 +228,7 @@ fn forged(pair: &Ed25519KeyPair, id: &str) -> String {
     format!("{}.{}", token.rsplit_once('.').unwrap().0, encoded(&[7; 64]))
 }
 
-/// Checks of signatures that ended so in this lane.
+/// The number of checks in this lane with this outcome.
 fn verifications(plane: &Plane, lane: &'static str, outcome: &'static str) -> u64 {
     plane.metrics.abuse.verifications.get_or_create(&VerificationLabels { lane, outcome }).get()
 }
@@ -236,7 +236,7 @@ fn verifications(plane: &Plane, lane: &'static str, outcome: &'static str) -> u6
 /// Takes all threads of both lanes for as long as the answer lives.
 async fn all_threads_busy(plane: &Plane) -> Vec<mpsc::Sender<()>> {
     let nobody = |number: u8| Source::of([198, 51, 100, number].into(), &HeaderMap::new(), 0);
-    // More than there are cores, and of many sources, so that none has used up its share.
+    // There are more pieces of work than cores, from many sources, so that no source has used up its share.
     let mut held = Vec::new();
     for number in 0..=u8::MAX {
         for is_suspect in [false, true] {
@@ -255,22 +255,22 @@ async fn all_threads_busy(plane: &Plane) -> Vec<mpsc::Sender<()>> {
     held
 }
 
-/// Three forged tokens from one address, each given up as soon as its check has begun. `false`: a check was done before
-/// anybody could hang up.
+/// Sends three forged tokens from one address, and gives each up as soon as its check has begun. False if a check was
+/// done before the client could hang up.
 async fn three_hang_up(plane: &Plane, pair: &Ed25519KeyPair, address: [u8; 4]) -> bool {
     for number in 0..3 {
-        // With a budget of its own: without any, tokio has everything wait for the next turn.
+        // This yields to get a new budget: without one, tokio makes every future wait for the next turn.
         tokio::task::yield_now().await;
         let request =
             post("/api/v2/logout").header("authorization", format!("Bearer {}", forged(pair, &number.to_string())));
         let request = request.extension(Peer(address.into())).body(Body::empty()).unwrap();
         let mut logout = Box::pin(plane.public().oneshot(request));
-        // Polled once, the check has begun; then the client hangs up.
+        // After one poll the check has begun. Then the client hangs up.
         if !poll_fn(|context| Poll::Ready(logout.as_mut().poll(context).is_pending())).await {
             return false;
         }
         drop(logout);
-        // The work goes on, and the next one needs its thread to begin.
+        // The work goes on, and the next check needs its thread.
         while plane.state.lanes.all().iter().any(|lane| lane.waiting() > 0) {
             tokio::task::yield_now().await;
         }
@@ -279,7 +279,7 @@ async fn three_hang_up(plane: &Plane, pair: &Ed25519KeyPair, address: [u8; 4]) -
 }
 
 #[tokio::test]
-async fn who_goes_away_while_the_signature_is_checked_has_failed() {
+async fn a_client_that_hangs_up_while_the_signature_is_checked_has_failed() {
     let pair = Ed25519KeyPair::generate();
     let mut plane = with_public_key(&pair).await;
     Arc::get_mut(&mut plane.state).unwrap().attempts = FailedAttempts::per_minute(2, 0);
@@ -342,7 +342,7 @@ async fn a_logout_whose_turn_does_not_come_is_told_that_nothing_has_happened() {
 }
 
 #[tokio::test]
-async fn a_token_that_somebody_plays_with_waits_in_the_first_lane() {
+async fn a_token_of_failed_attempts_waits_in_the_first_lane() {
     let pair = Ed25519KeyPair::generate();
     let mut plane = with_public_key(&pair).await;
     Arc::get_mut(&mut plane.state).unwrap().attempts = FailedAttempts::per_minute(0, 1);
@@ -351,7 +351,7 @@ async fn a_token_that_somebody_plays_with_waits_in_the_first_lane() {
     let from = async |last: u8, token: &str| {
         logout_from(&plane, &format!("192.0.2.{last}"), token, HeaderMap::new()).await.status
     };
-    // What was never a token is not counted under the text that it takes from one.
+    // A malformed text is not counted for the token whose parts it contains.
     let malformed = format!("{}.!", token.rsplit_once('.').unwrap().0);
     for last in 0..5 {
         assert_eq!(from(last, &malformed).await, 401);

@@ -121,7 +121,7 @@ async fn a_full_queue_is_unavailable_at_once() {
         logouts.spawn(async move { plane.logout(&token_of("alice", &jti.to_string())).await.status });
     }
     assert_eq!(logouts.join_next().await.unwrap().unwrap(), 503);
-    // It did not wait for the writer to give up on the lock.
+    // The answer did not wait until the writer gave up on the lock.
     assert_eq!(plane.metrics.store.failures.get(), 0);
     other.execute("ROLLBACK").await.unwrap();
     let (done, refused): (Vec<_>, Vec<_>) = logouts.join_all().await.into_iter().partition(|&status| status == 200);
@@ -157,7 +157,7 @@ async fn a_client_that_hangs_up_is_logged_out_all_the_same() {
     let token = token_of("alice", "1");
     {
         let mut logout = std::pin::pin!(plane.logout(&token));
-        // Once polled, the command is in the writer's queue; then the caller goes away.
+        // After one poll the command is in the writer's queue. Then the caller goes away.
         let polled = std::future::poll_fn(|context| std::task::Poll::Ready(logout.as_mut().poll(context))).await;
         assert!(polled.is_pending());
     }
@@ -200,7 +200,7 @@ async fn a_logout_of_either_spelling_of_an_ecdsa_signature_kills_both() {
     assert_eq!(plane.logout(&two).await.problem(), (401, "token_revoked".to_owned()));
 }
 
-/// The token with the signature `(r, n - s)`, which anybody can compute and which verifies just as well.
+/// The token with the signature `(r, n - s)`. Any holder of the token can compute it, and it verifies as well.
 fn respelled(token: &str) -> String {
     const ORDER: [u8; 32] = [
         0xff, 0xff, 0xff, 0xff, 0, 0, 0, 0, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xbc, 0xe6, 0xfa, 0xad,

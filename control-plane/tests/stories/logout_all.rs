@@ -1,4 +1,4 @@
-//! Logging out everything of a user, by the user.
+//! Logging out all tokens of a user, by the user.
 
 use serde_json::json;
 
@@ -24,7 +24,7 @@ async fn every_token_of_the_user_dies_registered_or_not() {
     for (name, token) in [("bob", &others), ("elsewhere", &elsewhere)] {
         assert_eq!(plane.verdict(token).await, "active", "{name}");
     }
-    // Two known tokens and the subject, numbered without a gap.
+    // Two known tokens and the subject, with seqs without a gap.
     let seqs: Vec<(i64, String)> = sqlx::query_as("SELECT seq, kind FROM revocations ORDER BY seq")
         .fetch_all(&mut plane.database().await)
         .await

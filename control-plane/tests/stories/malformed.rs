@@ -1,4 +1,4 @@
-//! Requests that make no sense: the answer says where, and repeats nothing of them.
+//! Malformed requests: the answer names the place of the mistake, and quotes nothing of the request.
 
 use axum::http::Request;
 use curfew_control_plane::http::{Body, Listener, ROUTES};
@@ -36,7 +36,7 @@ async fn a_body_is_never_quoted() {
 }
 
 #[tokio::test]
-async fn nor_by_any_other_route() {
+async fn a_body_is_never_quoted_by_any_other_route() {
     let plane = Plane::start().await;
     for route in ROUTES.iter().filter(|route| matches!(route.body, Body::Json { .. })) {
         for body in [r#"{"hunter2":}"#, r#"["hunter2"]"#, r#"{"hunter2":1,"hunter2":2}"#] {
@@ -66,7 +66,7 @@ async fn a_member_that_is_there_twice_is_refused_and_not_chosen() {
 }
 
 #[tokio::test]
-async fn neither_is_a_path_or_a_query() {
+async fn a_path_or_a_query_is_never_quoted() {
     let plane = Plane::start().await;
     for (path, expected) in [
         ("hunter2%ff/sessions", "The path's parameter is not percent-encoded UTF-8."),

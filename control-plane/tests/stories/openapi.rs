@@ -44,7 +44,7 @@ fn each_route_is_described_with_its_listener_and_its_access() {
         let security = match route.access {
             Access::Token => json!([{"token": []}]),
             Access::InternalSecret => json!([{"internalSecret": []}]),
-            // Nothing, or something in the body, which OpenAPI has no scheme for.
+            // No credential, or one in the body, for which OpenAPI has no scheme.
             Access::Application | Access::Open => json!([]),
         };
         assert_eq!(operation["security"], security, "{}", named(route));

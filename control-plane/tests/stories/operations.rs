@@ -1,4 +1,4 @@
-//! What operators ask.
+//! The endpoints for operators.
 
 use std::collections::BTreeSet;
 
@@ -10,7 +10,7 @@ use crate::plane::{Plane, ask};
 use crate::tokens::token_of;
 
 #[tokio::test]
-async fn a_plane_that_works_is_alive_and_ready_and_tells_nobody_to_keep_that() {
+async fn a_plane_that_works_is_alive_and_ready_and_its_answers_are_not_cached() {
     let plane = Plane::start().await;
     let parts = r#"{"parts":{"database":{"status":"ok"}},"status":"ok"}"#;
     for (path, body) in [("/livez", r#"{"status":"ok"}"#), ("/readyz", parts)] {
@@ -22,7 +22,7 @@ async fn a_plane_that_works_is_alive_and_ready_and_tells_nobody_to_keep_that() {
 }
 
 #[tokio::test]
-async fn metrics_count_without_naming_anybody() {
+async fn metrics_count_without_naming_users() {
     let plane = Plane::start().await;
     let token = token_of("alice-the-user", "jti-of-hers");
     plane.register(&[&token]).await;

@@ -1,4 +1,4 @@
-//! A control plane in a temporary directory, asked without a socket, with a clock moved by hand.
+//! A control plane in a temporary directory. The stories call it without a socket, and move its clock.
 
 use std::fmt::Write;
 use std::path::PathBuf;
@@ -47,7 +47,7 @@ pub(crate) struct Plane {
 }
 
 impl Plane {
-    /// Two issuers with the same secret.
+    /// A control plane that accepts two issuers with the same secret.
     pub(crate) async fn start() -> Self {
         let issuers = json!([{"issuer": ISSUER, "secret": SECRET}, {"issuer": OTHER_ISSUER, "secret": SECRET}]);
         Self::start_with(json!({"issuers": issuers})).await
@@ -57,7 +57,7 @@ impl Plane {
         Self::start_beside(policy, None).await
     }
 
-    /// Beside a Redis, which is not waited for.
+    /// With a Redis. It does not wait until Redis is in use.
     pub(crate) async fn start_beside(policy: Value, redis: Option<Settings>) -> Self {
         Self::start_on_terms(policy, redis, leases::Settings::default()).await
     }
@@ -67,7 +67,7 @@ impl Plane {
         Self::start_on(None, policy, redis, leases).await
     }
 
-    /// On a database that others use, too, or on one of its own.
+    /// On the shared database with this URL, or on its own database.
     pub(crate) async fn start_on(
         url: Option<&str>,
         policy: Value,
@@ -146,12 +146,12 @@ impl Plane {
         self.now.fetch_add(seconds, Ordering::SeqCst);
     }
 
-    /// As a process that is told to end.
+    /// Ends it like a process that is told to end.
     pub(crate) fn stop(&mut self) {
         self.stopper = None;
     }
 
-    /// As a process that is killed: its leases are out, and it says nothing more.
+    /// Ends it like a process that is killed: it has granted leases, and sends nothing more.
     pub(crate) fn die(&self) {
         self.keeper.abort();
     }
@@ -186,7 +186,7 @@ impl Plane {
         ask_json(self.internal(), with_secret(post(path)), &body.to_string()).await
     }
 
-    /// The control plane's word on a token, in the filter's way: the keys of the proven token.
+    /// The control plane's verdict on a token. It is asked like the filter asks, with the keys of the proven token.
     pub(crate) async fn verdict(&self, token: &str) -> String {
         let question = self.question(token);
         let answer = self.internal_post("/internal/v1/check", serde_json::to_value(question).unwrap()).await;
@@ -195,7 +195,7 @@ impl Plane {
     }
 
     pub(crate) fn question(&self, token: &str) -> CheckRequest {
-        // At the token's own time, whatever the plane's clock says: the question is about its keys.
+        // The token is read at its own time and not at the plane's, because the question is about its keys.
         let (_, claims) = UnverifiedToken::to_json(token.as_bytes()).unwrap();
         let issued_at = claims["iat"].as_i64().unwrap_or_else(|| self.state.clock.now());
         let keys = self.state.keys.current();
@@ -203,7 +203,7 @@ impl Plane {
         CheckRequest::about(&proven)
     }
 
-    /// A connection of somebody else's to the same file.
+    /// A connection to the same file that does not belong to the control plane.
     pub(crate) async fn database(&self) -> SqliteConnection {
         SqliteConnection::connect_with(&options(&self.directory)).await.unwrap()
     }
@@ -266,7 +266,7 @@ impl Answer {
         Self { status, head, body: String::from_utf8(body.to_vec()).unwrap() }
     }
 
-    /// Status, headers in alphabetical order (all but the length), and body, as they would stand in a terminal.
+    /// The status, the headers in alphabetical order (without the length), and the body, as text.
     pub(crate) fn whole(&self) -> String {
         format!("{}\n{}\n{}", self.status, self.head, self.body)
     }

@@ -104,7 +104,7 @@ async fn a_control_plane_that_dies_delays_logouts_until_its_leases_are_over() {
     assert_eq!(one.logout(&token).await.status, 200);
     assert!(!worker.admits(key), "answered while the worker still admitted it");
     assert!(started.elapsed() < 4 * LEASE, "{:?}", started.elapsed());
-    // Before long the other one knows it to be silent, and removes its row.
+    // Soon the other control plane knows that it is silent, and removes its row.
     let until = Instant::now() + 20 * LEASE;
     while !one.store.control_planes().await.unwrap().rows.is_empty() {
         assert!(Instant::now() < until);
@@ -148,8 +148,8 @@ async fn installations_with_bounded_consistency_do_not_wait() {
     assert!(times[5] < Duration::from_millis(500), "{times:?}");
 }
 
-/// Runs a worker that polls one control plane or the other, sleeps through leases and starts again. It admits what its lease and
-/// its copy let it admit.
+/// Runs a worker that polls one control plane or the other, sleeps longer than a lease, and starts again. It admits
+/// what its lease and its copy allow.
 async fn restless(planes: [Arc<Plane>; 2], worker: Arc<tokio::sync::Mutex<Worker>>, id: u8, stop: Arc<AtomicBool>) {
     let mut draws = u64::from(id);
     let mut next_id = id;
@@ -219,7 +219,7 @@ async fn workers_that_wander_sleep_and_start_again_never_break_the_promise() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn with_redis_they_never_break_it_either() {
+async fn with_redis_such_workers_never_break_the_promise_either() {
     let redis = Redis::start().unwrap();
     random_schedule("wander_redis", Some(&redis)).await;
 }

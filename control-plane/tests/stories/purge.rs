@@ -1,4 +1,4 @@
-//! What is no longer needed goes, and not a second earlier.
+//! The purge removes what is no longer needed, and not a second earlier.
 
 use curfew_control_plane::store::command::Purged;
 use curfew_control_plane::store::purge;
@@ -20,7 +20,7 @@ async fn a_logout_is_forgotten_when_the_token_is_dead_everywhere() {
     assert_eq!(everything(&plane).await, (0, 0));
     plane.advance(1);
     assert_eq!(everything(&plane).await, (1, 1));
-    // The log's numbers go on where they were.
+    // The seqs go on where they were.
     assert_eq!(plane.rows().await, (0, 0, 1));
 }
 

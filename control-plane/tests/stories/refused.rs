@@ -1,4 +1,4 @@
-//! What is not an acceptable token: 401 with its code, and no trace in the database.
+//! Texts that are not acceptable tokens: each gets 401 with its code, and leaves no trace in the database.
 
 use axum::http::HeaderValue;
 use serde_json::json;

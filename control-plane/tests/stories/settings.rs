@@ -1,4 +1,4 @@
-//! Start-up refuses what makes no sense, by the name of the setting.
+//! A start refuses wrong settings, and names each of them.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -320,8 +320,8 @@ fn tokens_are_minted_as_the_chosen_issuer_makes_them() {
     );
 }
 
-/// The settings that `curfew serve --help` tells, with their defaults where they have one. A file that holds a secret is
-/// told by the secret's own name, as the documentation does.
+/// The settings in `curfew serve --help`, each with its default if it has one. A setting for a file with a secret has
+/// the secret's own name, as in the documentation.
 fn settings_of_help(help: &str) -> BTreeMap<String, Option<String>> {
     let text = help.split_whitespace().collect::<Vec<_>>().join(" ");
     let settings = text.split("[env: ").skip(1).map(|rest| {
@@ -333,7 +333,7 @@ fn settings_of_help(help: &str) -> BTreeMap<String, Option<String>> {
     settings.collect()
 }
 
-/// The settings that the page has rows for, with what it says is the default.
+/// The settings in the rows of the page, each with its documented default.
 fn settings_of_page(page: &str) -> BTreeMap<String, String> {
     let rows = page.lines().filter_map(|line| line.strip_prefix("| `"));
     let rows = rows.map(|row| {

@@ -1,5 +1,5 @@
-//! Clients that take their time, or send more than there is room for, at the real binary: each comes to its end, and
-//! nobody else waits for that.
+//! Clients of the real binary that are slow, or send too much: each of them is ended, and no other client waits for
+//! that.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -16,17 +16,17 @@ use crate::binary::{Server, command};
 /// CURFEW_REQUEST_TIMEOUT of the server: how long a body may take.
 const BODY: u64 = 2;
 
-/// The server's bounds that no setting moves: on a request's head, and on a peer that does not read.
+/// The server's bounds without a setting: on a request's head, and on a peer that does not read.
 const HEAD: u64 = 60;
 const WRITE: u64 = 30;
 
-/// How long a connection that is to end may drain.
+/// How long a connection may take to end once it has to.
 const DRAIN: u64 = 10;
 
-/// For a machine that is busy with other tests.
+/// More time for a machine that is busy with other tests.
 const SPARE: u64 = 10;
 
-/// What a client does, how that ends, and in how many seconds at most.
+/// The client's behaviour, how it ends, the most seconds until then, and the client.
 type Attack = (&'static str, &'static str, u64, Pin<Box<dyn Future<Output = String> + Send>>);
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -82,12 +82,12 @@ fn entrance(listener: Listener) -> &'static Route {
     ROUTES.iter().find(|route| route.listener == listener && route.entrance().is_some()).unwrap()
 }
 
-/// What becomes of a slow or large body that nobody reads: nothing, for the answer does not depend on it.
+/// The outcome if the endpoint reads no body. A slow or large body then makes no difference to the answer.
 fn without_a_body(expected: &'static str, bound: u64) -> (&'static str, u64) {
     if ["408", "413"].contains(&expected) { ("401", 1) } else { (expected, bound) }
 }
 
-/// All of them, against one listener; `path` takes a POST with a body.
+/// All attacks on one listener. `path` takes a POST with a body.
 fn attacks(address: &str, path: &str) -> Vec<Attack> {
     let head = |more: &str| format!("POST {path} HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\n{more}\r\n");
     let send = |bytes: Vec<u8>| -> Pin<Box<dyn Future<Output = String> + Send>> {
@@ -144,10 +144,10 @@ async fn connect(address: &str) -> TcpStream {
     TcpStream::connect(address).await.unwrap()
 }
 
-/// Sends, and then only reads: what the answer is, by its status or the status of its problem, or that the server hung
-/// up without one.
+/// Sends the bytes, and then only reads. Returns the answer's status or the status of its problem, or that the server
+/// hung up without an answer.
 async fn told(mut client: TcpStream, bytes: &[u8]) -> String {
-    // The server may stop reading before it has everything.
+    // The server may stop reading before it has all bytes.
     let _ = client.write_all(bytes).await;
     let mut answer = Vec::new();
     let mut chunk = [0; 4096];
@@ -160,14 +160,14 @@ async fn told(mut client: TcpStream, bytes: &[u8]) -> String {
     "closed".to_owned()
 }
 
-/// The status of an answer: in the first line, or in the problem that HTTP/2 carries as it is.
+/// The status of an answer. It is in the first line, or in the problem document, which HTTP/2 carries as plain text.
 fn status(answer: &[u8]) -> Option<String> {
     let text = String::from_utf8_lossy(answer);
     let first = text.strip_prefix("HTTP/1.1 ").or_else(|| text.split_once("\"status\":").map(|(_, rest)| rest));
     first.filter(|rest| rest.len() >= 3).map(|rest| rest.chars().take(3).collect())
 }
 
-/// Sends some bytes at once and then a few more every now and then, until there is an answer or an end.
+/// Sends some bytes at once and then a few more at intervals, until there is an answer or the connection ends.
 async fn dripped(client: TcpStream, at_once: &[u8], then: &[u8]) -> String {
     let (mut reader, mut writer) = client.into_split();
     writer.write_all(at_once).await.unwrap();
@@ -187,7 +187,7 @@ async fn dripped(client: TcpStream, at_once: &[u8], then: &[u8]) -> String {
     }
 }
 
-/// Asks again and again and never reads an answer.
+/// Sends requests without end and never reads an answer.
 async fn unread(address: String) -> String {
     let socket = TcpSocket::new_v4().unwrap();
     socket.set_recv_buffer_size(4096).unwrap();
@@ -198,12 +198,12 @@ async fn unread(address: String) -> String {
 }
 
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
-/// Empty, as everything is left at its default.
+/// An empty SETTINGS frame, which leaves all settings at their defaults.
 const SETTINGS: &[u8] = b"\0\0\0\x04\0\0\0\0\0";
-/// RFC 9113 section 6.2.
+/// A flag of HEADERS frames (RFC 9113 section 6.2).
 const END_HEADERS: u8 = 4;
 
-/// A connection's beginning, and these frames.
+/// The beginning of a connection, and these frames.
 fn http2(frames: &[Vec<u8>]) -> Vec<u8> {
     [PREFACE, SETTINGS, &frames.concat()].concat()
 }
@@ -214,13 +214,13 @@ fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
     [&length[1..], &[kind, flags], &stream.to_be_bytes(), payload].concat()
 }
 
-/// The head of a POST, in the static table's words (RFC 7541 appendix A).
+/// The head of a POST, encoded with the static table (RFC 7541 appendix A).
 fn headers(path: &str, stream: u32, flags: u8) -> Vec<u8> {
     let length = u8::try_from(path.len()).unwrap();
     frame(1, flags, stream, &[b"\x83\x86\x01\x01x\x04", &[length][..], path.as_bytes()].concat())
 }
 
-/// Begins a stream and takes it back, again and again (CVE-2023-44487), until the server has had enough.
+/// Begins and resets streams (CVE-2023-44487) until the server ends the connection.
 async fn reset(address: String, path: String) -> String {
     let (mut reader, mut writer) = connect(&address).await.into_split();
     writer.write_all(&http2(&[])).await.unwrap();

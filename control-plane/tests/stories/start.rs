@@ -1,4 +1,4 @@
-//! How the real binary starts: beside another one, under a flood, with new settings, and told to stop at once.
+//! How the real binary starts: beside another server, under a flood, with new settings, and with a signal at once.
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
@@ -49,12 +49,12 @@ async fn a_longer_life_of_tokens_is_a_longer_life_of_cutoffs() {
 fn a_flood_on_the_public_listener_leaves_the_internal_one_alone() {
     let directory = TempDir::new().unwrap();
     let mut limited = Command::new("/bin/sh");
-    // The soft limit alone would be raised again.
+    // If only the soft limit were set, the server would raise it again.
     limited.args(["-c", "ulimit -n 150; ulimit -S -n 140; exec \"$0\" \"$@\"", env!("CARGO_BIN_EXE_curfew")]);
     limited.env_clear().current_dir(directory.path());
     let server = Server::spawn(directory.path(), limited);
     let public = server.public.strip_prefix("http://").unwrap();
-    // The kernel's queue may be shorter than the flood: it then lets the connections wait.
+    // The kernel's queue may be shorter than the flood. The kernel then lets the connections wait.
     let patience = Duration::from_millis(100);
     let connect = |_| TcpStream::connect_timeout(&public.parse().unwrap(), patience).ok();
     let flood: Vec<_> = (0..150).map_while(connect).collect();
@@ -91,7 +91,7 @@ fn a_signal_during_the_start_ends_it_in_order() {
 }
 
 #[tokio::test]
-async fn several_that_start_at_once_on_a_fresh_file_all_start() {
+async fn several_servers_that_start_at_once_on_a_fresh_file_all_start() {
     for _ in 0..10 {
         let directory = TempDir::new().unwrap();
         let migrate = |_| {
@@ -114,7 +114,7 @@ async fn several_that_start_at_once_on_a_fresh_file_all_start() {
 #[test]
 fn the_database_is_for_the_owner_only() {
     let directory = TempDir::new().unwrap();
-    // In a directory that is there already and that everybody may look into.
+    // The directory exists already, and every user may look into it.
     let url = format!("sqlite://{}/open.db", directory.path().display());
     let server = start_with(directory.path(), &[("DATABASE_URL", &url)]);
     assert_eq!(curfew(directory.path(), &server, &["logout", "--user", "alice"]).0, Some(0));
@@ -174,7 +174,7 @@ fn a_life_of_entries_that_is_too_short_is_told_and_not_followed() {
                             tokens need, up to {needed} seconds"
         );
         assert_eq!(log.contains(&line), warned, "{log}");
-        // Nobody listens there, which is told and does not keep it from starting.
+        // No Redis listens there. That is logged, and does not prevent the start.
         assert!(log.contains("Redis is left alone for now: checks ask the database, and nothing is lost"), "{log}");
     }
 }

@@ -8,7 +8,7 @@ pub(crate) const ISSUER: &str = "https://issuer.example.com";
 pub(crate) const OTHER_ISSUER: &str = "https://other.example.com";
 pub(crate) const SECRET: &str = "a token signing secret of 32 bytes or more";
 
-/// When the stories begin, seconds of Unix time.
+/// The time when the stories begin, seconds of Unix time.
 pub(crate) const NOW: i64 = 1_800_000_000;
 
 /// The claims of an ordinary token of `user`, with a `jti` of its own.
@@ -16,7 +16,7 @@ pub(crate) fn claims(user: &str, jti: &str) -> Value {
     json!({"iss": ISSUER, "sub": user, "jti": jti, "iat": NOW, "exp": NOW + 3600})
 }
 
-/// The claims with some replaced; null takes one away.
+/// The claims with some of them replaced. A null removes a claim.
 pub(crate) fn with(mut claims: Value, changes: Value) -> Value {
     for (name, value) in changes.as_object().unwrap() {
         let claims = claims.as_object_mut().unwrap();

@@ -1,4 +1,4 @@
-//! A worker for the stories: it polls, keeps what it is told, and acknowledges it.
+//! A worker for the stories. It polls, keeps a copy of the log, and acknowledges it.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -62,7 +62,7 @@ impl Worker {
         }
     }
 
-    /// True if it would admit a token with this key now.
+    /// True if it would admit a token with this key at this moment.
     pub(crate) fn admits(&self, key: RevocationKey) -> bool {
         self.lease_until.is_some_and(|until| Instant::now() < until) && !self.revoked.contains(&key)
     }

@@ -13,14 +13,15 @@ use super::*;
 
 const REQUEST: &[u8] = b"GET / HTTP/1.1\r\nhost: x\r\n\r\n";
 
-/// A connection over a pipe that holds `buffer` bytes; the task ends with it and tells how long that took.
+/// A connection over a pipe that holds `buffer` bytes. The task ends with the connection, and returns how long it
+/// lasted.
 fn connect(router: Router, buffer: usize) -> (DuplexStream, JoinHandle<Duration>, DropGuard) {
     let (theirs, ours) = duplex(buffer);
     let stop = CancellationToken::new();
     let stopper = stop.clone().drop_guard();
     let started = Instant::now();
     let task = tokio::spawn(async move {
-        // One that never ended would make the story hang, and not fail.
+        // Without a timeout, a connection that never ends would make the test hang instead of fail.
         let _ = timeout(2 * MAX_AGE, serve(ours, Peer([192, 0, 2, 1].into()), router, Streams::Public, stop)).await;
         started.elapsed()
     });
@@ -64,7 +65,7 @@ async fn an_http2_client_that_keeps_asking_is_asked_to_come_again() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_does_not_finish_is_dropped_after_the_drain() {
+async fn a_request_that_does_not_finish_is_dropped_after_the_drain() {
     let (mut client, task, _stopper) = connect(never(), 4096);
     client.write_all(REQUEST).await.unwrap();
     assert_about(task.await.unwrap(), 250..=311);

@@ -15,8 +15,8 @@ use crate::store::writer::Writer;
 
 const PREFER: HeaderName = HeaderName::from_static("prefer");
 
-/// One call of an entrance: the way to the commands that revoke, and from what they have committed to the answer. Only
-/// [`super::Entrance::handled_by`] makes one.
+/// One call of an entrance. It gives access to the commands that revoke, and turns what they committed into the answer.
+/// Only [`super::Entrance::handled_by`] makes one.
 pub struct Call {
     state: Arc<AppState>,
     attempt: Arc<Attempt>,
@@ -28,7 +28,7 @@ impl Call {
         Self { state, attempt, headers: headers.clone() }
     }
 
-    /// What handlers share.
+    /// The state that handlers share.
     pub fn state(&self) -> &AppState {
         &self.state
     }
@@ -42,30 +42,31 @@ impl Call {
         &self.headers
     }
 
-    /// The commands.
+    /// The commands that revoke.
     pub fn writer(&self) -> &Writer {
         &self.state.entrances.writer
     }
 
-    /// The answer to the caller: when no worker admits any more what was revoked, or at once where the caller prefers that
-    /// (RFC 7240, `respond-async`). `answer` says what it is, or that the outcome is none that the caller hoped for.
+    /// Waits until no worker admits what was revoked any more, and returns the answer to the caller. If the caller
+    /// prefers it (RFC 7240, `respond-async`), the answer comes without that wait. `answer` turns the outcome into the
+    /// answer, or into an error.
     ///
     /// # Errors
     ///
-    /// It is not known whether workers still admit what was revoked; or what `answer` says.
+    /// It is not known whether workers still admit what was revoked; or the error of `answer`.
     pub async fn finish<T, A: IntoResponse>(
         &self,
         committed: Committed<T>,
         answer: impl FnOnce(T) -> Result<A, ApiError>,
     ) -> Result<LoggedOut, ApiError> {
-        // A caller that hangs up from here on has had its command carried out: its attempt has not failed.
+        // The command has been carried out. If the caller hangs up from here on, its attempt has not failed.
         self.attempt.succeed();
         let wait = if prefers_async(&self.headers) { Wait::UntilDurable } else { Wait::UntilConfirmed };
         LoggedOut::of(self.state.entrances.logouts.finish(committed, wait).await?, answer)
     }
 }
 
-/// Whether one of the preferences is `respond-async`; it has no value.
+/// True if one of the preferences is `respond-async`, which takes no value.
 fn prefers_async(headers: &HeaderMap) -> bool {
     let values = headers.get_all(PREFER).iter().filter_map(|value| value.to_str().ok());
     let mut preferences = values.flat_map(|value| value.split(','));

@@ -12,15 +12,16 @@ use crate::logout::Finished;
 
 const PREFERENCE_APPLIED: HeaderName = HeaderName::from_static("preference-applied");
 
-/// The answer of an entrance that has done what it was asked for. It is made of a [`Finished`] alone: no worker admits any
-/// more what was revoked, or the caller has preferred an answer as soon as that is durable.
+/// The success answer of an entrance. Only a [`Finished`] makes one: no worker admits what was revoked any more, or the
+/// caller has preferred an answer as soon as the revocation is durable.
 #[derive(Debug)]
 pub struct LoggedOut {
     response: Response,
 }
 
 impl LoggedOut {
-    /// The outcome is judged in both cases: an early answer to a token that was revoked before is an error, too.
+    /// `answer` judges the outcome in both cases: for a token that was revoked before, the early answer is an error,
+    /// too.
     pub(super) fn of<T, A: IntoResponse>(
         finished: Finished<T>,
         answer: impl FnOnce(T) -> Result<A, ApiError>,
@@ -50,7 +51,7 @@ impl IntoResponse for LoggedOut {
     }
 }
 
-/// The early answer, and where to ask how far the logout is.
+/// The early answer. It names the path where the caller can ask for the logout's progress.
 fn early(ticket: &str) -> Response {
     let status = STATUS_PATH.replace("{id}", ticket);
     let body = Json(json!({"message": "Logout Accepted.", "status": status}));

@@ -1,8 +1,9 @@
-//! The one way for every entrance, from a request to its answer.
+//! The only path of an entrance from a request to its answer.
 //!
-//! An entrance's handler authenticates the caller, hands a command to the writer, and gives the [`Committed`] that it gets to
-//! [`Call::finish`], which waits for that very commit and makes the answer: [`LoggedOut`]. There is no other way to one, no
-//! other way from an endpoint to the commands that revoke, and no other answer that an entrance may give but an error.
+//! An entrance's handler authenticates the caller and hands a command to the writer. The writer returns a
+//! [`Committed`], which the handler passes to [`Call::finish`]. That waits for this very commit and makes the answer, a
+//! [`LoggedOut`]. There is no other way to make a [`LoggedOut`], and no other way from an endpoint to the commands that
+//! revoke. The only other answer of an entrance is an error.
 //!
 //! ```
 //! use curfew_control_plane::http::{ApiError, Call, Caller, Entrance, EntranceService, LoggedOut};
@@ -17,7 +18,7 @@
 //! }
 //! ```
 //!
-//! So leaving the barrier out does not compile, whatever the handler answers instead:
+//! So a handler that leaves the barrier out does not compile, whatever it answers instead:
 //!
 //! ```compile_fail,E0271
 //! use curfew_control_plane::http::{ApiError, Call, Caller, Entrance, EntranceService};
@@ -32,7 +33,7 @@
 //! }
 //! ```
 //!
-//! Nor does an answer of the handler's own making:
+//! Neither does a handler that makes the answer itself:
 //!
 //! ```compile_fail,E0451
 //! use curfew_control_plane::http::{ApiError, Call, Caller, LoggedOut};
@@ -43,7 +44,8 @@
 //! }
 //! ```
 //!
-//! Nor does it compile to drop the early answer: the handler has no part in choosing one, and nothing else to wait with.
+//! Neither does a handler that ignores the caller's preference for an early answer: it has no part in that choice, and
+//! no other way to wait.
 //!
 //! ```compile_fail,E0616
 //! use curfew_control_plane::http::{ApiError, Call, Caller};
@@ -75,14 +77,14 @@ pub use call::Call;
 pub use commands::Entrances;
 pub use logged_out::LoggedOut;
 
-/// An entrance of the route table that waits for its handler.
+/// An entrance of the route table, without its handler yet.
 #[derive(Debug)]
 pub struct Entrance {
     /// Its label in the metrics.
     pub(super) name: &'static str,
     pub(super) method: MethodFilter,
     pub(super) bounds: Bounds,
-    /// How many proxies of our own stand before it; none where callers come by themselves.
+    /// The number of trusted proxies in front of it; `None` where callers connect directly.
     pub(super) proxies: Option<usize>,
 }
 
@@ -103,7 +105,8 @@ impl Entrance {
         }))
     }
 
-    /// Answers a call, and counts how it ends: by the type of what the handler returns, so that no handler can forget it.
+    /// Answers a call, and counts how it ends. The handler's return type tells how, so that no handler can forget to
+    /// count.
     async fn answer<M, A, H, F>(&self, state: Arc<AppState>, mut request: Request, handler: H) -> Response
     where
         A: FromRequest<Arc<AppState>, M, Rejection = ApiError>,

@@ -1,4 +1,4 @@
-//! What is counted of a call, and how failures are limited.
+//! Counts the calls of entrances, and limits their failures.
 
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::{Arc, Once};
@@ -17,8 +17,8 @@ use crate::http::counters::LogoutLabels;
 use crate::http::problem::ApiError;
 use crate::http::state::AppState;
 
-/// A call under way. A caller that hangs up while a signature is checked has cost as much as one that fails: dropped before
-/// its end, a call whose check has begun counts as a failed attempt.
+/// A call under way. It counts as a failed attempt if it is dropped before its end, after the check of its signature
+/// has begun: a caller that hangs up then has cost as much as one that fails.
 pub(super) struct Watch<'a> {
     entrance: &'a Entrance,
     state: Arc<AppState>,
@@ -27,7 +27,7 @@ pub(super) struct Watch<'a> {
 }
 
 impl<'a> Watch<'a> {
-    /// Begins with the request, and leaves the attempt with it for those who authenticate the caller.
+    /// Begins the call, and adds the attempt to the request for the extractor that authenticates the caller.
     pub(super) fn begin(entrance: &'a Entrance, state: &Arc<AppState>, request: &mut Request) -> Self {
         let attempt = Arc::new(Attempt::from(entrance.source(request)));
         request.extensions_mut().insert(Arc::clone(&attempt));
@@ -49,7 +49,7 @@ impl<'a> Watch<'a> {
             Err(error) => error,
         };
         let limited = if is_failed_attempt(&error) { self.limit(&error) } else { None };
-        // What became of it, and why it failed in the first place.
+        // If a 429 replaces the error, the error's code becomes the reason in the log.
         let reason = error.reason().or(limited.is_some().then_some(error.code()));
         let told = limited.unwrap_or(error);
         self.state.failures.record(told.code(), reason);
@@ -62,7 +62,7 @@ impl<'a> Watch<'a> {
         self.state.counters.logouts.get_or_create(&labels).inc();
     }
 
-    /// Counts a failed attempt; what to tell its caller if there have been too many.
+    /// Counts a failed attempt; returns the error for its caller if there have been too many.
     fn limit(&self, error: &ApiError) -> Option<ApiError> {
         let token = self.attempt.token().filter(|_| is_about_a_token(error));
         let TooMany { by, retry_after } = self.state.attempts.failed(&self.attempt.source, token).err()?;
@@ -81,8 +81,8 @@ impl Drop for Watch<'_> {
     }
 }
 
-/// True if the request carried a credential and it was refused, or carried none. A good token, or an application's key, that
-/// comes without a user is no such attempt.
+/// True if the request carried a credential and it was refused, or carried none. A good token or a right application's
+/// key without a user is not a failed attempt.
 fn is_failed_attempt(error: &ApiError) -> bool {
     error.status() == StatusCode::UNAUTHORIZED && !matches!(error, ApiError::UserIdMissing)
 }
@@ -102,7 +102,7 @@ impl Entrance {
     }
 }
 
-/// Says once that the setting is missing without which all clients behind a proxy are one source.
+/// Warns once of a missing setting: without it, all clients behind a proxy are one source.
 fn warn_of_forwarded_requests() {
     static ONCE: Once = Once::new();
     ONCE.call_once(|| {

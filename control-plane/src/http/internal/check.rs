@@ -18,7 +18,8 @@ use crate::http::problem::ApiError;
 use crate::http::state::AppState;
 use crate::store::Checked;
 
-/// How long Redis is asked alone: much longer than a Redis nearby takes, and a small part of the time for a check.
+/// How long a check waits for Redis before it asks the database as well: much longer than a Redis nearby takes, and a
+/// small part of the time for a check.
 const HEAD_START: Duration = Duration::from_millis(25);
 
 pub(in crate::http) async fn check(
@@ -36,7 +37,7 @@ pub(in crate::http) async fn check(
 }
 
 async fn answer(state: &AppState, request: &CheckRequest) -> Result<CheckAnswer, ApiError> {
-    // Keys of a rule that is unknown here are keys that no logout here would ever write: "active" would be a bypass.
+    // With an unknown keyspace, the keys are keys that no logout here would ever write: "active" would be a bypass.
     if !state.policy.knows(request.keyspace) {
         return Err(ApiError::KeyspaceUnknown);
     }
@@ -56,7 +57,7 @@ async fn ask(state: &AppState, keys: TokenKeys, issued_at: Option<i64>) -> Resul
         Ok(None) => return database.await,
         Err(_) => {}
     }
-    // It goes on when nobody waits for it any more, so that the copy finds out that Redis is too slow.
+    // The task goes on after the check has been answered, so that the copy in Redis finds out that Redis is too slow.
     let mut redis = tokio::spawn(redis);
     tokio::select! {
         answer = &mut database => match answer {

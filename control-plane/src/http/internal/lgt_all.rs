@@ -16,8 +16,8 @@ const USER_ID: [&str; 3] = ["user_id", "USER_ID", "userId"];
 const APP_ID: [&str; 3] = ["app_id", "APP_ID", "appId"];
 const APP_KEY: [&str; 3] = ["app_key", "APP_KEY", "appKey"];
 
-/// Everything of the user is dead when this returns 200. An unknown user is a 200 as well: the answer must not tell who exists,
-/// and a cutoff that is recorded early does no harm.
+/// All tokens of the user are logged out when this returns 200. An unknown user gets a 200 as well: the answer must not
+/// tell which users exist, and a cutoff that is recorded early does no harm.
 pub(in crate::http) async fn lgt_all(call: Call, Json(body): Json<Map<String, Value>>) -> Result<LoggedOut, ApiError> {
     authenticate(call.state(), &body)?;
     let user = user_id(&body)?;
@@ -33,7 +33,7 @@ fn authenticate(state: &AppState, body: &Map<String, Value>) -> Result<(), ApiEr
     if state.app.match_both(id.as_bytes(), key.as_bytes()) { Ok(()) } else { Err(ApiError::AppCredentials) }
 }
 
-/// The user by the rules of a token's user claim: a text, or an integer that means its decimal text.
+/// The user, read by the rules of a token's user claim: a text, or an integer that stands for its decimal text.
 fn user_id(body: &Map<String, Value>) -> Result<String, ApiError> {
     let text = match member(body, &USER_ID)? {
         None | Some(Value::Null) => return Err(ApiError::UserIdMissing),
@@ -46,7 +46,8 @@ fn user_id(body: &Map<String, Value>) -> Result<String, ApiError> {
     })
 }
 
-/// The issuer that the body names, or all: the caller knows a user, and does not always know which issuer the tokens are of.
+/// The issuer that the body names, or all issuers: the caller knows the user, but may not know the issuer of the
+/// tokens.
 fn issuers(state: &AppState, body: &Map<String, Value>) -> Result<Vec<String>, ApiError> {
     let Some(named) = body.get("issuer") else {
         return Ok(state.policy.issuers().map(str::to_owned).collect());

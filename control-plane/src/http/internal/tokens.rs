@@ -36,7 +36,8 @@ pub(in crate::http) async fn register(
     }))
 }
 
-/// All or none: the caller mends the token that the error names and sends them again.
+/// Checks all tokens, and accepts all or none: the caller corrects the token that the error names and sends all of them
+/// again.
 fn prove_all(state: &AppState, tokens: &[RegisterToken]) -> Result<Vec<Registration>, ApiError> {
     tokens.iter().enumerate().map(|(index, token)| prove(state, index, token)).collect()
 }

@@ -15,18 +15,18 @@ use crate::http::problem::ApiError;
 use crate::http::route::Body;
 use crate::store::command::Unavailable;
 
-/// How long a body that nobody reads may go on arriving.
+/// How long a body may go on arriving if the endpoint does not read it.
 const UNREAD_BODY: Duration = Duration::from_secs(1);
 
 /// The bounds of one route.
 #[derive(Debug, Clone, Copy)]
 pub(in crate::http) struct Bounds {
     pub(in crate::http) body: Body,
-    /// For the body.
+    /// How long the body may take to arrive.
     pub(in crate::http) read_within: Duration,
-    /// For the answer after it; a probe has no limit.
+    /// How long the answer may take after that; a probe has no limit.
     pub(in crate::http) answer_within: Option<Duration>,
-    /// A late answer leaves open whether something was written.
+    /// True if the endpoint writes: a late answer leaves open whether it has written.
     pub(in crate::http) writes: bool,
 }
 
@@ -51,12 +51,12 @@ impl Bounds {
         Ok(Request::from_parts(parts, body::Body::from(body)))
     }
 
-    /// The answer, if it comes in time. A handler that gives up by itself knows more; this is the bound where the configured
-    /// time is shorter.
+    /// The answer, if it comes in time. A handler that gives up by itself knows the reason; this bound holds where the
+    /// configured time is shorter.
     ///
     /// # Errors
     ///
-    /// It is late.
+    /// The answer is late.
     pub(in crate::http) async fn in_time<T>(self, answer: impl Future<Output = T>) -> Result<T, ApiError> {
         let Some(within) = self.answer_within else { return Ok(answer.await) };
         let late = if self.writes { ApiError::Write(Unavailable::Unconfirmed) } else { ApiError::Read };
@@ -74,8 +74,8 @@ pub(in crate::http) async fn bound(
     bounds.in_time(next.run(request)).await
 }
 
-/// The request without its body. A caller that has yet to send the rest of a body of no use would otherwise hold a place here
-/// and in every proxy on the way.
+/// The request without its body. Otherwise a caller that is slow to send a useless body would hold a place here and in
+/// every proxy on the way.
 fn without_body(request: Request) -> Request {
     let (parts, body) = request.into_parts();
     if !body.is_end_stream() {
@@ -84,8 +84,8 @@ fn without_body(request: Request) -> Request {
     Request::from_parts(parts, body::Body::empty())
 }
 
-/// Reads a small body that comes soon and forgets it; gives up any other. Dropped at once, a body that is still on its way
-/// would close the connection under the answer.
+/// Reads and discards a small body that arrives soon; gives up any other. If a body were dropped while it arrives, the
+/// connection would close before the caller has the answer.
 async fn discard(body: body::Body) {
     let _ = timeout(UNREAD_BODY, to_bytes(body, Body::Unread.most())).await;
 }

@@ -1,4 +1,4 @@
-//! What is done around the handlers, whatever they do.
+//! The layers around all handlers.
 
 mod bounds;
 mod counts;

@@ -12,7 +12,7 @@ use crate::http::extract::bearer_secret;
 use crate::http::problem::ApiError;
 use crate::secret::Secret;
 
-/// What callers of the internal listener must know, and where they need not.
+/// The secret of callers of the internal listener, and the paths that need none.
 #[derive(Clone)]
 pub(in crate::http) struct InternalSecret {
     pub(in crate::http) secret: Secret,
@@ -34,7 +34,8 @@ pub(in crate::http) async fn require_internal_secret(
     Ok(next.run(request).await)
 }
 
-/// Takes the list of a path's methods from the answer to a caller that may not know that there is such a path.
+/// Removes the list of a path's methods from an answer 401. A caller without a credential must not learn which paths
+/// exist.
 pub(in crate::http) async fn hide_methods(request: Request, next: Next) -> Response {
     let mut response = next.run(request).await;
     if response.status() == StatusCode::UNAUTHORIZED {

@@ -17,7 +17,7 @@ pub(in crate::http) use ready::readyz;
 /// The document that describes both listeners.
 pub const OPENAPI: &str = include_str!("../openapi.json");
 
-/// 200 while the process answers at all: a restart would mend nothing that `readyz` complains about.
+/// 200 while the process answers at all: a restart would not cure anything that `readyz` reports.
 pub(in crate::http) async fn livez() -> axum::Json<Value> {
     axum::Json(json!({"status": "ok"}))
 }

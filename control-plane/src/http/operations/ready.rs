@@ -1,4 +1,4 @@
-//! `GET /readyz`: which part works, and what it means where one does not.
+//! `GET /readyz`: the parts that work, and the consequences of those that do not.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -26,7 +26,7 @@ enum Status {
     Down,
 }
 
-/// One part, and what its state means for those who call.
+/// One part, and what its state means for callers.
 #[derive(Debug, Clone, Copy, Serialize)]
 struct Part {
     #[serde(skip)]
@@ -36,7 +36,8 @@ struct Part {
     consequence: Option<&'static str>,
 }
 
-/// 200 while checks are answered, 503 otherwise: a control plane that cannot log anybody out is still of use to filters.
+/// 200 while checks are answered, 503 otherwise: a control plane that cannot carry out logouts is still of use to
+/// filters.
 pub(in crate::http) async fn readyz(State(state): State<Arc<AppState>>) -> Response {
     let parts: Vec<_> = [Some(database(&state).await), redis(&state)].into_iter().flatten().collect();
     let worst = parts.iter().map(|part| part.status).max().unwrap_or(Status::Ok);

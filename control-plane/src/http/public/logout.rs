@@ -13,20 +13,21 @@ use crate::store::command::{Committed, LogoutOutcome, TokenRecord};
 /// W3C Clear Site Data.
 const CLEAR_SITE_DATA: HeaderName = HeaderName::from_static("clear-site-data");
 
-/// `POST /api/v2/logout`: the token in `Authorization` is dead when this returns 200.
+/// `POST /api/v2/logout`: the token in `Authorization` is logged out when this returns 200.
 pub(in crate::http) async fn logout(call: Call, Caller(token): Caller) -> Result<LoggedOut, ApiError> {
     let committed = call.writer().logout(TokenRecord::from(&token)).await?;
     finish(&call, committed, Done::LOGGED_OUT).await
 }
 
-/// `POST /api/v2/logout-all-device`: the token and every other one of its user are dead when this returns 200.
+/// `POST /api/v2/logout-all-device`: the token and all other tokens of its user are logged out when this returns 200.
 pub(in crate::http) async fn logout_all_device(call: Call, Caller(token): Caller) -> Result<LoggedOut, ApiError> {
     let user = token.user.clone().ok_or(ApiError::UserIdMissing)?;
     let committed = call.writer().logout_all(TokenRecord::from(&token), user).await?;
     finish(&call, committed, Done::LOGGED_OUT_EVERYWHERE).await
 }
 
-/// A token that was revoked before is told so. A browser is asked to forget what it keeps of the site.
+/// Waits, and makes the answer. A token that was revoked before is an error. A browser is asked to delete what it
+/// stores for the site.
 async fn finish(call: &Call, committed: Committed<LogoutOutcome>, done: Done) -> Result<LoggedOut, ApiError> {
     let answer = |outcome| match outcome {
         LogoutOutcome::LoggedOut => Ok(Json(done)),

@@ -1,4 +1,4 @@
-//! `GET /api/v2/logout/status/{id}`: how far a logout is that was answered early, at any control plane.
+//! `GET /api/v2/logout/status/{id}`: the progress of a logout that was answered early. Any control plane can answer.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -19,10 +19,10 @@ use crate::http::state::AppState;
 /// others first.
 const SOON: Duration = Duration::from_millis(100);
 
-/// How far a logout is.
+/// The progress of a logout.
 #[derive(Serialize)]
 struct Progress {
-    /// No worker admits the token any more.
+    /// True if no worker admits the token any more.
     complete: bool,
     /// The workers with a lease from the control plane that answers.
     workers: Workers,
@@ -39,7 +39,7 @@ pub(in crate::http) async fn status(
     PathParameter(ticket): PathParameter,
 ) -> Result<Response, ApiError> {
     let mut pending = state.entrances.redeem(&ticket).ok_or(ApiError::NotFound)?;
-    // Late is no failure: the answer says so.
+    // A timeout is not a failure: the answer says that the logout is not complete.
     let _ = timeout(SOON, pending.confirmed()).await;
     let (applied, of) = state.leases.applied(&pending);
     let complete = pending.is_confirmed();

@@ -1,9 +1,9 @@
-//! The task that tells the other control planes, through Redis, what they would otherwise have to read from the database: that
-//! the log has grown, what workers have said, and what is confirmed here.
+//! The task that sends the other control planes through Redis what they would otherwise read from the database or not
+//! learn at all: that the log has grown, what workers have acknowledged, and what is confirmed here.
 //!
-//! Nothing relies on it. Without Redis, or when messages are lost, the others learn the same from the database and from the end
-//! of leases, which takes longer. Messages count as arriving only while this control plane hears its own: a Redis that is
-//! frozen or cut off reports no errors.
+//! Nothing relies on it. Without Redis, or when messages are lost, the others wait for the database and for the end of
+//! leases, which takes longer. Messages count as arriving only while this control plane receives its own messages,
+//! because a Redis that is frozen or cut off reports no errors.
 
 use std::time::Duration;
 
@@ -25,7 +25,7 @@ use crate::redis::{Channel, Settings, Speaker};
 /// The channel's name after the prefix.
 const CHANNEL: &str = "gossip:1";
 
-/// How often a message is sent even if there is nothing to tell.
+/// How often a message is sent even if there is no news.
 const PULSE: Duration = Duration::from_secs(1);
 
 /// How long this control plane may go without hearing its own messages.
@@ -38,7 +38,7 @@ const SAY_LIMIT: Duration = Duration::from_millis(250);
 const SHORTEST_PAUSE: Duration = Duration::from_millis(250);
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 
-/// The parts of the room that take part.
+/// The parts of the room that this file uses.
 pub(in crate::leases) struct Gossip<'a> {
     pub(in crate::leases) id: ControlPlaneId,
     pub(in crate::leases) code: &'a MessageCode,
@@ -50,7 +50,7 @@ pub(in crate::leases) struct Gossip<'a> {
 }
 
 impl Gossip<'_> {
-    /// Sends and hears messages until it is told to stop.
+    /// Sends and receives messages until it is told to stop.
     pub(in crate::leases) async fn run(self, redis: &Settings, stop: CancellationToken) {
         let Some(waiting) = self.outbox.take_receiver() else { return };
         let outbox = self.outbox;
@@ -79,7 +79,7 @@ impl Talk<'_> {
                 Err(failure) => failure.to_string(),
             };
             if self.room.outbox.set_heard(false) {
-                // It has worked for a while.
+                // The channel has worked for a while.
                 self.pause = SHORTEST_PAUSE;
             }
             if let Some(failures) = self.failures.line(Instant::now()) {
@@ -91,7 +91,7 @@ impl Talk<'_> {
         }
     }
 
-    /// Sends and hears messages for as long as the channel works. Returns why it no longer does.
+    /// Sends and receives messages for as long as the channel works. Returns the reason why it stopped working.
     async fn converse(&mut self, mut channel: Channel) -> String {
         let mut speaker = channel.speaker();
         let mut pulse = interval(PULSE);
@@ -134,7 +134,7 @@ impl Talk<'_> {
         }
     }
 
-    /// Takes in what arrives. True if this control plane has sent it itself.
+    /// Handles a message that has arrived. True if this control plane has sent it itself.
     fn hear(&self, message: &[u8]) -> bool {
         let Some((sender, messages)) = self.room.code.read(message) else {
             self.room.counters.unreadable.inc();

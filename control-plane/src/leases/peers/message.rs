@@ -1,8 +1,8 @@
-//! What control planes tell each other, as bytes. Pure.
+//! The messages between control planes, as bytes. Pure.
 //!
-//! On the wire a message is a version, the sender, entries of one length, and a MAC over all of it. The key of the MAC is
-//! derived from the internal secret. Without the MAC, anyone with write access to Redis could make a logout be answered too
-//! early. A message that arrives twice or late does no harm: everything that is told stays true.
+//! On the wire a message is a version, the sender, entries of one length, and a MAC over all of it. The key of the MAC
+//! is derived from the internal secret. Without the MAC, anyone with write access to Redis could make a logout be
+//! answered too early. A message that arrives twice or late does no harm, because its content stays true.
 
 use curfew_core::{Epoch, WorkerId};
 use hmac::digest::InvalidLength;
@@ -13,11 +13,11 @@ use crate::leases::protocol::Ack;
 use crate::log::{ControlPlaneId, LogPosition};
 use crate::secret::Secret;
 
-/// The first byte of each message. A control plane that does not know the version ignores the message, and learns the same
-/// from the database.
+/// The first byte of each message. A control plane that does not know the version ignores the message, and works as if
+/// it were lost.
 const VERSION: u8 = 1;
 
-/// An entry is kind, name, epoch, seq.
+/// The length of an entry: kind, id, epoch, seq.
 const ENTRY: usize = 1 + 16 + 16 + 8;
 const HEAD: usize = 1 + 16;
 const MAC: usize = 32;
@@ -25,12 +25,12 @@ const MAC: usize = 32;
 /// The most entries of one message.
 pub(in crate::leases) const MOST_ENTRIES: usize = 1_000;
 
-/// One entry: what is told.
+/// One entry of a message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in crate::leases) enum PeerMessage {
-    /// The log reaches to here. This is a hint to read it, and nothing relies on it.
+    /// The log's head. This is a hint to read the log, and nothing relies on it.
     Head(LogPosition),
-    /// A worker has said this.
+    /// A worker has acknowledged a position or has left.
     Ack(Ack),
     /// The sender confirms everything up to here.
     Confirmed(LogPosition),
@@ -39,7 +39,7 @@ pub(in crate::leases) enum PeerMessage {
 /// Writes and reads the messages of all control planes with the same secret.
 #[derive(Clone)]
 pub(in crate::leases) struct MessageCode {
-    /// Keyed already: each message begins from a copy.
+    /// The keyed state. Each message's MAC begins with a copy of it.
     mac: Hmac<Sha256>,
 }
 
@@ -48,7 +48,7 @@ impl MessageCode {
     ///
     /// # Errors
     ///
-    /// None in fact: an HMAC takes a key of any length.
+    /// It does not fail: an HMAC takes a key of any length.
     pub(in crate::leases) fn of(secret: &Secret) -> Result<Self, InvalidLength> {
         let derive = Hmac::<Sha256>::new_from_slice(secret.reveal().as_bytes())?;
         let key = derive.chain_update(b"curfew: what control planes tell each other").finalize();
@@ -74,7 +74,7 @@ impl MessageCode {
         if *version != VERSION || entries.len() % ENTRY != 0 {
             return None;
         }
-        // A later release may have added kinds without a new version. Here they say nothing.
+        // A later release may have added kinds without a new version. Entries of unknown kinds are ignored.
         let messages = entries.chunks_exact(ENTRY).filter_map(read_entry).collect();
         Some((ControlPlaneId::from_bytes(*sender), messages))
     }
@@ -102,7 +102,7 @@ fn read_entry(entry: &[u8]) -> Option<PeerMessage> {
     let (epoch, rest) = rest.split_first_chunk::<16>()?;
     let seq = u64::from_be_bytes(*rest.first_chunk::<8>()?);
     let (worker, head) = (WorkerId::from_bytes(*name), LogPosition { epoch: Epoch::from_bytes(*epoch), seq });
-    // No log reaches beyond this, and to the barrier the highest number would mean that the worker has left.
+    // No log has a higher seq than this, and the barrier takes the highest number to mean that the worker has left.
     let held = (seq <= i64::MAX.unsigned_abs()).then_some(head);
     match kind {
         1 => held.map(PeerMessage::Head),

@@ -1,4 +1,4 @@
-//! Messages to other control planes, on their way to the task that sends them.
+//! The queue of messages to other control planes, for the task that sends them.
 
 use std::sync::{Mutex, PoisonError};
 
@@ -9,7 +9,7 @@ use super::message::PeerMessage;
 /// The most messages that may wait to be sent.
 const MOST_WAITING: usize = 16_384;
 
-/// Where messages wait to be sent.
+/// The queue, and whether messages arrive.
 pub(in crate::leases) struct Outbox {
     sender: mpsc::Sender<PeerMessage>,
     /// The other end, until the task has taken it.
@@ -25,19 +25,19 @@ impl Outbox {
         Self { sender, receiver: Mutex::new(Some(receiver)), heard: watch::Sender::new(false) }
     }
 
-    /// Tells the others, if they can be told. A lost message costs time and nothing else.
+    /// Queues a message if messages arrive. A lost message costs time and nothing else.
     pub(in crate::leases) fn tell(&self, message: PeerMessage) {
         if self.is_heard() {
             let _ = self.sender.try_send(message);
         }
     }
 
-    /// True if the others can be told something quickly: this control plane hears its own messages.
+    /// True if messages reach the others quickly: this control plane receives its own messages.
     pub(in crate::leases) fn is_heard(&self) -> bool {
         *self.heard.borrow()
     }
 
-    /// Says whether messages arrive; returns what was said before.
+    /// Sets whether messages arrive; returns the old value.
     pub(super) fn set_heard(&self, heard: bool) -> bool {
         self.heard.send_replace(heard)
     }

@@ -1,5 +1,5 @@
-//! The task that keeps the own row. It writes the row while workers poll, raises its beat so that the others see it alive, says
-//! in it what is confirmed, and removes it when no worker has polled for a while.
+//! The task that keeps the own row. It writes the row while workers poll, raises the row's beat to show that this
+//! control plane is alive, writes into it what is confirmed, and removes it when no worker has polled for a while.
 
 use std::time::Duration;
 
@@ -19,10 +19,10 @@ use crate::store::RowWriter;
 /// The pause between two writes of the row that confirm something.
 const BETWEEN_WRITES: Duration = Duration::from_millis(5);
 
-/// The same while the others are told through Redis, which is quicker.
+/// The same pause while confirmations also go through Redis, which is quicker.
 const BETWEEN_WRITES_WITH_REDIS: Duration = Duration::from_millis(100);
 
-/// The parts of the room that take part.
+/// The parts of the room that this file uses, and the state of the task.
 pub(in crate::leases) struct OwnRowKeeper<'a> {
     id: ControlPlaneId,
     times: LeaseTimes,
@@ -36,7 +36,7 @@ pub(in crate::leases) struct OwnRowKeeper<'a> {
 }
 
 impl<'a> OwnRowKeeper<'a> {
-    /// A keeper of the row `id`, which is not there yet.
+    /// A keeper of the row `id`, which does not exist yet.
     pub(in crate::leases) fn new(
         id: ControlPlaneId,
         times: LeaseTimes,
@@ -67,7 +67,7 @@ impl<'a> OwnRowKeeper<'a> {
         }
     }
 
-    /// Writes or removes the row, if that is due. Returns when to come again.
+    /// Writes or removes the row, if that is due. Returns when to do this again.
     async fn turn(&mut self) -> Duration {
         let now = since_boot();
         if self.is_wanted(now) {
@@ -92,7 +92,7 @@ impl<'a> OwnRowKeeper<'a> {
         (state.row.is_polled(now) && !self.signals.is_closing()) || !state.barrier.all_over(now)
     }
 
-    /// The write that is due, or that confirms more than the row does.
+    /// The next write, if one is due or if it confirms more than the row does.
     fn beat(&mut self, now: Duration) -> Option<Beat> {
         let mut state = self.state.lock();
         let is_behind = state.row.catch_up();
@@ -106,7 +106,7 @@ impl<'a> OwnRowKeeper<'a> {
         match self.writer.write(self.id, beat).await {
             Ok(()) => self.signals.set_registered(true),
             Err(error) => {
-                // What it was to confirm is still to be confirmed.
+                // The next write has to confirm what this one did not.
                 self.state.lock().row.falls_behind();
                 if let Some(failures) = self.failures.line(Instant::now()) {
                     warn!(
@@ -119,7 +119,7 @@ impl<'a> OwnRowKeeper<'a> {
         }
     }
 
-    /// Removes the row. Before that, nothing is granted any more from a reading that shows it.
+    /// Removes the row. From before the removal on, no lease is granted from a reading that shows the row.
     async fn remove(&mut self, beat: u64) {
         self.signals.set_registered(false);
         {

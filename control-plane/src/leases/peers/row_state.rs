@@ -1,16 +1,16 @@
-//! What is to be done with the own row. Pure; the task in `own_row` does it.
+//! Decides whether the own row is to be written or removed. Pure; the task in `own_row` does it.
 
 use std::time::Duration;
 
 /// How long the row stays after the last poll.
 const KEPT_AFTER_POLL: Duration = Duration::from_secs(30);
 
-/// The state of the own row, as far as the barrier does not keep it.
+/// The state of the own row that the barrier does not keep.
 #[derive(Debug, Default)]
 pub(in crate::leases) struct RowState {
     /// More is confirmed than the row says.
     is_behind: bool,
-    /// The highest beat at which the row was removed, or at which that was tried.
+    /// The highest beat at which the row was removed, or its removal was tried.
     retired: u64,
     last_poll: Option<Duration>,
 }
@@ -31,7 +31,7 @@ impl RowState {
         self.is_behind = true;
     }
 
-    /// True if more is confirmed than the row says. The caller is about to write it.
+    /// True if more is confirmed than the row says. The caller has to write the row then.
     pub(in crate::leases) fn catch_up(&mut self) -> bool {
         std::mem::take(&mut self.is_behind)
     }
@@ -69,7 +69,7 @@ mod tests {
     }
 
     #[test]
-    fn what_the_row_does_not_say_yet_is_written_once() {
+    fn a_confirmation_that_the_row_lacks_is_written_once() {
         let mut row = RowState::default();
         assert!(!row.catch_up());
         row.falls_behind();

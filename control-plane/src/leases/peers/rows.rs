@@ -1,5 +1,6 @@
-//! The task that reads the rows of the other control planes: after each commit, while a logout waits for one of them, and now
-//! and then. Thanks to the last, a control plane that died is known to be silent before a logout has to wait for it.
+//! The task that reads the rows of the other control planes: after each commit, while a logout waits for one of them,
+//! and at regular intervals. Because of the regular reads, a control plane that died is known to be silent before a
+//! logout has to wait for it.
 
 use std::time::Duration;
 
@@ -14,16 +15,16 @@ use crate::log::ControlPlanes;
 use crate::log_throttle::LogThrottle;
 use crate::store::{RowWriter, Store};
 
-/// How soon the rows are read again while a logout waits for what may be in them.
+/// How soon the rows are read again while a logout waits for a confirmation in them.
 const AGAIN: Duration = Duration::from_millis(5);
 
-/// The same while confirmations come through Redis, which is quicker.
+/// The same pause while confirmations come through Redis, which is quicker.
 const AGAIN_WITH_REDIS: Duration = Duration::from_millis(50);
 
 /// How soon the rows are read again if the database did not answer.
 const AFTER_FAILURE: Duration = Duration::from_millis(50);
 
-/// The parts of the room that take part.
+/// The parts of the room that this file uses.
 pub(in crate::leases) struct RowsReader<'a> {
     store: &'a Store,
     /// How long to pause while no logout waits.
@@ -69,7 +70,7 @@ impl<'a> RowsReader<'a> {
             false => self.pause,
         };
         tokio::select! {
-            // One more logout waits, and its rows have to be read after its commit.
+            // One more logout waits, and needs rows that are read after its commit.
             () = self.signals.rows_wanted() => {}
             () = sleep(pause) => {}
         }
@@ -94,7 +95,7 @@ impl<'a> RowsReader<'a> {
         };
         self.signals.look();
         for (id, beat) in removable {
-            // A row that stays is in no one's way, and is removed another time.
+            // A row that cannot be removed does no harm, and is removed another time.
             let _ = self.writer.remove(id, beat).await;
         }
         true

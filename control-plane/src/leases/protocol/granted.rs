@@ -9,12 +9,13 @@ use super::known_log::KnownLog;
 use super::lease_times::LeaseTimes;
 use crate::log::{Epoch, LogPosition};
 
-/// The most workers that may hold a lease at once. A worker that comes when so many do gets no lease, and asks instead. No
-/// worker is forgotten before its lease is over: forgotten leases would be in the way of logouts, and no one would know.
+/// The most workers that may hold a lease at once. A further worker gets no lease, and asks for each request instead.
+/// No worker is forgotten before its lease is over: a forgotten lease would be in the way of logouts without being
+/// known.
 const MAX_WORKERS: usize = 65_536;
 
-/// What a worker has said: that it holds everything up to a position, or that it will never decide again. It stays true for
-/// ever; see [`curfew_core::wire::FeedRequest::worker`].
+/// What a worker has acknowledged: that it holds everything up to a position, or that it will never decide again. It
+/// stays true for ever; see [`curfew_core::wire::FeedRequest::worker`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Ack {
     /// The worker.
@@ -35,11 +36,11 @@ pub(super) struct Granted {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 struct Holder {
     epoch: Epoch,
-    /// Whatever the worker admits by a lease from here, it admits with everything up to this seq in its copy.
+    /// The worker's copy holds everything up to this seq whenever the worker admits by a lease from here.
     covered: u64,
-    /// By then all its leases from here are over.
+    /// The time by which all its leases from here are over.
     until: Duration,
-    /// The seq up to which the other control planes were told what it holds.
+    /// The highest seq that the other control planes were told the worker holds.
     told: u64,
 }
 
@@ -87,7 +88,7 @@ impl Granted {
         let until = began.saturating_add(self.times.lease_over());
         let room = self.holders.len() < MAX_WORKERS;
         match self.holders.get_mut(&worker) {
-            // The worker may still decide by an older lease, so what that one covers stays.
+            // The worker may still decide by an older lease, so `covered` stays that of the older lease.
             Some(holder) if holder.until > now => {
                 let known = !holder.has_left() && holder.epoch == head.epoch;
                 holder.until = if known { holder.until.max(until) } else { holder.until };
@@ -101,7 +102,7 @@ impl Granted {
         }
     }
 
-    /// Records what a worker has said.
+    /// Records what a worker has acknowledged.
     pub(super) fn acknowledged(&mut self, ack: Ack) {
         if let Some(holder) = self.holders.get_mut(&ack.worker)
             && let Some(covered) = holder.covered_by(ack)
@@ -119,8 +120,8 @@ impl Granted {
         news
     }
 
-    /// The position up to which no lease from here is in the way at this moment. No one may be told of it before
-    /// [`Self::promise`]: until then leases may still be granted from readings that show less.
+    /// The position up to which no lease from here is in the way at this moment. It must not leave this control plane
+    /// before [`Self::promise`]: until then leases may still be granted from readings that show less.
     pub(super) fn clear(&self, now: Duration) -> Option<LogPosition> {
         let LogPosition { epoch, seq } = self.log.head()?;
         let mut live = self.holders.values().filter(|holder| holder.until > now && !holder.has_left());
@@ -183,7 +184,7 @@ mod tests {
     }
 
     impl Granted {
-        /// True if no lease is in the way of `head`. Then someone is told so.
+        /// True if no lease is in the way of `head`. Then this is also promised.
         fn clear_for(&mut self, head: LogPosition, now: Duration) -> bool {
             let clear = self.clear(now).is_some_and(|clear| clear.covers(head));
             if clear {
@@ -221,13 +222,13 @@ mod tests {
         granted.learn(head(OLD, 6), ms(100), ms(100));
         granted.grant(worker(1), head(OLD, 6), ms(100), ms(100));
         assert_eq!(granted.over_for(head(OLD, 6), ms(110)), Some(ms(1100)));
-        // Granted anew when the first was over.
+        // The second lease is granted after the first is over.
         granted.grant(worker(1), head(OLD, 6), ms(1100), ms(1100));
         assert!(granted.clear_for(head(OLD, 6), ms(1110)));
     }
 
     #[test]
-    fn nothing_is_granted_from_a_reading_older_than_what_someone_was_told() {
+    fn nothing_is_granted_from_a_reading_that_shows_less_than_was_promised() {
         let mut granted = granted();
         assert!(granted.learn(head(OLD, 4), ms(0), ms(10)), "no one was told anything");
         assert_eq!(granted.confirm(ms(10)), Some(head(OLD, 5)));

@@ -1,4 +1,5 @@
-//! What this control plane knows of the log, and what it has told others of it. All times are by the local clock.
+//! What this control plane knows of the log, and what it has promised about its leases. All times are by the local
+//! clock.
 
 use std::time::Duration;
 
@@ -22,8 +23,8 @@ struct Known {
     began: Duration,
     /// When the last reading or commit that showed this epoch ended.
     ended: Duration,
-    /// Someone was told that no lease from here is in the way up to this seq. From then on no lease may be granted from a
-    /// reading that shows less, such as one that was under way at that moment.
+    /// The seq up to which this control plane has promised that no lease from here is in the way. After the promise no
+    /// lease may be granted from a reading that shows less, such as a reading that was under way at that moment.
     floor: u64,
 }
 
@@ -55,8 +56,8 @@ impl KnownLog {
         self.known.map(|known| known.head)
     }
 
-    /// True if another epoch was there after a commit to this epoch had returned, even if this epoch has come back since: a
-    /// reading that began after the return has shown the other one.
+    /// True if the log had another epoch after a commit to this epoch had returned, even if this epoch has come back
+    /// since: a reading that began after the return has shown the other epoch.
     pub(super) fn is_superseded(&self, epoch: Epoch, returned: Duration) -> bool {
         let other = self.known.filter(|known| known.head.epoch != epoch).map(|known| known.began);
         other.max(self.replaced).is_some_and(|began| began >= returned)
@@ -97,7 +98,7 @@ mod tests {
     }
 
     #[test]
-    fn which_of_two_histories_is_newer_is_told_by_a_reading_that_began_after_the_other_was_known() {
+    fn a_history_is_newer_if_its_reading_began_after_the_other_was_known() {
         let mut log = KnownLog::default();
         log.learn(head(OLD, 5), ms(0), ms(10));
         assert!(!log.learn(head(NEW, 1), ms(10), ms(20)));

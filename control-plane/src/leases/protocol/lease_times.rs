@@ -26,8 +26,8 @@ impl Default for LeaseTimes {
 }
 
 impl LeaseTimes {
-    /// How long to wait on this clock, which may be fast, until `length` has passed on another clock, which may be slow:
-    /// `length (1 + rho) / (1 - rho)`, rounded up.
+    /// How long to wait by this clock, which may be fast, until `length` has certainly passed by another clock, which
+    /// may be slow: `length (1 + rho) / (1 - rho)`, rounded up.
     pub fn outlast(&self, length: Duration) -> Duration {
         let (slow, fast) = self.rates();
         nanos(length.as_nanos().saturating_mul(fast).div_ceil(slow))
@@ -40,9 +40,9 @@ impl LeaseTimes {
 
     /// `fresh_ms` of an answer: how long after `arrived` the reading began.
     ///
-    /// The worker's "sent + fresh" must not be after `began`, although the worker's clock may be slower than this one. So a
-    /// positive value is made shorter by the drift. A negative value needs no such care: a slow clock takes less off the
-    /// lease's end by it than the same slow clock adds to the lease's length.
+    /// The worker's "sent + fresh" must not be after `began`, although the worker's clock may be slower than this one.
+    /// So a positive value is made shorter by the drift. A negative value needs no such care: even with slow clocks,
+    /// the lease then ends within [`Self::lease_over`] of `began`.
     pub fn fresh_ms(&self, arrived: Duration, began: Duration) -> i64 {
         let (slow, fast) = self.rates();
         if let Some(later) = began.checked_sub(arrived) {

@@ -1,10 +1,10 @@
 //! The control plane's half of the lease protocol (`consistency: strict`): when a logout may be answered.
 //!
-//! The promise: once a logout call has returned 200, no request that reaches any proxy afterwards is admitted with that token.
-//! Workers in the proxies decide by copies of the log of revocations, each for as long as it holds a lease. This module
-//! decides which worker gets a lease, and how long a committed logout waits for its answer. It is pure: it is told what
-//! happens, and the time of one local, monotonic clock. HTTP, SQL and the messages between control planes are elsewhere. The
-//! worker's half is in the filter (its `feed`).
+//! The promise: once a logout call has returned 200, no request that reaches any proxy afterwards is admitted with that
+//! token. Workers in the proxies decide by copies of the log of revocations, each for as long as it holds a lease. This
+//! module decides which worker gets a lease, and how long a committed logout waits for its answer. It is pure: its
+//! inputs are events and the time of one local, monotonic clock. HTTP, SQL and the messages between control planes are
+//! elsewhere. The worker's half is in the filter (its `feed`).
 //!
 //! # Words
 //!
@@ -28,18 +28,18 @@
 //! 3. *Waiting is enough.* A reading that begins after a commit has returned shows the revocation. A reading that began
 //!    earlier granted leases that are over [`LeaseTimes::lease_over`] after the commit returned. This needs no table, no
 //!    message and no other control plane, and a control plane that has just started needs to remember nothing.
-//! 4. *A control plane knows the leases that it has granted, and grants nothing older later.* Let every lease in its table be
-//!    over or acknowledged up to `s`. Then no lease from here is in the way of a logout up to `s`. From the moment when the
-//!    control plane tells anyone so, it grants no lease from a reading that shows less, such as one that was under way at that
-//!    moment ([`Barrier::answer`]). So what it has confirmed stays true for ever.
-//! 5. *The rows show all other control planes that matter.* A control plane writes its row before it grants, and it grants
-//!    only from readings that show its row as it wrote it less than [`LeaseTimes::row_life`] ago. Suppose it granted from a
-//!    reading that lacks a revocation. Its row was there at that reading. So its row is also there when the rows are read
-//!    after the commit, or all its leases are over: the owner removes its row only then, and another control plane removes
-//!    it only after it has not changed for [`LeaseTimes::silence`], by when they are over, too. Each side writes first and
-//!    reads then. A new epoch may begin on a copy of the database that lacks rows. Therefore the process that names the new
-//!    epoch adds a row that belongs to no control plane and never changes. The logouts in the new epoch wait for that row
-//!    until the leases of the old epoch are over.
+//! 4. *A control plane knows the leases that it has granted, and grants nothing older later.* Let every lease in its
+//!    table be over or acknowledged up to `s`. Then no lease from here is in the way of a logout up to `s`. From the
+//!    moment when the control plane makes this known, it grants no lease from a reading that shows less, such as one
+//!    that was under way at that moment ([`Barrier::answer`]). So what it has confirmed stays true for ever.
+//! 5. *The rows show all other control planes that matter.* A control plane writes its row before it grants, and it
+//!    grants only from readings that show its row as it wrote it less than [`LeaseTimes::row_life`] ago. Suppose it
+//!    granted from a reading that lacks a revocation. Its row was there at that reading. So its row is also there when
+//!    the rows are read after the commit, or all its leases are over: the owner removes its row only then, and another
+//!    control plane removes it only after it has not changed for [`LeaseTimes::silence`], by when they are over, too.
+//!    Each side writes first and then reads. A new epoch may begin on a copy of the database that lacks rows. Therefore
+//!    the process that names the new epoch adds a row that belongs to no control plane and never changes. The logouts
+//!    in the new epoch wait for that row until the leases of the old epoch are over.
 //! 6. So a logout at seq `s` may be answered in either of two cases. The first: no lease in the own table is in its way, and
 //!    every other control plane in the rows has confirmed `s` or has been silent for long enough. The second: the time of
 //!    point 3 has passed, and the log was read since.
@@ -58,8 +58,8 @@
 //!
 //! - A worker is shown only what is committed, and seq is in commit order. The head row in the database ensures both. A
 //!   database sequence would not: a reader would pass a number whose transaction commits later.
-//! - Readings and commits go to one database, which answers a read with everything that was committed before it; they do not
-//!   go to a replica that lags.
+//! - Readings and commits go to one database, which answers a read with everything that was committed before it; they
+//!   do not go to a standby that lags.
 //! - The local clock does not stop while the machine sleeps (on Linux it is `CLOCK_BOOTTIME`). Otherwise a `fresh_ms` below
 //!   zero would be too close to zero.
 //! - All control planes have the same [`LeaseTimes`]: point 3 waits for leases that others have granted.
@@ -70,7 +70,7 @@
 //!
 //! | event | call |
 //! |---|---|
-//! | now and then, and at [`Barrier::wake_at`] | [`Barrier::beat`], and write the row if it returns one; [`Barrier::take_ended`], and answer those logouts |
+//! | at regular intervals, and at [`Barrier::wake_at`] | [`Barrier::beat`], and write the row if it returns one; [`Barrier::take_ended`], and answer those logouts |
 //! | a poll arrives | [`Barrier::polled`], and pass on what it returns; then [`Barrier::take_ended`] |
 //! | a reading has ended | [`Barrier::reading_ended`]; if it may not be used, read again; then [`Barrier::take_ended`] |
 //! | a poll is to be answered from a reading | [`Barrier::answer`] |
@@ -105,27 +105,27 @@ pub use waits::{Safe, Superseded, WaitId};
 /// What one reading showed, all of it from one snapshot.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Reading {
-    /// When it began, on the local clock: before the statement was sent.
+    /// When it began, by the local clock: before the statement was sent.
     pub began: Duration,
     /// The log's head.
     pub head: LogPosition,
-    /// The number in this control plane's own row, if the row is there.
+    /// The beat in this control plane's own row, if the row exists.
     pub own_beat: Option<u64>,
 }
 
 /// How to answer a poll.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Grant {
-    /// With the page and a lease.
+    /// Answer with the page and a lease.
     Lease {
         /// For the answer.
         lease_ms: u64,
         /// For the answer.
         fresh_ms: i64,
     },
-    /// With the page and `lease_ms` 0: it is not the last page, or no lease may be granted now.
+    /// Answer with the page and `lease_ms` 0: it is not the last page, or no lease may be granted now.
     PageOnly,
-    /// Not from this reading, which shows too little. Read again.
+    /// Do not answer from this reading, because it shows too little. Read again.
     ReadAgain,
 }
 
@@ -153,7 +153,7 @@ impl Barrier {
         }
     }
 
-    /// The name of the own row.
+    /// The id of the own row.
     pub fn id(&self) -> ControlPlaneId {
         self.id
     }
@@ -165,13 +165,13 @@ impl Barrier {
         (self.own_beats.due_at() <= now).then(|| self.write(now))
     }
 
-    /// Begins a write of the own row even if none is due, to confirm where there is no quicker way.
+    /// Begins a write of the own row even if none is due, to confirm a position without waiting for the next write.
     pub fn write(&mut self, now: Duration) -> Beat {
         Beat { beat: self.own_beats.begin(now), confirmed: self.confirm(now) }
     }
 
-    /// Records that a reading has ended. False if it must not be used: it shows less than someone was told, or perhaps an
-    /// epoch that another one has replaced.
+    /// Records that a reading has ended. False if it must not be used: it shows less than was promised, or its epoch
+    /// may have been replaced.
     pub fn reading_ended(&mut self, reading: &Reading, now: Duration) -> bool {
         self.granted.learn(reading.head, reading.began, now)
     }
@@ -228,7 +228,7 @@ impl Barrier {
         last: bool,
         now: Duration,
     ) -> Grant {
-        // Since the reading ended, someone may have been told more than it shows.
+        // Since the reading ended, more may have been promised than it shows.
         if !self.granted.learn(reading.head, reading.began, now) {
             return Grant::ReadAgain;
         }
@@ -245,8 +245,9 @@ impl Barrier {
         Grant::Lease { lease_ms, fresh_ms: self.times.fresh_ms(arrived, reading.began) }
     }
 
-    /// Begins to wait, at `now`, for a commit of this process. Its callers are answered when [`Self::take_ended`] names the
-    /// wait. The caller of a logout whose token was revoked already waits, too: for the head that its transaction saw.
+    /// Begins to wait, at `now`, for a commit of this process. Its callers are answered when [`Self::take_ended`] names
+    /// the wait. If a logout's token was revoked already, its caller waits too, for the head that the logout's
+    /// transaction saw.
     pub fn committed(&mut self, commit: &Commit, now: Duration) -> WaitId {
         // If a reading already knows more than the commit, the commit is still worth waiting for.
         self.granted.learn(commit.head, commit.began, now);
@@ -267,20 +268,20 @@ impl Barrier {
     /// Records the rows of `replicas`. A statement that began at `began` and ended at `now` read them in one snapshot with the
     /// log's `head`.
     pub fn rows(&mut self, head: LogPosition, rows: &[ControlPlaneRow], began: Duration, now: Duration) {
-        // Where no worker polls, nothing else shows how far other control planes have committed.
+        // If no worker polls, nothing else shows the commits of other control planes.
         self.granted.learn(head, began, now);
         let others: Vec<_> = rows.iter().copied().filter(|row| row.id != self.id).collect();
         self.peers.rows(&others, now);
         self.waits.rows(head.epoch, &others, &self.peers, began);
     }
 
-    /// True if a logout waits for the rows or for other control planes. Then read the rows again soon, for confirmations may be
-    /// in them.
+    /// True if a logout waits for the rows or for other control planes. Then read the rows again soon, because they may
+    /// hold confirmations.
     pub fn wants_rows(&self) -> bool {
         self.waits.wait_for_others()
     }
 
-    /// The rows that may be removed, each by `WHERE id = .. AND beat = ..`, judged by the rows that were read last.
+    /// The rows that may be removed, each by `WHERE id = .. AND beat = ..`. The rows that were read last decide this.
     pub fn removable(&self, began: Duration) -> Vec<(ControlPlaneId, u64)> {
         self.peers.silent(began)
     }
@@ -291,8 +292,8 @@ impl Barrier {
         self.waits.confirmed(id, position);
     }
 
-    /// The position up to which no lease from here is in the way of a logout, now or later; the other control planes are to be
-    /// told of it. Within an epoch it only grows.
+    /// The position up to which no lease from here is in the way of a logout, now or later. Tell it to the other
+    /// control planes. Within an epoch it only grows.
     pub fn confirm(&mut self, now: Duration) -> Option<LogPosition> {
         self.granted.confirm(now)
     }
@@ -333,8 +334,8 @@ impl Barrier {
         self.granted.count(position, now)
     }
 
-    /// True if all leases from here are over. A control plane that ends may then remove its row, if it has stopped answering
-    /// polls.
+    /// True if all leases from here are over. A control plane that ends may then remove its row, provided that it
+    /// answers no more polls.
     pub fn all_over(&self, now: Duration) -> bool {
         self.granted.all_over(now)
     }

@@ -1,4 +1,5 @@
-//! The beats of this control plane's own row in `replicas`. By the row the others know that it may have granted leases.
+//! The beats of this control plane's own row in `replicas`. The row shows the other control planes that this one may
+//! have granted leases.
 
 use std::time::Duration;
 

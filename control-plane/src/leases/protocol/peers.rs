@@ -10,7 +10,7 @@ use std::time::Duration;
 use super::lease_times::LeaseTimes;
 use crate::log::{ControlPlaneId, ControlPlaneRow, LogPosition};
 
-/// What is known of the others.
+/// What is known of the other control planes.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(super) struct Peers {
     times: LeaseTimes,
@@ -65,8 +65,8 @@ impl Peers {
         began.saturating_sub(seen.since) >= self.times.silence()
     }
 
-    /// The rows that may be removed, each only while its beat is still this one: their owners grant no leases by them, and all
-    /// leases that they have granted are over.
+    /// The rows that may be removed, each only while it still has this beat. Their owners grant no leases by them any
+    /// more, and all leases that they have granted are over.
     pub(super) fn silent(&self, began: Duration) -> Vec<(ControlPlaneId, u64)> {
         let silent = self.seen.iter().filter(|(_, seen)| self.is_silent(seen, began));
         silent.map(|(id, seen)| (*id, seen.beat)).collect()
@@ -93,7 +93,7 @@ mod tests {
         ControlPlaneRow { id: OTHER, beat, confirmed }
     }
 
-    /// Silence is 2000 ms.
+    /// A control plane is silent after 2000 ms.
     fn peers() -> Peers {
         Peers::new(LeaseTimes { lease: ms(1000), hold: ms(300), drift_ppm: 0 })
     }

@@ -54,7 +54,7 @@ fn with_lease() -> Barrier {
     barrier
 }
 
-/// The same after it has committed 6 at 100 and read the rows.
+/// The same control plane after it has committed 6 at 100 and read the rows.
 fn with_logout(rows: &[ControlPlaneRow]) -> (Barrier, WaitId) {
     let mut barrier = with_lease();
     let wait = barrier.committed(&commit(6, 90, 100), ms(100));
@@ -253,12 +253,13 @@ fn rows_that_another_history_lacks_were_not_taken_away() {
     let (mut barrier, wait) = with_logout(&[other(1, None)]);
     barrier.polled(&request(6));
     let copy = Epoch::from_bytes([2; 16]);
-    // Which of the two histories is the newer one cannot be told: this reading ended after the rows' had begun.
+    // It is not certain which of the two histories is newer, because this reading ended after the reading of the rows
+    // had begun.
     barrier.reading_ended(&reading(190, 6, Some(1)), ms(205));
     barrier.rows(LogPosition { epoch: copy, seq: 1 }, &[], ms(200), ms(210));
     assert_eq!(barrier.take_ended(ms(220)), []);
     assert_eq!(barrier.take_ended(ms(1100)), [(wait, Ok(Safe::Outlasted))]);
-    // Nor were those that were never seen.
+    // Rows that were never seen were not taken away either.
     let mut barrier = with_lease();
     barrier.polled(&request(6));
     let wait = barrier.committed(&commit(6, 90, 100), ms(100));
@@ -293,7 +294,7 @@ fn a_history_that_is_replaced_during_the_wait_confirms_nothing() {
     barrier.polled(&request(6));
     assert_eq!(barrier.take_ended(ms(170)), [(wait, Err(Superseded))], "at once, though all is acknowledged");
     assert_eq!(barrier.take_ended(ms(5000)), []);
-    // The same by the rows, which are read for every wait.
+    // The rows, which are read for every wait, show the same.
     let (mut barrier, wait) = with_logout(&[other(1, None)]);
     barrier.rows(LogPosition { epoch: Epoch::from_bytes([2; 16]), seq: 0 }, &[], ms(160), ms(170));
     assert_eq!(barrier.take_ended(ms(170)), [(wait, Err(Superseded))]);
@@ -311,13 +312,13 @@ fn a_history_that_is_replaced_and_comes_back_confirms_nothing() {
     let wait = barrier.committed(&commit(6, 90, 100), ms(100));
     comes_back(&mut barrier);
     assert_eq!(barrier.take_ended(ms(170)), [(wait, Err(Superseded))]);
-    // All of it between the commit and the wait.
+    // The same, with all of it between the commit and the wait.
     let mut barrier = with_lease();
     comes_back(&mut barrier);
     let wait = barrier.committed(&commit(6, 90, 100), ms(170));
     barrier.rows(head(6), &[], ms(180), ms(190));
     assert_eq!(barrier.take_ended(ms(190)), [(wait, Err(Superseded))]);
-    // What is committed after that counts as ever.
+    // A later commit is confirmed as usual.
     let wait = barrier.committed(&commit(7, 200, 210), ms(210));
     barrier.rows(head(7), &[], ms(220), ms(230));
     assert_eq!(barrier.take_ended(ms(240)), []);

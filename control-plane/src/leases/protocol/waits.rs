@@ -21,8 +21,8 @@ pub enum Safe {
     Outlasted,
 }
 
-/// Why a logout will never be confirmed: another history has replaced the one that it was committed to, and may lack it. So
-/// it is not known whether the logout is in force.
+/// Why a logout will never be confirmed: another history has replaced the one that it was committed to, and may lack
+/// the logout. So it is not known whether the logout is in force.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Superseded;
 
@@ -35,7 +35,7 @@ pub(super) struct Waits {
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 struct Wait {
     position: LogPosition,
-    /// When the commit had returned.
+    /// When the commit returned.
     returned: Duration,
     /// When the wait began; not before `returned`.
     began: Duration,
@@ -60,9 +60,10 @@ impl Waits {
 
     /// Records all rows of others, read by a statement that began at `began`.
     ///
-    /// The first statement that begins after the commit shows every control plane that can be in the way: one that registers
-    /// later grants only from readings that show the revocation. So later statements only take control planes away. All this
-    /// holds within the epoch that the rows were read with, because another epoch may have begun on a copy that lacks rows.
+    /// The first statement that begins after the commit shows every control plane that can be in the way: a control
+    /// plane that registers later grants only from readings that show the revocation. So later statements only take
+    /// control planes away. All this holds within the epoch that the rows were read with, because another epoch may
+    /// have begun on a copy of the database that lacks rows.
     pub(super) fn rows(&mut self, epoch: Epoch, rows: &[ControlPlaneRow], peers: &Peers, began: Duration) {
         let concerned = |wait: &&mut Wait| wait.position.epoch == epoch && began >= wait.began;
         for wait in self.waits.values_mut().filter(concerned) {
@@ -88,7 +89,7 @@ impl Waits {
         granted: &mut Granted,
         now: Duration,
     ) -> Vec<(WaitId, Result<Safe, Superseded>)> {
-        // There may be many waits and many leases, so the leases are looked through once for all waits.
+        // There may be many waits and many leases, so one pass over the leases serves all waits.
         let clear = granted.clear(now);
         let mut promised = None;
         let ended: Vec<_> =
@@ -105,8 +106,8 @@ impl Waits {
 
     /// When the next wait may end by the passing of time alone.
     ///
-    /// Some waits are held up by own leases alone. Of those in one history, the one with the lowest position ends first: a
-    /// lease that does not cover it covers none of the others.
+    /// Some waits are held up only by leases from here. Among those of one history, the wait with the lowest position
+    /// ends first: a lease that does not cover this position covers none of the others.
     pub(super) fn wake_at(&self, granted: &Granted, now: Duration) -> Option<Duration> {
         let mut lowest = BTreeMap::new();
         for wait in self.waits.values().filter(|wait| wait.no_other_is_in_the_way()) {
@@ -117,7 +118,7 @@ impl Waits {
         self.waits.values().filter_map(|wait| wait.ends_at(granted, now)).chain(over).min()
     }
 
-    /// True if some wait for the rows, or for confirmations of other control planes.
+    /// True if some waits need the rows, or confirmations of other control planes.
     pub(super) fn wait_for_others(&self) -> bool {
         self.waits.values().any(|wait| !wait.no_other_is_in_the_way())
     }
@@ -128,7 +129,7 @@ impl Waits {
 }
 
 impl Wait {
-    /// How the wait ends at `now`; `None` if it goes on. No own lease is in the way up to `clear`.
+    /// How the wait ends at `now`; `None` if it goes on. No lease from here is in the way up to `clear`.
     fn ended(&self, granted: &Granted, clear: Option<LogPosition>, now: Duration) -> Option<Result<Safe, Superseded>> {
         let is_clear = clear.is_some_and(|clear| clear.covers(self.position));
         if granted.log().is_superseded(self.position.epoch, self.returned) {

@@ -1,4 +1,4 @@
-//! What is kept of adoptions: from which databases tokens were taken over, and which rows of their tables.
+//! The records of adoptions: the databases from which tokens were taken over, and the rows of their tables.
 
 use std::collections::HashMap;
 
@@ -11,7 +11,7 @@ use super::driver::{Link, Value, list, tuples, values};
 use super::register::TOKENS;
 use crate::store::evidence::Known;
 
-/// What was noted of a row of another application's table.
+/// The note about a row of another application's table.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Mark {
     /// The token that the row held.
@@ -26,17 +26,17 @@ pub(crate) async fn find_adoption(link: &mut Link<'_>, source: &str) -> Result<O
     rows.first().map(|row| row.integer("id")).transpose()
 }
 
-/// The databases of which no run has ended with everything revoked that is blocked there.
+/// The databases from which no adoption has finished: tokens that are blocked there may not be revoked yet.
 pub(crate) async fn unfinished_adoptions(link: &mut Link<'_>) -> Result<Vec<String>, Error> {
     const UNFINISHED: &str = "SELECT source FROM adoptions WHERE finished_at IS NULL ORDER BY id";
     link.fetch(UNFINISHED, values![]).await?.iter().map(|row| row.text("source")).collect()
 }
 
-/// What was noted of the rows with these ids.
+/// The notes about the rows with these ids.
 pub(crate) async fn marks(link: &mut Link<'_>, adoption: i64, rows: &[i64]) -> Result<HashMap<i64, Mark>, Error> {
     let mut marks = HashMap::new();
     for ids in rows.chunks(TOKENS) {
-        // The adoption comes last: the list begins with the first value.
+        // The adoption is the last value, because the list begins with the first.
         let statement = format!(
             "SELECT mark.row_id, mark.token_id, token.is_block FROM adopted_rows AS mark \
                LEFT JOIN user_token_logs AS token ON token.token_id = mark.token_id \
@@ -67,7 +67,7 @@ impl Batch<'_> {
         Ok(adoption)
     }
 
-    /// Notes which token was found in which row, whatever was noted of that row before.
+    /// Notes which token was found in which row, and replaces an earlier note about the row.
     pub(crate) async fn mark(&mut self, adoption: i64, marks: &[(i64, RevocationKey)]) -> Result<(), Error> {
         for marks in marks.chunks(TOKENS) {
             let again = marks.len() == TOKENS;
@@ -87,7 +87,7 @@ impl Batch<'_> {
         Ok(())
     }
 
-    /// Notes that everything is revoked that is blocked in the application's table.
+    /// Notes that all tokens that are blocked in the application's table are revoked.
     pub(crate) async fn finish_adoption(&mut self, adoption: i64) -> Result<(), Error> {
         const FINISH: &str = "UPDATE adoptions SET finished_at = $1 WHERE id = $2 AND finished_at IS NULL";
         self.link.execute(FINISH, values![self.moment.now, adoption]).await.map(drop)

@@ -1,9 +1,9 @@
 //! One write transaction, which carries out any number of commands.
 //!
 //! Its first statement locks the head, on every database and in every control plane. So nothing that it has read can
-//! change before it commits, and the numbers that it gives to revocations follow the order of the commits. Everything
-//! that writes goes this way, hence no two transactions can wait for each other. If it is dropped without a commit, it
-//! leaves nothing behind, provided that its connection is dropped, too.
+//! change before it commits, and the seqs of its revocations follow the order of the commits. All commands and
+//! adoptions write in such transactions, so no two of them can deadlock. If it is dropped without a commit, it leaves
+//! nothing behind, provided that its connection is dropped, too.
 
 use std::collections::BTreeMap;
 
@@ -30,16 +30,16 @@ pub(crate) struct Batch<'c> {
     pub(super) seq: u64,
     pub(super) moment: Moment,
     pub(super) settings: &'c Settings,
-    /// Until when subject entries of this batch live, by issuer.
+    /// When the last subject entry of this batch expires, by issuer.
     pub(super) subjects_until: BTreeMap<String, i64>,
     probe: &'c HistoryProbe,
-    /// For how long entries are kept; none until that is needed.
+    /// For how long entries are kept; `None` until that is needed.
     pub(super) kept: Option<Kept>,
 }
 
 impl<'c> Batch<'c> {
-    /// Begins a transaction that dates everything by this moment. It begins with a new epoch if the database is not the
-    /// one in which the epoch was made, or if the log is shorter than this process has seen it.
+    /// Begins a transaction that dates everything by this moment. It starts a new epoch if the database is not the one
+    /// in which the epoch was made, or if the log is shorter than this process has seen it.
     pub(crate) async fn begin(
         opened: &'c mut Opened,
         moment: Moment,
@@ -52,7 +52,7 @@ impl<'c> Batch<'c> {
         link.run(link.choose("BEGIN IMMEDIATE", "BEGIN", "START TRANSACTION")).await?;
         let history = probe.history(&mut link, true).await?;
         if history.follows {
-            // Some accounts may write there all the same, and what they write is lost with the next word from the
+            // Some accounts may write there all the same, and their writes are lost with the next update from the
             // primary.
             return Err(Distrust::Follows.into());
         }
@@ -115,8 +115,8 @@ impl<'c> Batch<'c> {
         let lives = std::mem::take(&mut self.subjects_until);
         store_lives(&mut self.link, &self.settings.rules, lives).await?;
         if self.seq > self.began_at.seq {
-            // Added and not set: if the head were not locked after all, two batches would collide and not overwrite
-            // each other.
+            // The number is added and not set: if the head were not locked after all, two batches would collide and not
+            // overwrite each other.
             let new = self.seq.saturating_sub(self.began_at.seq);
             self.link.execute("UPDATE feed_head SET seq = seq + $1", values![new]).await?;
         }
@@ -125,7 +125,7 @@ impl<'c> Batch<'c> {
 
     /// Makes everything durable. If it fails, it is not known whether anything is.
     pub(crate) async fn commit(mut self) -> Result<(), Error> {
-        // If MariaDB ended a commit for taking too long, it would not be known what became of it.
+        // If MariaDB stopped a commit for taking too long, it would not be known whether the commit took place.
         let mysql = "/*M! SET STATEMENT max_statement_time = 0 FOR */ COMMIT";
         self.link.run(self.link.choose("COMMIT", "COMMIT", mysql)).await
     }
@@ -140,7 +140,7 @@ impl<'c> Batch<'c> {
         Ok(kept)
     }
 
-    /// Notes until when a subject entry of an issuer lives.
+    /// Notes when a subject entry of an issuer expires.
     pub(super) fn subjects_live(&mut self, issuer: &str, until: i64) {
         let latest = self.subjects_until.entry(issuer.to_owned()).or_insert(until);
         *latest = until.max(*latest);

@@ -14,7 +14,7 @@ pub(crate) const CHECK: Trusted = trusted!(
     "LEFT JOIN revocations AS entry ON entry.\"key\" IN ($1, $2, $3, $4)"
 );
 
-/// The same within a transaction, which has checked at its beginning whether the database may be believed.
+/// The same within a transaction. The transaction has checked at its beginning whether the database may be believed.
 const EVIDENCE: &str = "\
 SELECT head.epoch, head.seq, entry.kind, entry.\"key\", entry.cutoff,
        (SELECT is_block FROM user_token_logs WHERE token_id = $1) AS is_block

@@ -1,4 +1,4 @@
-//! The time by which rows are taken for expired.
+//! The time by which rows count as expired.
 
 use sqlx::Error;
 use tracing::warn;
@@ -8,8 +8,7 @@ use crate::clock::Moment;
 use crate::log::retention::MARGIN_SECONDS;
 
 /// The time by the clock that is furthest behind: the wall clock, the wall clock as if it had not been set since the
-/// start, and the database's clock. By a clock that has jumped ahead, a token that is alive would be taken for one that
-/// has long expired.
+/// start, and the database's clock. By a clock that has jumped ahead, a valid token would count as long expired.
 pub(crate) async fn surely_past(link: &mut Link<'_>, moment: Moment) -> Result<i64, Error> {
     const POSTGRES: &str = "SELECT CAST(floor(extract(epoch FROM clock_timestamp())) AS bigint) AS now";
     const MYSQL: &str = "SELECT UNIX_TIMESTAMP() AS now";

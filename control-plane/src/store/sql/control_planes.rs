@@ -10,7 +10,7 @@ use super::reader::Reader;
 use super::trusted::{Trusted, trusted};
 use crate::log::{Beat, ControlPlaneId, ControlPlaneRow, ControlPlanes, Epoch, LogPage, LogPosition};
 
-/// One statement, hence one snapshot: the head, the rows and the caller's own row belong to the same moment. Two
+/// One statement, hence one snapshot: the head, the rows and the caller's own row are from the same moment. Two
 /// statements would be wrong, see [`curfew_core::wire::FeedAnswer`].
 const LOG_PAGE: Trusted = trusted!(
     "own.beat, entry.place, entry.kind, entry.\"key\", entry.cutoff, entry.expires_at",
@@ -27,7 +27,7 @@ const ROWS: Trusted = trusted!(
 );
 
 impl Reader {
-    /// The head, what follows `after` in the log, `limit` rows at most, and the number in the caller's own row.
+    /// The head, at most `limit` entries after the seq `after`, and the beat in the caller's own row.
     pub(crate) async fn log_page(&self, own: ControlPlaneId, after: u64, limit: usize) -> Result<LogPage, Error> {
         // One row more than asked for shows whether there are more.
         let most = i64::try_from(limit).unwrap_or(i64::MAX).saturating_add(1);
@@ -46,7 +46,7 @@ impl Reader {
     }
 }
 
-/// The row's control plane; none if the join found none.
+/// The row's control plane; `None` if the join found none.
 fn control_plane(row: &Row) -> Result<Option<ControlPlaneRow>, Error> {
     let Some(beat) = row.optional_count("beat")? else { return Ok(None) };
     let confirmed = match row.optional_count("confirmed_seq")? {
@@ -63,7 +63,7 @@ INSERT INTO replicas (id, beat, confirmed_epoch, confirmed_seq) VALUES ($1, $2, 
                                    confirmed_seq = excluded.confirmed_seq
  WHERE replicas.beat < excluded.beat";
 
-/// The number comes last: the assignments before it still compare with the stored one.
+/// The beat is assigned last, because the assignments before it still compare with the stored beat.
 const WRITE_IN_MYSQL: &str = "\
 INSERT INTO replicas (id, beat, confirmed_epoch, confirmed_seq) VALUES ($1, $2, $3, $4)
     ON DUPLICATE KEY UPDATE confirmed_epoch = IF(beat < VALUES(beat), VALUES(confirmed_epoch), confirmed_epoch),
@@ -71,7 +71,7 @@ INSERT INTO replicas (id, beat, confirmed_epoch, confirmed_seq) VALUES ($1, $2, 
                             beat = GREATEST(beat, VALUES(beat))";
 
 impl Opened {
-    /// Inserts a row, or raises its number and sets what is confirmed if a lower number is stored.
+    /// Inserts a row, or raises its beat and sets what is confirmed if a lower beat is stored.
     pub(crate) async fn write_row(&mut self, id: ControlPlaneId, beat: Beat) -> Result<(), Error> {
         let mut link = self.connection.link();
         let statement = link.choose(WRITE, WRITE, WRITE_IN_MYSQL);
@@ -81,7 +81,7 @@ impl Opened {
         link.execute(statement, values![id.as_bytes(), beat.beat, epoch, seq]).await.map(drop)
     }
 
-    /// Removes a row, if its number is still this one.
+    /// Removes a row, if its beat is still this one.
     pub(crate) async fn remove_row(&mut self, id: ControlPlaneId, beat: u64) -> Result<(), Error> {
         const REMOVE: &str = "DELETE FROM replicas WHERE id = $1 AND beat = $2";
         self.connection.link().execute(REMOVE, values![id.as_bytes(), beat]).await.map(drop)

@@ -18,7 +18,7 @@ pub(crate) fn is_locked(error: &Error) -> bool {
 }
 
 /// True if a server refuses to write: PostgreSQL's `read_only_sql_transaction`; MySQL's ER_OPTION_PREVENTS_STATEMENT
-/// (no other option prevents statements of ours), ER_READ_ONLY_MODE, ER_CANT_EXECUTE_IN_READ_ONLY_TRANSACTION.
+/// (no other option prevents Curfew's statements), ER_READ_ONLY_MODE, ER_CANT_EXECUTE_IN_READ_ONLY_TRANSACTION.
 pub(crate) fn is_read_only(error: &Error) -> bool {
     match code(error) {
         Code::Postgres(state) => state == "25006",
@@ -27,25 +27,26 @@ pub(crate) fn is_read_only(error: &Error) -> bool {
     }
 }
 
-/// The reason in an error of our own why the database is not believed.
+/// The reason why the database is not believed, if the error is Curfew's own.
 fn distrust(error: &Error) -> Option<&Distrust> {
     let Error::Configuration(error) = error else { return None };
     error.downcast_ref()
 }
 
-/// True if a transaction that met this error may succeed when it is tried again: another transaction was in the way, or
-/// the connection was lost. Only for errors before the commit was sent.
+/// True if a transaction that failed with this error may succeed when it is tried again: another transaction was in the
+/// way, or the connection was lost. This is only for errors before the commit was sent.
 pub(crate) fn may_pass(error: &Error) -> bool {
     use ErrorKind::{BrokenPipe, ConnectionAborted, ConnectionReset, NotConnected, UnexpectedEof};
     if let Error::Io(error) = error {
         return [BrokenPipe, ConnectionAborted, ConnectionReset, NotConnected, UnexpectedEof].contains(&error.kind());
     }
     match code(error) {
-        // Serialization failure, deadlock; the server ends sessions: shutting down, crashed, or idle for too long.
+        // Serialization failure, deadlock; the server ended the session because it shuts down, has crashed, or the
+        // session was idle for too long.
         Code::Postgres(state) => ["40001", "40P01", "57P01", "57P02", "57P05", "25P03"].contains(&state.as_str()),
         // Deadlock; interrupted (MariaDB ends the connection).
         Code::MySql(number) => [1213, 1927, 4031].contains(&number),
-        // The statement has waited for a lock already.
+        // SQLite has waited for a lock already.
         Code::Sqlite(_) | Code::None => false,
     }
 }

@@ -1,8 +1,8 @@
-//! The head of the log together with what the database says of itself, read in one statement.
+//! The head of the log together with the database's identity, read in one statement.
 //!
-//! What can be asked depends on the kind of the database and on the account's rights, and is found out once for each
-//! connection: a statement that fails within a transaction of PostgreSQL's would end it. Whether the database is
-//! believed is decided elsewhere ([`crate::store::trust`]).
+//! What can be asked depends on the kind of the database and on the account's rights. It is found out once for each
+//! connection, outside a transaction: in PostgreSQL, a statement that fails would end the transaction. Whether the
+//! database is believed is decided elsewhere ([`crate::store::trust`]).
 
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
@@ -21,17 +21,17 @@ use crate::store::trust::{History, Trust};
 /// What can be asked about the place where a history is kept.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum HistoryProbe {
-    /// The file is asked, not the database in it.
+    /// The file's metadata, not the database in the file.
     File(PathBuf),
     /// Server, timeline and table.
     Postgres,
-    /// The table alone: the account may not see more, or the service has nothing more to show.
+    /// The table alone: the account may not see more, or the service does not show more.
     PostgresTable,
     /// Server and table.
     MySql,
 }
 
-/// Two statements, one that reads the head and one that locks it as well.
+/// Two statements: one reads the head, the other locks it as well.
 macro_rules! head {
     ($place:expr) => {
         [
@@ -49,7 +49,7 @@ fn is_not_allowed(error: &Error) -> bool {
 }
 
 impl HistoryProbe {
-    /// Finds out what can be asked, and asks it. Only outside a transaction.
+    /// Finds out what can be asked, and asks it. This must be outside a transaction.
     pub(crate) async fn find(database: &Database, link: &mut Link<'_>) -> Result<(Self, History), Error> {
         let all = match &database.0 {
             Options::Sqlite(options) => Self::File(options.get_filename().to_owned()),
@@ -57,7 +57,7 @@ impl HistoryProbe {
             Options::MySql(_) => Self::MySql,
         };
         match all.history(link, false).await {
-            // By default every account may ask for all of it; services that keep their storage apart have taken the
+            // By default every account may ask for all of it. Services that separate their storage have taken this
             // right away.
             Err(error) if all == Self::Postgres && is_not_allowed(&error) => {
                 let history = Self::PostgresTable.history(link, false).await?;
@@ -67,12 +67,12 @@ impl HistoryProbe {
         }
     }
 
-    /// One statement that reads the head, and one that locks it as well.
+    /// The statement that reads the head, and the one that locks it as well.
     const fn statements(&self) -> [&'static str; 2] {
         match self {
             Self::File(_) => {
                 let read = "SELECT epoch, seq, identity, 0 AS follows FROM feed_head";
-                // The transaction began with the lock.
+                // In SQLite the transaction began with the lock.
                 [read, read]
             }
             Self::Postgres => head!(
@@ -93,7 +93,7 @@ impl HistoryProbe {
         }
     }
 
-    /// Reads the head, and locks it until the end of the transaction if that is asked for.
+    /// Reads the head. If `lock` is true, locks it until the end of the transaction.
     pub(crate) async fn history(&self, link: &mut Link<'_>, lock: bool) -> Result<History, Error> {
         let [read, locked] = self.statements();
         let row = if lock { link.fetch_one(locked, values![]).await? } else { link.fetch_once(read).await? };
@@ -105,7 +105,7 @@ impl HistoryProbe {
     }
 }
 
-/// The history in a row with the columns of trust. For a file the row says nothing, and `file` stands for it.
+/// The history in a row of a trusted statement. For a file the row has no identity, and `file` takes its place.
 pub(super) fn history(row: &Row, file: Option<Identity>) -> Result<History, Error> {
     let seen = match file {
         Some(file) => file,
@@ -119,7 +119,7 @@ pub(super) fn history(row: &Row, file: Option<Identity>) -> Result<History, Erro
     Ok(History { head: head(row)?, follows, known, seen })
 }
 
-/// The identity of a file. An inode's number alone would not do: it is given to the next file as soon as the file is
+/// The identity of a file. An inode's number alone is not enough: it is reused for another file as soon as the file is
 /// gone.
 pub(super) fn of_file(path: &Path) -> Result<Identity, Error> {
     let metadata = std::fs::metadata(path)?;
@@ -132,10 +132,10 @@ pub(super) fn of_file(path: &Path) -> Result<Identity, Error> {
 
 /// Gives the history a new name. The caller has locked its head.
 ///
-/// A restored copy may lack the rows of control planes that have granted leases from the history before it. So a row is
-/// added that belongs to no control plane, confirms nothing and never changes. Logouts of the new history wait for it
-/// as for a control plane that has died, until the leases of the old history are over; the first control plane to see
-/// that removes the row.
+/// A restored copy may lack the rows of control planes that have granted leases from the old history. So a row is added
+/// that belongs to no control plane, confirms nothing and never changes. Logouts of the new history wait for this row
+/// as for a control plane that has died, until the leases of the old history are over. The first control plane that
+/// sees this removes the row.
 pub(super) async fn rename(link: &mut Link<'_>, identity: &Identity) -> Result<Epoch, Error> {
     let (epoch, dead) = (random()?, random()?);
     const RENAME: &str = "UPDATE feed_head SET epoch = $1, identity = $2";
@@ -144,7 +144,7 @@ pub(super) async fn rename(link: &mut Link<'_>, identity: &Identity) -> Result<E
     Ok(Epoch::from_bytes(epoch))
 }
 
-/// Refuses to read a history that the writer has not taken over yet: its numbers could be taken for those of another
+/// Refuses to read a history that the writer has not taken over yet: its seqs could be confused with those of another
 /// history, and its latest revocations may be missing.
 pub(super) async fn refuse_unknown(database: &Database, trust: &Trust, mut link: Link<'_>) -> Result<(), Error> {
     let seen = trust.seen();
@@ -161,7 +161,7 @@ fn random() -> Result<[u8; 16], Error> {
     Ok(bytes)
 }
 
-/// Stores what has been seen of the place of this history. The caller has locked its head.
+/// Stores the identity that was seen of the place of this history. The caller has locked its head.
 pub(super) async fn remember(link: &mut Link<'_>, identity: &Identity) -> Result<(), Error> {
     link.execute("UPDATE feed_head SET identity = $1", values![identity.to_string().as_str()]).await.map(drop)
 }

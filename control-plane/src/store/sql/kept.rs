@@ -1,7 +1,7 @@
-//! How long entries are kept, as it is stored.
+//! The stored time for which entries are kept.
 //!
-//! Control planes may have different settings. The table `retention_kept` says for how long each of them keeps what it
-//! writes at least, so that a start whose settings ask for no more has nothing to look through.
+//! Control planes may have different settings. The table `retention_kept` holds the least time for which all of them
+//! keep what they write. So a start whose settings ask for no more has no entries to look through.
 
 use sqlx::Error;
 
@@ -23,7 +23,7 @@ impl Kept {
 
     /// What the settings ask for.
     pub(crate) const fn asked(retention: Retention) -> Self {
-        // The difference to the time from which each is counted; it is the same for every time.
+        // The difference between the end and the time that it is counted from. It is the same for every time.
         Self { subject_life: retention.subject_until(0), token_rest: retention.token_until(0) }
     }
 
@@ -40,12 +40,12 @@ impl Kept {
     }
 }
 
-/// For how long entries are kept: by what is stored, or by these settings if they ask for more.
+/// For how long entries are kept: the stored time, or that of these settings if they ask for more.
 pub(crate) async fn kept(link: &mut Link<'_>, retention: Retention) -> Result<Kept, Error> {
     Ok(stored(link).await?.or_longer(Kept::asked(retention)))
 }
 
-/// For how long entries are kept, as it is stored.
+/// The stored time for which entries are kept.
 pub(super) async fn stored(link: &mut Link<'_>) -> Result<Kept, Error> {
     let row = link.fetch_one("SELECT subject_life, token_rest FROM retention_kept", values![]).await?;
     Ok(Kept { subject_life: row.integer("subject_life")?, token_rest: row.integer("token_rest")? })

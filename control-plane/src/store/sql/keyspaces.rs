@@ -1,4 +1,4 @@
-//! The rules by which users got their keys, as they are stored.
+//! The stored rules by which users got their keys.
 
 use std::collections::BTreeMap;
 
@@ -8,7 +8,7 @@ use sqlx::Error;
 use super::driver::{Link, Row, values};
 use crate::store::keyspaces::UsedRule;
 
-/// Stores until when the subject entries of some issuers live, by the rules that made them.
+/// Stores when the last subject entries of some issuers expire, by the rules that made them.
 pub(super) async fn store_lives(
     link: &mut Link<'_>,
     rules: &[SubjectRule],
@@ -22,7 +22,7 @@ pub(super) async fn store_lives(
     Ok(())
 }
 
-/// Stores until when the subject entries live that this rule made, unless that is known to be later.
+/// Stores when the last subject entry of this rule expires, unless a later time is stored.
 pub(super) async fn store_life(link: &mut Link<'_>, rule: &SubjectRule, until: i64) -> Result<(), Error> {
     const PROLONG: &str = "UPDATE subject_keyspaces \
         SET live_until = CASE WHEN live_until > $2 THEN live_until ELSE $2 END WHERE name = $1";
@@ -42,7 +42,7 @@ pub(super) async fn used(link: &mut Link<'_>) -> Result<Vec<UsedRule>, Error> {
     link.fetch(USED, values![]).await?.iter().map(used_rule).collect()
 }
 
-/// Forgets that logouts were made by this rule.
+/// Removes the stored rule, so that its logouts are forgotten.
 pub(super) async fn forget(link: &mut Link<'_>, rule: &SubjectRule) -> Result<(), Error> {
     let name = rule.name();
     link.execute("DELETE FROM subject_keyspaces WHERE name = $1", values![name.as_bytes()]).await.map(drop)

@@ -12,7 +12,7 @@ pub(super) fn head(row: &Row) -> Result<LogPosition, Error> {
     Ok(LogPosition { epoch: Epoch::from_bytes(row.sixteen("epoch")?), seq: row.count("seq")? })
 }
 
-/// The row's revocation; none if a join found none.
+/// The row's revocation; `None` if a join found none.
 pub(super) fn entry(row: &Row) -> Result<Option<Entry>, Error> {
     let Some(name) = row.optional_text("kind")? else { return Ok(None) };
     let kind = Kind::parse(&name).ok_or_else(|| Error::Decode("an unknown kind".into()))?;
@@ -20,18 +20,18 @@ pub(super) fn entry(row: &Row) -> Result<Option<Entry>, Error> {
     Ok(Some(Entry { kind, key, cutoff: row.integer("cutoff")? }))
 }
 
-/// The row's revocation with its place in the log, in the column `place`; none if a join found none.
+/// The row's revocation with its seq, which is in the column `place`; `None` if a join found none.
 pub(super) fn logged(row: &Row) -> Result<Option<Logged>, Error> {
     let Some(Entry { kind, key, cutoff }) = entry(row)? else { return Ok(None) };
     Ok(Some(Logged { seq: row.count("place")?, kind, key, cutoff, expires_at: row.integer("expires_at")? }))
 }
 
-/// Those that a join has found.
+/// The values that a join has found.
 pub(super) fn present<T>(rows: impl Iterator<Item = Result<Option<T>, Error>>) -> Result<Vec<T>, Error> {
     rows.filter_map(Result::transpose).collect()
 }
 
-/// The revocations after a place in the log that must still be kept at `now`, in their order, within a transaction.
+/// The revocations after a seq that must still be kept at `now`, in their order, within a transaction.
 pub(super) async fn revocations_after(
     link: &mut Link<'_>,
     after: u64,

@@ -1,4 +1,4 @@
-//! The commands that revoke: one token, or everything of a user.
+//! The commands that revoke: one token, or all tokens of a user.
 
 use curfew_core::wire::CheckVerdict;
 use curfew_core::{Kind, RevocationKey};
@@ -21,11 +21,12 @@ impl Batch<'_> {
         Ok(LogoutOutcome::LoggedOut)
     }
 
-    /// Revokes a token and everything else of its user, unless the token is revoked already.
+    /// Revokes a token and all other tokens of its user, unless the token is revoked already.
     ///
-    /// The token gets an entry of its own, because the subject entry may not cover it: the token may be registered, and
-    /// issued in the cutoff's own second. An issuer whose clock runs ahead dates its other tokens like this one, so the
-    /// cutoff is the token's own time if that is later. No token is accepted that is dated further ahead than the skew.
+    /// The token gets its own entry, because the subject entry may not cover it: the token may be registered, and
+    /// issued in the cutoff's own second. If an issuer's clock runs ahead, its other tokens are dated ahead like this
+    /// one. So the cutoff is the token's own time if that is later. No token is accepted that is dated further ahead
+    /// than the skew.
     pub(crate) async fn logout_all(&mut self, token: &TokenRecord, user: &str) -> Result<LogoutOutcome, Error> {
         let evidence = evidence(&mut self.link, &token.keys).await?;
         if is_revoked(&evidence, token) {
@@ -38,7 +39,7 @@ impl Batch<'_> {
         Ok(LogoutOutcome::LoggedOut)
     }
 
-    /// Revokes every known token of a user, and by a cutoff of now those that were never registered.
+    /// Revokes every known token of a user, and all tokens that were never registered by a cutoff of now.
     pub(crate) async fn revoke_user(&mut self, issuer: &str, user: &str, cause: Cause) -> Result<(), Error> {
         self.revoke_subject(issuer, user, self.moment.now, cause).await
     }

@@ -26,7 +26,7 @@ pub enum MigrateFailure {
         /// The newest migration in the binary.
         known: i64,
     },
-    /// Another application's table lies where Curfew's own belongs.
+    /// Another application's table has the name of Curfew's own.
     #[error(
         "its table user_token_logs is another application's: give Curfew a database of its own, and run `curfew adopt --from` \
          with the URL of this one to take over what is blocked there"
@@ -66,8 +66,8 @@ pub(crate) async fn migrate(connection: &mut Connection) -> Result<Vec<Applied>,
         .collect())
 }
 
-/// Takes a lock of our own, which ends with the connection. sqlx asks for a lock for a longer time than MariaDB grants
-/// one, and does not look at the answer.
+/// Takes Curfew's own lock, which ends with the connection. sqlx asks for its lock with a longer time than MariaDB
+/// allows, and does not look at the answer.
 async fn wait_for_others(connection: &mut Connection) -> Result<(), MigrateError> {
     const LOCK: &str = "SELECT GET_LOCK(MD5(CONCAT('curfew migrates ', DATABASE())), 30) AS granted";
     let Connection::MySql(_) = connection else { return Ok(()) };
@@ -77,7 +77,7 @@ async fn wait_for_others(connection: &mut Connection) -> Result<(), MigrateError
     }
 }
 
-/// The migrations that have been applied to the end.
+/// The migrations that have been applied completely.
 async fn applied(migrations: &Migrator, connection: &mut Connection) -> Result<Vec<AppliedMigration>, MigrateError> {
     let table = migrations.table_name.as_ref();
     let connection: &mut (dyn Migrate + Send) = match connection {
@@ -85,7 +85,7 @@ async fn applied(migrations: &Migrator, connection: &mut Connection) -> Result<V
         Connection::Postgres(connection) => connection,
         Connection::MySql(connection) => connection,
     };
-    // A table that is not there has no rows. Any other error shows again when the migrations run.
+    // A missing table has no rows. Any other error shows again when the migrations run.
     let mut applied = connection.list_applied_migrations(table).await.unwrap_or_default();
     if !applied.is_empty()
         && let Some(unfinished) = connection.dirty_version(table).await?
@@ -95,7 +95,7 @@ async fn applied(migrations: &Migrator, connection: &mut Connection) -> Result<V
     Ok(applied)
 }
 
-/// True if each migration was applied as this binary has it.
+/// True if each migration was applied in the form that this binary has.
 fn is_complete(migrations: &Migrator, applied: &[AppliedMigration]) -> bool {
     let as_applied = |version, checksum: &[u8]| {
         applied.iter().any(|applied| applied.version == version && &*applied.checksum == checksum)
@@ -103,8 +103,8 @@ fn is_complete(migrations: &Migrator, applied: &[AppliedMigration]) -> bool {
     migrations.iter().all(|migration| as_applied(migration.version, &migration.checksum))
 }
 
-/// True if the failure may be that of a process that migrates at the same time as another one: it waits for a lock in
-/// vain, or finds that a table is already there. A statement that can never work looks the same for a while.
+/// True if the failure may come from another process that migrates at the same time: a lock was not granted in time, or
+/// a table exists already. A statement that can never work looks the same for a while.
 pub(crate) fn is_done_by_another(failure: &MigrateFailure) -> bool {
     use MigrateError::{Execute, ExecuteMigration};
     matches!(failure, MigrateFailure::Failed(Execute(_) | ExecuteMigration(..)))

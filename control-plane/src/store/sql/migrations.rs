@@ -1,6 +1,7 @@
 //! The files of `migrations/`, embedded in the binary: one list for each kind of database, with the same names.
 //!
-//! Not by `sqlx::migrate!`: for that macro, cargo would compile sqlx and all its drivers a second time, for the compiler.
+//! They are not embedded by `sqlx::migrate!`: for that macro, cargo would compile sqlx and all its drivers a second
+//! time, for the compiler.
 
 use std::sync::LazyLock;
 
@@ -41,8 +42,8 @@ const FILES: [File; 5] = [
     file!("0005_adoptions"),
 ];
 
-/// Names the migrations as sqlx does, so that databases know the applied ones again. Their checksums are those of the
-/// files.
+/// Names the migrations as sqlx does, so that databases recognise the ones that are applied. Their checksums are those
+/// of the files.
 fn migrator<const N: usize>(files: [(&'static str, &'static str); N]) -> Migrator {
     let migrations = files.map(|(name, sql)| {
         let (number, description) = name.split_once('_').unwrap_or((name, ""));

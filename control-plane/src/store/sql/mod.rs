@@ -1,12 +1,12 @@
-//! Everything that is said in SQL: how a connection is made and prepared, and every statement.
+//! Everything in SQL: how a connection is made and prepared, and every statement.
 //!
-//! Statements are the same for all databases if that is possible, and it mostly is; otherwise the texts stand side by
-//! side. No other room knows the name of a table of Curfew's.
+//! Most statements are the same for all databases. Where that is not possible, the texts stand side by side. No other
+//! room knows the names of Curfew's tables.
 //!
-//! Each file uses only files that stand before it in this list:
+//! Each file uses only files before it in this list:
 //!
 //! 1. `driver`: statements on any of the three databases. `failure`: what an error means. `mysql_server`.
-//! 2. `schema`: what tables there are. `log_rows`: rows of the log as values. `history`: the head and where it is kept.
+//! 2. `schema`: which tables exist. `log_rows`: rows of the log as values. `history`: the head and where it is kept.
 //!    `trusted`: statements whose answer says whether it may be believed. `clocks`. `kept` and `keyspaces`: what is
 //!    stored of settings.
 //! 3. `connect`: connections that are opened for one purpose. `server`: what a start asks of a server. `check`: the

@@ -1,4 +1,4 @@
-//! What a start does about rules by which users got other keys than today.
+//! How a start treats rules by which users got other keys than today.
 
 use curfew_core::SubjectRule;
 use sqlx::Error;
@@ -9,8 +9,8 @@ use super::keyspaces::{forget, store_life, used};
 use crate::store::keyspaces::{UsedRule, orphaned};
 
 impl Batch<'_> {
-    /// The rules of logouts that the present rules do not reach. Entries that are older than the first stored rule are
-    /// taken for entries of the present rules.
+    /// The rules of logouts that the present rules do not reach. Entries that are older than the first stored rule
+    /// count as entries of the present rules.
     pub(crate) async fn orphaned_keyspaces(&mut self) -> Result<Vec<UsedRule>, Error> {
         const LATEST: &str = "SELECT max(expires_at) AS latest FROM revocations WHERE kind = 'subject'";
         let used = used(&mut self.link).await?;
@@ -24,7 +24,7 @@ impl Batch<'_> {
         Ok(orphaned(&used, &self.settings.rules, self.moment.now).into_iter().cloned().collect())
     }
 
-    /// Forgets that logouts were made by this rule: an operator has accepted that they reach no user.
+    /// Forgets the logouts of this rule: an operator has accepted that they cover no token any more.
     pub(crate) async fn forget_keyspace(&mut self, rule: &SubjectRule) -> Result<(), Error> {
         forget(&mut self.link, rule).await
     }

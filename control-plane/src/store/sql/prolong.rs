@@ -1,8 +1,8 @@
-//! What a start does to entries that were made under other settings.
+//! How a start prolongs entries that were made under other settings.
 //!
-//! A token that only the present settings accept may live longer than an entry that was made under other settings. How
-//! long entries are kept is stored, so that a start that asks for no more looks at none of them. Otherwise the start
-//! goes through all of them, in portions with a transaction each, because logouts wait meanwhile.
+//! A token that only the present settings accept may live longer than an entry that was made under other settings. The
+//! time for which entries are kept is stored, so that a start that asks for no more looks at no entry. Otherwise the
+//! start goes through all entries in portions. Each portion is one transaction, because logouts wait meanwhile.
 
 use sqlx::Error;
 
@@ -10,34 +10,34 @@ use super::batch::Batch;
 use super::driver::values;
 use super::kept::{Kept, stored};
 
-/// Entries that are looked at in one transaction: some tens of milliseconds for which logouts wait.
+/// The entries of one transaction. Logouts wait for it for some tens of milliseconds.
 const PORTION: i64 = 10_000;
 
 /// One portion.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Portion {
-    /// The place of its last entry.
+    /// The seq of its last entry.
     pub(crate) last: i64,
-    /// How many are kept for longer now.
+    /// The number of entries that are kept for longer now.
     pub(crate) prolonged: u64,
-    /// When the last entry of a user in it ends.
+    /// When the last subject entry in it expires.
     pub(crate) subjects_until: Option<i64>,
 }
 
 impl Batch<'_> {
-    /// For how long entries are kept, as it is stored.
+    /// The stored time for which entries are kept.
     pub(crate) async fn stored_kept(&mut self) -> Result<Kept, Error> {
         stored(&mut self.link).await
     }
 
-    /// Keeps each entry of the portion after this place for as long as the present settings say, if that is longer than
-    /// it was made for. `None` at the end of the log.
+    /// Prolongs each entry of the portion after this seq to the time of the present settings, if that is longer. `None`
+    /// at the end of the log.
     pub(crate) async fn prolong(&mut self, after: i64) -> Result<Option<Portion>, Error> {
         const LAST: &str = "SELECT max(seq) AS last FROM \
             (SELECT seq FROM revocations WHERE seq > $1 ORDER BY seq LIMIT $2) AS next_ones";
         const SUBJECTS: &str = "UPDATE revocations SET expires_at = cutoff + $3 \
             WHERE seq > $1 AND seq <= $2 AND kind = 'subject' AND expires_at < cutoff + $3";
-        // Each revoked token has a row, which is kept for as long.
+        // Each revoked token has a row, which is kept for the same time.
         const TOKENS: &str = "UPDATE revocations \
             SET expires_at = $3 + (SELECT log.expires_at FROM user_token_logs AS log WHERE log.token_id = \"key\") \
             WHERE seq > $1 AND seq <= $2 AND kind = 'token' AND EXISTS (SELECT 1 FROM user_token_logs AS log \
@@ -54,8 +54,9 @@ impl Batch<'_> {
     }
 
     /// Stores for how long entries are kept from now on, which may be less than before. `subjects_until` is when the
-    /// last entry of a user ends, if the start has gone through them. No rule with logouts in force ends earlier then:
-    /// of each rule only the end of its last entry is known, and that entry may be the one that was prolonged most.
+    /// last subject entry expires, if the start has gone through the entries. Then no rule with logouts in force may
+    /// end earlier: for each rule only the end of its last entry is known, and this may be the entry that was prolonged
+    /// most.
     pub(crate) async fn store_kept(&mut self, subjects_until: Option<i64>) -> Result<(), Error> {
         const RULES: &str = "UPDATE subject_keyspaces SET live_until = $1 WHERE live_until > $2 AND live_until < $1";
         const KEPT: &str = "UPDATE retention_kept SET subject_life = $1, token_rest = $2";

@@ -1,4 +1,4 @@
-//! The removal of rows that no proxy can need any more.
+//! The removal of rows that no worker can need any more.
 
 use sqlx::Error;
 
@@ -7,11 +7,11 @@ use super::clocks::surely_past;
 use super::driver::values;
 use crate::store::command::Purged;
 
-/// How many rows of each table one step of the purge removes: some milliseconds for which logouts wait.
+/// The most rows of each table that one step of the purge removes. Logouts wait for a step for some milliseconds.
 pub(crate) const PURGE_ROWS: i64 = 500;
 
 impl Batch<'_> {
-    /// Removes at most [`PURGE_ROWS`] rows of each table. If a table gives as many, there may be more.
+    /// Removes at most [`PURGE_ROWS`] rows of each table. If a table had as many, it may have more.
     pub(crate) async fn purge(&mut self) -> Result<Purged, Error> {
         let now = surely_past(&mut self.link, self.moment).await?;
         let expired = now.saturating_sub(self.settings.retention.rows_after_expiry());
@@ -34,7 +34,7 @@ impl Batch<'_> {
         self.delete(BY_KEY, LIMITED, before).await
     }
 
-    /// MySQL takes no LIMIT in such a subquery, and the others take none in a DELETE.
+    /// MySQL allows no LIMIT in such a subquery, and the others allow none in a DELETE.
     async fn delete(&mut self, by_key: &'static str, limited: &'static str, before: i64) -> Result<u64, Error> {
         let statement = self.link.choose(by_key, by_key, limited);
         self.link.execute(statement, values![before, PURGE_ROWS]).await

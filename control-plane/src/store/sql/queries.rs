@@ -1,5 +1,5 @@
-//! What is read over the pool: the evidence about a token, a user's sessions, the head of the log and what follows a
-//! place in it.
+//! The reads over the pool: the evidence about a token, a user's sessions, the head of the log, and the revocations
+//! after a seq.
 
 use curfew_core::{RevocationKey, TokenKeys};
 use sqlx::Error;
@@ -36,7 +36,7 @@ const REVOCATIONS: Trusted = trusted!(
 const HEAD: Trusted = trusted!("head.id", "");
 
 impl Reader {
-    /// The revocations after a place in the log that must still be kept at `now`, in their order.
+    /// The revocations after a seq that must still be kept at `now`, in their order.
     pub(crate) async fn revocations_after(&self, after: u64, now: i64, limit: u64) -> Result<Vec<Logged>, Error> {
         let (_, rows) = self.trusted(&REVOCATIONS, values![after, now, limit]).await?;
         present(rows.iter().map(logged))
@@ -61,7 +61,7 @@ impl Reader {
     }
 }
 
-/// The row's session; none if the join found none.
+/// The row's session; `None` if the join found none.
 fn session(row: &Row) -> Result<Option<Session>, Error> {
     if row.optional_text("issuer")?.is_none() {
         return Ok(None);

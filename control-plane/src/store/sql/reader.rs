@@ -1,5 +1,5 @@
-//! The pool that reads. It is opened anew when the embedded database's file has been replaced: the old connections keep
-//! the file that has lost its name, and would answer from it for ever.
+//! The pool that reads. It is opened again when the embedded database's file has been replaced: the old connections
+//! keep the old file open, and would answer from it for ever.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -16,10 +16,10 @@ use crate::store::database::Database;
 use crate::store::identity::Identity;
 use crate::store::trust::Trust;
 
-/// How often a statement is tried when its connection turns out to be lost: all connections in the pool may be.
+/// How often a statement is tried when its connection turns out to be lost. All connections in the pool may be lost.
 const ATTEMPTS: u32 = 10;
 
-/// How many connections are made at a time for readers that may not wait for them: as many as a pool has.
+/// How many connections are made at the same time for readers that may stop waiting for them: as many as a pool has.
 const CONNECTING: usize = 8;
 
 /// The connections that read. Clones share them.
@@ -28,7 +28,7 @@ pub(crate) struct Reader {
     database: Database,
     trust: Arc<Trust>,
     open: Arc<Mutex<Option<Open>>>,
-    /// Limits the connections that are being made.
+    /// Limits the connections that are being made at the same time.
     connecting: Arc<Semaphore>,
 }
 
@@ -40,7 +40,7 @@ struct Open {
 }
 
 impl Reader {
-    /// Connections are opened as they are needed.
+    /// A pool that opens connections as they are needed.
     pub(crate) fn new(database: &Database, trust: Arc<Trust>) -> Self {
         let connecting = Arc::new(Semaphore::new(CONNECTING));
         Self { database: database.clone(), trust, open: Arc::default(), connecting }
@@ -54,8 +54,8 @@ impl Reader {
         self.check_out(&self.open()?).await
     }
 
-    /// The head and the rows of a statement, if the database may be believed. If not, this process reads nothing more
-    /// until the watch has found out more, and the pool's connections are dropped.
+    /// The head and the rows of a statement, if the database may be believed. If not, this process stops all reads
+    /// until the watch has looked at the database, and drops the pool's connections.
     pub(super) async fn trusted(
         &self,
         statement: &Trusted,
@@ -79,8 +79,8 @@ impl Reader {
         *self.open.lock().unwrap_or_else(PoisonError::into_inner) = None;
     }
 
-    /// Runs a statement on any connection. A connection that was lost in the pool shows by the first statement on it,
-    /// which is then run on another connection.
+    /// Runs a statement on any connection. If a connection in the pool was lost, the first statement on it fails, and
+    /// is then run on another connection.
     async fn fetch(&self, statement: &Trusted, values: &[Value<'_>]) -> Result<(Vec<Row>, Option<Identity>), Error> {
         for _ in 1..ATTEMPTS {
             match self.fetch_once(statement, values).await {
@@ -104,8 +104,8 @@ impl Reader {
         Ok((rows?, open.file))
     }
 
-    /// A connection from the pool. If one has to be made first, that goes on even if the reader stops waiting: the next
-    /// reader finds it. Otherwise a server that is far away would never be read from.
+    /// A connection from the pool. If one has to be made first, this goes on even if the reader stops waiting, and the
+    /// next reader finds the connection. Otherwise a distant server could never be read from.
     async fn check_out(&self, open: &Open) -> Result<CheckedOut, Error> {
         let pool = open.pool.clone();
         let place = if pool.must_connect() { Arc::clone(&self.connecting).try_acquire_owned().ok() } else { None };
@@ -125,7 +125,7 @@ impl Reader {
         match &*open {
             Some(present) if present.file == file => Ok(present.clone()),
             _ => {
-                // The old pool closes its connections when the last of them comes back.
+                // The old pool closes its connections when the last of them is returned.
                 let present = Open { pool: connect::pool(&self.database, &self.trust), file };
                 *open = Some(present.clone());
                 Ok(present)

@@ -1,4 +1,4 @@
-//! Registration: many tokens in few statements, because the head is locked meanwhile.
+//! Registration. It writes many tokens in few statements, because the head is locked meanwhile.
 
 use std::collections::{HashMap, HashSet};
 
@@ -11,7 +11,7 @@ use super::log_rows::entry;
 use crate::store::command::{Registered, Registration, TokenRecord};
 use crate::store::evidence::{Entry, Evidence, Known};
 
-/// Tokens in one statement: 3,250 values for their rows and 1,000 for their keys. SQLite takes 32,766 values and the
+/// Tokens in one statement: 3,250 values for their rows, or 1,000 for their keys. SQLite takes 32,766 values, and the
 /// others 65,535.
 pub(crate) const TOKENS: usize = 250;
 
@@ -19,13 +19,13 @@ pub(crate) const TOKENS: usize = 250;
 pub(super) struct NewToken<'t> {
     pub(super) token: &'t TokenRecord,
     pub(super) user_agent: Option<&'t str>,
-    /// As it is stored.
+    /// The address as it is stored.
     pub(super) ip: Option<String>,
-    /// Why it is blocked from the beginning, if it is.
+    /// The reason why its row is inserted as blocked, if it is.
     pub(super) blocked: Option<&'static str>,
 }
 
-/// Why a token is blocked if an entry covered it before it was known.
+/// The reason for a token that an entry covered before the token was known.
 pub(super) const ALREADY_REVOKED: &str = "already_revoked";
 
 impl Batch<'_> {
@@ -83,7 +83,7 @@ impl Batch<'_> {
         Ok(entries)
     }
 
-    /// Inserts tokens, blocked where an entry already covers them, so that a list of sessions tells the truth.
+    /// Inserts tokens. They are blocked if an entry already covers them, so that a list of sessions is right.
     pub(super) async fn insert_known_tokens(&mut self, new: &[NewToken<'_>]) -> Result<(), Error> {
         const INSERT: &str = "\
             INSERT INTO user_token_logs (token_id, issuer, user_id, session_id, issued_at, expires_at, is_block,

@@ -1,7 +1,7 @@
 //! The rows that a logout writes: one function for each kind.
 //!
-//! No statement here relies on a conflict to find out whether a row is there. The head is locked, so what has been read
-//! stays true; and MySQL would take a collision in any unique column for one in the column that was meant.
+//! No statement here relies on a conflict to find out whether a row exists. The head is locked, so what has been read
+//! stays true. And MySQL would treat a collision in any unique column like one in the intended column.
 
 use curfew_core::{Kind, RevocationKey};
 use sqlx::Error;
@@ -12,8 +12,8 @@ use crate::log::Cause;
 use crate::store::command::TokenRecord;
 use crate::store::evidence::Known;
 
-/// How many tokens of a user one logout of all devices revokes one by one, which takes a second or so. The entry of the
-/// user covers the others.
+/// The most tokens that one logout of all devices revokes one by one, which takes about a second. The user's entry
+/// covers the others.
 const MOST_TOKENS: i64 = 20_000;
 
 impl Batch<'_> {
@@ -22,11 +22,11 @@ impl Batch<'_> {
         match known {
             Known::No => self.insert_blocked_token(token, cause).await?,
             Known::Alive => self.block_token(&token.keys.token, cause).await?,
-            // The row stays: it says when and by what call the token was first logged out.
+            // The row stays: it says when and by which call the token was first logged out.
             Known::Blocked => {}
         }
         let until = token.expires_at.saturating_add(self.kept().await?.token_rest);
-        // There is no entry yet: a token with an entry of its own is revoked already, and does not get here.
+        // There is no entry yet, because a token with its own entry is revoked already and does not get here.
         self.insert_revocation(Kind::Token, &token.keys.token, self.moment.now, until, cause).await
     }
 
@@ -56,8 +56,8 @@ impl Batch<'_> {
     }
 
     /// Blocks the rows of a user that are not blocked yet, and revokes those tokens one by one: the newest
-    /// [`MOST_TOKENS`] of them, and in any case all that a subject entry with this cutoff may not cover. A token that
-    /// was issued before the cutoff is dead by that entry, whatever its row says.
+    /// [`MOST_TOKENS`] of them, and in any case all tokens that a subject entry with this cutoff may not cover. A token
+    /// that was issued before the cutoff is revoked by that entry, whatever its row says.
     pub(super) async fn revoke_known_tokens(
         &mut self,
         issuer: &str,
@@ -69,7 +69,7 @@ impl Batch<'_> {
             SELECT is_block FROM user_token_logs
              WHERE user_id = $1 AND issuer = $2 AND is_block = 0 AND (issued_at IS NULL OR issued_at >= $3)
                AND expires_at >= $4 LIMIT 1";
-        // A token that expired earlier is dead. If its row is still there, it is kept for audits.
+        // No worker accepts a token that expired earlier. If its row still exists, it is kept for audits.
         let alive_from = self.moment.now.saturating_sub(self.kept().await?.token_rest);
         loop {
             let revoked = self.revoke_newest_tokens(issuer, user, cause).await?;
@@ -102,8 +102,8 @@ impl Batch<'_> {
         Ok(revoked)
     }
 
-    /// Appends to the log; only a subject's `cutoff` decides anything. An earlier entry of the same key is replaced,
-    /// but the later cutoff and the longer life of the two stay: the wall clock may have been set back.
+    /// Appends to the log. The `cutoff` has a meaning only for a subject. An earlier entry of the same key is replaced,
+    /// but the later cutoff and the longer life of the two are kept, because the wall clock may have been set back.
     pub(super) async fn put_revocation(
         &mut self,
         kind: Kind,
@@ -128,7 +128,7 @@ impl Batch<'_> {
         Ok(())
     }
 
-    /// Appends an entry to the log whose key has none yet.
+    /// Appends an entry to the log for a key that has no entry yet.
     async fn insert_revocation(
         &mut self,
         kind: Kind,

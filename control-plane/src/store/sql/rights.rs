@@ -1,4 +1,4 @@
-//! Whether this account may do what it must.
+//! Checks that the account has all rights that Curfew needs.
 
 use sqlx::Error;
 
@@ -6,8 +6,8 @@ use super::batch::Batch;
 use super::driver::values;
 
 impl Batch<'_> {
-    /// Does to every table, but to no row of it, what will be done to it later, so that a start fails if a right is
-    /// missing.
+    /// Runs every kind of statement that is needed later on every table, but on no row of it. So a start fails if a
+    /// right is missing.
     pub(crate) async fn try_rights(&mut self) -> Result<(), Error> {
         const STATEMENTS: [&str; 15] = [
             "INSERT INTO user_token_logs SELECT * FROM user_token_logs WHERE 1 = 0",
@@ -24,7 +24,7 @@ impl Batch<'_> {
             "UPDATE replicas SET beat = 1 WHERE 1 = 0",
             "DELETE FROM replicas WHERE 1 = 0",
             "UPDATE retention_kept SET subject_life = 0, token_rest = 0 WHERE 1 = 0",
-            // To a row, so that a start also fails on a full disk.
+            // This one writes to a row, so that a start also fails on a full disk.
             "UPDATE feed_head SET seq = seq WHERE id = 1",
         ];
         for statement in STATEMENTS {

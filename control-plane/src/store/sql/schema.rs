@@ -1,4 +1,4 @@
-//! What tables a database has, and whose they are.
+//! Which tables a database has, and whether they are Curfew's.
 
 use sqlx::Error;
 
@@ -19,12 +19,12 @@ pub(crate) fn are_of_curfew(columns: &[String]) -> bool {
     has("issuer") && has("token_id") && !has("user_token")
 }
 
-/// True if there is a table of this name.
+/// True if a table of this name exists.
 pub(crate) async fn has_table(link: &mut Link<'_>, table: &str) -> Result<bool, Error> {
     Ok(!columns(link, table).await?.is_empty())
 }
 
-/// The columns of a table, none if there is no such table.
+/// The columns of a table; none if the table does not exist.
 pub(crate) async fn columns(link: &mut Link<'_>, table: &str) -> Result<Vec<String>, Error> {
     const SQLITE: &str = "SELECT name FROM pragma_table_info($1)";
     const POSTGRES: &str = "SELECT CAST(attname AS text) AS name FROM pg_attribute \

@@ -12,7 +12,7 @@ const OLDEST_POSTGRES: i64 = 130_000;
 const OLDEST_MYSQL: (u32, u32, u32) = (8, 0, 19);
 const OLDEST_MARIADB: (u32, u32, u32) = (10, 6, 0);
 
-/// What an operator should know about the server.
+/// The warnings about the server for an operator.
 ///
 /// # Errors
 ///
@@ -83,7 +83,7 @@ fn too_old(name: &str, version: &str, oldest: &str) -> Error {
 
 /// The first three numbers of a version such as `10.11.6-MariaDB-0+deb12u1`.
 fn numbers(version: &str) -> (u32, u32, u32) {
-    // Replication once made MariaDB call itself 5.5.5 first.
+    // For the sake of replication, older versions of MariaDB put 5.5.5 before their own number.
     let version = version.strip_prefix("5.5.5-").unwrap_or(version);
     let mut numbers = version.split(['.', '-', '+']).map(|number| number.parse().unwrap_or(0));
     let mut next = || numbers.next().unwrap_or(0);

@@ -1,5 +1,5 @@
-//! What becomes of the tokens of another application's table in Curfew's own tables. Many of them are written in few
-//! statements, because the head is locked meanwhile.
+//! Writes the tokens of another application's table into Curfew's own tables. It writes many of them in few statements,
+//! because the head is locked meanwhile.
 
 use std::collections::{HashMap, HashSet};
 
@@ -13,14 +13,14 @@ use crate::log::Cause;
 use crate::store::command::TokenRecord;
 use crate::store::evidence::{Entry, Evidence, Known};
 
-/// A token of another application's table. It is there once, however many rows have it.
+/// A token of another application's table. It is listed once, however many rows have it.
 #[derive(Clone)]
 pub(crate) struct Found {
     /// Its id.
     pub(crate) token: RevocationKey,
-    /// What the token says; none if its text is gone, and only the mark of its row tells that there was one.
+    /// What the token says; `None` if its text is gone, and only the mark of its row shows that there was a token.
     pub(crate) record: Option<TokenRecord>,
-    /// One of its rows is blocked.
+    /// True if one of its rows is blocked.
     pub(crate) blocked: bool,
 }
 
@@ -34,13 +34,13 @@ pub(crate) struct State {
 /// What became of some tokens.
 #[derive(Debug, Default)]
 pub(crate) struct Taken {
-    /// Those that Curfew did not know before.
+    /// The tokens that Curfew did not know before.
     pub(crate) new: HashSet<RevocationKey>,
-    /// How many were revoked just now.
+    /// The number of tokens that were revoked.
     pub(crate) revoked: u64,
 }
 
-/// What Curfew's table says of those among the tokens that it has.
+/// What Curfew's table says of these tokens, for those that it has.
 pub(crate) async fn states(
     link: &mut Link<'_>,
     tokens: &[RevocationKey],
@@ -60,22 +60,22 @@ pub(crate) async fn states(
     Ok(states)
 }
 
-/// What is to be done with one portion of tokens.
+/// What to write for one portion of tokens.
 #[derive(Default)]
 struct Changes<'f> {
     new: Vec<NewToken<'f>>,
-    /// Rows that are there and are to be blocked.
+    /// Existing rows to block.
     block: Vec<RevocationKey>,
-    /// Entries that are to be made, with when their token expires.
+    /// Entries to make, each with the time when its token expires.
     revoke: Vec<(RevocationKey, i64)>,
 }
 
 impl Batch<'_> {
-    /// Takes tokens over: those that Curfew does not know yet into its table, and those that are blocked and have no
-    /// entry of their own into the log.
+    /// Takes tokens over. Tokens that Curfew does not know yet go into its table. Blocked tokens without their own
+    /// entry go into the log.
     ///
-    /// A new token that was issued in the second of its user's logout of all devices is revoked: it cannot be known
-    /// whether it was issued before or after the logout, because the old table does not say when the row was written.
+    /// A new token that was issued in the second of its user's logout of all devices is revoked: the old table does not
+    /// say when the row was written, so it is not known whether the token was issued before or after the logout.
     pub(crate) async fn take_over(&mut self, found: &[Found]) -> Result<Taken, Error> {
         let mut taken = Taken::default();
         for found in found.chunks(TOKENS) {
@@ -113,7 +113,7 @@ impl Batch<'_> {
         let expires_at = match (&found.record, state) {
             (Some(token), _) => token.expires_at,
             (None, Some(state)) => state.expires_at,
-            // It has expired since and its row is purged; no proxy accepts it.
+            // The token has expired since, and its row is purged. No worker accepts it.
             (None, None) => return,
         };
         if revoke {
@@ -133,7 +133,7 @@ impl Batch<'_> {
         }
     }
 
-    /// Carries it out; returns how many tokens were revoked.
+    /// Writes the changes; returns how many tokens were revoked.
     async fn make(&mut self, Changes { new, block, revoke }: &Changes<'_>) -> Result<u64, Error> {
         self.insert_known_tokens(new).await?;
         self.block_tokens(block).await?;

@@ -1,13 +1,13 @@
 //! Statements whose answer says whether it may be believed.
 //!
 //! Each statement begins at the head, and asks at the same moment whether the server takes writes and where the history
-//! is kept: a connection may lie in the pool for long, and meanwhile its server may be made read-only, or a copy be
-//! restored into it. What is costly to ask, or cannot change while a connection lives, is left to the look at each new
-//! connection and to the watch ([`super::history`]).
+//! is kept. A connection may be in the pool for long. Meanwhile its server may become read-only, or a copy may be
+//! restored into it. What is costly to ask, or cannot change while a connection lives, is checked only for each new
+//! connection and by the watch ([`super::history`]).
 
 use super::driver::Link;
 
-/// One statement, in the words of each kind of database. Made by [`trusted!`].
+/// One statement, with its text for each kind of database. Made by [`trusted!`].
 pub(crate) struct Trusted {
     pub(super) sqlite: &'static str,
     pub(crate) postgres: &'static str,

@@ -124,7 +124,7 @@ impl World {
         let awaited = self.workers.get(worker)?.poll.as_ref().is_some_and(|poll| poll.call == call);
         let plane = self.plane_mut(to)?;
         let told = plane.barrier.polled(&heard);
-        // The worker would not hear the answer, but a lease that is granted counts.
+        // The worker would not receive the answer, but the lease counts as granted.
         if !request.leaving && (awaited || scene.timeouts > 0) {
             plane.held.push(Held { worker, call, request, arrived: now });
         }
@@ -169,7 +169,7 @@ impl World {
         let plane = self.plane_mut(index)?;
         let (began, mut snapshot) = plane.reading.take()?;
         if torn {
-            // The head was read at the begin of the reading, the rows up to it at the end.
+            // The head was read at the beginning of the reading, and the rows up to it at the end.
             snapshot.revoked = rows.into_iter().filter(|(seq, _)| *seq <= snapshot.head.seq).collect();
         }
         let reading = snapshot.reading(scene, began);
@@ -191,7 +191,7 @@ impl World {
         let Held { worker, call, request, arrived } = plane.held.get(held)?.clone();
         let mut reading = snapshot.reading(scene, began);
         if scene.is(Mutant::GrantBeforeRow) {
-            // As if the row were there as soon as the write begins.
+            // This mutant acts as if the row existed as soon as its write begins.
             reading.own_beat = plane.beat.map(|beat| beat.beat).or(reading.own_beat);
         }
         let after = Barrier::page_after(&request, snapshot.head);
@@ -347,7 +347,7 @@ impl World {
     pub(super) fn plane_starts_again(&mut self, scene: &Scene, index: usize) -> Option<()> {
         let id = ControlPlaneId::from_bytes([self.fresh_id(); 16]);
         let plane = self.plane_mut(index)?;
-        // A logout that was under way gets no answer; its caller does not learn whether it was committed.
+        // A logout that was under way gets no answer. Its caller does not learn whether it was committed.
         let given_up = usize::from(plane.logout != Logout::Idle);
         let (restarts, logouts) = (plane.restarts + 1, plane.logouts + given_up);
         *plane = Plane { restarts, logouts, ..Plane::new(id, scene) };

@@ -110,7 +110,7 @@ impl World {
         self.checks.reached.failovers += 1;
     }
 
-    /// The polls that it held are reset, and nothing that waited for it gets an answer.
+    /// Stops a control plane. The polls that it held are reset, and nothing that waited for it gets an answer.
     fn plane_stops(&mut self, index: usize, until: Moment) {
         let Some(plane) = self.planes.get_mut(index).filter(|plane| plane.runs) else { return };
         plane.runs = false;
@@ -136,7 +136,7 @@ impl World {
         self.queue.push(until, Event::ProxyStarts { proxy: index });
         let workers = self.workers.iter().enumerate().filter(|(_, worker)| worker.proxy == index);
         let workers: Vec<_> = workers.map(|(worker, _)| worker).collect();
-        // Nothing reaches them until the proxy runs again.
+        // Nothing reaches the new workers until the proxy runs again.
         workers.into_iter().for_each(|worker| self.replace_worker(worker));
     }
 
@@ -144,7 +144,7 @@ impl World {
         self.proxies.iter_mut().skip(index).take(1).for_each(|proxy| proxy.runs = true);
     }
 
-    /// A new VM gets all requests from now on; the old one lives on without requests.
+    /// A new VM gets all requests from now on. The old one goes on without requests.
     fn update_listener(&mut self, index: usize) {
         if self.workers.len() >= 10 {
             return;

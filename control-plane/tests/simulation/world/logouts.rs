@@ -19,15 +19,15 @@ const MARGIN_SECONDS: i64 = 4;
 
 pub(super) struct Logout {
     token: usize,
-    /// Of all devices of the user.
+    /// True for a logout of all devices of the user.
     all: bool,
-    /// The tokens that are dead when it is answered.
+    /// The tokens that no worker may admit once it is answered.
     covers: Vec<usize>,
     called: Moment,
     /// When and to which control plane the commit returned.
     committed: Option<(Moment, usize, u64)>,
     ended: bool,
-    /// The history that took the place of the commit's own lacks it.
+    /// True if the history that replaced the commit's own lacks the logout.
     lost: bool,
 }
 
@@ -40,7 +40,7 @@ impl World {
         }
         if let Some(token) = self.draw_victim() {
             let all = self.dice.per_mille(self.scene.all_devices);
-            // A user who logs out everywhere often logs in again in the same second.
+            // After a logout everywhere, users often log in again in the same second.
             if all && self.dice.per_mille(500) {
                 (0..3).for_each(|_| self.log_in());
             }
@@ -51,7 +51,7 @@ impl World {
         }
     }
 
-    /// The newest first, because questions about those are under way.
+    /// Draws the newest tokens first, because questions about those are under way.
     fn draw_victim(&mut self) -> Option<usize> {
         let now = unix(self.now);
         let alive = |(_, token): &(usize, &super::Token)| !token.asked && !token.spared && token.is_in_time(now);
@@ -202,7 +202,7 @@ impl World {
         }
     }
 
-    /// Makes a logout durable, and records the tokens that are dead from then on.
+    /// Makes a logout durable, and records the tokens that are revoked from then on.
     fn committed(
         &mut self,
         logout: usize,
@@ -283,7 +283,7 @@ impl World {
         if self.dice.per_mille(10)
             && let Some(plane) = self.planes.get_mut(index)
         {
-            // The caller has gone.
+            // The caller has gone away.
             plane.barrier.forget(wait);
             plane.waits.remove(&wait);
         }
@@ -347,8 +347,8 @@ impl World {
         }
     }
 
-    /// Ends a logout that the present history lacks. A control plane that knows of that history must not answer it 200; one
-    /// that does not know yet is not to blame.
+    /// Ends a logout that the present history lacks. A control plane that knows of that history must not answer it 200.
+    /// A control plane that does not know of it yet makes no mistake.
     fn is_lost(&mut self, index: usize, logout: usize, ended: Result<Safe, Superseded>) -> bool {
         let known = self.planes.get(index).and_then(|plane| plane.barrier.epoch());
         let Some(logout) = self.logouts.get_mut(logout).filter(|logout| logout.lost) else { return false };
@@ -359,12 +359,12 @@ impl World {
         true
     }
 
-    /// On true clocks, with the time that it takes to notice the end.
+    /// The longest wait by true clocks, with the time that it takes to notice the end.
     fn longest_wait(&self) -> Duration {
         self.scene.terms.lease_over() * 5 / 4 + ms(100)
     }
 
-    /// At the end, no caller may still wait that has waited long enough.
+    /// Checks at the end that no caller still waits after the longest wait.
     pub(super) fn all_logouts_have_returned(&mut self) {
         let most = self.longest_wait();
         for logout in self.logouts.iter().filter(|logout| !logout.ended) {

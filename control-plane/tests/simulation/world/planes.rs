@@ -1,4 +1,5 @@
-//! The control planes: the barrier between polls, the database and other control planes, called as its table says.
+//! The control planes: the barrier between polls, the database and other control planes, called as the table in its
+//! documentation says.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -18,7 +19,7 @@ use crate::mutant::Mutant;
 use crate::network::Route;
 use crate::scene::{Gossip, Scene, ms};
 
-/// How often a control plane looks for changes that no message announces.
+/// The interval at which a control plane looks for changes that no message announces.
 const TICK: Duration = ms(40);
 
 pub(super) struct Plane {
@@ -70,7 +71,7 @@ impl Plane {
 }
 
 impl Scene {
-    /// The epoch that a control plane without a notion of epochs sees.
+    /// The epoch as a control plane that ignores epochs sees it.
     pub(crate) fn seen_epoch(&self, epoch: Epoch) -> Epoch {
         if self.is(Mutant::SeqsOfTwoEpochsCompared) { Epoch::from_bytes([9; 16]) } else { epoch }
     }
@@ -117,8 +118,8 @@ impl World {
         self.after(index);
     }
 
-    /// While a logout waits for other control planes, their rows may confirm it; otherwise it is enough to see which
-    /// rows do not change.
+    /// Reads the rows often while a logout waits for other control planes, because the rows may confirm it. Otherwise
+    /// it is enough to see which rows do not change.
     fn look_at_rows(&mut self, index: usize, now: Duration) {
         let Some(plane) = self.planes.get(index) else { return };
         let seldom = self.scene.terms.lease / 2;

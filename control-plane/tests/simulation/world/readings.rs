@@ -16,10 +16,10 @@ use crate::events::{Call, Event, Statement};
 use crate::mutant::Mutant;
 use crate::scene::{Scene, ms};
 
-/// How many readings may be under way at a time.
+/// The most readings that may be under way at a time.
 const AT_A_TIME: usize = 3;
 
-/// How often the log is read while polls are held, to find the commits of other control planes.
+/// The interval between readings of the log while polls are held, to find the commits of other control planes.
 const WATCH: Duration = ms(60);
 
 /// A poll that waits for its answer.
@@ -30,7 +30,7 @@ pub(super) struct Held {
     pub(super) arrived: Duration,
     /// When it is answered, with or without news.
     pub(super) due: Duration,
-    /// Readings from before this are too old for it; `None` as long as there is nothing to answer.
+    /// Readings that began before this are too old for it; `None` as long as there is nothing to answer.
     pub(super) not_before: Option<Duration>,
 }
 
@@ -43,7 +43,7 @@ pub(super) struct Readings {
     /// The newest head, and when the reading or the commit began that showed it.
     known: Option<(LogPosition, Duration)>,
     began_last: Duration,
-    /// A control plane has committed something.
+    /// True if a control plane has committed something.
     pub(super) wanted: bool,
 }
 
@@ -166,7 +166,7 @@ fn answer(
     let (request, arrived) = (&held.request, held.arrived);
     let mut reading = reading(scene, snapshot, began);
     if scene.is(Mutant::GrantBeforeRow) {
-        // As if the row were there as soon as the write begins.
+        // This mutant acts as if the row existed as soon as its write begins.
         reading.own_beat = plane.pending_beat.or(reading.own_beat);
     }
     let after = Barrier::page_after(request, snapshot.head);

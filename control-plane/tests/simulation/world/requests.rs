@@ -15,22 +15,22 @@ use crate::mutant::Mutant;
 use crate::network::Route;
 use crate::scene::{SKEW_SECONDS, ms};
 
-/// So few users that each logs in and out often.
+/// The number of users. They are few, so that each of them logs in and out often.
 const USERS: usize = 4;
 
 pub(super) struct Token {
     pub(super) facts: Arc<Facts>,
     pub(super) user: RevocationKey,
-    /// No logout names this token, so most of them stay alive.
+    /// No logout names this token, so most such tokens stay valid.
     pub(super) spared: bool,
-    /// A logout of it was asked for.
+    /// True if a logout of it was asked for.
     pub(super) asked: bool,
     /// The step at which the first logout of it was answered.
     pub(super) answered: Option<u64>,
 }
 
 impl Token {
-    /// True if the token is in time on a clock that shows this.
+    /// True if the token has not expired by a clock that shows this time.
     pub(super) fn is_in_time(&self, unix: i64) -> bool {
         unix < self.facts.times.expires_at + SKEW_SECONDS
     }
@@ -80,7 +80,7 @@ impl World {
         }
     }
 
-    /// Every other time one of the newest, because those are being logged out.
+    /// Half of the time one of the newest tokens, because those are being logged out.
     fn draw_token(&mut self) -> usize {
         let all = self.tokens.len();
         let recent = all.min(12);

@@ -131,7 +131,7 @@ impl World {
         let (plane, now, randomness) =
             (self.dice.below(self.planes.len()), self.worker_now(index), self.randomness(index));
         let (Some(worker), Some(now)) = (self.workers.get_mut(index), now) else { return };
-        // Half as long again, for the drift of clocks.
+        // Half as long again, to allow for the drift of clocks.
         let idle = self.now.saturating_sub(worker.last_request);
         let stays = !poll.request.leaving && idle > IDLE_AFTER * 3 / 2 + ms(1000);
         self.checks.hold(!stays, || format!("worker {index} polls on, without requests for {idle:?}"));
@@ -148,7 +148,7 @@ impl World {
         self.send(Route::Workers { proxy, plane }, &Event::PollArrives { plane, call, request: poll.request });
     }
 
-    /// Makes the host end a callout that gets no answer. Sometimes it forgets to.
+    /// Makes the host end a callout that gets no answer. Sometimes the host forgets this.
     pub(super) fn times_out(&mut self, call: Call, timeout: Duration, event: Event) {
         let forgotten = self.scene.faults.forgotten_calls && self.is_stormy() && self.dice.per_mille(5);
         let Some(proxy) = self.workers.get(call.worker).and_then(|worker| self.proxies.get(worker.proxy)) else {

@@ -1,4 +1,4 @@
-//! The only thing that is ever written to the application's table: blanks in the place of raw tokens.
+//! The only writes to the application's table: blanks in the place of raw tokens.
 
 use std::time::Duration;
 
@@ -13,7 +13,7 @@ on_each_database! {
         let forget = Plan { forget: true, ..PLAN };
         assert_eq!(run(&old, place, Plan { apply: false, ..forget }).await.unwrap().unwrap().forgotten, 6);
         assert_eq!(run(&old, place, forget).await.unwrap().unwrap().forgotten, 6);
-        // What nobody could read is not thrown away.
+        // A text that is not a readable token is not thrown away.
         assert_eq!(
             texts(&old).await,
             ["curfew:1", "curfew:2", "not a token", "curfew:4", "curfew:5", "curfew:6", "curfew:7", ""]
@@ -56,7 +56,7 @@ on_each_database! {
         make_old_table(&old).await;
         insert(&old, &living(1), false).await;
         adopt_all(&old, place).await;
-        // The application's transaction has the row while it is read as it was before.
+        // The application's transaction has changed the row, while the run reads the row as it was before.
         let begin = if place.kind == Kind::Sqlite { "BEGIN IMMEDIATE" } else { "BEGIN" };
         let mut application = old.connection().await;
         let replace = format!("UPDATE user_token_logs SET user_token = '{}' WHERE id = 1", living(2));
@@ -69,7 +69,7 @@ on_each_database! {
         };
         let (ended, ()) = tokio::join!(run(&old, place, Plan { forget: true, ..PLAN }), committed);
         ended.unwrap();
-        // Whatever was read when: a token that is gone from the old table is known.
+        // Whatever the run read and when, a token that is gone from the old table is known.
         let (tokens, ..) = known(place).await;
         let is_known = tokens.contains(&(record(&living(2)).keys.token.to_string(), 0));
         assert!(is_known || texts(&old).await == [living(2)], "{tokens:?}");

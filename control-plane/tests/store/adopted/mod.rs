@@ -1,5 +1,4 @@
-//! Tokens that are taken over from another application's table: nothing of it is lost, and what was blocked stays
-//! refused.
+//! Tokens that are taken over from another application's table: nothing in it is lost, and blocked tokens stay refused.
 
 mod blanks;
 mod rows;
@@ -20,7 +19,7 @@ use crate::place::{ISSUER, Kind, NOW, Place, on_each_database, settings};
 
 const PLAN: Plan = Plan { apply: true, forget: false, batch: 3, pause: Duration::ZERO, accept_unreadable: true };
 
-/// As Laravel's migrations make it.
+/// Makes the table as Laravel's migrations make it.
 pub(crate) async fn make_old_table(place: &Place) {
     let (id, number, truth, time) = match place.kind {
         Kind::Sqlite => ("integer NOT NULL PRIMARY KEY AUTOINCREMENT", "integer", "tinyint(1)", "datetime"),
@@ -41,7 +40,7 @@ pub(crate) async fn make_old_table(place: &Place) {
     place.execute(&table).await;
 }
 
-/// Somebody else's connection makes no file.
+/// Makes the file of an SQLite database, because the tests' own connection makes none.
 fn make_file(place: &Place) {
     if place.kind == Kind::Sqlite {
         std::fs::File::options().append(true).create(true).open(place.file()).unwrap();
@@ -71,7 +70,7 @@ fn policy() -> Policy {
     Policy::from_document(&json!({"issuers": [{"issuer": ISSUER, "secret": "0".repeat(32)}]})).unwrap().0
 }
 
-/// A token's text, with a signature that nobody made.
+/// A token's text, with a made-up signature.
 fn text(number: u32, expires_at: i64) -> String {
     let encode = |text: String| Base64UrlSafeNoPadding::encode_to_string(text).unwrap();
     let claims = json!({"iss": ISSUER, "sub": 7, "jti": number.to_string(), "iat": NOW - 10, "exp": expires_at});
@@ -98,7 +97,7 @@ pub(crate) async fn adopt_all(old: &Place, place: &Place) -> Tally {
     run(old, place, PLAN).await.unwrap().unwrap()
 }
 
-/// Everything that the other application sees.
+/// The rows with all columns, as the other application sees them.
 async fn old_rows(place: &Place) -> Vec<String> {
     let statement = match place.kind {
         Kind::Mariadb => {
@@ -111,7 +110,7 @@ async fn old_rows(place: &Place) -> Vec<String> {
     place.rows(statement).await.iter().map(|row| row.get(0)).collect()
 }
 
-/// What Curfew knows: tokens with their state, and how many revocations there are.
+/// What Curfew knows: tokens with their state, the number of revocations, and the head's seq.
 async fn known(place: &Place) -> (Vec<(String, i64)>, i64, i64) {
     let statement = match place.kind {
         Kind::Mariadb => {
@@ -127,7 +126,7 @@ async fn known(place: &Place) -> (Vec<(String, i64)>, i64, i64) {
     (tokens, revocations, place.number("SELECT seq FROM feed_head").await)
 }
 
-/// What stands in the column of tokens.
+/// The texts in the column of tokens.
 async fn texts(place: &Place) -> Vec<String> {
     place.rows("SELECT user_token FROM user_token_logs ORDER BY id").await.iter().map(|row| row.get(0)).collect()
 }
@@ -137,7 +136,7 @@ async fn fill(place: &Place) {
     insert(place, &living(1), false).await;
     insert(place, &living(2), true).await;
     insert(place, "not a token", true).await;
-    // Blocked in one row and not in the others.
+    // A token that is blocked in one row and not in the others.
     insert(place, &living(3), false).await;
     insert(place, &format!("Bearer {}", living(3)), true).await;
     insert(place, &living(3), false).await;

@@ -30,12 +30,12 @@ on_each_database! {
         assert_eq!(old_rows(&old).await, before);
         assert!(place.is_empty().await);
         assert!(store::migrate(&old.database()).await.is_err());
-        // And so it is done.
+        // The adoption does the same.
         assert_eq!(adopt_all(&old, place).await, expected);
         assert_eq!(old_rows(&old).await, before);
     }
 
-    async fn what_was_blocked_stays_refused(place: &Place) {
+    async fn blocked_tokens_stay_refused(place: &Place) {
         let old = place.application(place.kind, "a");
         fill(&old).await;
         adopt_all(&old, place).await;
@@ -45,7 +45,7 @@ on_each_database! {
         }
         let (tokens, revocations, seq) = known(place).await;
         assert_eq!((tokens.len(), revocations, seq), (3, 2, 2));
-        // The others can be logged out, and no table of another application has a say in it.
+        // The other tokens can be logged out, whatever the other application's table says.
         let first = record(&living(1));
         let ended = plane.store.writer().logout_all(first.clone(), "7".to_owned()).await;
         assert_eq!(ended.map(outcome), Ok(LogoutOutcome::LoggedOut));
@@ -69,7 +69,7 @@ on_each_database! {
         assert_eq!((old_rows(&old).await, known(place).await), (rows, tokens));
     }
 
-    async fn what_the_application_writes_later_is_taken_over_by_another_run(place: &Place) {
+    async fn rows_that_are_written_later_are_taken_over_by_another_run(place: &Place) {
         let old = place.application(place.kind, "a");
         fill(&old).await;
         adopt_all(&old, place).await;

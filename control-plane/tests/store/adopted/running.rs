@@ -1,4 +1,4 @@
-//! A run beside logouts, a run that is broken off, and a run that must not end.
+//! A run during logouts, a run that is broken off, and a run that must not finish.
 
 use std::time::Duration;
 
@@ -43,11 +43,11 @@ on_each_database! {
         assert_eq!((i64::try_from(tokens.len()).unwrap(), revocations, seq), (all, all, all));
     }
 
-    async fn one_that_is_broken_off_anywhere_goes_on_from_there(place: &Place) {
+    async fn a_run_that_is_broken_off_anywhere_is_continued_by_the_next(place: &Place) {
         let old = place.application(place.kind, "a");
         make_old_table(&old).await;
         if place.kind == Kind::Mariadb {
-            // MariaDB does not take half a schema back, as docs/troubleshooting.md says.
+            // MariaDB does not roll back half a schema, as docs/troubleshooting.md says.
             adopt_all(&old, place).await;
         }
         let row = |number: u32| {
@@ -60,19 +60,19 @@ on_each_database! {
         let mut attempts = 0_u64;
         loop {
             attempts += 1;
-            // Its connection goes with it, as it does when the process is killed.
-            // The later ones break off further in: a run that has little left to do still looks through the whole table.
+            // Dropping the run drops its connection, as it happens when the process is killed. The later runs are
+            // broken off later: a run that has little left to do still looks through the whole table.
             let limit = Duration::from_millis(attempts * 15 + attempts.saturating_sub(60) * 60);
             match tokio::time::timeout(limit, run(&old, place, PLAN)).await {
                 Err(_) => {}
-                // What was broken off may hold its locks for a moment.
+                // The run that was broken off may hold its locks for a moment.
                 Ok(Err(error)) => assert!(attempts < 500, "{error}"),
                 Ok(Ok(_)) => break,
             }
         }
         eprintln!("{:?}: broken off {} times", place.kind, attempts - 1);
         let (tokens, revocations, seq) = known(place).await;
-        // Rows 3n are blocked: of each three tokens two.
+        // Every third row is blocked, and so two of three tokens.
         let blocked = (0..200_u32).filter(|row| row.is_multiple_of(3)).map(|row| row / 2).collect::<std::collections::BTreeSet<_>>();
         let mut expected: Vec<_> = (0..100)
             .map(|number| (record(&living(number)).keys.token.to_string(), i64::from(blocked.contains(&number))))
@@ -99,12 +99,12 @@ on_each_database! {
         assert_eq!(refused, expected);
         adopt_all(&old, place).await;
         assert_eq!(prepare().await.unwrap().warnings, Vec::<String>::new());
-        // Control planes run by now, and a restart of one must not be an outage.
+        // Control planes run by now, and a restart must not be an outage.
         fill(&other).await;
         run(&other, place, unfinished).await.unwrap();
         let warnings = prepare().await.unwrap().warnings;
         assert_eq!(warnings, [expected.replace(&old.database().name(), &other.database().name())]);
-        // What has ended once stays so.
+        // An adoption that has ended once stays ended.
         run(&old, place, unfinished).await.unwrap();
         adopt_all(&other, place).await;
         assert_eq!(prepare().await.unwrap().warnings, Vec::<String>::new());

@@ -1,4 +1,4 @@
-//! Which databases tokens are taken over from: of any kind, several of them, and never Curfew's own.
+//! The databases that tokens are taken over from: of any kind, several of them, and never Curfew's own.
 
 use curfew_control_plane::store::{self, Database};
 use curfew_core::wire::CheckVerdict::{Active, Revoked};
@@ -8,7 +8,7 @@ use super::*;
 on_each_database! {
     async fn a_database_of_another_kind_is_adopted_from(place: &Place) {
         for (name, kind) in [("s", Kind::Sqlite), ("p", Kind::Postgres), ("m", Kind::Mariadb)] {
-            // Of the same kind: two databases of one server.
+            // Databases of the same kind are two databases of one server.
             let (old, own) = (place.application(kind, name), place.application(place.kind, &format!("own_{name}")));
             fill(&old).await;
             let before = old_rows(&old).await;
@@ -33,7 +33,7 @@ on_each_database! {
         for old in [&shop, &forum] {
             make_old_table(old).await;
         }
-        // The same ids, and one token that both have.
+        // Both tables have the same ids, and one token in common.
         insert(&shop, &living(1), true).await;
         insert(&shop, &living(2), false).await;
         insert(&forum, &living(3), false).await;
@@ -72,7 +72,7 @@ on_each_database! {
         for apply in [false, true] {
             let plan = Plan { apply, forget: true, ..PLAN };
             assert_eq!(run(place, place, plan).await.unwrap_err().to_string(), same);
-            // By a name that does not tell.
+            // The same database under another name.
             assert_eq!(run(place, &fresh, plan).await.unwrap_err().to_string(), own);
         }
         assert_eq!(place.counts().await, before);

@@ -29,7 +29,7 @@ on_each_database! {
             ..Tally::default()
         };
         assert_eq!(done, expected);
-        // Its application finds the table as it made it.
+        // The application finds its table unchanged.
         let columns = old.rows("SELECT * FROM user_token_logs WHERE id = 1").await[0].len();
         assert_eq!(columns, 4);
     }
@@ -42,7 +42,7 @@ on_each_database! {
             _ => ("bigint", i64::MAX),
         };
         let table = "CREATE TABLE user_token_logs (id {} PRIMARY KEY, user_token text, is_block integer NOT NULL)";
-        // Of SQLite's types only this one numbers the rows.
+        // Of SQLite's types, only `integer` numbers the rows.
         old.execute(&table.replace("{}", if place.kind == Kind::Sqlite { "integer" } else { kind })).await;
         for (number, id) in [(1, 1), (2, 3_000_000_000_i64.min(largest)), (3, largest)] {
             let statement = format!("INSERT INTO user_token_logs VALUES ({id}, '{}', 1)", living(number));
@@ -124,7 +124,7 @@ on_each_database! {
             }
             old.execute("DROP TABLE user_token_logs").await;
         }
-        // Nothing was made.
+        // The adoption made nothing.
         assert!(place.is_empty().await);
         assert_eq!(run(&old, place, PLAN).await.unwrap(), None);
         place.open().await;

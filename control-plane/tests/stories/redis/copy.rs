@@ -1,4 +1,4 @@
-//! What is written, how long it lives, and what it answers.
+//! The entries: what is written, how long an entry lives, and what it answers.
 
 use std::time::Instant;
 
@@ -9,7 +9,7 @@ use super::{entries, get, number, plane_beside, policy, settings};
 use crate::plane::Plane;
 use crate::tokens::{NOW, claims, token, token_of, with};
 
-/// A machine that is too busy for the limit leaves one or the other to the background.
+/// On a machine that is too busy for the limit, the copy may be left to the background.
 #[tokio::test]
 async fn a_logout_is_in_redis_before_it_is_answered() {
     let redis = Redis::start().unwrap();
@@ -58,7 +58,7 @@ async fn an_answer_of_redis_names_a_place_in_the_log_that_is_not_ahead_of_it() {
 }
 
 #[tokio::test]
-async fn what_redis_does_not_have_is_asked_of_the_database() {
+async fn the_database_is_asked_for_what_redis_does_not_have() {
     let redis = Redis::start().unwrap();
     let plane = plane_beside(&redis.url()).await;
     let (dead, alive) = (token_of("alice", "1"), token_of("alice", "2"));
@@ -85,7 +85,7 @@ async fn a_login_in_the_second_of_a_logout_of_all_devices_is_left_to_the_databas
 }
 
 #[tokio::test]
-async fn what_somebody_else_wrote_locks_nobody_out() {
+async fn values_that_curfew_did_not_write_lock_no_user_out() {
     let redis = Redis::start().unwrap();
     let plane = plane_beside(&redis.url()).await;
     let token = token_of("alice", "1");
@@ -97,7 +97,7 @@ async fn what_somebody_else_wrote_locks_nobody_out() {
     redis.command(&["DEL", &names[0]]).unwrap();
     redis.command(&["LPUSH", &names[0], "1"]).unwrap();
     plane.ask_until(&token, "active", |redis| redis.misses.get()).await;
-    // The entry is written over whatever is there.
+    // The entry overwrites any other value.
     plane.logout(&token).await;
     plane.until_up().await;
     assert_eq!(get(&redis, &names[0]), Some(NOW.to_string()));
@@ -119,7 +119,7 @@ async fn an_entry_lives_as_long_as_its_token_whatever_is_configured() {
         plane.logout(&token).await;
         plane.until_up().await;
         let life = number(&redis, &["TTL", &plane.names(&token).await[0]]);
-        // Some of it may have passed.
+        // Some of the time may have passed.
         assert!((expected - 20..=expected).contains(&life), "{configured:?}: {life} of {expected}");
     }
 }

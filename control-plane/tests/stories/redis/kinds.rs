@@ -9,7 +9,7 @@ use super::{get, number, plane_beside, policy, settings};
 use crate::plane::Plane;
 use crate::tokens::{NOW, token_of};
 
-/// Control planes tell each other what they know, through Redis: one hears its own words.
+/// Waits until gossip through Redis works: the control plane receives its own messages.
 async fn until_it_hears_itself(plane: &Plane) {
     let until = Instant::now() + Duration::from_secs(30);
     while !plane.state.leases.hears_itself() {
@@ -18,7 +18,7 @@ async fn until_it_hears_itself(plane: &Plane) {
     }
 }
 
-/// Logs out, and asks for it when only Redis can answer.
+/// Logs a token out, and asks about it when only Redis can answer.
 async fn works_beside(settings: Settings) {
     let plane = Plane::start_beside(policy(), Some(settings)).await;
     plane.until_up().await;
@@ -37,14 +37,14 @@ async fn with_a_password_and_another_database() {
 }
 
 #[tokio::test]
-async fn with_a_user_who_may_only_what_is_needed() {
+async fn with_a_user_that_has_only_the_needed_rights() {
     let user = "user curfew on >secret ~curfew:* +get +mget +set +info +ping +select +hello +client &curfew:* +publish +subscribe";
     let redis = Redis::start_with(&[user], None).unwrap();
     works_beside(settings(&format!("redis://curfew:secret@127.0.0.1:{}", redis.port()))).await;
 }
 
 #[tokio::test]
-async fn with_tls_and_an_authority_of_ones_own() {
+async fn with_tls_and_a_private_authority() {
     let authority = Authority::new().unwrap();
     let redis = Redis::start_with(&[], Some(&authority)).unwrap();
     let mut settings = settings(&redis.url());

@@ -1,4 +1,4 @@
-//! The copy in a real Redis: what it answers, and that nothing it does can make an answer wrong or late.
+//! The copy in a real Redis: what it answers, and that no failure of Redis makes an answer wrong or late.
 
 mod copy;
 mod kinds;
@@ -36,7 +36,7 @@ async fn plane_beside(url: &str) -> Plane {
 }
 
 impl Plane {
-    /// Until Redis is in use and nothing is missing there.
+    /// Waits until Redis is in use and nothing is missing in it.
     async fn until_up(&self) {
         self.until("Redis is in use and complete", |plane| {
             plane.state.redis_copy.is_up() == Some(true) && plane.metrics.redis.pending.get() == 0
@@ -56,13 +56,13 @@ impl Plane {
         }
     }
 
-    /// From now on the database answers nothing.
+    /// Makes the database fail every question from now on.
     async fn lose_database(&self) {
         self.database().await.execute("DROP TABLE feed_head").await.unwrap();
     }
 
-    /// Asks until Redis has had a part in the answer, which it has not on a machine that is too busy for its limits;
-    /// the answer is the same in any case.
+    /// Asks until Redis had a part in the answer. On a machine that is too busy for the limits it has none. The answer
+    /// is the same in any case.
     async fn ask_until(&self, token: &str, verdict: &str, count: impl Fn(&Counters) -> u64) {
         let (deadline, before) = (Instant::now() + EVENTUALLY, count(&self.metrics.redis));
         while count(&self.metrics.redis) == before {
@@ -96,7 +96,7 @@ fn get(redis: &Redis, name: &str) -> Option<String> {
     redis::from_redis_value(redis.command(&["GET", name]).unwrap()).unwrap()
 }
 
-/// How many entries of a kind there are.
+/// The number of entries of a kind.
 fn entries(redis: &Redis, kind: &str) -> usize {
     let names = redis.command(&["KEYS", &format!("curfew:*:{kind}:*")]).unwrap();
     redis::from_redis_value::<Vec<String>>(names).unwrap().len()

@@ -1,4 +1,4 @@
-//! Redis goes away in every way there is: checks and logouts stay right and fast, and it is filled again.
+//! Redis fails in many ways: checks and logouts stay right and fast, and Redis is filled again.
 
 use std::time::{Duration, Instant};
 
@@ -10,7 +10,7 @@ use super::{entries, get, plane_beside, policy, settings};
 use crate::plane::{Plane, ask};
 use crate::tokens::{NOW, token_of};
 
-/// What no check and no logout may take with a Redis that says nothing, on a busy machine: the limits are 100 ms for a
+/// The most time for a check or a logout while Redis does not answer, on a busy machine. The limits are 100 ms for a
 /// check and 250 ms for a logout.
 const FAST: Duration = Duration::from_millis(1500);
 
@@ -44,7 +44,7 @@ async fn a_redis_that_was_killed_and_comes_back_empty_is_filled_again() {
 }
 
 #[tokio::test]
-async fn what_a_replica_that_took_over_lacks_is_copied_again() {
+async fn entries_that_a_new_primary_lacks_are_copied_again() {
     let redis = Redis::start().unwrap();
     let plane = plane_beside(&redis.url()).await;
     let tokens: Vec<String> = (0..3).map(|number| token_of("alice", &number.to_string())).collect();
@@ -55,7 +55,7 @@ async fn what_a_replica_that_took_over_lacks_is_copied_again() {
     let marker = format!("curfew:{}:filled", plane.store.head().await.unwrap().epoch);
     let marked = |through: &str| get(&redis, &marker).is_some_and(|value| value.ends_with(through));
     plane.until("all three are marked", |_| marked(":3")).await;
-    // The replica had followed up to the first of them.
+    // The new primary had the entries up to the first token.
     let older = get(&redis, &marker).unwrap().replace(":3", ":1");
     redis.command(&["DEL", &names[0], &names[1]]).unwrap();
     redis.command(&["SET", &marker, &older]).unwrap();
@@ -73,7 +73,7 @@ async fn everything_that_is_alive_is_copied_and_nothing_that_is_forgotten() {
         plane.register(&tokens.iter().map(String::as_str).collect::<Vec<_>>()).await;
     }
     plane.logout_all(&tokens[0]).await;
-    // More than two pages, up to the last second of the tokens' life, the skew, the lease and the margin.
+    // There are more than two pages, in the last second of the tokens' life, the skew, the lease and the margin.
     plane.advance(3600 + 5 + 2 + 59);
     redis.wipe().unwrap();
     plane.until("all are back", |_| entries(&redis, "token") == 2_500 && entries(&redis, "subject") == 1).await;
@@ -98,7 +98,7 @@ async fn a_frozen_redis_delays_one_check_a_little_and_the_others_not_at_all() {
             assert!(asked.elapsed() < FAST, "{:?}", asked.elapsed());
         }
     }
-    // Each wait is a failure, and so is each attempt to connect again.
+    // Each wait counts as a failure, and so does each attempt to reconnect.
     let failures = plane.metrics.redis.failures.get();
     assert!((1..=20).contains(&failures), "{failures} in 100 checks");
     assert_eq!(plane.state.redis_copy.is_up(), Some(false));
@@ -182,7 +182,7 @@ async fn a_control_plane_starts_without_redis_says_so_and_uses_it_when_it_comes(
 }
 
 #[tokio::test]
-async fn what_a_full_redis_does_not_take_is_not_lost() {
+async fn entries_that_a_full_redis_refuses_are_not_lost() {
     let redis = Redis::start_with(&["maxmemory-policy noeviction"], None).unwrap();
     let plane = plane_beside(&redis.url()).await;
     redis.command(&["CONFIG", "SET", "maxmemory", "1"]).unwrap();

@@ -1,11 +1,11 @@
-//! Settings that cannot be right are refused at start, in one line that names them; an outage is not.
+//! A start refuses settings for Redis that cannot be right, in one line that names them. It does not refuse an outage.
 
 use curfew_testbed::servers::{Authority, Redis};
 use tempfile::TempDir;
 
 use crate::binary::command;
 
-/// The last line of a start that is refused.
+/// The last line that a refused start writes.
 fn refused(settings: &[(&str, &str)]) -> String {
     let directory = TempDir::new().unwrap();
     let mut command = command(directory.path());
@@ -42,7 +42,7 @@ fn a_database_that_redis_does_not_have_is_refused() {
 }
 
 #[test]
-fn a_certificate_of_somebody_elses_authority_is_refused() {
+fn a_certificate_of_another_authority_is_refused() {
     let redis = Redis::start_with(&[], Some(&Authority::new().unwrap())).unwrap();
     let other = Authority::new().unwrap();
     let file = other.file();

@@ -1,4 +1,5 @@
-//! Connections: one that writes, a pool that reads, and the sessions that make an answer fresh and a commit durable.
+//! Connections: one that writes, a pool that reads, and the session settings that make an answer fresh and a commit
+//! durable.
 
 mod mysql;
 mod postgres;
@@ -46,7 +47,7 @@ pub(crate) async fn look(database: &Database) -> Result<Connection, Error> {
     within(START_LIMIT, looking).await
 }
 
-/// Opens another application's database, and makes no file. How its file is kept is left as it is.
+/// Opens another application's database. Makes no file, and does not change how an existing file is kept.
 pub(crate) async fn foreign(database: &Database, writes: bool) -> Result<Connection, Error> {
     let purpose = if writes { Purpose::WriteForeign } else { Purpose::ReadForeign };
     let opening = async {
@@ -59,7 +60,7 @@ pub(crate) async fn foreign(database: &Database, writes: bool) -> Result<Connect
     within(START_LIMIT, opening).await
 }
 
-/// The one connection that writes, and what can be asked about the place to which it leads.
+/// The one connection that writes, and the probe for the place to which it leads.
 pub(crate) struct Opened {
     pub(crate) connection: Connection,
     pub(crate) probe: HistoryProbe,
@@ -95,8 +96,8 @@ impl Opened {
         within(ROLL_BACK_LIMIT, self.connection.link().run("ROLLBACK")).await.is_ok()
     }
 
-    /// True if the connection still leads to the database that the settings name. A file that was replaced lives on for
-    /// the processes that have it open, and what they write there is lost.
+    /// True if the connection still leads to the database that the settings name. A replaced file stays readable and
+    /// writable for the processes that have it open, but what they write there is lost.
     pub(crate) fn leads_to_the_database(&self) -> bool {
         match &self.probe {
             HistoryProbe::File(path) => of_file(path).ok() == self.file,

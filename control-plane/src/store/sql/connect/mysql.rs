@@ -17,7 +17,7 @@ use crate::store::trust::{Distrust, Trust};
 /// Statements take a fraction of a millisecond, most of it on the network.
 const READ_CONNECTIONS: u32 = 8;
 
-/// A connection that was unused for longer is asked whether it still works. Busy ones are not.
+/// A connection that was unused for longer is tested before its use. Busy connections are not.
 const TRUSTED_FOR: Duration = Duration::from_secs(1);
 
 /// sqlx would add settings of its own to the session, which costs a round trip and would undo the modes below.
@@ -33,11 +33,11 @@ fn prepared(options: &MySqlConnectOptions) -> MySqlConnectOptions {
 ///
 /// Isolation: the writer's first statement locks the head, and each later one must see what was committed before that.
 /// With REPEATABLE READ, the default, all of them would see the moment of the first one, and gap locks would make
-/// control planes wait for each other. A check is one statement, which is one snapshot as new as its begin; without
-/// `autocommit` it would open a transaction and see that moment for ever.
+/// control planes wait for each other. A check is one statement, and so one snapshot as new as the statement's
+/// beginning. Without `autocommit` it would open a transaction and see that moment for ever.
 ///
-/// All of it takes one round trip, together with the question what the server is. A setting that only one of MySQL and
-/// MariaDB knows stands in a comment that the other one skips.
+/// All of it takes one round trip, together with the question what the server is. A setting that only MySQL or only
+/// MariaDB knows is in a comment that the other one skips.
 macro_rules! session {
     ($times:literal) => {
         concat!(

@@ -16,7 +16,7 @@ use crate::store::trust::{Distrust, Trust};
 /// Statements take a fraction of a millisecond, most of it on the network.
 const READ_CONNECTIONS: u32 = 8;
 
-/// A connection that was unused for longer is asked whether it still works. Busy ones are not.
+/// A connection that was unused for longer is tested before its use. Busy connections are not.
 const TRUSTED_FOR: Duration = Duration::from_secs(1);
 
 fn prepared(options: &PgConnectOptions) -> PgConnectOptions {
@@ -37,10 +37,10 @@ macro_rules! session {
 /// The settings of every session, whatever the defaults of the server, the role or the database are.
 ///
 /// Isolation: the writer's first statement locks the head, and each later one must see what was committed before that;
-/// a check is one statement, which is one snapshot as new as its begin. READ COMMITTED gives both.
+/// a check is one statement, and so one snapshot as new as the statement's beginning. READ COMMITTED gives both.
 ///
-/// Durability: with `off`, a logout would be answered with 200 before its commit is on disk. Stronger settings than
-/// `on` stay.
+/// Durability: with `off`, a logout would be answered with 200 before its commit is on disk. Settings that are stronger
+/// than `on` are kept.
 ///
 /// Times: see `LOCK_TIMEOUT` for the writer. A writer that stops in a transaction (on a frozen machine) must not hold
 /// the head for ever. A read that takes longer than 300 ms is useless: the filter has given up after 500.
@@ -85,9 +85,9 @@ async fn prepare(connection: &mut PgConnection, purpose: Purpose) -> Result<(), 
     }
     match row.try_get::<String, _>("encoding")?.as_str() {
         "UTF8" => Ok(()),
-        // The server converts its texts, and none of Curfew's are written there.
+        // The server converts its texts, and Curfew writes none of its own there.
         _ if matches!(purpose, Purpose::ReadForeign | Purpose::WriteForeign) => Ok(()),
-        // The logout of a user would fail whose name has characters that this encoding lacks.
+        // If a user's name had characters that this encoding lacks, the user's logout would fail.
         other => Err(Error::Configuration(
             format!(
                 "the database's encoding is {other}: make it with ENCODING 'UTF8', which any name can be written in"

@@ -19,7 +19,7 @@ use crate::store::trust::Trust;
 const READ_CONNECTIONS: u32 = 4;
 
 /// `synchronous=FULL` because a 200 says that the logout is durable: with NORMAL, a power failure can undo a commit in
-/// WAL mode, and the token lives again.
+/// WAL mode, and the token works again.
 fn prepared(options: &SqliteConnectOptions) -> SqliteConnectOptions {
     options
         .clone()
@@ -36,10 +36,10 @@ pub(super) async fn create(options: &SqliteConnectOptions) -> Result<SqliteConne
     open(options).await
 }
 
-/// An empty file is an empty database. SQLite would make one that every user of the machine may read; the files beside
-/// it (`-wal`, `-shm`) get the mode of this one.
+/// Makes an empty file, which is an empty database. SQLite would make a file that every user of the machine may read.
+/// The files beside it (`-wal`, `-shm`) get the mode of this file.
 fn make_file(path: &Path) {
-    // A file that is there is left alone. If it cannot be made, the connection that follows fails.
+    // An existing file is left alone. If the file cannot be made, the connection that follows fails.
     let _ = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path);
 }
 
@@ -47,7 +47,7 @@ pub(super) async fn open(options: &SqliteConnectOptions) -> Result<SqliteConnect
     prepared(options).connect().await
 }
 
-/// Opens a file that may be another application's, and does not change how it is kept.
+/// Opens a file that may be another application's, and does not change the file's settings.
 pub(super) async fn foreign(options: &SqliteConnectOptions, writes: bool) -> Result<SqliteConnection, Error> {
     let options = options.clone().read_only(!writes).create_if_missing(false).busy_timeout(LOCK_TIMEOUT);
     options.disable_statement_logging().connect().await

@@ -1,8 +1,8 @@
 //! A connection that is checked out of the pool.
 //!
-//! It goes back only if its last statement was answered. A reader that stops waiting for an answer, or whose connection
-//! breaks, leaves one behind on which the next reader would wait, too: that one is closed, and its place in the pool is
-//! free at once.
+//! It goes back only if its last statement was answered. If a reader stops waiting for an answer, or its connection
+//! breaks, the next reader would wait on that connection, too. Such a connection is closed, and its place in the pool
+//! is free at once.
 
 use std::time::Duration;
 
@@ -11,14 +11,14 @@ use sqlx::Error;
 use super::link::Link;
 use super::pool::{Pool, Pooled};
 
-/// How long a connection that goes back may take to show that it is alive. A server that vanished meanwhile says
-/// nothing, and the pool would not be told.
+/// How long a returned connection may take to show that it is alive. A server that vanished meanwhile does not answer,
+/// and the pool would not notice.
 const RETURN_LIMIT: Duration = Duration::from_secs(1);
 
-/// A connection of the pool's.
+/// A connection of the pool.
 pub(crate) struct CheckedOut {
     connection: Option<Pooled>,
-    /// A statement was sent, and no answer has come.
+    /// True if a statement was sent and no answer has come.
     is_waiting: bool,
 }
 
@@ -34,8 +34,8 @@ impl CheckedOut {
         self.connection.as_mut().map(Pooled::link).ok_or(Error::PoolClosed)
     }
 
-    /// Notes that a statement has ended. An error of the server's is an answer; any other leaves the connection in
-    /// doubt.
+    /// Notes that a statement has ended. An error from the server is an answer; any other error leaves the connection
+    /// in doubt.
     pub(crate) fn answered<T>(&mut self, outcome: &Result<T, Error>) {
         self.is_waiting = !matches!(outcome, Ok(_) | Err(Error::Database(_)));
     }

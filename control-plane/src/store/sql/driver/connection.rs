@@ -1,4 +1,4 @@
-//! A connection of its own, outside any pool.
+//! A connection outside any pool.
 
 use std::time::Duration;
 
@@ -13,7 +13,7 @@ use crate::store::per_driver::PerDriver;
 /// How long the end of a connection may take.
 const CLOSE_LIMIT: Duration = Duration::from_secs(1);
 
-/// A connection of its own.
+/// A connection that belongs to no pool.
 pub(crate) type Connection = PerDriver<SqliteConnection, PgConnection, MySqlConnection>;
 
 impl Connection {
@@ -26,8 +26,8 @@ impl Connection {
         }
     }
 
-    /// Ends the connection in the protocol's own way, so that the server does not have to find out. If the server does
-    /// not answer in time, that is no error: what was committed stands. A file is closed in whatever time that takes.
+    /// Closes the connection by the protocol, so that the server need not find out that the client has gone. It is not
+    /// an error if the server does not answer in time, because commits stand. Closing a file has no time limit.
     pub(crate) async fn close(self) -> Result<(), Error> {
         match self {
             Self::Sqlite(connection) => connection.close().await,

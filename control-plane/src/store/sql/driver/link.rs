@@ -1,4 +1,4 @@
-//! How a statement runs on a connection.
+//! Runs statements on a connection.
 
 use std::io::ErrorKind;
 use std::time::Duration;
@@ -16,15 +16,15 @@ use crate::store::per_driver::PerDriver;
 
 /// How long one statement may take, the network included. It is longer than the server lets any statement run, so that
 /// the server's own error comes first if it can be heard. A server that is frozen or cut off says nothing at all, and
-/// the network may take a quarter of an hour to find out. After this time the connection is of no use any more, and
-/// whether the statement was carried out is not known.
+/// the network may take a quarter of an hour to find out. After this time the connection cannot be used any more, and
+/// it is not known whether the statement was carried out.
 const ROUND_TRIP: Duration = Duration::from_secs(5);
 
 /// A connection on which statements run, owned or from a pool.
 pub(crate) type Link<'c> = PerDriver<&'c mut SqliteConnection, &'c mut PgConnection, &'c mut MySqlConnection>;
 
-/// The query with its values. A macro, because the three drivers share no trait that says they take these types. The
-/// connection remembers the prepared statement if `again` says that the same one will be run once more.
+/// The query with its values. This is a macro, because the three drivers share no trait for these types of values. The
+/// connection keeps the prepared statement if `again` is true, for a statement that will run again.
 macro_rules! bound {
     ($statement:expr, $values:expr, $again:expr) => {{
         let mut query = sqlx::query($statement).persistent($again);
@@ -45,7 +45,7 @@ impl Link<'_> {
         within(ROUND_TRIP, self.executed(statement.into_sql_str(), values, true)).await
     }
 
-    /// [`Self::execute`] for a statement that was put together.
+    /// [`Self::execute`] for a statement whose text is built at run time.
     pub(crate) async fn execute_built(
         &mut self,
         statement: String,
@@ -60,7 +60,7 @@ impl Link<'_> {
         within(ROUND_TRIP, self.fetched(statement.into_sql_str(), values, true)).await
     }
 
-    /// [`Self::fetch`] for a statement that was put together.
+    /// [`Self::fetch`] for a statement whose text is built at run time.
     pub(crate) async fn fetch_built(
         &mut self,
         statement: String,
@@ -89,8 +89,8 @@ impl Link<'_> {
         within(ROUND_TRIP, fetching).await
     }
 
-    /// Runs statements without values that a server need not remember: those that begin and end transactions and
-    /// prepare sessions.
+    /// Runs statements without values that are not worth preparing: those that begin and end transactions, and those
+    /// that set up sessions.
     pub(crate) async fn run(&mut self, statements: &'static str) -> Result<(), Error> {
         let statements = sqlx::raw_sql(statements);
         let running = async {
@@ -137,7 +137,7 @@ impl Link<'_> {
     }
 }
 
-/// The outcome, or an error if there is none in time.
+/// The outcome, or an error if it does not come in time.
 pub(in crate::store::sql) async fn within<T>(
     limit: Duration,
     work: impl Future<Output = Result<T, Error>>,
@@ -147,7 +147,7 @@ pub(in crate::store::sql) async fn within<T>(
 
 fn for_mysql<'v>(statement: &str, values: &[Value<'v>]) -> (SqlStr, Vec<Value<'v>>) {
     let (statement, order) = in_order(statement);
-    // A number without a value leaves a placeholder without one, which the server refuses.
+    // A number without a value leaves a placeholder without a value, which the server refuses.
     let values = order.into_iter().filter_map(|index| values.get(index).copied()).collect();
     (AssertSqlSafe(statement).into_sql_str(), values)
 }

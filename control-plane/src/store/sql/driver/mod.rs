@@ -1,7 +1,7 @@
 //! Statements on any of the three databases: connections, values, rows, placeholders.
 //!
-//! Not `sqlx::Any`: that connects by a URL alone, so that neither a file's mode nor a session could be prepared with
-//! types, and it reads fewer column types than the three have in common.
+//! `sqlx::Any` is not used. It connects by a URL alone, without typed options for a file's mode or a session, and it
+//! reads fewer column types than the three databases have in common.
 
 mod checkout;
 mod connection;

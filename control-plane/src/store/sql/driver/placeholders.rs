@@ -1,9 +1,9 @@
 //! Placeholders. Our statements have `$1`, `$2` ..., which SQLite and PostgreSQL understand. MySQL knows only `?`, one
-//! for each value in its order.
+//! for each value, in the order of the values.
 
 /// The statement with a `?` for each placeholder, and the index of the value for each of them.
 ///
-/// Only for our own statements: a dollar sign in a literal or a comment would be taken for a placeholder.
+/// Only for our own statements: a dollar sign in a literal or a comment would count as a placeholder.
 pub(super) fn in_order(statement: &str) -> (String, Vec<usize>) {
     let mut parts = statement.split('$');
     let mut text = parts.next().unwrap_or_default().to_owned();
@@ -18,12 +18,12 @@ pub(super) fn in_order(statement: &str) -> (String, Vec<usize>) {
     (text, order)
 }
 
-/// This many placeholders, such as `$1, $2, $3`.
+/// `count` placeholders, such as `$1, $2, $3`.
 pub(crate) fn list(count: usize) -> String {
     (1..=count).map(|number| format!("${number}")).collect::<Vec<_>>().join(", ")
 }
 
-/// This many rows of this many placeholders, such as `($1, $2), ($3, $4)`.
+/// `rows` tuples of `columns` placeholders, such as `($1, $2), ($3, $4)`.
 pub(crate) fn tuples(columns: usize, rows: usize) -> String {
     let row = |row: usize| (1..=columns).map(move |column| format!("${}", row.saturating_mul(columns) + column));
     let rows = (0..rows).map(|number| format!("({})", row(number).collect::<Vec<_>>().join(", ")));

@@ -1,4 +1,4 @@
-//! Pools of connections, and what can be done with a connection of one.
+//! Pools of connections, and the connections in them.
 
 use std::time::Duration;
 
@@ -38,7 +38,7 @@ impl Pool {
 }
 
 impl Pooled {
-    /// Drops the connection, and makes room in the pool.
+    /// Drops the connection, and frees its place in the pool.
     pub(super) fn discard(self) {
         match self {
             Self::Sqlite(connection) => drop(connection.detach()),
@@ -47,8 +47,8 @@ impl Pooled {
         }
     }
 
-    /// Puts the connection back if it shows within `limit` that it is alive. If it were dropped, the pool would wait
-    /// for that without a limit, and the connection would keep its place in the pool meanwhile.
+    /// Puts the connection back if it shows within `limit` that it is alive. If it were just dropped, the pool would
+    /// wait for that without a limit, and the connection would keep its place in the pool meanwhile.
     pub(super) fn give_back(self, limit: Duration) {
         match self {
             Self::Sqlite(mut connection) => drop(tokio::spawn(timeout(limit, connection.return_to_pool()))),

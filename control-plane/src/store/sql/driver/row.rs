@@ -1,4 +1,4 @@
-//! A row that a statement returns: the few types that there are, read alike from all databases.
+//! A row that a statement returns. It has few types, and reads them from all databases in the same way.
 
 use sqlx::mysql::MySqlRow;
 use sqlx::postgres::PgRow;
@@ -20,13 +20,13 @@ impl Row {
     pub(crate) fn optional_integer(&self, column: &str) -> Result<Option<i64>, Error> {
         match self {
             Self::Sqlite(row) => row.try_get(column),
-            // The width is part of the type there, and the driver does not widen a short number.
+            // In PostgreSQL the width is part of the type, and the driver does not widen a short number.
             Self::Postgres(row) => row
                 .try_get(column)
                 .or_else(|_| Ok(row.try_get::<Option<i32>, _>(column)?.map(i64::from)))
                 .or_else(|_: Error| Ok(row.try_get::<Option<i16>, _>(column)?.map(i64::from))),
-            // Signed, unsigned and boolean are three types there. An unsigned number that is read as a signed one would
-            // take its highest bit for the sign.
+            // In MySQL, signed, unsigned and boolean are three types. If an unsigned number were read as a signed one,
+            // its highest bit would become the sign.
             Self::MySql(row) => match row.try_get::<Option<u64>, _>(column) {
                 Ok(number) => number.map(i64::try_from).transpose().map_err(|error| Error::Decode(error.into())),
                 Err(_) => row.try_get_unchecked(column),
@@ -54,7 +54,7 @@ impl Row {
         match self {
             Self::Sqlite(row) => row.try_get(column),
             Self::Postgres(row) => row.try_get(column),
-            // Unchecked: texts that must compare byte by byte are VARBINARY there.
+            // The type is not checked: in MySQL, texts that must compare byte by byte are VARBINARY.
             Self::MySql(row) => row.try_get_unchecked(column),
         }
     }
@@ -63,7 +63,7 @@ impl Row {
     pub(crate) fn sixteen(&self, column: &str) -> Result<[u8; 16], Error> {
         let bytes: &[u8] = match self {
             Self::Sqlite(row) => row.try_get(column)?,
-            // Both as text, if the statement was not prepared, and as bytes.
+            // This reads the text form, which a statement that was not prepared returns, and bytes.
             Self::Postgres(row) => return row.try_get(column),
             Self::MySql(row) => row.try_get(column)?,
         };

@@ -2,7 +2,7 @@
 
 use curfew_core::RevocationKey;
 
-/// A parameter of a statement. NULL has a type, too, which PostgreSQL asks for.
+/// A parameter of a statement. NULL has a type, too, because PostgreSQL needs it.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Value<'a> {
     /// A number, a time or a boolean (0 or 1).
@@ -25,7 +25,7 @@ impl From<i64> for Value<'_> {
     }
 }
 
-/// A place in the log, or a count. No database holds more than a signed number can.
+/// A seq or a count. No database holds more than a signed number can.
 impl From<u64> for Value<'_> {
     fn from(number: u64) -> Self {
         Self::Integer(Some(i64::try_from(number).unwrap_or(i64::MAX)))
