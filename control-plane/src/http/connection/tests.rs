@@ -2,7 +2,6 @@
 
 use std::io::ErrorKind;
 
-use axum::routing::get;
 use hyper::client::conn::http2;
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
 use tokio::task::JoinHandle;
@@ -29,12 +28,12 @@ fn connect(router: Router, buffer: usize) -> (DuplexStream, JoinHandle<Duration>
 }
 
 fn hello() -> Router {
-    Router::new().route("/", get(async || "hello"))
+    Router::new().fallback(async || "hello")
 }
 
 /// An answer that never comes.
 fn never() -> Router {
-    Router::new().route("/", get(pending::<()>))
+    Router::new().fallback(pending::<()>)
 }
 
 fn assert_about(took: Duration, seconds: std::ops::RangeInclusive<u64>) {
