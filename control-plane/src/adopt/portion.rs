@@ -69,18 +69,20 @@ impl<'r> Portion<'r> {
             SourceFailure::Unusable(problem)
         })?;
         let text = row.text.as_deref();
+        let gone = is_gone(row);
         let marked = mark.map(|mark| mark.token);
         self.tally.rows += 1;
         match (judge(measure.policy, measure.rest, text, measure.now), mark) {
             // The text is gone, and the mark says which token it was.
-            (Judged::Unreadable(_), Some(Mark { token, known: Known::Alive })) if blocked => {
+            (Judged::Unreadable(_), Some(Mark { token, known: Known::Alive })) if gone && blocked => {
                 self.take(Found { token, record: None, blocked });
             }
-            (Judged::Unreadable(_), Some(_)) => self.tally.before += 1,
+            (Judged::Unreadable(_), Some(_)) if gone => self.tally.before += 1,
             (Judged::Unreadable(_), None) if text.is_some_and(|text| is_blank(row.id, text)) => {
                 self.tally.unreadable("blanked_before", blocked);
             }
-            (Judged::Unreadable(reason), None) => self.tally.unreadable(reason, blocked),
+            // Whatever was noted of the row before: its text may be another token than that one.
+            (Judged::Unreadable(reason), _) => self.tally.unreadable(reason, blocked),
             (Judged::Expired(token), _) => {
                 self.may_be_blanked(row);
                 if marked == Some(token) {
@@ -130,6 +132,12 @@ impl<'r> Portion<'r> {
             *(if is_new(*token) { &mut self.tally.taken } else { &mut self.tally.duplicates }) += 1;
         }
     }
+}
+
+/// True if a row's token was removed and nothing else was put in its place: the text is empty, or the blank of an
+/// adoption.
+fn is_gone(row: &OldRow) -> bool {
+    row.text.as_deref().map(str::trim).is_some_and(|text| text.is_empty() || is_blank(row.id, text))
 }
 
 #[cfg(test)]
@@ -187,6 +195,21 @@ mod tests {
         let portion = portion(&rows, &[(1, mark), (2, mark)]);
         assert_eq!(found(&portion), [(id(&token), false, true)]);
         assert!(portion.marks.is_empty() && portion.texts.is_empty());
+    }
+
+    #[test]
+    fn an_unreadable_text_in_the_place_of_a_noted_token_is_counted_as_unreadable() {
+        let old = text(1, NOW);
+        let mut rows = vec![row(1, "not a token", "1"), row(2, "curfew:7", "0"), row(3, "a.b.c", "0")];
+        rows.push(OldRow { id: 4, text: None, is_block: Some("1".to_owned()) });
+        for known in [Known::Alive, Known::Blocked, Known::No] {
+            let marks = [1, 2, 3, 4].map(|row| (row, Mark { token: id(&old), known }));
+            let portion = portion(&rows, &marks);
+            assert!(portion.is_done() && portion.texts.is_empty(), "{known:?}");
+            let unreadable = [("encoding", 1), ("not_compact", 2), ("not_text", 1)].into();
+            let expected = Tally { rows: 4, unreadable, unreadable_blocked: 2, ..Tally::default() };
+            assert_eq!(portion.tally, expected, "{known:?}");
+        }
     }
 
     #[test]

@@ -86,6 +86,18 @@ on_each_database! {
         }
     }
 
+    async fn an_unreadable_text_in_the_place_of_a_token_that_was_taken_over_is_reported(place: &Place) {
+        let old = place.application(place.kind, "a");
+        make_old_table(&old).await;
+        insert(&old, &living(1), true).await;
+        adopt_all(&old, place).await;
+        old.execute("UPDATE user_token_logs SET user_token = 'not a token'").await;
+        let unreadable = [("not_compact", 1)].into();
+        let expected = Tally { rows: 1, unreadable, unreadable_blocked: 1, ..Tally::default() };
+        assert_eq!(run(&old, place, Plan { apply: false, ..PLAN }).await.unwrap().unwrap(), expected);
+        assert_eq!(adopt_all(&old, place).await, expected);
+    }
+
     async fn rows_with_one_token_that_are_blocked_later_are_revoked_once(place: &Place) {
         let old = place.application(place.kind, "a");
         make_old_table(&old).await;
