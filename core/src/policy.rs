@@ -147,19 +147,10 @@ impl Policy {
 
     /// Checks that a token with these times is accepted at `now`, in seconds of Unix time.
     ///
-    /// A token that lives longer than `max_token_ttl` is refused: a logout of its user is kept only that long, and the
-    /// token would be accepted again once the logout is forgotten. Its life ends at `exp`. It is counted from `now`,
-    /// from `iat`, and from `auth_time` where cutoffs are compared with that. So the user of a session that is
-    /// refreshed for longer than `max_token_ttl` must log in again.
-    ///
     /// # Errors
     /// The first rule that the times break.
     pub fn check_times(&self, times: &Times, now: i64) -> Result<(), TokenError> {
-        let longest = self.max_token_ttl.saturating_add(self.clock_skew);
-        let starts = [times.issued_at, times.cutoff_time, Some(now)];
-        if starts.iter().flatten().any(|start| times.expires_at.saturating_sub(*start) > longest) {
-            return Err(TokenError::LivesTooLong);
-        }
+        self.check_life(times, now)?;
         if times.expires_at.saturating_add(self.clock_skew) <= now {
             return Err(TokenError::Expired);
         }
@@ -172,6 +163,22 @@ impl Policy {
             return Err(TokenError::IssuedInFuture);
         }
         Ok(())
+    }
+
+    /// Checks that a token with these times does not live too long, whether it is valid at `now` or not.
+    ///
+    /// A token that lives longer than `max_token_ttl` is refused: a logout of its user is kept only that long, and the
+    /// token would be accepted again once the logout is forgotten. Its life ends at `exp`. It is counted from `now`,
+    /// from `iat`, and from `auth_time` where cutoffs are compared with that. So the user of a session that is
+    /// refreshed for longer than `max_token_ttl` must log in again.
+    ///
+    /// # Errors
+    /// [`TokenError::LivesTooLong`].
+    pub fn check_life(&self, times: &Times, now: i64) -> Result<(), TokenError> {
+        let longest = self.max_token_ttl.saturating_add(self.clock_skew);
+        let starts = [times.issued_at, times.cutoff_time, Some(now)];
+        let too_long = starts.iter().flatten().any(|start| times.expires_at.saturating_sub(*start) > longest);
+        if too_long { Err(TokenError::LivesTooLong) } else { Ok(()) }
     }
 
     /// The issuer namespaces, in the order of the configuration; "" stands for an issuer without a name.

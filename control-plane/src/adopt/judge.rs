@@ -19,6 +19,9 @@ pub(super) enum Judged {
 /// Reads the token of a row. `now` is in seconds of Unix time; `rest` is the number of seconds after its end until a
 /// token has expired by every clock. The signature is not checked: the table is the operator's own, and any writer of
 /// the table can block any row of it.
+///
+/// A token that lives too long is accepted nowhere, and its revocation would be kept for as long as it lives. Without
+/// this bound, rows that expire in the year 9999 would fill Curfew's database and the copy of every worker for ever.
 pub(super) fn judge(policy: &Policy, rest: i64, text: Option<&str>, now: i64) -> Judged {
     let text = match text.map(str::trim) {
         None => return Judged::Unreadable("not_text"),
@@ -31,7 +34,11 @@ pub(super) fn judge(policy: &Policy, rest: i64, text: Option<&str>, now: i64) ->
     match policy.read_unproven(token) {
         Err(error) => Judged::Unreadable(error.reason()),
         Ok(token) if token.times.expires_at.saturating_add(rest) < now => Judged::Expired(token.keys.token),
-        Ok(token) => Judged::Living(token.into()),
+        // The clock that is furthest behind must not make a token look as if it lived longer than it does.
+        Ok(token) => match policy.check_life(&token.times, now.saturating_add(rest)) {
+            Err(error) => Judged::Unreadable(error.reason()),
+            Ok(()) => Judged::Living(token.into()),
+        },
     }
 }
 
@@ -91,6 +98,25 @@ mod tests {
     fn a_token_is_expired_when_its_revocation_could_be_forgotten() {
         assert!(!said(Some(&token(&claims(NOW - REST)))).starts_with("expired"));
         assert!(said(Some(&token(&claims(NOW - REST - 1)))).starts_with("expired"));
+    }
+
+    #[test]
+    fn a_token_that_lives_too_long_is_not_taken_over() {
+        const LONGEST: i64 = 30 * 24 * 3600 + 5;
+        let timeless =
+            |expires_at: i64| token(&json!({"iss": "https://issuer.example.com", "sub": 7, "exp": expires_at}));
+        for accepted in [token(&claims(NOW - 10 + LONGEST)), timeless(NOW + REST + LONGEST)] {
+            assert!(said(Some(&accepted)).ends_with("of Some(\"7\")"), "{accepted}");
+        }
+        let year_9999 = 253_402_300_799;
+        for refused in [
+            token(&claims(NOW - 10 + LONGEST + 1)),
+            token(&claims(year_9999)),
+            timeless(NOW + REST + LONGEST + 1),
+            timeless(year_9999),
+        ] {
+            assert_eq!(said(Some(&refused)), "lives_too_long");
+        }
     }
 
     #[test]

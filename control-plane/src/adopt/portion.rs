@@ -156,8 +156,8 @@ mod tests {
 
     fn text(number: u32, expires_at: i64) -> String {
         let encode = |text: String| Base64UrlSafeNoPadding::encode_to_string(text).unwrap();
-        let claims =
-            json!({"iss": "https://issuer.example.com", "jti": number.to_string(), "iat": 1, "exp": expires_at});
+        let (jti, issued_at) = (number.to_string(), expires_at - 10);
+        let claims = json!({"iss": "https://issuer.example.com", "jti": jti, "iat": issued_at, "exp": expires_at});
         format!("{}.{}.AAAA", encode(json!({"alg": "HS256"}).to_string()), encode(claims.to_string()))
     }
 

@@ -1,6 +1,6 @@
 //! Every rule that a token can break.
 
-use curfew_core::{RevocationKey, TokenError, verify_natively};
+use curfew_core::{RevocationKey, Times, TokenError, verify_natively};
 use serde_json::{Value, json};
 
 use crate::support::{ISSUER, NOW, Rules, SECRET, claims_with, encode, prove, shop, sign};
@@ -133,6 +133,22 @@ fn a_session_that_is_refreshed_for_longer_than_a_logout_is_kept_must_log_in_agai
     assert_eq!(outcome(NOW - 3000), None);
     assert_eq!(outcome(NOW - 3001), Some(TokenError::LivesTooLong));
     assert_eq!(outcome(NOW + 1), Some(TokenError::IssuedInFuture));
+}
+
+#[test]
+fn the_length_of_a_life_is_judged_whether_it_is_over_or_not() {
+    let rules = shop();
+    let proven = prove(&rules, &sign(&json!({"alg": "HS256"}), &claims_with(json!({})))).unwrap();
+    let longest = rules.policy.max_token_ttl() + rules.policy.clock_skew();
+    let outcome = |issued_at: Option<i64>, expires_at: i64, now: i64| {
+        let times = Times { issued_at, cutoff_time: issued_at, expires_at, ..proven.times };
+        rules.policy.check_life(&times, now)
+    };
+    assert_eq!(outcome(Some(NOW), NOW + longest, NOW), Ok(()));
+    assert_eq!(outcome(Some(NOW), NOW + longest, NOW + 2 * longest), Ok(()));
+    assert_eq!(outcome(Some(NOW), NOW + longest + 1, NOW + 2 * longest), Err(TokenError::LivesTooLong));
+    assert_eq!(outcome(None, NOW + longest, NOW), Ok(()));
+    assert_eq!(outcome(None, NOW + longest + 1, NOW), Err(TokenError::LivesTooLong));
 }
 
 #[test]

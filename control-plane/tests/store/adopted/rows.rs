@@ -98,6 +98,27 @@ on_each_database! {
         assert_eq!(adopt_all(&old, place).await, expected);
     }
 
+    async fn a_token_that_lives_too_long_is_counted_and_not_kept_for_ever(place: &Place) {
+        let old = place.application(place.kind, "a");
+        make_old_table(&old).await;
+        let longest = NOW - 10 + settings().retention.max_token_ttl + settings().retention.clock_skew;
+        insert(&old, &text(1, longest), true).await;
+        insert(&old, &text(2, longest + 1), true).await;
+        insert(&old, &text(3, 253_402_300_799), false).await;
+        let expected = Tally {
+            rows: 3,
+            taken: 1,
+            revoked: 1,
+            unreadable: [("lives_too_long", 2)].into(),
+            unreadable_blocked: 1,
+            ..Tally::default()
+        };
+        assert_eq!(run(&old, place, Plan { apply: false, ..PLAN }).await.unwrap().unwrap(), expected);
+        assert_eq!(adopt_all(&old, place).await, expected);
+        let last = place.number("SELECT max(expires_at) FROM revocations").await;
+        assert!(last < longest + 3600, "{last}");
+    }
+
     async fn rows_with_one_token_that_are_blocked_later_are_revoked_once(place: &Place) {
         let old = place.application(place.kind, "a");
         make_old_table(&old).await;
