@@ -32,7 +32,7 @@ use run::Run;
 use source::Source;
 
 pub use failure::{AdoptFailure, SourceFailure};
-pub use tally::Tally;
+pub use tally::{Tally, Unfinished};
 
 /// The two databases.
 #[derive(Debug, Clone, Copy)]

@@ -11,8 +11,8 @@ use super::{Plan, Progress, Rules, Tally};
 use crate::store::adoption::{AdoptionWriter, TakeOver};
 
 /// The most passes over the table. A further pass finds rows that the application committed late, with ids that the
-/// pass before it had already left behind. The last pass normally finds nothing.
-const PASSES: u32 = 3;
+/// pass before it had already left behind. Only a pass that finds nothing to do shows that no row was missed.
+const PASSES: u32 = 5;
 
 /// How long a portion is tried again. Another process may hold a lock, and SQLite has no queue for its lock.
 const GIVE_UP_AFTER: Duration = Duration::from_secs(60);
@@ -51,23 +51,29 @@ impl<'a> Run<'a> {
         Ok(Self { rules, plan, source, curfew, rest, pace: Pace::new(plan.batch, plan.pause) })
     }
 
-    /// Makes passes over the table until one finds nothing to do.
+    /// Adopts the table, and records the end of the adoption if there is one.
     pub(super) async fn finish(mut self, tell: &mut impl FnMut(Progress)) -> Result<Tally, AdoptFailure> {
-        let mut tally = self.pass(tell).await?;
-        let mut changed = tally.changed();
-        for _ in 1..PASSES {
-            if !changed {
-                break;
-            }
-            let next = self.pass(tell).await?;
-            changed = next.changed();
-            tally = tally.followed_by(next);
-        }
-        if tally.unreadable_blocked == 0 || self.plan.accept_unreadable {
+        let tally = self.passes(tell).await?;
+        if tally.unfinished(self.plan.accept_unreadable).is_none() {
             self.curfew.finish().await.map_err(own)?;
         }
         self.source.close().await?;
         self.curfew.close().await.map_err(own)?;
+        Ok(tally)
+    }
+
+    /// Makes passes over the table until one finds nothing to do, or there were enough of them.
+    async fn passes(&mut self, tell: &mut impl FnMut(Progress)) -> Result<Tally, AdoptFailure> {
+        let mut tally = self.pass(tell).await?;
+        tally.late = tally.changes();
+        for _ in 1..PASSES {
+            if tally.late == 0 {
+                break;
+            }
+            let next = self.pass(tell).await?;
+            let late = next.changes();
+            tally = Tally { late, ..tally.followed_by(next) };
+        }
         Ok(tally)
     }
 

@@ -25,12 +25,41 @@ pub struct Tally {
     pub unreadable_blocked: u64,
     /// Rows whose raw token was blanked.
     pub forgotten: u64,
+    /// What the last pass over the table still had to do: zero unless the application changes rows all the while.
+    pub late: u64,
+}
+
+/// Why an adoption has not ended, although a run has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum Unfinished {
+    /// So many blocked rows hold no token that could be revoked.
+    #[error(
+        "{0} blocked rows hold no token that these settings accept, and nothing of them is revoked: mend the settings, or \
+         say --accept-unreadable; the first `curfew serve` refuses its database until then"
+    )]
+    Unreadable(u64),
+    /// The last pass over the table still had so much to do, and more may have followed it.
+    #[error(
+        "the application still changes its table: the last pass over it found more to take over ({0}), and still more \
+         may have followed. Run it again while the application is quiet, or stop the application for the time of a run; \
+         the first `curfew serve` refuses its database until then"
+    )]
+    Changing(u64),
 }
 
 impl Tally {
-    /// True if anything was done, or would be.
-    pub(super) fn changed(&self) -> bool {
-        self.taken + self.duplicates + self.expired + self.revoked + self.forgotten > 0
+    /// How much was done.
+    pub(super) fn changes(&self) -> u64 {
+        self.taken + self.duplicates + self.expired + self.revoked + self.forgotten
+    }
+
+    /// Why the adoption has not ended; none if it has. An operator may accept that blocked rows without a token stay as
+    /// they are.
+    pub fn unfinished(&self, accept_unreadable: bool) -> Option<Unfinished> {
+        if self.unreadable_blocked > 0 && !accept_unreadable {
+            return Some(Unfinished::Unreadable(self.unreadable_blocked));
+        }
+        (self.late > 0).then_some(Unfinished::Changing(self.late))
     }
 
     /// Counts a row that holds no token.
@@ -101,6 +130,17 @@ mod tests {
              unreadable, left alone  2 (claim 1, empty 1; 1 of them blocked)\n\
              raw tokens blanked      0"
         );
+    }
+
+    #[test]
+    fn an_adoption_ends_with_a_pass_that_finds_nothing_and_with_no_blocked_row_left_over() {
+        let mut tally = Tally { rows: 9, taken: 9, ..Tally::default() };
+        assert_eq!(tally.unfinished(false), None);
+        tally.late = 2;
+        assert_eq!(tally.unfinished(true), Some(Unfinished::Changing(2)));
+        tally.unreadable("claim", true);
+        assert_eq!(tally.unfinished(true), Some(Unfinished::Changing(2)));
+        assert_eq!(tally.unfinished(false), Some(Unfinished::Unreadable(1)));
     }
 
     #[test]

@@ -4,7 +4,7 @@ use std::io::Write;
 use std::time::{Duration, Instant};
 
 use super::Failure;
-use crate::adopt::{Databases, Plan, Progress, Rules, Tally, adopt};
+use crate::adopt::{Databases, Plan, Progress, Rules, Tally, Unfinished, adopt};
 use crate::clock::Clock;
 use crate::config::{AdoptArgs, Environment};
 use crate::store::Settings;
@@ -63,30 +63,31 @@ pub(super) async fn run(args: &Args, environment: &Environment) -> Result<(), Fa
         writeln!(std::io::stdout(), "there is no table user_token_logs in {from}: nothing to adopt")?;
         return Ok(());
     };
-    let left = tally.unreadable_blocked;
-    let refused = left > 0 && !args.accept_unreadable;
-    tell(&tally, &from, args.apply, refused)?;
-    if refused && args.apply {
-        return Err(Failure::Usage(format!(
-            "{left} blocked rows hold no token that these settings accept, and nothing of them is revoked: mend the settings, or \
-             say --accept-unreadable; the first `curfew serve` refuses its database until then"
-        )));
+    let unfinished = tally.unfinished(args.accept_unreadable);
+    tell(&tally, &from, args.apply, unfinished)?;
+    match unfinished.filter(|_| args.apply) {
+        Some(unfinished) => Err(unfinished.into()),
+        None => Ok(()),
     }
-    Ok(())
 }
 
 /// The numbers, and what to do next.
-fn tell(tally: &Tally, from: &str, applied: bool, refused: bool) -> std::io::Result<()> {
-    let title = match (applied, refused) {
-        (true, false) => format!("adopted user_token_logs of {from}:"),
-        (true, true) => format!("adopted user_token_logs of {from}, but for blocked rows without a token:"),
+fn tell(tally: &Tally, from: &str, applied: bool, unfinished: Option<Unfinished>) -> std::io::Result<()> {
+    let title = match (applied, unfinished) {
+        (true, None) => format!("adopted user_token_logs of {from}:"),
+        (true, Some(Unfinished::Unreadable(_))) => {
+            format!("adopted user_token_logs of {from}, but for blocked rows without a token:")
+        }
+        (true, Some(Unfinished::Changing(_))) => {
+            format!("adopted user_token_logs of {from}, as far as its application has left it alone:")
+        }
         (false, _) => format!("dry run, nothing was written. --apply would do this with user_token_logs of {from}:"),
     };
-    let next = match (applied, refused) {
-        (true, false) => "done: run it again at any time",
-        (true, true) => "not done yet",
-        (false, false) => "to do it, add --apply",
-        (false, true) => {
+    let next = match (applied, unfinished) {
+        (true, None) => "done: run it again at any time",
+        (true, Some(_)) => "not done yet",
+        (false, None) => "to do it, add --apply",
+        (false, Some(_)) => {
             "to do it, add --apply, and --accept-unreadable if the blocked rows without a token may be left"
         }
     };

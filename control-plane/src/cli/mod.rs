@@ -19,7 +19,7 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 use curfew_core::Mistakes;
 
-use crate::adopt::AdoptFailure;
+use crate::adopt::{AdoptFailure, Unfinished};
 use crate::cli::client::CallFailure;
 use crate::config::{Config, Environment, MigrateArgs, ServeArgs};
 use crate::store::{self, OpenFailure};
@@ -121,6 +121,8 @@ enum Failure {
     #[error("{0}")]
     Adopt(#[from] AdoptFailure),
     #[error("{0}")]
+    Unfinished(#[from] Unfinished),
+    #[error("{0}")]
     Call(#[from] CallFailure),
     #[error("{0}")]
     Io(#[from] std::io::Error),
@@ -132,7 +134,7 @@ enum Failure {
 impl Failure {
     const fn exit_code(&self) -> u8 {
         match self {
-            Self::Settings(_) | Self::Usage(_) => 2,
+            Self::Settings(_) | Self::Usage(_) | Self::Unfinished(Unfinished::Unreadable(_)) => 2,
             _ => 1,
         }
     }

@@ -9,7 +9,7 @@ mod tables;
 use std::time::Duration;
 
 use ct_codecs::{Base64UrlSafeNoPadding, Encoder};
-use curfew_control_plane::adopt::{AdoptFailure, Databases, Plan, Rules, Tally, adopt};
+use curfew_control_plane::adopt::{AdoptFailure, Databases, Plan, Rules, Tally, Unfinished, adopt};
 use curfew_control_plane::store::command::TokenRecord;
 use curfew_core::Policy;
 use serde_json::json;

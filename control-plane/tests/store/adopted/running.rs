@@ -110,6 +110,22 @@ on_each_database! {
         assert_eq!(prepare().await.unwrap().warnings, Vec::<String>::new());
     }
 
+    async fn an_application_that_goes_on_changing_rows_keeps_an_adoption_from_its_end(place: &Place) {
+        let old = place.application(place.kind, "a");
+        make_old_table(&old).await;
+        insert(&old, &living(1), true).await;
+        put_tokens_back(&old).await;
+        let finished = "SELECT count(*) FROM adoptions WHERE finished_at IS NOT NULL";
+        let tally = run(&old, place, Plan { forget: true, ..PLAN }).await.unwrap().unwrap();
+        assert_eq!((tally.taken, tally.revoked, tally.late), (1, 1, 1));
+        assert_eq!(tally.unfinished(true), Some(Unfinished::Changing(1)));
+        assert_eq!(place.number(finished).await, 0);
+        // As soon as a pass finds nothing, it has ended.
+        let tally = adopt_all(&old, place).await;
+        assert_eq!((tally.before, tally.late, tally.unfinished(true)), (1, 0, None));
+        assert_eq!(place.number(finished).await, 1);
+    }
+
     async fn blocked_rows_without_a_token_keep_an_adoption_from_its_end(place: &Place) {
         let old = place.application(place.kind, "a");
         fill(&old).await;
@@ -120,4 +136,22 @@ on_each_database! {
         assert_eq!(run(&old, place, PLAN).await.unwrap().unwrap().unreadable_blocked, 1);
         assert_eq!(place.number(unfinished).await, 1);
     }
+}
+
+/// From now on an application writes each token back that is blanked: every pass finds something to do.
+async fn put_tokens_back(old: &Place) {
+    let trigger = match old.kind {
+        Kind::Sqlite => {
+            "CREATE TRIGGER put_back AFTER UPDATE ON user_token_logs
+             BEGIN UPDATE user_token_logs SET user_token = OLD.user_token WHERE id = OLD.id; END"
+        }
+        Kind::Postgres => {
+            "CREATE FUNCTION put_back() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN OLD; END';
+             CREATE TRIGGER put_back BEFORE UPDATE ON user_token_logs FOR EACH ROW EXECUTE FUNCTION put_back()"
+        }
+        Kind::Mariadb => {
+            "CREATE TRIGGER put_back BEFORE UPDATE ON user_token_logs FOR EACH ROW SET NEW.user_token = OLD.user_token"
+        }
+    };
+    old.execute(trigger).await;
 }
