@@ -31,6 +31,12 @@ pub enum AdoptFailure {
     /// Curfew's own database is at fault.
     #[error("DATABASE_URL: {0}")]
     Own(#[from] OpenFailure),
+    /// Curfew's own database does not have everything any more that this run has written.
+    #[error(
+        "DATABASE_URL: the database was replaced, restored or taken over by a standby during this run, and may lack what \
+         was taken over: run `curfew adopt --apply` again"
+    )]
+    HistoryEnded,
 }
 
 impl AdoptFailure {

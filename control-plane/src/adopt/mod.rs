@@ -9,6 +9,10 @@
 //! writes what follows from them to Curfew's database in one transaction. So nothing waits for locks on the
 //! application's table, and logouts wait for a tenth of a second at most. Raw tokens are blanked after that commit. A
 //! run may be killed at any moment: the next run goes on, and does nothing twice.
+//!
+//! A run says that tokens are revoked only when no worker admits them any more: it waits until every lease from before
+//! its last commit is over, and checks that the database still has its commits. No worker polls it, so none could
+//! confirm earlier.
 
 mod blocked;
 mod dry_run;
@@ -56,6 +60,8 @@ pub struct Plan {
     pub pause: Duration,
     /// Whether to finish although there are blocked rows without a token that could be revoked.
     pub accept_unreadable: bool,
+    /// How long after a commit no worker decides any more by a lease from before it.
+    pub leases_over: Duration,
 }
 
 /// How far a run has come.

@@ -8,6 +8,7 @@ use super::pace::Pace;
 use super::portion::{Measure, Portion};
 use super::source::Source;
 use super::{Plan, Progress, Rules, Tally};
+use crate::clock::sleep_until;
 use crate::store::adoption::{AdoptionWriter, TakeOver};
 
 /// The most passes over the table. A further pass finds rows that the application committed late, with ids that the
@@ -54,8 +55,10 @@ impl<'a> Run<'a> {
     /// Adopts the table, and records the end of the adoption if there is one.
     pub(super) async fn finish(mut self, tell: &mut impl FnMut(Progress)) -> Result<Tally, AdoptFailure> {
         let tally = self.passes(tell).await?;
-        if tally.unfinished(self.plan.accept_unreadable).is_none() {
-            self.curfew.finish().await.map_err(own)?;
+        self.confirm().await?;
+        let is_finished = tally.unfinished(self.plan.accept_unreadable).is_none();
+        if is_finished && !self.curfew.finish().await.map_err(own)? {
+            return Err(AdoptFailure::HistoryEnded);
         }
         self.source.close().await?;
         self.curfew.close().await.map_err(own)?;
@@ -75,6 +78,20 @@ impl<'a> Run<'a> {
             tally = Tally { late, ..tally.followed_by(next) };
         }
         Ok(tally)
+    }
+
+    /// Waits until no worker decides by a lease from before the last commit, and makes sure that the commits are still
+    /// there: what was revoked is refused everywhere then. An earlier run may have been killed just after a commit, so a
+    /// run that has nothing to do waits as well.
+    async fn confirm(&mut self) -> Result<(), AdoptFailure> {
+        sleep_until(self.curfew.committed().saturating_add(self.plan.leases_over)).await;
+        // The old connection may lead to a server that was the primary.
+        self.curfew.reopen().await.map_err(own)?;
+        self.refuse_lost_commits().await
+    }
+
+    async fn refuse_lost_commits(&mut self) -> Result<(), AdoptFailure> {
+        if self.curfew.has_all().await.map_err(own)? { Ok(()) } else { Err(AdoptFailure::HistoryEnded) }
     }
 
     /// Makes one pass over the table.
@@ -121,8 +138,9 @@ impl<'a> Run<'a> {
         let marks = self.curfew.marks(&ids).await.map_err(own)?;
         let mut portion = Portion::of(&rows, &marks, Measure { policy: self.rules.policy, rest: self.rest, now })?;
         let mut held = if portion.is_done() { Duration::ZERO } else { self.write(&mut portion).await? };
-        // Only after the commit: until then these tokens are nowhere but in the table.
+        // Only after the commit, and while the database has it: otherwise these tokens are nowhere but in the table.
         if self.plan.forget && !portion.texts.is_empty() {
+            self.refuse_lost_commits().await?;
             let began = Instant::now();
             portion.tally.forgotten += self.source.blank(&portion.texts).await?;
             held = held.max(began.elapsed());

@@ -7,6 +7,7 @@ use super::Failure;
 use crate::adopt::{Databases, Plan, Progress, Rules, Tally, Unfinished, adopt};
 use crate::clock::Clock;
 use crate::config::{AdoptArgs, Environment};
+use crate::leases::protocol::LeaseTimes;
 use crate::store::Settings;
 
 pub(super) const NOTES: &str = "\
@@ -57,6 +58,8 @@ pub(super) async fn run(args: &Args, environment: &Environment) -> Result<(), Fa
         batch: i64::from(args.batch),
         pause: args.pause,
         accept_unreadable: args.accept_unreadable,
+        // Every lease is over by then, also those of a control plane that was cut off from the database.
+        leases_over: LeaseTimes::default().silence(),
     };
     let from = settings.from.to_string();
     let Some(tally) = adopt(databases, rules, plan, progress_lines()).await? else {

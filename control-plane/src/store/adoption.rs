@@ -10,8 +10,10 @@ use curfew_core::RevocationKey;
 use sqlx::Error;
 
 use super::sql::{self, Batch, Kept, Opened};
+use super::trust::Distrust;
 use super::{Database, OpenFailure, Settings, start};
-use crate::clock::Clock;
+use crate::clock::{Clock, since_boot};
+use crate::log::LogPosition;
 
 pub(crate) use super::evidence::Known;
 pub(crate) use super::sql::{
@@ -30,6 +32,10 @@ pub(crate) struct AdoptionWriter<'a> {
     opened: Opened,
     /// The number of the adoption.
     adoption: i64,
+    /// How far the log reached after the newest commit of this run. It stays in the history in which the run began.
+    head: LogPosition,
+    /// No commit of this run is later, by [`since_boot`].
+    committed: Duration,
 }
 
 /// What one transaction writes for some rows of the application's table.
@@ -54,14 +60,16 @@ impl<'a> AdoptionWriter<'a> {
         sql::server_warnings(&mut opened).await?;
         let mut batch = Batch::begin(&mut opened, clock.moment(), settings, None).await?;
         let adoption = batch.begin_adoption(source).await?;
-        batch.move_head().await?;
+        let head = batch.move_head().await?;
         batch.commit().await?;
-        Ok(Self { database, settings, clock, opened, adoption })
+        Ok(Self { database, settings, clock, opened, adoption, head, committed: since_boot() })
     }
 
     /// Opens another connection, because the old one may be lost or in a transaction.
     pub(crate) async fn reopen(&mut self) -> Result<(), Error> {
         self.opened = Opened::writer(self.database).await?;
+        // The answer to a commit may have been lost with the connection.
+        self.committed = since_boot();
         Ok(())
     }
 
@@ -86,17 +94,46 @@ impl<'a> AdoptionWriter<'a> {
         let began = Instant::now();
         let taken = batch.take_over(rows.found).await?;
         batch.mark(self.adoption, rows.marks).await?;
-        batch.move_head().await?;
+        let head = batch.move_head().await?;
         batch.commit().await?;
-        Ok((taken, began.elapsed()))
+        let held = began.elapsed();
+        self.committed = since_boot();
+        // A head of another history is not taken over, so that the end of the earlier one shows for good.
+        if head.covers(self.head) {
+            self.head = head;
+        }
+        Ok((taken, held))
     }
 
-    /// Notes that all tokens that are blocked in the application's table are revoked.
-    pub(crate) async fn finish(&mut self) -> Result<(), Error> {
+    /// No commit of this run is later, by [`since_boot`].
+    pub(crate) const fn committed(&self) -> Duration {
+        self.committed
+    }
+
+    /// True if the database still has every commit of this run. Otherwise another one has taken its place, such as a
+    /// restored copy, or a standby that lacked the latest commits.
+    pub(crate) async fn has_all(&mut self) -> Result<bool, Error> {
+        if !self.opened.leads_to_the_database() {
+            return Ok(false);
+        }
+        let history = self.opened.probe.history(&mut self.opened.connection.link(), false).await?;
+        if history.follows {
+            return Err(Distrust::Follows.into());
+        }
+        Ok(history.head.covers(self.head) && !history.known.contradicts(&history.seen))
+    }
+
+    /// Notes that all tokens that are blocked in the application's table are revoked. False if the database does not have
+    /// every commit of this run: nothing is noted then, and this connection must not be used any more.
+    pub(crate) async fn finish(&mut self) -> Result<bool, Error> {
         let mut batch = Batch::begin(&mut self.opened, self.clock.moment(), self.settings, None).await?;
+        if !batch.began_at().covers(self.head) {
+            return Ok(false);
+        }
         batch.finish_adoption(self.adoption).await?;
         batch.move_head().await?;
-        batch.commit().await
+        batch.commit().await?;
+        Ok(true)
     }
 
     /// Closes the connection.

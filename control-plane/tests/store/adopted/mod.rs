@@ -17,7 +17,15 @@ use sqlx::Row;
 
 use crate::place::{ISSUER, Kind, NOW, Place, on_each_database, settings};
 
-const PLAN: Plan = Plan { apply: true, forget: false, batch: 3, pause: Duration::ZERO, accept_unreadable: true };
+/// There are no workers, and so no leases to wait for.
+const PLAN: Plan = Plan {
+    apply: true,
+    forget: false,
+    batch: 3,
+    pause: Duration::ZERO,
+    accept_unreadable: true,
+    leases_over: Duration::ZERO,
+};
 
 /// Makes the table as Laravel's migrations make it.
 pub(crate) async fn make_old_table(place: &Place) {

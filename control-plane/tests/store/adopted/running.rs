@@ -1,6 +1,6 @@
 //! A run during logouts, a run that is broken off, and a run that must not finish.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use curfew_control_plane::store;
 use curfew_control_plane::store::command::LogoutOutcome;
@@ -126,6 +126,42 @@ on_each_database! {
         assert_eq!(place.number(finished).await, 1);
     }
 
+    async fn a_run_ends_when_leases_from_before_its_commits_are_over(place: &Place) {
+        let old = place.application(place.kind, "a");
+        make_old_table(&old).await;
+        insert(&old, &living(1), true).await;
+        let leases_over = Duration::from_millis(700);
+        // The second one finds nothing to do, but the first one could have been killed before its end.
+        for _ in 0..2 {
+            let began = Instant::now();
+            run(&old, place, Plan { leases_over, ..PLAN }).await.unwrap();
+            assert!(began.elapsed() >= leases_over, "{:?}", began.elapsed());
+        }
+    }
+
+    async fn a_history_that_ends_before_the_leases_do_ends_no_adoption(place: &Place) {
+        let old = place.application(place.kind, "a");
+        make_old_table(&old).await;
+        insert(&old, &living(1), true).await;
+        let plan = Plan { leases_over: Duration::from_secs(4), ..PLAN };
+        assert_eq!(run_until_the_history_ends(&old, place, plan).await, HISTORY_ENDED);
+        let finished = "SELECT count(*) FROM adoptions WHERE finished_at IS NOT NULL";
+        assert_eq!(place.number(finished).await, 0);
+        assert_eq!(adopt_all(&old, place).await.before, 1);
+        assert_eq!(place.number(finished).await, 1);
+    }
+
+    async fn no_raw_token_is_blanked_after_the_history_has_ended(place: &Place) {
+        let old = place.application(place.kind, "a");
+        make_old_table(&old).await;
+        for number in 1..=30 {
+            insert(&old, &living(number), true).await;
+        }
+        let plan = Plan { forget: true, batch: 1, pause: Duration::from_millis(200), ..PLAN };
+        assert_eq!(run_until_the_history_ends(&old, place, plan).await, HISTORY_ENDED);
+        assert_eq!(texts(&old).await.last(), Some(&living(30)));
+    }
+
     async fn blocked_rows_without_a_token_keep_an_adoption_from_its_end(place: &Place) {
         let old = place.application(place.kind, "a");
         fill(&old).await;
@@ -136,6 +172,22 @@ on_each_database! {
         assert_eq!(run(&old, place, PLAN).await.unwrap().unwrap().unreadable_blocked, 1);
         assert_eq!(place.number(unfinished).await, 1);
     }
+}
+
+const HISTORY_ENDED: &str = "DATABASE_URL: the database was replaced, restored or taken over by a standby during this run, \
+    and may lack what was taken over: run `curfew adopt --apply` again";
+
+/// Runs an adoption, and gives the history another name as soon as something is revoked; returns why the run fails.
+async fn run_until_the_history_ends(old: &Place, place: &Place, plan: Plan) -> String {
+    store::migrate(&place.database()).await.unwrap();
+    let ending = async {
+        while place.number("SELECT count(*) FROM revocations").await == 0 {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        store::bump_epoch(&place.database()).await.unwrap();
+    };
+    let (ended, ()) = tokio::join!(run(old, place, plan), ending);
+    ended.unwrap_err().to_string()
 }
 
 /// From now on an application writes each token back that is blanked: every pass finds something to do.
