@@ -4,7 +4,7 @@ use std::io::Write;
 use std::time::{Duration, Instant};
 
 use super::Failure;
-use crate::adopt::{Databases, Plan, Progress, Rules, Tally, Unfinished, adopt};
+use crate::adopt::{Databases, Plan, Progress, Rules, Unfinished, adopt};
 use crate::clock::Clock;
 use crate::config::{AdoptArgs, Environment};
 use crate::leases::protocol::LeaseTimes;
@@ -17,7 +17,8 @@ Examples:
   curfew adopt --from-file /run/secrets/shop-url --apply --forget-raw-tokens
 
 The other application has a table user_token_logs with raw tokens in user_token, in a database of its own. DATABASE_URL names \
-Curfew's database, which must be another one; both may be on one server. Without --apply nothing is written: the command counts \
+Curfew's database, which must be another one; both may be on one server. --apply makes no database file: run \
+`curfew migrate` before. Without --apply nothing is written: the command counts \
 what would be done. Use the settings of `curfew serve`: they say which tokens are accepted and how users are named. Signatures are \
 not checked, because the table is your own. The command may be interrupted, and run again at any time: it goes on where it was, and \
 takes over what was blocked since.";
@@ -61,40 +62,47 @@ pub(super) async fn run(args: &Args, environment: &Environment) -> Result<(), Fa
         // Every lease is over by then, also those of a control plane that was cut off from the database.
         leases_over: LeaseTimes::default().silence(),
     };
-    let from = settings.from.to_string();
     let Some(tally) = adopt(databases, rules, plan, progress_lines()).await? else {
-        writeln!(std::io::stdout(), "there is no table user_token_logs in {from}: nothing to adopt")?;
+        writeln!(std::io::stdout(), "there is no table user_token_logs in {}: nothing to adopt", settings.from)?;
         return Ok(());
     };
     let unfinished = tally.unfinished(args.accept_unreadable);
-    tell(&tally, &from, args.apply, unfinished)?;
+    let (title, next) = match args.apply {
+        true => applied(databases, unfinished),
+        false => counted(databases, unfinished),
+    };
+    writeln!(std::io::stdout(), "{title}\n{tally}\n{next}")?;
     match unfinished.filter(|_| args.apply) {
         Some(unfinished) => Err(unfinished.into()),
         None => Ok(()),
     }
 }
 
-/// The numbers, and what to do next.
-fn tell(tally: &Tally, from: &str, applied: bool, unfinished: Option<Unfinished>) -> std::io::Result<()> {
-    let title = match (applied, unfinished) {
-        (true, None) => format!("adopted user_token_logs of {from}:"),
-        (true, Some(Unfinished::Unreadable(_))) => {
-            format!("adopted user_token_logs of {from}, but for blocked rows without a token:")
-        }
-        (true, Some(Unfinished::Changing(_))) => {
-            format!("adopted user_token_logs of {from}, as far as its application has left it alone:")
-        }
-        (false, _) => format!("dry run, nothing was written. --apply would do this with user_token_logs of {from}:"),
+/// What stands above and below the numbers of a run that wrote.
+fn applied(Databases { from, own }: Databases<'_>, unfinished: Option<Unfinished>) -> (String, String) {
+    let but = match unfinished {
+        None => "",
+        Some(Unfinished::Unreadable(_)) => ", but for blocked rows without a token",
+        Some(Unfinished::Changing(_)) => ", but for rows that the application has changed meanwhile",
     };
-    let next = match (applied, unfinished) {
-        (true, None) => "done: run it again at any time",
-        (true, Some(_)) => "not done yet",
-        (false, None) => "to do it, add --apply",
-        (false, Some(_)) => {
-            "to do it, add --apply, and --accept-unreadable if the blocked rows without a token may be left"
+    let next = if unfinished.is_none() { "done: run it again at any time" } else { "not done yet" };
+    (format!("adopted user_token_logs of {from} into {own}{but}:"), next.to_owned())
+}
+
+/// What stands above and below the numbers of a dry run.
+fn counted(Databases { from, own }: Databases<'_>, unfinished: Option<Unfinished>) -> (String, String) {
+    let title = format!("dry run, nothing was written. --apply would adopt user_token_logs of {from} into {own}:");
+    let before = match own.file() {
+        Some(file) if !file.exists() => {
+            format!("name the database of `curfew serve` in DATABASE_URL, or make {own} with `curfew migrate`; then ")
         }
+        _ => String::new(),
     };
-    writeln!(std::io::stdout(), "{title}\n{tally}\n{next}")
+    let also = match unfinished {
+        Some(_) => ", and --accept-unreadable if the blocked rows without a token may be left",
+        None => "",
+    };
+    (title, format!("to do it, {before}add --apply{also}"))
 }
 
 /// Writes to standard error how far the run has come, now and then.

@@ -127,7 +127,7 @@ pub struct Adoption {
 }
 
 impl AdoptArgs {
-    /// Resolves the settings. The data directory is made only if something is to be written.
+    /// Resolves the settings. Nothing is made: if something is to be written, Curfew's database must be there.
     ///
     /// # Errors
     ///
@@ -136,7 +136,7 @@ impl AdoptArgs {
         let mut mistakes = Mistakes::default();
         let from = self.from.resolve(&mut mistakes);
         let own = match writes {
-            true => self.database.resolve(&self.data.data_dir, &mut mistakes),
+            true => self.database.existing(&self.data.data_dir, &mut mistakes),
             false => self.database.named(&self.data.data_dir, &mut mistakes),
         };
         let tokens = resolved_tokens(&self.data, &self.tokens, environment, &mut mistakes);

@@ -32,6 +32,20 @@ impl DatabaseArgs {
         self.named(data_dir, mistakes)
     }
 
+    /// The database, if there is one. Makes no file: nothing serves a new one, and a revocation in it is in force nowhere.
+    pub(super) fn existing(&self, data_dir: &Path, mistakes: &mut Mistakes) -> Option<Database> {
+        let database = self.named(data_dir, mistakes)?;
+        let Some(missing) = database.file().filter(|file| !file.exists()).map(|file| file.display().to_string()) else {
+            return Some(database);
+        };
+        let named = match self.database_url {
+            Some(_) => format!("names {missing}, and there is no such file"),
+            None => format!("is not set, and there is no {missing}"),
+        };
+        mistakes.add(NAME, format!("{named}: name the database of `curfew serve`, or make it with `curfew migrate`"));
+        None
+    }
+
     /// The database. Makes nothing for it.
     pub(super) fn named(&self, data_dir: &Path, mistakes: &mut Mistakes) -> Option<Database> {
         match &self.database_url {

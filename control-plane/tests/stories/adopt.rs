@@ -52,6 +52,15 @@ fn adopt(directory: &Path, arguments: &[&str]) -> (Option<i32>, String, String) 
     ended(adopting(directory, arguments))
 }
 
+/// Makes Curfew's database; returns what the command says.
+fn migrate(directory: &Path) -> String {
+    let mut command = configured(directory);
+    command.arg("migrate");
+    let (code, told, errors) = ended(command);
+    assert_eq!(code, Some(0), "{errors}");
+    told
+}
+
 fn token(number: u32) -> String {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs();
     tokens::token(&json!({"sub": 7, "jti": number.to_string(), "iat": now - 10, "exp": now + 3600}))
@@ -93,16 +102,19 @@ async fn an_existing_table_is_adopted_and_served() {
     }
     let numbers = "rows                    6\nnothing left to do      0\ntokens taken over       6\nduplicates              0\n\
                    expired, only marked    0\nblocked, now revoked    2\nunreadable, left alone  0\nraw tokens blanked      0\n";
-    let old = directory.join(OLD).display().to_string();
+    let [old, own] = [OLD, OWN].map(|file| directory.join(file).display().to_string());
     let (code, told, errors) = adopt(directory, &[]);
-    let title = format!("dry run, nothing was written. --apply would do this with user_token_logs of {old}:");
+    let title = format!("dry run, nothing was written. --apply would adopt user_token_logs of {old} into {own}:");
+    let first = format!("name the database of `curfew serve` in DATABASE_URL, or make {own} with `curfew migrate`");
+    let end = format!("to do it, {first}; then add --apply\n");
+    assert_eq!((code, told), (Some(0), format!("{title}\n{numbers}{end}")), "{errors}");
+    migrate(directory);
+    let (code, told, errors) = adopt(directory, &[]);
     assert_eq!((code, told), (Some(0), format!("{title}\n{numbers}to do it, add --apply\n")), "{errors}");
     let (code, told, errors) = adopt(directory, &["--apply"]);
-    let end = "done: run it again at any time\n";
-    assert_eq!((code, told), (Some(0), format!("adopted user_token_logs of {old}:\n{numbers}{end}")), "{errors}");
-    let mut migrate = configured(directory);
-    migrate.arg("migrate");
-    assert_eq!(ended(migrate).1, "nothing to apply\n");
+    let adopted = format!("adopted user_token_logs of {old} into {own}:\n{numbers}done: run it again at any time\n");
+    assert_eq!((code, told), (Some(0), adopted), "{errors}");
+    assert_eq!(migrate(directory), "nothing to apply\n");
 
     let server = Server::spawn(directory, configured(directory));
     let logout = |token: &str| {
@@ -137,6 +149,44 @@ async fn a_dry_run_leaves_files_as_they_are_and_makes_none() {
     assert_eq!(ended(without_a_database).0, Some(0));
     assert_eq!(std::fs::read(directory.join(OLD)).unwrap(), before);
     assert_eq!(std::fs::read_dir(directory).unwrap().count(), 1);
+}
+
+#[tokio::test]
+async fn an_adoption_makes_no_database_and_blanks_nothing_without_one() {
+    let directory = TempDir::new().unwrap();
+    let directory = directory.path();
+    old_table(directory, 6).await;
+    let before = std::fs::read(directory.join(OLD)).unwrap();
+    let arguments = ["--apply", "--forget-raw-tokens"];
+    let remedy = "name the database of `curfew serve`, or make it with `curfew migrate`";
+    let absent = directory.join(OWN).display().to_string();
+    let (code, told, errors) = adopt(directory, &arguments);
+    let expected = format!("error: DATABASE_URL: names {absent}, and there is no such file: {remedy}\n");
+    assert_eq!((code, told, errors), (Some(2), String::new(), expected));
+
+    let mut without_a_database = adopting(directory, &arguments);
+    without_a_database.env_remove("DATABASE_URL");
+    let expected = format!("error: DATABASE_URL: is not set, and there is no ./curfew-data/curfew.db: {remedy}\n");
+    assert_eq!(ended(without_a_database), (Some(2), String::new(), expected));
+    assert_eq!(std::fs::read(directory.join(OLD)).unwrap(), before);
+    assert_eq!(std::fs::read_dir(directory).unwrap().count(), 1);
+}
+
+#[tokio::test]
+async fn an_adoption_goes_into_the_database_that_serve_has_made_by_default() {
+    let directory = TempDir::new().unwrap();
+    let directory = directory.path();
+    old_table(directory, 6).await;
+    let with_the_default = |mut command: Command| {
+        command.env_remove("DATABASE_URL");
+        command
+    };
+    drop(Server::spawn(directory, with_the_default(configured(directory))));
+    let (code, told, errors) = ended(with_the_default(adopting(directory, &["--apply"])));
+    assert_eq!(code, Some(0), "{errors}");
+    let old = directory.join(OLD).display().to_string();
+    let title = format!("adopted user_token_logs of {old} into ./curfew-data/curfew.db:");
+    assert_eq!(told.lines().next(), Some(title.as_str()));
 }
 
 #[tokio::test]
@@ -185,6 +235,7 @@ async fn an_adoption_that_is_killed_is_finished_by_the_next() {
     let directory = TempDir::new().unwrap();
     let directory = directory.path();
     old_table(directory, 300).await;
+    migrate(directory);
     let arguments = ["--apply", "--forget-raw-tokens", "--batch", "7", "--pause", "50ms"];
     for round in 1..=4 {
         let mut process = adopting(directory, &arguments).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();

@@ -21,8 +21,9 @@ use purpose::{CONNECT_LIMIT, Purpose, START_LIMIT};
 /// How long a server may take to roll back.
 const ROLL_BACK_LIMIT: Duration = Duration::from_secs(1);
 
-/// Opens the database for migrations, and creates the file of an embedded one. Only a start, `curfew migrate` and
-/// `curfew adopt` do that. Later a missing file is an error: a new, empty one would have forgotten every logout.
+/// Opens the database for migrations, and creates the file of an embedded one. Only a start and `curfew migrate` do
+/// that; the settings of `curfew adopt` name a file that is there. Later a missing file is an error: a new, empty one
+/// would have forgotten every logout.
 pub(crate) async fn create(database: &Database) -> Result<Connection, Error> {
     within(START_LIMIT, created(database)).await
 }
