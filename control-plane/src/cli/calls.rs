@@ -4,10 +4,10 @@ use std::io::Write;
 
 use axum::http::Method;
 use clap::Args;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::{Failure, token_text};
-use crate::cli::client::Call;
+use crate::cli::client::{Call, CallFailure};
 use crate::config::{ClientArgs, Environment};
 use crate::store::sessions::{Session, SessionList};
 
@@ -28,6 +28,10 @@ Examples:
 
 It calls the internal listener with CURFEW_INTERNAL_SECRET, or with the secret that a server with the same data \
 directory has generated. Sessions are known once their token was registered or logged out.";
+
+/// What the server says of a logout, to the letter, as docs/api.md has it. Any other text is that of another server.
+const LOGGED_OUT: &str = "Successfully Logged Out.";
+const LOGGED_OUT_EVERYWHERE: &str = "Successfully Logged Out From All Device.";
 
 /// Where the public listener is.
 #[derive(Debug, Args)]
@@ -69,17 +73,23 @@ pub(super) struct LogoutArgs {
 }
 
 pub(super) async fn logout(args: &LogoutArgs, environment: &Environment) -> Result<(), Failure> {
-    let answer = match &args.user {
-        Some(user) => logout_user(args, user, environment).await?,
+    let (base, answer, expected) = match &args.user {
+        Some(user) => (&args.internal.internal_url, logout_user(args, user, environment).await?, LOGGED_OUT_EVERYWHERE),
         None => {
-            let path = if args.all_devices { "/api/v2/logout-all-device" } else { "/api/v2/logout" };
+            let (path, expected) = match args.all_devices {
+                true => ("/api/v2/logout-all-device", LOGGED_OUT_EVERYWHERE),
+                false => ("/api/v2/logout", LOGGED_OUT),
+            };
             let token = token(args, environment)?;
             let base = &args.public.url;
-            Call { base, method: Method::POST, path, bearer: Some(&token), body: None }.send().await?
+            let call = Call { base, method: Method::POST, path, bearer: Some(&token), body: None };
+            (base, call.send().await?, expected)
         }
     };
-    let message = answer.get("message").and_then(serde_json::Value::as_str).unwrap_or("Done.");
-    writeln!(std::io::stdout(), "{message}")?;
+    if answer.get("message").and_then(Value::as_str) != Some(expected) {
+        return Err(CallFailure::Stranger(base.to_owned()).into());
+    }
+    writeln!(std::io::stdout(), "{expected}")?;
     Ok(())
 }
 
@@ -94,7 +104,7 @@ fn usage(problem: &str) -> Failure {
     Failure::Usage(problem.to_owned())
 }
 
-async fn logout_user(args: &LogoutArgs, user: &str, environment: &Environment) -> Result<serde_json::Value, Failure> {
+async fn logout_user(args: &LogoutArgs, user: &str, environment: &Environment) -> Result<Value, Failure> {
     let app = args.client.app(environment)?;
     let mut body = json!({"user_id": user, "app_id": app.id.reveal(), "app_key": app.key.reveal()});
     if let (Some(issuer), Some(body)) = (&args.issuer, body.as_object_mut()) {

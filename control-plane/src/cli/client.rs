@@ -33,6 +33,11 @@ pub enum CallFailure {
         /// What happened.
         reason: String,
     },
+    /// Something answered, but not as the endpoint's documentation says.
+    #[error(
+        "{0} is not a Curfew control plane: its answer is another one than documented, and nothing is known to be done"
+    )]
+    Stranger(String),
     /// The server refused.
     #[error("{status}: {detail} ({code})")]
     Refused {
@@ -60,7 +65,8 @@ pub struct Call<'a> {
 }
 
 impl Call<'_> {
-    /// Sends the call and returns the body of a 2xx answer.
+    /// Sends the call and returns the body of the answer: a JSON object with status 200, as every endpoint has it that
+    /// these commands call. An address of another server answers with 2xx, too, and must not pass for success.
     ///
     /// # Errors
     ///
@@ -72,8 +78,15 @@ impl Call<'_> {
             .await
             .map_err(|_| unreachable("it took too long".to_owned()))?;
         let (status, body) = answer.map_err(|error| unreachable(innermost(&*error)))?;
-        let body: Value = serde_json::from_slice(&body).unwrap_or_default();
-        if status.is_success() { Ok(body) } else { Err(refused(status, &body)) }
+        self.judge(status, serde_json::from_slice(&body).unwrap_or_default())
+    }
+
+    fn judge(&self, status: StatusCode, body: Value) -> Result<Value, CallFailure> {
+        match status {
+            StatusCode::OK if body.is_object() => Ok(body),
+            status if status.is_success() => Err(CallFailure::Stranger(self.base.to_owned())),
+            status => Err(refused(status, &body)),
+        }
     }
 
     fn request(&self) -> Result<Request<Full<Bytes>>, CallFailure> {
@@ -117,4 +130,42 @@ fn innermost(error: &(dyn std::error::Error + 'static)) -> String {
 fn refused(status: StatusCode, body: &Value) -> CallFailure {
     let text = |name: &str| body.get(name).and_then(Value::as_str).unwrap_or("no reason given").to_owned();
     CallFailure::Refused { status, detail: text("detail"), code: text("code") }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn judged(status: u16, body: Value) -> Result<Value, String> {
+        let call = Call { base: "http://127.0.0.1:8080", method: Method::POST, path: "/", bearer: None, body: None };
+        call.judge(StatusCode::from_u16(status).unwrap(), body).map_err(|failure| failure.to_string())
+    }
+
+    #[test]
+    fn only_the_documented_answer_is_success() {
+        let done = json!({"message": "Successfully Logged Out."});
+        assert_eq!(judged(200, done.clone()), Ok(done.clone()));
+        let stranger = "http://127.0.0.1:8080 is not a Curfew control plane: its answer is another one than documented, \
+            and nothing is known to be done";
+        for (status, body) in [
+            (200, Value::Null),
+            (200, json!([])),
+            (200, json!("done")),
+            (201, done.clone()),
+            (202, done),
+            (204, Value::Null),
+        ] {
+            assert_eq!(judged(status, body.clone()), Err(stranger.to_owned()), "{status} {body}");
+        }
+    }
+
+    #[test]
+    fn anything_else_is_a_refusal() {
+        let problem = json!({"code": "token_revoked", "detail": "The token was logged out."});
+        let refusal = "401 Unauthorized: The token was logged out. (token_revoked)";
+        assert_eq!(judged(401, problem), Err(refusal.to_owned()));
+        assert_eq!(judged(302, Value::Null), Err("302 Found: no reason given (no reason given)".to_owned()));
+    }
 }

@@ -195,6 +195,51 @@ fn a_server_that_is_not_there_is_named() {
     assert_eq!(output.status.code(), Some(1));
 }
 
+/// Answers each connection with this, as some other server may; returns its address.
+fn another_server(answer: &'static str) -> String {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = format!("http://{}", listener.local_addr().unwrap());
+    std::thread::spawn(move || {
+        for stream in listener.incoming() {
+            let mut stream = stream.unwrap();
+            // A connection that is closed with unread bytes in it is reset, and the answer may be lost.
+            let mut reader = BufReader::new(stream.try_clone().unwrap());
+            let mut line = String::new();
+            while reader.read_line(&mut line).unwrap_or(0) > 2 {
+                line.clear();
+            }
+            let _ = stream.write_all(answer.as_bytes());
+        }
+    });
+    address
+}
+
+#[test]
+fn an_answer_of_another_server_is_no_logout() {
+    let directory = TempDir::new().unwrap();
+    for answer in [
+        "HTTP/1.1 200 OK\r\ncontent-length: 2\r\nconnection: close\r\n\r\nok",
+        "HTTP/1.1 200 OK\r\ncontent-length: 16\r\nconnection: close\r\n\r\n{\"message\":\"ok\"}",
+        "HTTP/1.1 204 No Content\r\nconnection: close\r\n\r\n",
+        "HTTP/1.1 202 Accepted\r\ncontent-length: 2\r\nconnection: close\r\n\r\n{}",
+    ] {
+        let url = another_server(answer);
+        for arguments in
+            [["--token", "a.b.c", "--url", &url].as_slice(), &["--token", "a.b.c", "--all-devices", "--url", &url]]
+        {
+            let output = command(directory.path()).arg("logout").args(arguments).output().unwrap();
+            let stderr = String::from_utf8(output.stderr).unwrap();
+            assert!(stderr.starts_with(&format!("error: {url} is not a Curfew control plane: ")), "{stderr}");
+            assert_eq!((output.status.code(), output.stdout), (Some(1), Vec::new()), "{answer}");
+        }
+        let mut lgt_all = command(directory.path());
+        lgt_all.args(["logout", "--user", "alice", "--internal-url", &url]);
+        lgt_all.env("APP_ID", "shop").env("APP_KEY", "a key of the application");
+        let output = lgt_all.output().unwrap();
+        assert_eq!((output.status.code(), output.stdout), (Some(1), Vec::new()), "{answer}");
+    }
+}
+
 #[test]
 fn a_request_that_has_begun_is_finished_after_the_signal() {
     let directory = TempDir::new().unwrap();
