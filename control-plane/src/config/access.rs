@@ -7,7 +7,7 @@ use curfew_core::Mistakes;
 
 use super::environment::Environment;
 use super::generated::Generated;
-use super::signer::Signer;
+use super::signer::IssuerSecret;
 use crate::secret::{AppCredentials, Secret};
 
 /// In bytes. A shorter secret can be guessed. With it an attacker logs users out, or sees where they are logged in.
@@ -74,11 +74,27 @@ fn refuse_short(name: &str, secret: Option<&Secret>, mistakes: &mut Mistakes) {
 }
 
 impl Access {
-    /// Refuses an internal secret that also signs tokens: callers of the internal listener could make tokens with it.
-    pub(super) fn refuse_signing_secret(&self, signers: &[Signer], mistakes: &mut Mistakes) {
-        let Some(internal) = &self.internal_secret else { return };
-        if signers.iter().any(|signer| internal.matches(&signer.secret.0)) {
-            mistakes.add("CURFEW_INTERNAL_SECRET", "is a secret that tokens are signed with: use another one");
+    /// Refuses one secret for two purposes: a caller that knows it for one of them could use it for the other. With the
+    /// internal secret a filter could make tokens, or log out every user like an application, and one issuer could make
+    /// tokens of another. Keys of one issuer may be the same.
+    pub(super) fn refuse_shared_secrets(
+        &self,
+        generated: Option<&Generated>,
+        signing: &[(String, IssuerSecret)],
+        mistakes: &mut Mistakes,
+    ) {
+        let (internal, app) = (self.internal_secret(generated), self.app(generated));
+        let own = [("CURFEW_INTERNAL_SECRET", internal.as_ref()), ("APP_KEY", app.as_ref().map(|app| &app.key))];
+        let own = own.into_iter().filter_map(|(name, secret)| Some((name, None::<usize>, secret?.reveal().as_bytes())));
+        let signing =
+            signing.iter().map(|(name, secret)| (name.as_str(), Some(secret.issuer), secret.secret.0.as_slice()));
+        let all: Vec<(&str, Option<usize>, &[u8])> = own.chain(signing).collect();
+        for (place, (name, issuer, secret)) in all.iter().enumerate() {
+            let mut before = all.iter().take(place);
+            let same = before.find(|(_, other, earlier)| earlier == secret && (issuer.is_none() || issuer != other));
+            if let Some((other, ..)) = same {
+                mistakes.add(*name, format!("is the same secret as {other}: use another one"));
+            }
         }
     }
 

@@ -33,7 +33,7 @@ pub use log::{LogArgs, LogFormat, LogSettings};
 pub use operation::OperationArgs;
 pub use redis::RedisArgs;
 pub use serve::{Config, ServeArgs};
-pub use signer::{Signer, SigningSecret};
+pub use signer::{IssuerSecret, Signer, SigningSecret};
 pub use tokens::{TokenArgs, Tokens};
 
 #[cfg(test)]

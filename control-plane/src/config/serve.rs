@@ -112,7 +112,7 @@ impl ServeArgs {
             missing => self.generated(missing, listen, mistakes),
         };
         let tokens = self.tokens.resolve(keys, generated.as_ref(), mistakes)?;
-        access.refuse_signing_secret(&tokens.signers, mistakes);
+        access.refuse_shared_secrets(generated.as_ref(), &tokens.signing_secrets, mistakes);
         let retention = Settings::of(&tokens.policy).retention;
         let warnings = self.warnings(redis.as_ref(), retention, environment);
         let operation = operation?;

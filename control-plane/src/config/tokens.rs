@@ -11,7 +11,7 @@ use serde_json::{Map, Value, json};
 
 use super::environment::{Environment, read};
 use super::generated::{GENERATED_ISSUER, Generated};
-use super::signer::{Signer, signers};
+use super::signer::{IssuerSecret, Signer, issuer_secrets, signers};
 use crate::secret::Secret;
 
 /// Which tokens to accept.
@@ -98,6 +98,8 @@ pub struct Tokens {
     pub keys: KeySets,
     /// The issuers whose tokens this process can make, in the order of the configuration.
     pub signers: Vec<Signer>,
+    /// All secrets that sign tokens, each with the setting that holds it.
+    pub signing_secrets: Vec<(String, IssuerSecret)>,
     /// The claim that names the user.
     pub user_claim: String,
     /// The claim that cutoffs are compared with.
@@ -187,6 +189,7 @@ impl TokenArgs {
                 policy,
                 keys,
                 signers: signers(&document),
+                signing_secrets: named(issuer_secrets(&document), from_file),
                 user_claim: self.user_claim.clone(),
                 issued_at_claim: self.issued_at_claim.clone(),
             }),
@@ -214,6 +217,16 @@ impl TokenArgs {
         }
         json!([issuer])
     }
+}
+
+/// Names each secret by its setting, as a mistake in it would be named.
+fn named(secrets: Vec<IssuerSecret>, from_file: bool) -> Vec<(String, IssuerSecret)> {
+    let name = |secret: &IssuerSecret| match (from_file, secret.field.as_str()) {
+        (true, field) => format!("CURFEW_ISSUERS_FILE: issuers[{}].{field}", secret.issuer),
+        (false, "secret") => "JWT_SECRET".to_owned(),
+        (false, field) => format!("JWKS_FILE: {field}"),
+    };
+    secrets.into_iter().map(|secret| (name(&secret), secret)).collect()
 }
 
 fn list(text: &str) -> Vec<&str> {

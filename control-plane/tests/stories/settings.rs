@@ -19,6 +19,8 @@ fn curfew(directory: &Path, arguments: &[&str], settings: &[(&str, &str)]) -> Ou
 
 const SECRET: &str = "a token signing secret of 32 bytes or more";
 
+const SECRET_OF_CALLERS: &str = "an-internal-secret-that-is-long-enough";
+
 fn refused(settings: &[(&str, &str)], lines: &[&str]) {
     let directory = TempDir::new().unwrap();
     let output = curfew(directory.path(), &["serve"], settings);
@@ -143,8 +145,50 @@ fn short_keys_and_one_secret_for_two_purposes_are_refused() {
     let shared = "one-secret-for-everything-is-one-too-few";
     refused(
         &[("JWT_SECRET", shared), ("CURFEW_INTERNAL_SECRET", shared), ("APP_ID", "shop"), ("APP_KEY", shared)],
-        &["error: CURFEW_INTERNAL_SECRET: is a secret that tokens are signed with: use another one"],
+        &[
+            "error: APP_KEY: is the same secret as CURFEW_INTERNAL_SECRET: use another one",
+            "error: JWT_SECRET: is the same secret as CURFEW_INTERNAL_SECRET: use another one",
+        ],
     );
+    refused(
+        &[
+            ("JWT_SECRET", shared),
+            ("CURFEW_INTERNAL_SECRET", SECRET_OF_CALLERS),
+            ("APP_ID", "shop"),
+            ("APP_KEY", shared),
+        ],
+        &["error: JWT_SECRET: is the same secret as APP_KEY: use another one"],
+    );
+}
+
+#[test]
+fn two_issuers_do_not_share_a_secret_and_one_issuer_may_have_it_twice() {
+    let directory = TempDir::new().unwrap();
+    let shared = "c2hhcmVk".repeat(6);
+    let key = |kid: &str| format!(r#"{{"kty": "oct", "alg": "HS256", "kid": "{kid}", "k": "{shared}"}}"#);
+    let issuers = format!(
+        r#"[{{"issuer": "https://a.example.com", "jwks": {{"keys": [{}, {}]}}}},
+            {{"issuer": "https://b.example.com", "secret_base64": "{shared}"}},
+            {{"issuer": "https://c.example.com", "secret": "{SECRET_OF_CALLERS}"}}]"#,
+        key("1"),
+        key("2")
+    );
+    std::fs::write(directory.path().join("issuers.json"), issuers).unwrap();
+    let settings = [
+        ("CURFEW_ISSUERS_FILE", "issuers.json"),
+        ("CURFEW_INTERNAL_SECRET", SECRET_OF_CALLERS),
+        ("APP_ID", "shop"),
+        ("APP_KEY", "a-key-of-16-bytes"),
+    ];
+    let output = curfew(directory.path(), &["serve"], &settings);
+    let stderr = String::from_utf8(output.stderr).unwrap();
+    let file = "CURFEW_ISSUERS_FILE: issuers";
+    let expected = [
+        format!("error: {file}[1].secret_base64: is the same secret as {file}[0].jwks.keys[0].k: use another one"),
+        format!("error: {file}[2].secret: is the same secret as CURFEW_INTERNAL_SECRET: use another one"),
+    ];
+    assert_eq!(stderr.lines().collect::<Vec<_>>(), expected);
+    assert_eq!(output.status.code(), Some(2));
 }
 
 #[test]
