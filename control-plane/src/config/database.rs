@@ -69,7 +69,8 @@ const FROM_FILE: &str = "CURFEW_ADOPT_FROM_FILE";
 #[derive(Args)]
 #[command(next_help_heading = "Data")]
 pub(super) struct AdoptFromArgs {
-    /// The application's database: sqlite://PATH, postgres://... or mysql://...
+    /// The application's database: sqlite://PATH, postgres://... or mysql://... Arguments show in the list of
+    /// processes: put a URL with a password into the file of --from-file
     #[arg(long, env = "CURFEW_ADOPT_FROM", value_name = "URL", hide_env_values = true)]
     from: Option<String>,
     /// File with the URL of the application's database
