@@ -197,6 +197,18 @@ pub struct Validation {
     pub output: String,
 }
 
+impl Validation {
+    /// Runs a command that ends with `envoy --mode validate`.
+    ///
+    /// # Errors
+    /// If it cannot be started.
+    pub fn by(command: &mut Command) -> Result<Self> {
+        let output = command.output().with_context(|| format!("{} does not run", command.get_program().display()))?;
+        let text = [output.stdout, output.stderr].concat();
+        Ok(Self { accepted: output.status.success(), output: String::from_utf8_lossy(&text).into_owned() })
+    }
+}
+
 /// Runs `envoy --mode validate`, which also configures the filter in a VM.
 ///
 /// # Errors
@@ -204,11 +216,15 @@ pub struct Validation {
 pub fn validate(bootstrap: &Bootstrap, directory: &Path) -> Result<Validation> {
     let configuration = directory.join("validate.json");
     bootstrap.write(&configuration)?;
-    let output = Command::new(find()?)
-        .args(["--mode", "validate", "--disable-hot-restart", "--config-path"])
-        .arg(&configuration)
-        .output()?;
-    let text = [output.stdout, output.stderr].concat();
-    let output_text = String::from_utf8_lossy(&text).into_owned();
-    Ok(Validation { accepted: output.status.success(), output: output_text })
+    validate_file(&configuration)
+}
+
+/// The same for a file.
+///
+/// # Errors
+/// If Envoy cannot be found or started.
+pub fn validate_file(configuration: &Path) -> Result<Validation> {
+    let mut command = Command::new(find()?);
+    command.args(["--mode", "validate", "--disable-hot-restart", "--config-path"]).arg(configuration);
+    Validation::by(&mut command)
 }
