@@ -30,8 +30,8 @@ pub struct OperationArgs {
     /// How much longer than needed rows about tokens are kept, for audits
     #[arg(long, env = "CURFEW_AUDIT_RETENTION", value_name = "DURATION", default_value = "0s", hide_env_values = true)]
     pub audit_retention: String,
-    /// How long a request's body may take to arrive, and after it the answer; a logout's answer may take the length of a
-    /// lease longer
+    /// How long a request's body may take to arrive, and after it the answer; a logout may take the length of a lease
+    /// longer, and a filter's poll as long as it is held
     #[arg(
         long,
         env = "CURFEW_REQUEST_TIMEOUT",
