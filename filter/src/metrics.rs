@@ -1,10 +1,10 @@
 //! The counters and gauges. Each name stands here once; the proxy shows it in its statistics under `wasmcustom.`, and
 //! in Prometheus' format without that prefix.
 
-/// A counter. Each request is counted by one of those whose name starts with `curfew_requests_`, and by
-/// [`Metric::ReportOnly`] in addition. There are exceptions: a request whose client leaves while it waits is not
-/// counted, and neither is one whose headers the host does not give. A request that is counted as admitted gets a 503
-/// all the same if the host does not make the edits. docs/metrics.md lists them all.
+/// A counter. Each request is counted by one of those whose name starts with `curfew_requests_`; [`Metric::ReportOnly`]
+/// counts in addition. There are exceptions: a request whose client leaves while it waits is not counted, and neither is
+/// one whose headers the host does not give. A request that is counted as admitted gets a 503 all the same if the host
+/// does not make the edits. docs/metrics.md lists them all.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(usize)]
 pub enum Metric {
