@@ -73,7 +73,7 @@ impl RowWriter {
             Ok(opened)
         };
         let late = |_| Err(sqlx::Error::from(std::io::Error::from(std::io::ErrorKind::TimedOut)));
-        self.opened = Some(tokio::time::timeout(WRITE_TIMEOUT, working).await.unwrap_or_else(late)?);
+        self.opened = Some(tokio::time::timeout(WRITE_TIMEOUT, Box::pin(working)).await.unwrap_or_else(late)?);
         Ok(())
     }
 }

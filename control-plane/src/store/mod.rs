@@ -202,7 +202,9 @@ impl Store {
             )
             .into());
         }
-        let outcome = tokio::time::timeout(self.read_limit, asked).await;
+        // The futures of the database are nested deeply. In a box, they do not add to the depth of those that await them, which
+        // the compiler limits.
+        let outcome = tokio::time::timeout(self.read_limit, Box::pin(asked)).await;
         outcome.unwrap_or_else(|_| Err(std::io::Error::from(std::io::ErrorKind::TimedOut).into())).map_err(ReadFailure)
     }
 }
