@@ -18,7 +18,7 @@ use crate::envoy;
 pub const STEPS: usize = 4;
 
 /// How much nicer the less urgent build is.
-const LESS_URGENT: i32 = 5;
+const LESS_URGENT: i32 = 2;
 
 struct Part {
     step: usize,
