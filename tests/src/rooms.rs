@@ -32,14 +32,15 @@ const FILTER: &[&[&str]] = &[
     &["header_map", "host_signature", "metrics", "outage", "cache"],
     &["copy"],
     &["feed"],
-    &["sources", "rules"],
-    &["identity"],
+    &["sources"],
+    &["rules", "identity"],
     &["proofs"],
     &["permit"],
     &["config"],
     &["knowledge"],
     &["gate"],
-    &["host", "trap"],
+    &["host"],
+    &["trap"],
     &["glue"],
 ];
 
