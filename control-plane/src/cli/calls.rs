@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 use super::{Failure, token_text};
 use crate::cli::client::{Call, CallFailure};
 use crate::config::{ClientArgs, Environment};
+use crate::logout::{LOGGED_OUT, LOGGED_OUT_EVERYWHERE};
 use crate::store::sessions::{Session, SessionList};
 
 pub(super) const LOGOUT_EXAMPLES: &str = "\
@@ -28,10 +29,6 @@ Examples:
 
 It calls the internal listener with CURFEW_INTERNAL_SECRET, or with the secret that a server with the same data \
 directory has generated. Sessions are known once their token was registered or logged out.";
-
-/// What the server says of a logout, to the letter, as docs/api.md has it. Any other text is that of another server.
-const LOGGED_OUT: &str = "Successfully Logged Out.";
-const LOGGED_OUT_EVERYWHERE: &str = "Successfully Logged Out From All Device.";
 
 /// Where the public listener is.
 #[derive(Debug, Args)]

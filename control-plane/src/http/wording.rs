@@ -2,6 +2,8 @@
 
 use serde::Serialize;
 
+use crate::logout;
+
 /// The body of an answer that says "logged out".
 #[derive(Serialize)]
 pub(super) struct Done {
@@ -10,7 +12,7 @@ pub(super) struct Done {
 
 impl Done {
     /// One token is logged out.
-    pub(super) const LOGGED_OUT: Self = Self { message: "Successfully Logged Out." };
+    pub(super) const LOGGED_OUT: Self = Self { message: logout::LOGGED_OUT };
     /// All tokens of a user are logged out.
-    pub(super) const LOGGED_OUT_EVERYWHERE: Self = Self { message: "Successfully Logged Out From All Device." };
+    pub(super) const LOGGED_OUT_EVERYWHERE: Self = Self { message: logout::LOGGED_OUT_EVERYWHERE };
 }

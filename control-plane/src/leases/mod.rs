@@ -210,12 +210,16 @@ impl Leases {
 
     /// Gives up, each time when the database turns out to be one that may not be believed, the logouts that wait: it may lack
     /// them.
-    async fn follow_trust(&self) {
+    async fn follow_trust(&self, over: impl Future<Output = ()>) {
+        let mut distrusts = self.store.distrusts();
+        let mut over = std::pin::pin!(over);
         loop {
-            self.store.distrusted().await;
+            tokio::select! {
+                Ok(()) = distrusts.changed() => {}
+                () = over.as_mut() => return,
+            }
             self.state.lock().barrier.distrust(since_boot());
             self.signals.look();
-            self.store.believed().await;
         }
     }
 
@@ -240,12 +244,7 @@ pub async fn run(leases: &Leases, stop: CancellationToken) {
         leases.confirming().run(over.cancelled()),
         leases.rows_reader().run(over.cancelled()),
         leases.tail().run(over.cancelled()),
-        async {
-            tokio::select! {
-                () = leases.follow_trust() => {}
-                () = over.cancelled() => {}
-            }
-        },
+        leases.follow_trust(over.cancelled()),
     );
 }
 

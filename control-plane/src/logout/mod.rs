@@ -53,6 +53,12 @@
 
 mod tickets;
 
+/// What an answer says whose one token is logged out. Clients compare it.
+pub const LOGGED_OUT: &str = "Successfully Logged Out.";
+
+/// What an answer says when all tokens of a user are logged out. Clients compare it.
+pub const LOGGED_OUT_EVERYWHERE: &str = "Successfully Logged Out From All Device.";
+
 use std::sync::Arc;
 
 use crate::leases::{Leases, Pending};

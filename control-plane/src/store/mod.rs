@@ -182,16 +182,9 @@ impl Store {
         self.read(self.reader.head()).await
     }
 
-    /// Returns when the database is found to be one that may not be believed, and at once if it is one. Callers ask again
-    /// after [`Self::believed`].
-    pub(crate) async fn distrusted(&self) {
-        // The sender lives as long as this store.
-        let _ = self.health.trust.fence_changes().wait_for(|fenced| *fenced).await;
-    }
-
-    /// Returns when the database may be believed.
-    pub(crate) async fn believed(&self) {
-        let _ = self.health.trust.fence_changes().wait_for(|fenced| !*fenced).await;
+    /// Counts how often the database turned out to be one that may not be believed.
+    pub(crate) fn distrusts(&self) -> tokio::sync::watch::Receiver<u64> {
+        self.health.trust.distrusts()
     }
 
     /// Reads within the time after which no caller waits any more.

@@ -4,6 +4,7 @@
 //! that were logged out. Every read and every transaction carries a [`History`], which shows such a change. The first
 //! of them that notices it stops all reads of this process at once and wakes the watch ([`super::watch`]).
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 use tokio::sync::{Notify, watch};
@@ -87,7 +88,8 @@ impl Seen {
 /// What this process knows about its database.
 #[derive(Debug, Default)]
 pub(crate) struct Trust {
-    fenced: watch::Sender<bool>,
+    fenced: AtomicBool,
+    distrusts: watch::Sender<u64>,
     /// The heads that were read or committed.
     seen: Mutex<Seen>,
     alarm: Notify,
@@ -118,12 +120,13 @@ impl Trust {
 
     /// True if nothing may be read.
     pub(crate) fn is_fenced(&self) -> bool {
-        *self.fenced.borrow()
+        self.fenced.load(Ordering::Relaxed)
     }
 
     /// Stops all reads, and wakes the watch.
     pub(crate) fn fence(&self, distrust: Distrust) {
-        if !self.fenced.send_replace(true) {
+        if !self.fenced.swap(true, Ordering::Relaxed) {
+            self.distrusts.send_modify(|count| *count += 1);
             error!(reason = %distrust, "nothing is read from the database any more");
             self.alarm.notify_one();
         }
@@ -131,12 +134,12 @@ impl Trust {
 
     /// Lets reads go on; true if they were stopped.
     pub(crate) fn lift(&self) -> bool {
-        self.fenced.send_replace(false)
+        self.fenced.swap(false, Ordering::Relaxed)
     }
 
-    /// Tells each change of [`Self::is_fenced`].
-    pub(crate) fn fence_changes(&self) -> watch::Receiver<bool> {
-        self.fenced.subscribe()
+    /// Counts the calls of [`Self::fence`] that stopped reads. A count misses none, even one that is lifted at once.
+    pub(crate) fn distrusts(&self) -> watch::Receiver<u64> {
+        self.distrusts.subscribe()
     }
 
     /// Returns when reads are stopped.
@@ -211,8 +214,11 @@ mod tests {
     #[test]
     fn the_fence_stands_until_it_is_lifted() {
         let trust = Trust::default();
+        let distrusts = trust.distrusts();
         assert!(!trust.is_fenced() && !trust.lift());
         trust.fence(Distrust::Elsewhere);
+        trust.fence(Distrust::Follows);
         assert!(trust.is_fenced() && trust.lift() && !trust.is_fenced());
+        assert_eq!(*distrusts.borrow(), 1);
     }
 }

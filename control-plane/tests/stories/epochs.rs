@@ -2,7 +2,7 @@
 //! logout, so no caller is told that it is in force.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use curfew_control_plane::leases::Settings;
 use curfew_control_plane::leases::protocol::LeaseTimes;
@@ -12,6 +12,7 @@ use curfew_control_plane::store::command::{TokenRecord, Unavailable};
 use curfew_control_plane::store::{self, Database};
 use curfew_core::verify_natively;
 use serde_json::json;
+use sqlx::Executor;
 
 use crate::plane::{INTERNAL_SECRET, Plane};
 use crate::tokens::{ISSUER, NOW, SECRET, token_of};
@@ -73,4 +74,24 @@ async fn a_caller_that_waits_meanwhile_is_told_that_it_is_not_known() {
          \"code\":\"unavailable\"}"
     );
     assert_eq!(after.status, 200, "{}", after.whole());
+}
+
+#[tokio::test]
+async fn a_caller_that_waits_while_the_database_turns_out_not_to_be_believed_is_told_that_it_is_not_known() {
+    let plane = plane().await;
+    let mut dead = Worker::new(1);
+    dead.start(&plane).await;
+    let token = token_of("alice", "1");
+    let goes_back = async {
+        while plane.rows().await.2 == 0 {
+            tokio::task::yield_now().await;
+        }
+        // The control plane has seen the commit, and the log lacks it now.
+        let mut database = plane.database().await;
+        database.execute("UPDATE feed_head SET seq = seq - 1").await.unwrap();
+        assert!(plane.store.head().await.is_err());
+    };
+    let (waited, ()) = tokio::join!(plane.logout(&token), goes_back);
+    assert_eq!(waited.problem(), (503, "unavailable".to_owned()), "{}", waited.whole());
+    assert!(dead.lease_until.unwrap() > Instant::now(), "the wait ended with the lease, and not with the distrust");
 }
