@@ -6,6 +6,7 @@
 //! The cost in the client and in the control plane is not included.
 
 mod authorization;
+mod barrier;
 mod bench;
 mod client;
 mod clock;
@@ -18,6 +19,7 @@ mod statistics;
 mod supply;
 
 pub use authorization::Authorization;
+pub use barrier::Waits;
 pub use bench::{Bench, Cost, Expected, Variant};
 pub use client::{Client, Statuses};
 pub use clock::WorkerClock;

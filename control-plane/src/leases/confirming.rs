@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use tracing::debug;
+
 use super::counters::Counters;
 use super::peers::message::PeerMessage;
 use super::peers::outbox::Outbox;
@@ -55,6 +57,7 @@ impl Confirming<'_> {
         let id = begin(&mut state.barrier, now);
         let pending = state.waiting.add(Waiting::new(id, position, returned, now, without_leases));
         drop(state);
+        debug!(seq = position.seq, "a commit waits for the workers");
         self.signals.read_rows();
         self.signals.look();
         pending
@@ -109,7 +112,9 @@ impl Confirming<'_> {
             Ok(Safe::Outlasted) => "outlasted",
             Err(Superseded) => return self.counters.superseded(),
         };
-        self.counters.confirmed(outcome, now.saturating_sub(waiting.began));
+        let waited = now.saturating_sub(waiting.began);
+        debug!(seq = waiting.position().seq, outcome, waited_ms = waited.as_millis(), "a commit is confirmed");
+        self.counters.confirmed(outcome, waited);
     }
 }
 

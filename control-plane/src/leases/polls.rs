@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use curfew_core::wire::{FeedAnswer, FeedRequest, FeedRevocation};
 use tokio::time::timeout;
+use tracing::debug;
 
 use super::counters::Counters;
 use super::gateways::{Caller, Gateways};
@@ -74,6 +75,7 @@ impl Polls<'_> {
         let news = state.barrier.polled(request);
         drop(state);
         if let Some(ack) = news {
+            debug!(worker = %request.worker, seq = request.applied, leaving = request.leaving, "a worker acknowledges");
             self.outbox.tell(PeerMessage::Ack(ack));
         }
         self.signals.look();

@@ -65,6 +65,11 @@ impl Waiting {
         Self { id, position, returned, began, without_leases, ended: watch::Sender::new(None) }
     }
 
+    /// The position that is waited for.
+    pub(super) const fn position(&self) -> LogPosition {
+        self.position
+    }
+
     fn pending(&self) -> Pending {
         Pending { position: self.position, ended: self.ended.subscribe() }
     }

@@ -1,5 +1,7 @@
 //! The rows by which control planes see each other, as values. The table is called `replicas`.
 
+use std::fmt;
+
 use super::LogPosition;
 
 /// Names a running control plane: 128 random bits, new at each start. So what was known about an earlier process is
@@ -16,6 +18,13 @@ impl ControlPlaneId {
     /// The bytes as they are stored in a row.
     pub const fn as_bytes(&self) -> &[u8; 16] {
         &self.0
+    }
+}
+
+/// The first eight hexadecimal digits, which are enough to tell the control planes of a log apart.
+impl fmt::Display for ControlPlaneId {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "{:08x}", u128::from_be_bytes(self.0) >> 96)
     }
 }
 

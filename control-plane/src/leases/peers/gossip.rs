@@ -10,7 +10,7 @@ use std::time::Duration;
 use tokio::sync::mpsc;
 use tokio::time::{Instant, interval, sleep, timeout};
 use tokio_util::sync::CancellationToken;
-use tracing::{info, warn};
+use tracing::{debug, info, warn};
 
 use super::message::{MOST_ENTRIES, MessageCode, PeerMessage};
 use super::outbox::Outbox;
@@ -150,8 +150,14 @@ impl Talk<'_> {
         for message in messages {
             match message {
                 PeerMessage::Head(head) => self.room.news.hint(head),
-                PeerMessage::Ack(ack) => state.barrier.heard_ack(ack),
-                PeerMessage::Confirmed(position) => state.barrier.heard_confirmation(sender, position),
+                PeerMessage::Ack(ack) => {
+                    debug!(worker = %ack.worker, seq = ack.held.map(|held| held.seq), "an acknowledgement is passed on");
+                    state.barrier.heard_ack(ack);
+                }
+                PeerMessage::Confirmed(position) => {
+                    debug!(control_plane = %sender, seq = position.seq, "another control plane confirms");
+                    state.barrier.heard_confirmation(sender, position);
+                }
             }
         }
         drop(state);

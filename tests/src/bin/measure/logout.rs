@@ -7,6 +7,7 @@
 //! 3. At a pace, and as fast as the callers can, each with a look at both Envoys right after the 200. The control planes
 //!    count how long the barrier takes of these, from a commit to the last worker's acknowledgement.
 
+use std::fmt;
 use std::time::Duration;
 
 use anyhow::{Result, bail};
@@ -15,7 +16,7 @@ use curfew_testbed::control_plane::Profile;
 use curfew_testbed::faults::pace::{Pace, last_admission, log_out_at};
 use curfew_testbed::faults::{Mesh, Setup};
 use curfew_testbed::http::Request;
-use curfew_testbed::measure::{Histogram, description};
+use curfew_testbed::measure::{Histogram, Waits, description};
 use serde_json::{Map, Value, json};
 
 /// How much is measured.
@@ -54,13 +55,19 @@ fn in_mesh(mesh: &Mesh, arguments: &Arguments) -> Result<Value> {
     let alone_fast = at_pace(mesh, "no worker, 16 callers", pace(None, 16, false))?;
     let mut logouts = Vec::new();
     let mut margins = Vec::new();
-    for _ in 0..arguments.rounds {
+    let mut slowest = Slowest::default();
+    for round in 1..=arguments.rounds {
         std::thread::sleep(Duration::from_secs(1));
+        let before = waits(mesh)?;
         let (logout, margin) = last_admission(mesh)?;
+        if logout > slowest.took {
+            slowest = Slowest { took: logout, round, waits: &waits(mesh)? - &before };
+        }
         logouts.push(logout.as_secs_f64());
         margins.push(margin);
     }
     let one = row("one a second, token in use", &mut logouts);
+    println!("    the slowest: {slowest}");
     let last = row("  last admission began before 200", &mut margins);
     if margins.iter().any(|margin| *margin <= 0.0) {
         bail!("a request that began after the 200 was admitted: {margins:?}");
@@ -70,21 +77,49 @@ fn in_mesh(mesh: &Mesh, arguments: &Arguments) -> Result<Value> {
     let within = margins.first().copied().unwrap_or_default() * 1e3;
     println!("  the latest admitted request of all began {within:.2} ms before the 200 of its logout");
     Ok(json!({
+        "slowest_one_a_second": slowest.to_string(),
         "no_worker_100_a_second": alone, "no_worker_16_callers": alone_fast, "one_a_second": one,
         "last_admission_before_200": last, "100_a_second": paced, "16_callers": fast,
         "100_a_second_barrier": paced_barrier, "16_callers_barrier": fast_barrier,
     }))
 }
 
+/// The slowest of some logouts.
+#[derive(Default)]
+struct Slowest {
+    took: Duration,
+    /// Which of them it was, counted from one. In the first round the workers have only just joined.
+    round: usize,
+    waits: Waits,
+}
+
+impl fmt::Display for Slowest {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { took, round, waits } = self;
+        let (took, barrier) = (took.as_secs_f64() * 1e3, waits.seconds() * 1e3);
+        write!(formatter, "round {round}, {took:.1} ms, {barrier:.1} ms of it in the barrier ({waits})")
+    }
+}
+
 /// As [`at_pace`], with the time that the control planes waited for the workers.
 fn with_barrier(mesh: &Mesh, name: &str, pace: Pace) -> Result<(Value, Value)> {
-    let before = propagation(mesh)?;
+    let (before, earlier) = (propagation(mesh)?, waits(mesh)?);
     let logouts = at_pace(mesh, name, pace)?;
-    let since = propagation(mesh)? - before;
+    let (since, outcomes) = (propagation(mesh)? - before, &waits(mesh)? - &earlier);
     let at = |part| since.quantile(part).unwrap_or_default() * 1e3;
     let (commits, p50, p99) = (since.count(), at(0.5), at(0.99));
     println!("{:<34}{commits:>9}{p50:>10.2}{p99:>10.2}", "    commit to the last worker");
-    Ok((logouts, json!({"commits": commits, "p50_ms": p50, "p99_ms": p99})))
+    println!("    outcomes: {outcomes}");
+    Ok((logouts, json!({"commits": commits, "p50_ms": p50, "p99_ms": p99, "outcomes": outcomes.to_string()})))
+}
+
+/// How the waits have ended so far, at all control planes.
+fn waits(mesh: &Mesh) -> Result<Waits> {
+    let mut all = Waits::default();
+    for plane in &mesh.planes {
+        all += Waits::read(&plane.process.ask(Request::get("/metrics"))?.text());
+    }
+    Ok(all)
 }
 
 /// From a commit to the moment when its callers may get their answer, at all control planes.
