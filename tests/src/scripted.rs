@@ -22,8 +22,8 @@ use crate::local_server::LocalServer;
 use crate::ports::loopback;
 
 const EPOCH: Epoch = Epoch::from_bytes([0x5c; 16]);
-const LEASE_MS: u64 = 2_000;
-const MAX_HOLD_MS: u64 = 600;
+const LEASE_MS: u64 = 1_700;
+const MAX_HOLD_MS: u64 = 550;
 
 /// Longer than any timeout of the filter's.
 const SILENCE: Duration = Duration::from_secs(3600);

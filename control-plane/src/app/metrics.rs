@@ -5,6 +5,7 @@
 
 use prometheus_client::registry::Registry;
 
+use super::clock_rate::ClockRate;
 use crate::{abuse, http, leases, redis_copy, store};
 
 /// The counters of all rooms.
@@ -20,6 +21,8 @@ pub struct Metrics {
     pub redis: redis_copy::Counters,
     /// Polls, leases, and logouts that wait for them.
     pub leases: leases::Counters,
+    /// How far the machine's clock is bent.
+    pub clock: ClockRate,
 }
 
 impl Metrics {
@@ -31,6 +34,7 @@ impl Metrics {
         self.store.register(&mut registry);
         self.redis.register(&mut registry);
         self.leases.register(&mut registry);
+        self.clock.register(&mut registry);
         registry
     }
 }

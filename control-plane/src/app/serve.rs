@@ -125,7 +125,8 @@ async fn start(mut config: Config) -> Result<Tasks, ServeFailure> {
     let keeper = Task::spawn("the keeper of leases", |stop| keep_leases(Arc::clone(&leases), redis_copy.clone(), stop));
     let purge = config.purge;
     let state = Arc::new(state(config, store.clone(), Arc::clone(&leases), redis_copy, clock, &metrics));
-    let servers = Servers { state, store, listeners: (public, internal), limits, purge };
+    let clock = metrics.clock.clone();
+    let servers = Servers { state, store, listeners: (public, internal), limits, purge, clock };
     let servers = Task::spawn("a server", |stop| servers.run(stop));
     print_addresses(addresses)?;
     Ok(Tasks { leases, servers, keeper, writer })
@@ -148,11 +149,12 @@ struct Servers {
     listeners: (TcpListener, TcpListener),
     limits: ConnectionLimits,
     purge: Pace,
+    clock: ClockRate,
 }
 
 impl Servers {
     async fn run(self, stop: CancellationToken) {
-        let Self { state, store, listeners: (public, internal), limits, purge } = self;
+        let Self { state, store, listeners: (public, internal), limits, purge, clock } = self;
         let routers = (public_router(Arc::clone(&state)), internal_router(Arc::clone(&state)));
         tokio::join!(
             server::serve(public, routers.0, limits.public, Streams::Public, stop.clone()),
@@ -160,6 +162,7 @@ impl Servers {
             purge::run(store.writer(), &state.store_counters, purge, stop.clone()),
             watch::run(&store, stop.clone()),
             state.failures.report(stop.clone()),
+            clock.watch(stop.clone()),
             redis_copy::run(&state.redis_copy, &store, stop),
         );
     }

@@ -18,8 +18,8 @@ use super::signals::Signals;
 use super::state::SharedState;
 use crate::clock::{since_boot, sleep_until};
 
-/// How old a reading may be that answers a poll without news. The lease is shorter by that age. In return, any number
-/// of polls share the reading.
+/// How old a reading may be that answers a poll, provided that it began after the poll arrived. The lease is shorter by
+/// that age. In return, any number of polls that were held back share the reading.
 const SHARED_FOR: Duration = Duration::from_millis(25);
 
 /// How long the first poll waits for this control plane's row. Without the row it would get no lease.
@@ -114,15 +114,13 @@ impl Polls<'_> {
 
     /// The earliest beginning of a reading that may answer the poll.
     ///
-    /// A poll that asks not to be held comes from a worker without a lease. It gets a reading that began after the poll
-    /// arrived; all polls that arrive before the next reading share it. Any other poll gets a recent reading, and if
-    /// there is news for it, a reading that shows the news.
+    /// No lease is granted from a reading that began before the poll arrived; all polls that arrive before the next
+    /// reading share it. A poll that was held back arrived long ago, so it gets any recent reading, and if there is news
+    /// for it, a reading that shows the news. A worker that leaves gets no lease.
     fn earliest_reading(&self, request: &FeedRequest, arrived: Duration) -> Duration {
-        if request.hold_ms == 0 && !request.leaving {
-            return arrived;
-        }
         let recently = since_boot().saturating_sub(SHARED_FOR);
-        self.news.shown_since(request).map_or(recently, |since| since.max(recently))
+        let least = if request.leaving { recently } else { recently.max(arrived) };
+        self.news.shown_since(request).map_or(least, |since| since.max(least))
     }
 
     /// The answer from a reading, with a lease if one may be granted. `None` if another reading is needed.

@@ -39,6 +39,22 @@ pub struct ControlPlaneRow {
     pub confirmed: Option<LogPosition>,
 }
 
+impl ControlPlaneRow {
+    /// The beat of a row that belongs to no control plane. It stands for control planes that can grant no lease any more,
+    /// and whose leases may not be over yet. The beats of control planes begin at 1.
+    pub const NOBODY: u64 = 0;
+
+    /// The row that belongs to no control plane, under this random id.
+    pub const fn nobody(id: ControlPlaneId) -> Self {
+        Self { id, beat: Self::NOBODY, confirmed: None }
+    }
+
+    /// True if the row belongs to no control plane.
+    pub const fn is_nobody(self) -> bool {
+        self.beat == Self::NOBODY
+    }
+}
+
 /// All rows, from one snapshot.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ControlPlanes {

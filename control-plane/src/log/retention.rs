@@ -3,7 +3,8 @@
 //! If a revocation is purged while a worker still accepts its token, a logged-out token works again. So each revocation
 //! is kept until the last moment at which any worker may accept the token, and for a margin after that.
 
-/// The longest time, in seconds, for which a worker may admit from what it already knows.
+/// The longest time, in seconds, for which a worker may admit from what it already knows: a lease by a clock that is as slow
+/// as the drift allows.
 pub const LEASE_SECONDS: i64 = 2;
 
 /// Spare time, in seconds, for clocks that differ by more than the configured skew. Keeping rows for another minute

@@ -10,7 +10,7 @@ use super::{Database, ReadFailure, Store};
 use crate::log::{Beat, ControlPlaneId, ControlPlanes};
 
 /// How long a write may take, the opening of a connection included. A row lives three times as long.
-const WRITE_TIMEOUT: Duration = Duration::from_millis(600);
+const WRITE_TIMEOUT: Duration = Duration::from_millis(550);
 
 impl Store {
     /// All rows, from one snapshot.
@@ -56,6 +56,16 @@ impl RowWriter {
     /// See [`RowFailure`].
     pub async fn remove(&mut self, id: ControlPlaneId, beat: u64) -> Result<(), RowFailure> {
         self.within(async |opened| opened.remove_row(id, beat).await).await
+    }
+
+    /// Replaces a row by one that belongs to no control plane, if its beat is still this one. See
+    /// [`crate::log::ControlPlaneRow::nobody`].
+    ///
+    /// # Errors
+    ///
+    /// See [`RowFailure`].
+    pub async fn replace(&mut self, id: ControlPlaneId, beat: u64) -> Result<(), RowFailure> {
+        self.within(async |opened| opened.replace_row(id, beat).await).await
     }
 
     /// Runs `work` on the connection. The connection is kept only if the work succeeds in time.

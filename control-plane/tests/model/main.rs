@@ -36,8 +36,10 @@ use world::{Action, World};
 
 /// The mistakes that the simulation alone makes. The model has no failover to a standby that lacks rows or commits. It
 /// passes confirmations on at once or not at all. It gives workers neither a clock between two events nor time to
-/// become idle.
-const IN_LARGER_WORLDS: [Mutant; 6] = [
+/// become idle. Its clocks never stand still, and bend as far as its terms say.
+const IN_LARGER_WORLDS: [Mutant; 8] = [
+    Mutant::OldReadingDatedByOwnClock,
+    Mutant::DriftOfQuartz,
     Mutant::LostRowsForgotten,
     Mutant::NewestCommitAwaited,
     Mutant::RowsOfAnyEpoch,
@@ -137,7 +139,7 @@ mod a_mistake_is_found {
 
     a_mistake_is_found! {
         a_lease_counted_from_the_answer: AnchorAtReply in clocks(),
-        an_old_reading_taken_for_a_new_one: FreshIgnored in shared(),
+        an_old_reading_taken_for_a_new_one: OldReadingTakenForNew in shared(),
         a_new_reading_on_a_slow_clock: FreshNotShrunk in clocks(),
         a_deadline_without_drift: DeadlineWithoutDrift in clocks(),
         ids_used_again: IdsUsedAgain in names(),
@@ -146,6 +148,7 @@ mod a_mistake_is_found {
         head_and_rows_from_two_snapshots: HeadAndRowsFromTwoSnapshots in pages(),
         other_control_planes_ignored: OthersIgnored in planes(),
         silent_control_planes_taken_for_dead: SilentOnesIgnored in rows(),
+        a_dead_control_planes_row_removed_without_trace: DeadOnesLeaveNoTrace in dead_planes(),
         a_lease_before_the_row: GrantBeforeRow in rows(),
         rows_read_before_the_commit: RowsReadBeforeCommit in rows(),
         sent_taken_for_applied: AckBeforeApply in quiet(),

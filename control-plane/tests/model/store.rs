@@ -87,6 +87,15 @@ impl Store {
         }
     }
 
+    pub(crate) fn replace_row(&mut self, id: ControlPlaneId, beat: u64) {
+        if self.replicas.get(&id).is_some_and(|row| row.beat == beat) {
+            self.replicas.remove(&id);
+            let another = u8::try_from(beat % 100).unwrap_or(0);
+            let nobody = ControlPlaneId::from_bytes(id.as_bytes().map(|byte| !byte ^ another));
+            self.replicas.insert(nobody, ControlPlaneRow::nobody(nobody));
+        }
+    }
+
     pub(crate) fn remove_row(&mut self, id: ControlPlaneId, beat: u64) {
         if self.replicas.get(&id).is_some_and(|row| row.beat == beat) {
             self.replicas.remove(&id);

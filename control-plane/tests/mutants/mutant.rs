@@ -6,12 +6,17 @@
 pub(crate) enum Mutant {
     /// The worker counts its lease from the arrival of the answer.
     AnchorAtReply,
-    /// The worker takes `fresh_ms` for 0.
-    FreshIgnored,
+    /// A control plane grants a lease from a reading that began before the poll arrived, and says 0 for `fresh_ms`.
+    OldReadingTakenForNew,
+    /// A control plane grants a lease from a reading that began before the poll arrived, and says by how much, by its own
+    /// clock, which may have stood still.
+    OldReadingDatedByOwnClock,
     /// The control plane does not shorten `fresh_ms` by the drift.
     FreshNotShrunk,
     /// A logout waits for L, without the drift of clocks.
     DeadlineWithoutDrift,
+    /// Control planes allow for the drift of quartz, while time daemons bend the clocks.
+    DriftOfQuartz,
     /// A worker that starts again takes its old id.
     IdsUsedAgain,
     /// Workers get a revocation before it is committed.
@@ -24,6 +29,8 @@ pub(crate) enum Mutant {
     OthersIgnored,
     /// A control plane whose row has not changed since the last look counts as dead.
     SilentOnesIgnored,
+    /// The row of a control plane that seems to be dead is removed, and no row of nobody takes its place.
+    DeadOnesLeaveNoTrace,
     /// A control plane grants leases as soon as it begins to write its row.
     GrantBeforeRow,
     /// A logout reads the rows before it commits.
@@ -64,17 +71,20 @@ pub(crate) enum Mutant {
 
 impl Mutant {
     /// All of them.
-    pub(crate) const ALL: [Self; 28] = [
+    pub(crate) const ALL: [Self; 31] = [
         Self::AnchorAtReply,
-        Self::FreshIgnored,
+        Self::OldReadingTakenForNew,
+        Self::OldReadingDatedByOwnClock,
         Self::FreshNotShrunk,
         Self::DeadlineWithoutDrift,
+        Self::DriftOfQuartz,
         Self::IdsUsedAgain,
         Self::PublishBeforeCommit,
         Self::DatabaseSequence,
         Self::HeadAndRowsFromTwoSnapshots,
         Self::OthersIgnored,
         Self::SilentOnesIgnored,
+        Self::DeadOnesLeaveNoTrace,
         Self::GrantBeforeRow,
         Self::RowsReadBeforeCommit,
         Self::AckBeforeApply,

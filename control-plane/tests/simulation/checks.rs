@@ -31,10 +31,13 @@ pub(crate) struct Reached {
     pub(crate) failovers: u64,
     pub(crate) overflows: u64,
     pub(crate) departures: u64,
+    pub(crate) pauses: u64,
+    /// Admissions after a logout by a worker whose machine had been paused.
+    pub(crate) excused: u64,
 }
 
 impl Reached {
-    fn numbers(&mut self) -> [&mut u64; 12] {
+    fn numbers(&mut self) -> [&mut u64; 14] {
         [
             &mut self.events,
             &mut self.admitted_by_replica,
@@ -48,6 +51,8 @@ impl Reached {
             &mut self.failovers,
             &mut self.overflows,
             &mut self.departures,
+            &mut self.pauses,
+            &mut self.excused,
         ]
     }
 

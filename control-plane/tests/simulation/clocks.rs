@@ -1,4 +1,5 @@
-//! True time, which no process of a world sees, and the clocks, whose speeds differ within the allowed drift.
+//! True time, which no process of a world sees, and the clocks. Their speeds differ within the allowed drift, and they stand
+//! still while a hypervisor pauses their machine.
 
 use std::time::Duration;
 
@@ -21,27 +22,58 @@ pub(crate) struct Clocks {
     rate: u32,
     /// The wall clock's lead over a clock that is two seconds behind.
     pub(crate) wall: Duration,
+    /// The latest pause of the machine: its beginning and its end.
+    pause: (Moment, Moment),
+    /// For how long the machine was paused before that.
+    paused_before: Duration,
+    /// When the wall clock is set right after the latest pause.
+    wall_right_at: Moment,
 }
 
 impl Clocks {
     pub(crate) fn new(started: Duration, rate: u32, wall: Duration) -> Self {
-        Self { started, rate, wall }
+        let (pause, paused_before, wall_right_at) = ((Moment::ZERO, Moment::ZERO), Duration::ZERO, Moment::ZERO);
+        Self { started, rate, wall, pause, paused_before, wall_right_at }
+    }
+
+    /// Stops both clocks until the moment `until`. The wall clock is behind afterwards, and is set right `later`.
+    pub(crate) fn stop(&mut self, at: Moment, until: Moment, later: Duration) {
+        if at >= self.pause.1 {
+            self.paused_before += self.pause.1 - self.pause.0;
+            self.pause = (at, until);
+            self.wall_right_at = until + later;
+        }
+    }
+
+    /// True if the machine is or was paused, and not for `length` since, which is true time.
+    pub(crate) fn was_stopped(&self, at: Moment, length: Duration) -> bool {
+        self.pause.1 > Moment::ZERO && at <= self.pause.1 + length
+    }
+
+    /// The true time for which the clocks have run.
+    fn run(&self, at: Moment) -> Duration {
+        let (from, until) = self.pause;
+        let paused = if at < from { Duration::ZERO } else { at.min(until) - from };
+        at - self.paused_before - paused
     }
 
     /// A machine's clocks with a true wall clock.
     pub(crate) const TRUE_WALL: Duration = Duration::from_secs(2);
 
     pub(crate) fn monotonic(&self, at: Moment) -> Duration {
-        self.started + nanos(at.as_nanos() * u128::from(self.rate) / MILLION)
+        self.started + nanos(self.run(at).as_nanos() * u128::from(self.rate) / MILLION)
     }
 
-    /// The moment when the monotonic clock reaches this time, or now if it has passed.
+    /// The moment when the monotonic clock reaches this time if the machine is not paused any more, or a moment that has
+    /// passed.
     pub(crate) fn when(&self, shown: Duration) -> Moment {
-        nanos((shown.saturating_sub(self.started).as_nanos() * MILLION).div_ceil(u128::from(self.rate)))
+        let run = nanos((shown.saturating_sub(self.started).as_nanos() * MILLION).div_ceil(u128::from(self.rate)));
+        run + self.paused_before + (self.pause.1 - self.pause.0)
     }
 
     pub(crate) fn now(&self, at: Moment) -> Now {
-        Now { monotonic: self.monotonic(at), unix: unix((at + self.wall).saturating_sub(Self::TRUE_WALL)) }
+        let behind = if at < self.wall_right_at { at.min(self.pause.1).saturating_sub(self.pause.0) } else { Duration::ZERO };
+        Now { monotonic: self.monotonic(at), unix: unix((at + self.wall).saturating_sub(Self::TRUE_WALL + behind)) }
     }
 }
 

@@ -126,7 +126,7 @@ impl Database {
     pub(crate) fn fail_over(&mut self, epoch: Epoch, lost: impl FnMut() -> bool, nobody: Option<ControlPlaneId>) {
         let mut lost = lost;
         self.replicas.retain(|_, _| !lost());
-        self.replicas.extend(nobody.map(|id| (id, ControlPlaneRow { id, beat: 0, confirmed: None })));
+        self.replicas.extend(nobody.map(|id| (id, ControlPlaneRow::nobody(id))));
         let mut rows: Vec<_> = self.revocations.values().copied().collect();
         rows.sort_unstable_by_key(|(seq, _)| *seq);
         let numbered = (1..).zip(rows);
@@ -145,6 +145,13 @@ impl Database {
         let stored = self.replicas.entry(id).or_insert(row);
         if stored.beat < row.beat {
             *stored = row;
+        }
+    }
+
+    pub(crate) fn replace_row(&mut self, id: ControlPlaneId, beat: u64, nobody: ControlPlaneId) {
+        if self.replicas.get(&id).is_some_and(|row| row.beat == beat) {
+            self.replicas.remove(&id);
+            self.replicas.insert(nobody, ControlPlaneRow::nobody(nobody));
         }
     }
 

@@ -74,6 +74,11 @@ pub(crate) enum Statement {
         id: ControlPlaneId,
         beat: u64,
     },
+    ReplaceRow {
+        id: ControlPlaneId,
+        beat: u64,
+        nobody: ControlPlaneId,
+    },
     Check {
         call: Call,
         facts: Arc<Facts>,
@@ -152,7 +157,7 @@ impl Statement {
             Self::Rows { .. } => Some(Returned::RowsFailed),
             Self::Check { call, .. } => Some(Returned::Check { call: *call, answer: None }),
             Self::Commit { logout, .. } => Some(Returned::CommitFailed { logout: *logout }),
-            Self::WriteRow { .. } | Self::RemoveRow { .. } => None,
+            Self::WriteRow { .. } | Self::RemoveRow { .. } | Self::ReplaceRow { .. } => None,
             Self::SecondHalf(half) => Some(match half.as_ref() {
                 Half::Commit { logout, .. } => Returned::CommitFailed { logout: *logout },
                 Half::Reading { flight, .. } => Returned::ReadingFailed { flight: *flight },

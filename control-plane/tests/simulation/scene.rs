@@ -21,6 +21,10 @@ const fn us(microseconds: u64) -> Duration {
 /// after their expiry.
 pub(crate) const SKEW_SECONDS: i64 = 1;
 
+/// How far chrony bends the clocks by default, and what control planes once allowed for, in parts per million.
+const SLEWED_PPM: u32 = 83_333;
+const QUARTZ_PPM: u32 = 1000;
+
 #[derive(Debug, Clone)]
 pub(crate) struct Scene {
     pub(crate) mutant: Option<Mutant>,
@@ -88,6 +92,9 @@ pub(crate) struct Faults {
     pub(crate) outages: bool,
     pub(crate) failovers: bool,
     pub(crate) wall_steps: bool,
+    /// Machines of control planes, and of proxies, whose clocks stand still while they are paused.
+    pub(crate) plane_pauses: bool,
+    pub(crate) proxy_pauses: bool,
     pub(crate) listener_updates: bool,
     /// Hosts that sometimes fail to report that a call has ended.
     pub(crate) forgotten_calls: bool,
@@ -99,8 +106,11 @@ impl Scene {
     pub(crate) fn draw(dice: &mut Dice, mutant: Option<Mutant>) -> Self {
         let lease = ms(dice.pick(1000, &[600, 800, 1500]));
         let hold = dice.pick(lease / 3, &[lease / 5]);
-        let terms = LeaseTimes { lease, hold, drift_ppm: dice.pick(1000, &[0, 50_000, 200_000]) };
-        let (planes, proxies) = draw_machines(dice, terms);
+        let bound = LeaseTimes::default().drift_ppm;
+        let terms = LeaseTimes { lease, hold, drift_ppm: dice.pick(bound, &[bound, 0, 200_000]) };
+        let old = mutant == Some(Mutant::DriftOfQuartz);
+        let (planes, proxies) = draw_machines(dice, if old { SLEWED_PPM } else { terms.drift_ppm });
+        let terms = if old { LeaseTimes { drift_ppm: QUARTZ_PPM, ..terms } } else { terms };
         let faults = Faults::draw(dice);
         // A worker leaves after ten seconds without requests.
         let healed = if faults.idleness || faults.listener_updates { ms(13_000) } else { ms(5000) };
@@ -135,18 +145,28 @@ impl Scene {
         self.mutant == Some(mutant)
     }
 
+    /// True for the mistakes that grant leases from readings from before the poll.
+    pub(crate) fn grants_from_old_readings(&self) -> bool {
+        self.is(Mutant::OldReadingTakenForNew) || self.is(Mutant::OldReadingDatedByOwnClock)
+    }
+
+    /// How long a lease lasts on true clocks, by a clock that is as slow as it may be.
+    pub(crate) fn longest_lease(&self) -> Duration {
+        self.terms.lease * 1_000_000 / (1_000_000 - self.terms.drift_ppm)
+    }
+
     /// True if every copy has room for all revocations.
     pub(crate) fn has_room(&self) -> bool {
         self.budget > 10_000
     }
 }
 
-fn draw_machines(dice: &mut Dice, terms: LeaseTimes) -> (Vec<Clocks>, Vec<(Clocks, usize)>) {
-    let (slow, fast) = (1_000_000 - terms.drift_ppm, 1_000_000 + terms.drift_ppm);
+fn draw_machines(dice: &mut Dice, drift_ppm: u32) -> (Vec<Clocks>, Vec<(Clocks, usize)>) {
+    let (slow, fast) = (1_000_000 - drift_ppm, 1_000_000 + drift_ppm);
     // The rates of workers and of control planes. Two times in three they are at the limit of drift, in opposite
     // directions.
     let rates = dice.pick(Some((slow, fast)), &[Some((fast, slow)), None]);
-    let any = |dice: &mut Dice| slow + u32::try_from(dice.below(2 * terms.drift_ppm as usize + 1)).unwrap_or(0);
+    let any = |dice: &mut Dice| slow + u32::try_from(dice.below(2 * drift_ppm as usize + 1)).unwrap_or(0);
     let started = |dice: &mut Dice| dice.between(ms(20_000), ms(3_600_000));
     let planes = 1 + dice.below(3);
     let planes = (0..planes).map(|_| {
@@ -197,6 +217,8 @@ impl Faults {
             outages: dice.per_mille(200),
             failovers: dice.per_mille(250),
             wall_steps: dice.per_mille(100),
+            plane_pauses: dice.per_mille(300),
+            proxy_pauses: dice.per_mille(100),
             listener_updates: dice.per_mille(80),
             forgotten_calls: dice.per_mille(100),
             idleness: dice.per_mille(80),

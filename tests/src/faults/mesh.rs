@@ -28,7 +28,7 @@ pub use setup::{Network, RedisMemory, Setup, Sql, Wiring};
 use stores::Stores;
 
 /// The length of a lease. Faults last multiples of it.
-pub const LEASE: Duration = Duration::from_secs(2);
+pub const LEASE: Duration = Duration::from_millis(1_700);
 
 /// How much of each part's output goes into an error message, in lines.
 const OUTPUT_LINES: usize = 30;

@@ -88,14 +88,17 @@ impl<'a> RowsReader<'a> {
                 return false;
             }
         };
-        let removable = {
+        let stale = {
             let mut state = self.state.lock();
             state.barrier.rows(head, &rows, began, since_boot());
-            state.barrier.removable(began)
+            state.barrier.stale_rows(began)
         };
         self.signals.look();
-        for (id, beat) in removable {
-            // A row that cannot be removed does no harm, and is removed another time.
+        // A row that cannot be written does no harm, and is written another time.
+        for (id, beat) in stale.silent {
+            let _ = self.writer.replace(id, beat).await;
+        }
+        for (id, beat) in stale.over {
             let _ = self.writer.remove(id, beat).await;
         }
         true

@@ -33,16 +33,17 @@
 //!    moment when the control plane makes this known, it grants no lease from a reading that shows less, such as one
 //!    that was under way at that moment ([`Barrier::answer`]). So what it has confirmed stays true for ever.
 //! 5. *The rows show all other control planes that matter.* A control plane writes its row before it grants, and it
-//!    grants only from readings that show its row as it wrote it less than [`LeaseTimes::row_life`] ago. Suppose it
-//!    granted from a reading that lacks a revocation. Its row was there at that reading. So its row is also there when
-//!    the rows are read after the commit, or all its leases are over: the owner removes its row only then, and another
-//!    control plane removes it only after it has not changed for [`LeaseTimes::silence`], by when they are over, too.
-//!    Each side writes first and then reads. A new epoch may begin on a copy of the database that lacks rows. Therefore
-//!    the process that names the new epoch adds a row that belongs to no control plane and never changes. The logouts
-//!    in the new epoch wait for that row until the leases of the old epoch are over.
-//! 6. So a logout at seq `s` may be answered in either of two cases. The first: no lease in the own table is in its way, and
-//!    every other control plane in the rows has confirmed `s` or has been silent for long enough. The second: the time of
-//!    point 3 has passed, and the log was read since.
+//!    grants only from readings that show its row. Suppose it granted from a reading that lacks a revocation. Its row
+//!    was there at that reading. When the rows are read after the commit, its row is there, or all its leases are over,
+//!    or a row of nobody is there instead: the owner removes its row only when its leases are over, and another control
+//!    plane only replaces it by a row that belongs to no control plane. After the replacement the owner grants nothing,
+//!    so its leases are over when the row of nobody was there for [`LeaseTimes::lease_over`]; then it is removed. No
+//!    clock of the owner is involved, which may have stood still. Each side writes first and then reads. A new epoch may
+//!    begin on a copy of the database that lacks rows. Therefore the process that names the new epoch adds a row of
+//!    nobody as well, which stands for all control planes whose rows the copy lacks.
+//! 6. So a logout at seq `s` may be answered in either of two cases. The first: no lease in the own table is in its way,
+//!    every other control plane in the rows has confirmed `s`, and every row of nobody was there for long enough. The
+//!    second: the time of point 3 has passed, and the log was read since.
 //! 7. *A logout is never confirmed by a history that may lack it.* All this holds within one epoch. Once a reading that began
 //!    after the commit returned shows another epoch, the log may lack the revocation, and workers may hold leases from a log
 //!    without it. From then on the logout is [`Superseded`], even if the epoch of the commit comes back. The same goes for a
@@ -60,8 +61,9 @@
 //!   database sequence would not: a reader would pass a number whose transaction commits later.
 //! - Readings and commits go to one database, which answers a read with everything that was committed before it; they
 //!   do not go to a standby that lags.
-//! - The local clock does not stop while the machine sleeps (on Linux it is `CLOCK_BOOTTIME`). Otherwise a `fresh_ms` below
-//!   zero would be too close to zero.
+//! - The local clock does not run faster than true time, nor a worker's clock slower, by more than the drift. The local clock
+//!   may stand still for any time, because the machine sleeps or its hypervisor pauses it: then waits last longer and
+//!   leases get shorter. A worker's clock may not; see its `feed`.
 //! - All control planes have the same [`LeaseTimes`]: point 3 waits for leases that others have granted.
 //! - A revocation is kept until every token that it covers has expired by every proxy's clock. After that it may vanish from
 //!   the log: a worker that never hears of it refuses the token anyway.
@@ -100,6 +102,7 @@ use waits::Waits;
 
 pub use granted::Ack;
 pub use lease_times::LeaseTimes;
+pub use peers::StaleRows;
 pub use waits::{Safe, Superseded, WaitId};
 
 /// What one reading showed, all of it from one snapshot.
@@ -233,16 +236,19 @@ impl Barrier {
             return Grant::ReadAgain;
         }
         let follows = Self::page_after(request, reading.head).is_some();
-        if !follows && reading.began < arrived {
-            // The worker may know more than an old reading shows.
-            return Grant::ReadAgain;
-        }
+        let fresh_ms = match self.times.fresh_ms(arrived, reading.began) {
+            Some(fresh_ms) => fresh_ms,
+            None if request.leaving && follows => return Grant::PageOnly,
+            // No lease may be granted from a reading that began before the poll arrived: its age would have to be
+            // measured by this clock, which may have stood still. And the worker may know more than it shows.
+            None => return Grant::ReadAgain,
+        };
         let may = follows && last && !request.leaving && self.own_beats.vouch_for(reading.own_beat, reading.began);
         if !may || !self.granted.grant(request.worker, reading.head, reading.began, now) {
             return Grant::PageOnly;
         }
         let lease_ms = u64::try_from(self.times.lease.as_millis()).unwrap_or(0);
-        Grant::Lease { lease_ms, fresh_ms: self.times.fresh_ms(arrived, reading.began) }
+        Grant::Lease { lease_ms, fresh_ms }
     }
 
     /// Begins to wait, at `now`, for a commit of this process. Its callers are answered when [`Self::take_ended`] names
@@ -281,9 +287,9 @@ impl Barrier {
         self.waits.wait_for_others()
     }
 
-    /// The rows that may be removed, each by `WHERE id = .. AND beat = ..`. The rows that were read last decide this.
-    pub fn removable(&self, began: Duration) -> Vec<(ControlPlaneId, u64)> {
-        self.peers.silent(began)
+    /// The rows that have to go, each by `WHERE id = .. AND beat = ..`. The rows that were read last decide this.
+    pub fn stale_rows(&self, began: Duration) -> StaleRows {
+        self.peers.stale(began)
     }
 
     /// Records that another control plane has confirmed everything up to `position`.

@@ -1,8 +1,10 @@
 //! The other control planes, as their rows and their messages show them.
 //!
 //! No clock is compared with another machine's or with the database's. A row carries a number, its beat, which its owner
-//! raises. A control plane that sees a beat unchanged for long enough, by its own clock, knows that the owner's leases are
-//! over.
+//! raises. If a control plane sees a beat unchanged for long enough, it takes the owner for dead and replaces the row, in the
+//! database, by a row that belongs to nobody. From then on the owner can grant nothing, because its readings do not show its
+//! row. When the row of nobody was there for as long as a lease lasts, the owner's leases are over. So it does not matter
+//! what the owner's clock shows: a control plane that was paused together with its clock believes that its row is young.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -15,6 +17,8 @@ use crate::log::{ControlPlaneId, ControlPlaneRow, LogPosition};
 pub(super) struct Peers {
     times: LeaseTimes,
     seen: BTreeMap<ControlPlaneId, Seen>,
+    /// When the last statement ended that showed the rows.
+    looked: Duration,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -25,17 +29,35 @@ struct Seen {
     confirmed: Option<LogPosition>,
 }
 
+impl Seen {
+    fn is_nobody(&self) -> bool {
+        self.beat == ControlPlaneRow::NOBODY
+    }
+}
+
+/// The rows of others that have to go, each only while it still has this beat.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct StaleRows {
+    /// Rows of nobody that may be removed: all leases for which they stand are over.
+    pub over: Vec<(ControlPlaneId, u64)>,
+    /// Rows of control planes that seem to be dead. Each is to be replaced by a row of nobody, in one statement.
+    pub silent: Vec<(ControlPlaneId, u64)>,
+}
+
 impl Peers {
     pub(super) fn new(times: LeaseTimes) -> Self {
-        Self { times, seen: BTreeMap::new() }
+        Self { times, seen: BTreeMap::new(), looked: Duration::ZERO }
     }
 
     /// Records all rows of others, read by a statement that ended at `ended`.
     pub(super) fn rows(&mut self, rows: &[ControlPlaneRow], ended: Duration) {
+        // Nobody could write while the database was away, and the others get the same time to write as always.
+        let was_away = ended.saturating_sub(self.looked) > self.times.row_life();
+        self.looked = ended;
         self.seen.retain(|id, _| rows.iter().any(|row| row.id == *id));
         for row in rows {
             let seen = self.seen.entry(row.id).or_insert(Seen { beat: row.beat, since: ended, confirmed: None });
-            if seen.beat != row.beat {
+            if seen.beat != row.beat || (was_away && !row.is_nobody()) {
                 (seen.beat, seen.since) = (row.beat, ended);
             }
             if let Some(confirmed) = row.confirmed {
@@ -57,19 +79,26 @@ impl Peers {
     /// last, by a statement that began at `began`, after the logout's commit.
     pub(super) fn may_be_in_the_way(&self, id: ControlPlaneId, position: LogPosition, began: Duration) -> bool {
         self.seen.get(&id).is_none_or(|seen| {
-            !seen.confirmed.is_some_and(|confirmed| confirmed.covers(position)) && !self.is_silent(seen, began)
+            !seen.confirmed.is_some_and(|confirmed| confirmed.covers(position)) && !self.is_over(seen, began)
         })
     }
 
-    fn is_silent(&self, seen: &Seen, began: Duration) -> bool {
-        began.saturating_sub(seen.since) >= self.times.silence()
+    /// True if all leases are over for which this row stands. That can be known of a row of nobody alone.
+    fn is_over(&self, seen: &Seen, began: Duration) -> bool {
+        seen.is_nobody() && began.saturating_sub(seen.since) >= self.times.lease_over()
     }
 
-    /// The rows that may be removed, each only while it still has this beat. Their owners grant no leases by them any
-    /// more, and all leases that they have granted are over.
-    pub(super) fn silent(&self, began: Duration) -> Vec<(ControlPlaneId, u64)> {
-        let silent = self.seen.iter().filter(|(_, seen)| self.is_silent(seen, began));
-        silent.map(|(id, seen)| (*id, seen.beat)).collect()
+    fn is_silent(&self, seen: &Seen, began: Duration) -> bool {
+        !seen.is_nobody() && began.saturating_sub(seen.since) >= self.times.patience()
+    }
+
+    /// The rows of nobody that are over, and the rows of control planes that seem to be dead.
+    pub(super) fn stale(&self, began: Duration) -> StaleRows {
+        let those = |is: fn(&Self, &Seen, Duration) -> bool| {
+            let stale = self.seen.iter().filter(move |(_, seen)| is(self, seen, began));
+            stale.map(|(id, seen)| (*id, seen.beat)).collect()
+        };
+        StaleRows { over: those(Self::is_over), silent: those(Self::is_silent) }
     }
 }
 
@@ -93,7 +122,7 @@ mod tests {
         ControlPlaneRow { id: OTHER, beat, confirmed }
     }
 
-    /// A control plane is silent after 2000 ms.
+    /// A control plane is silent after 1000 ms, and its leases are over after another 1000 ms.
     fn peers() -> Peers {
         Peers::new(LeaseTimes { lease: ms(1000), hold: ms(300), drift_ppm: 0 })
     }
@@ -104,16 +133,31 @@ mod tests {
     }
 
     #[test]
-    fn a_silent_control_plane_may_be_in_the_way_until_its_leases_are_over() {
+    fn a_silent_control_plane_is_in_the_way_until_its_row_was_replaced_for_as_long_as_a_lease() {
         let mut peers = peers();
         peers.rows(&[row(1, None)], ms(100));
-        peers.rows(&[row(1, None)], ms(1500));
-        assert!(peers.may_be_in_the_way(OTHER, head(1), ms(2099)));
-        assert!(!peers.may_be_in_the_way(OTHER, head(1), ms(2100)));
-        assert_eq!(peers.silent(ms(2099)), []);
-        assert_eq!(peers.silent(ms(2100)), [(OTHER, 1)]);
+        peers.rows(&[row(1, None)], ms(1000));
+        assert_eq!(peers.stale(ms(1099)), StaleRows::default());
+        assert_eq!(peers.stale(ms(1100)), StaleRows { over: vec![], silent: vec![(OTHER, 1)] });
+        assert!(peers.may_be_in_the_way(OTHER, head(1), ms(100_000)), "it may grant again at any time");
+        let replaced = ControlPlaneRow::nobody(ControlPlaneId::from_bytes([8; 16]));
+        peers.rows(&[replaced], ms(1200));
+        peers.rows(&[replaced], ms(1900));
+        assert!(peers.may_be_in_the_way(replaced.id, head(1), ms(2199)));
+        assert!(!peers.may_be_in_the_way(replaced.id, head(1), ms(2200)));
+        assert_eq!(peers.stale(ms(2199)), StaleRows::default());
+        assert_eq!(peers.stale(ms(2200)), StaleRows { over: vec![(replaced.id, 0)], silent: vec![] });
+    }
+
+    #[test]
+    fn nobody_is_taken_for_dead_right_after_the_database_was_away() {
+        let mut peers = peers();
+        peers.rows(&[row(1, None)], ms(100));
+        peers.rows(&[row(1, None)], ms(1101));
+        assert_eq!(peers.stale(ms(2100)), StaleRows::default());
+        assert_eq!(peers.stale(ms(2101)), StaleRows { over: vec![], silent: vec![(OTHER, 1)] });
         peers.rows(&[row(2, None)], ms(2200));
-        assert!(peers.may_be_in_the_way(OTHER, head(1), ms(2200)));
+        assert_eq!(peers.stale(ms(3199)), StaleRows::default());
     }
 
     #[test]
@@ -135,6 +179,6 @@ mod tests {
         peers.rows(&[row(1, Some(head(5)))], ms(100));
         peers.rows(&[], ms(200));
         peers.confirmed(OTHER, head(9));
-        assert_eq!(peers, self::peers());
+        assert_eq!(peers, Peers { looked: ms(200), ..self::peers() });
     }
 }

@@ -166,12 +166,36 @@ fn a_control_plane_that_ended_long_ago_costs_nothing_and_its_row_may_go() {
     barrier.rows(head(5), &[other(1, None)], ms(0), ms(10));
     let first = barrier.committed(&commit(1, 10, 20), ms(20));
     barrier.rows(head(5), &[other(1, None)], ms(20), ms(30));
-    assert_eq!(barrier.removable(ms(2009)), []);
+    assert_eq!(barrier.stale_rows(ms(1009)), StaleRows::default());
+    let stale = StaleRows { over: vec![], silent: vec![(OTHER, 1)] };
+    assert_eq!(barrier.stale_rows(ms(1010)), stale, "it seems to be dead");
     assert_eq!(barrier.take_ended(ms(1020)), [(first, Ok(Safe::Outlasted))]);
+    let replaced = ControlPlaneRow::nobody(ControlPlaneId::from_bytes([9; 16]));
+    barrier.rows(head(5), &[replaced], ms(1025), ms(1030));
     let second = barrier.committed(&commit(2, 2000, 2010), ms(2010));
-    barrier.rows(head(5), &[other(1, None)], ms(2010), ms(2020));
-    assert_eq!(barrier.take_ended(ms(2020)), [(second, Ok(Safe::Acknowledged))]);
-    assert_eq!(barrier.removable(ms(2020)), [(OTHER, 1)]);
+    barrier.rows(head(5), &[replaced], ms(2030), ms(2040));
+    assert_eq!(barrier.take_ended(ms(2040)), [(second, Ok(Safe::Acknowledged))]);
+    assert_eq!(barrier.stale_rows(ms(2030)), StaleRows { over: vec![(replaced.id, 0)], silent: vec![] });
+}
+
+#[test]
+fn a_control_plane_that_was_replaced_during_the_wait_is_in_the_way_until_its_leases_are_over() {
+    let (mut barrier, _) = with_logout(&[other(1, None)]);
+    barrier.polled(&request(6));
+    let replaced = ControlPlaneRow::nobody(ControlPlaneId::from_bytes([9; 16]));
+    barrier.rows(head(5), &[replaced], ms(200), ms(210));
+    assert_eq!(barrier.take_ended(ms(1099)), [], "it may have granted a lease just before its row was replaced");
+    assert!(barrier.wants_rows());
+}
+
+#[test]
+fn no_lease_is_granted_from_a_reading_that_began_before_the_poll_came() {
+    let mut barrier = registered();
+    assert_eq!(barrier.answer(&request(5), ms(50), &reading(49, 5, Some(1)), true, ms(60)), Grant::ReadAgain);
+    let grant = Grant::Lease { lease_ms: 1000, fresh_ms: 0 };
+    assert_eq!(barrier.answer(&request(5), ms(50), &reading(50, 5, Some(1)), true, ms(60)), grant);
+    let leaving = FeedRequest { leaving: true, ..request(5) };
+    assert_eq!(barrier.answer(&leaving, ms(70), &reading(50, 5, Some(1)), true, ms(80)), Grant::PageOnly);
 }
 
 #[test]

@@ -62,17 +62,17 @@ impl Waits {
     ///
     /// The first statement that begins after the commit shows every control plane that can be in the way: a control
     /// plane that registers later grants only from readings that show the revocation. So later statements only take
-    /// control planes away. All this holds within the epoch that the rows were read with, because another epoch may
-    /// have begun on a copy of the database that lacks rows.
+    /// control planes away, except that a row of nobody takes the place of a control plane that seems to be dead. All
+    /// this holds within the epoch that the rows were read with, because another epoch may have begun on a copy of the
+    /// database that lacks rows.
     pub(super) fn rows(&mut self, epoch: Epoch, rows: &[ControlPlaneRow], peers: &Peers, began: Duration) {
         let concerned = |wait: &&mut Wait| wait.position.epoch == epoch && began >= wait.began;
         for wait in self.waits.values_mut().filter(concerned) {
-            let ids = rows.iter().map(|row| row.id);
-            let in_the_way: BTreeSet<_> = ids.filter(|id| peers.may_be_in_the_way(*id, wait.position, began)).collect();
-            wait.others = Some(match wait.others.take() {
-                None => in_the_way,
-                Some(others) => others.intersection(&in_the_way).copied().collect(),
-            });
+            let before = wait.others.take();
+            let was = |row: &&ControlPlaneRow| before.as_ref().is_none_or(|before| before.contains(&row.id));
+            let in_the_way = |row: &&ControlPlaneRow| peers.may_be_in_the_way(row.id, wait.position, began);
+            let rows = rows.iter().filter(|row| row.is_nobody() || was(row)).filter(in_the_way);
+            wait.others = Some(rows.map(|row| row.id).collect());
         }
     }
 

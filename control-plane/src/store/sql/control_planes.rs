@@ -5,6 +5,7 @@ use sqlx::Error;
 
 use super::connect::Opened;
 use super::driver::{Row, Value, values};
+use super::history::random;
 use super::log_rows::{logged, present};
 use super::reader::Reader;
 use super::trusted::{Trusted, trusted};
@@ -79,6 +80,16 @@ impl Opened {
         let epoch = Value::Bytes(epoch.as_ref().map(<[u8; 16]>::as_slice));
         let seq = beat.confirmed.map(|head| head.seq);
         link.execute(statement, values![id.as_bytes(), beat.beat, epoch, seq]).await.map(drop)
+    }
+
+    /// Turns a row into one that belongs to no control plane, if its beat is still this one. One statement does it, so no
+    /// reading shows neither of the two rows.
+    pub(crate) async fn replace_row(&mut self, id: ControlPlaneId, beat: u64) -> Result<(), Error> {
+        const REPLACE: &str = "UPDATE replicas SET id = $1, beat = $2, confirmed_epoch = NULL, confirmed_seq = NULL \
+            WHERE id = $3 AND beat = $4";
+        let nobody = random()?;
+        let values = values![&nobody, ControlPlaneRow::NOBODY, id.as_bytes(), beat];
+        self.connection.link().execute(REPLACE, values).await.map(drop)
     }
 
     /// Removes a row, if its beat is still this one.

@@ -155,7 +155,7 @@ pub(super) async fn refuse_unknown(database: &Database, trust: &Trust, mut link:
     })
 }
 
-fn random() -> Result<[u8; 16], Error> {
+pub(super) fn random() -> Result<[u8; 16], Error> {
     let mut bytes = [0; 16];
     getrandom::fill(&mut bytes).map_err(|error| Error::Io(std::io::Error::other(error)))?;
     Ok(bytes)

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use curfew_control_plane::leases::protocol::{Barrier, Grant, LeaseTimes, Reading};
+use curfew_control_plane::leases::protocol::{Barrier, Grant, LeaseTimes, Reading, StaleRows};
 use curfew_control_plane::log::{Beat, Commit, ControlPlaneId, ControlPlaneRow, LogPosition};
 use curfew_core::wire::{FeedAnswer, FeedRequest};
 
@@ -98,7 +98,7 @@ impl World {
             Logout::Waiting => {}
         }
         if self.planes.len() > 1 {
-            if !plane.barrier.removable(now).is_empty() {
+            if plane.barrier.stale_rows(now) != StaleRows::default() {
                 actions.push(Action::RowsAreCleaned { plane: index });
             }
             actions.extend((0..self.gossip.len()).map(|ack| Action::PlaneHearsAck { plane: index, index: ack }));
@@ -199,16 +199,18 @@ impl World {
         let last = !more || (scene.is(Mutant::LeaseForUnfinishedPages) && after.is_some());
         more = more && !last;
         let seen = FeedRequest { epoch: request.epoch.map(|epoch| scene.seen_epoch(epoch)), ..request.clone() };
+        // This mutant acts as if the poll had arrived when the reading began.
+        let taken = if scene.is(Mutant::OldReadingTakenForNew) { arrived.min(began) } else { arrived };
         let grant = match after {
             None if scene.is(Mutant::SeqsOfTwoEpochsCompared) => Grant::PageOnly,
-            _ => plane.barrier.answer(&seen, arrived, &reading, last, now),
+            _ => plane.barrier.answer(&seen, taken, &reading, last, now),
         };
         let lease_ms = u64::try_from(scene.terms.lease.as_millis()).ok()?;
         let (lease_ms, mut fresh_ms) = match grant {
             Grant::Lease { lease_ms, fresh_ms } => (lease_ms, fresh_ms),
             Grant::PageOnly => (0, 0),
             Grant::ReadAgain if scene.is(Mutant::GrantedFromReadingUnderWay) && after.is_some() => {
-                (lease_ms, scene.terms.fresh_ms(arrived, began))
+                (lease_ms, scene.terms.fresh_ms(arrived, began)?)
             }
             Grant::ReadAgain => return None,
         };
@@ -327,9 +329,15 @@ impl World {
 
     pub(super) fn rows_are_cleaned(&mut self, scene: &Scene, index: usize) -> Option<()> {
         let now = scene.plane_now(index, self.tick);
-        let removable = self.planes.get(index)?.barrier.removable(now);
+        let stale = self.planes.get(index)?.barrier.stale_rows(now);
         let before = self.store.clone();
-        removable.into_iter().for_each(|(id, beat)| self.store_mut().remove_row(id, beat));
+        for (id, beat) in stale.silent {
+            match scene.is(Mutant::DeadOnesLeaveNoTrace) {
+                true => self.store_mut().remove_row(id, beat),
+                false => self.store_mut().replace_row(id, beat),
+            }
+        }
+        stale.over.into_iter().for_each(|(id, beat)| self.store_mut().remove_row(id, beat));
         (self.store != before).then_some(())
     }
 

@@ -22,6 +22,8 @@ enum Fault {
     Outage,
     Failover,
     WallStep,
+    PlanePauses,
+    ProxyPauses,
     ListenerUpdate,
     Idleness,
 }
@@ -44,6 +46,8 @@ impl World {
             (faults.outages, Fault::Outage),
             (faults.failovers, Fault::Failover),
             (faults.wall_steps, Fault::WallStep),
+            (faults.plane_pauses, Fault::PlanePauses),
+            (faults.proxy_pauses, Fault::ProxyPauses),
             (faults.listener_updates, Fault::ListenerUpdate),
             (faults.idleness, Fault::Idleness),
         ];
@@ -78,12 +82,32 @@ impl World {
                 let wall = draw_wall(&mut self.dice);
                 self.proxies.iter_mut().skip(proxy).take(1).for_each(|proxy| proxy.clocks.wall = wall);
             }
+            Fault::PlanePauses => self.plane_pauses(plane, until),
+            Fault::ProxyPauses => self.proxy_pauses(proxy, until),
             Fault::ListenerUpdate => self.update_listener(worker),
             Fault::Idleness => {
                 let until = self.scene.healed;
                 self.workers.iter_mut().skip(worker).take(1).for_each(|worker| worker.idle_until = until);
             }
         }
+    }
+
+    /// A hypervisor pauses the machine of a control plane: its clocks stand still, too.
+    fn plane_pauses(&mut self, index: usize, until: Moment) {
+        let now = self.now;
+        let Some(plane) = self.planes.get_mut(index).filter(|plane| plane.frozen_until <= now) else { return };
+        plane.frozen_until = until;
+        plane.clocks.stop(now, until, Moment::ZERO);
+        self.checks.reached.pauses += 1;
+    }
+
+    /// A hypervisor pauses the machine of a proxy. Its wall clock is set right only when its leases are over.
+    fn proxy_pauses(&mut self, index: usize, until: Moment) {
+        let (now, rest) = (self.now, self.scene.longest_lease());
+        let Some(proxy) = self.proxies.get_mut(index).filter(|proxy| proxy.frozen_until <= now) else { return };
+        proxy.frozen_until = until;
+        proxy.clocks.stop(now, until, rest);
+        self.checks.reached.pauses += 1;
     }
 
     fn for_a_while(&mut self) -> Moment {

@@ -134,6 +134,10 @@ impl World {
                 self.database.remove_row(id, beat);
                 None
             }
+            Statement::ReplaceRow { id, beat, nobody } => {
+                self.database.replace_row(id, beat, nobody);
+                None
+            }
             Statement::Check { call, facts } => {
                 let read_at = Some(self.database.head);
                 let answer = Answer { verdict: self.database.verdict(&facts.check), read_at };

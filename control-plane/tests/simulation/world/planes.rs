@@ -162,8 +162,16 @@ impl World {
         plane.barrier.rows(head, &rows, began, now);
         plane.last_rows = shown;
         plane.rows_awaited = false;
-        let (life, removable) = (plane.life, plane.barrier.removable(began));
-        for (id, beat) in removable {
+        let (life, stale) = (plane.life, plane.barrier.stale_rows(began));
+        for (id, beat) in stale.silent {
+            let nobody = ControlPlaneId::from_bytes(self.dice.sixteen());
+            let statement = match self.scene.is(Mutant::DeadOnesLeaveNoTrace) {
+                true => Statement::RemoveRow { id, beat },
+                false => Statement::ReplaceRow { id, beat, nobody },
+            };
+            self.ask_database(index, life, statement);
+        }
+        for (id, beat) in stale.over {
             self.ask_database(index, life, Statement::RemoveRow { id, beat });
         }
         self.after(index);

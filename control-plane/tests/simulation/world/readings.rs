@@ -120,6 +120,7 @@ impl World {
     pub(super) fn serve(&mut self, index: usize, now: Duration) {
         let Some(plane) = self.planes.get_mut(index) else { return };
         let (held, shared_for) = (std::mem::take(&mut plane.held), self.scene.shared_for);
+        let dates_old_readings = self.scene.grants_from_old_readings();
         let mut wanted = None;
         for mut held in held {
             let Some(plane) = self.planes.get_mut(index) else { return };
@@ -127,7 +128,9 @@ impl World {
                 plane.held.push(held);
                 continue;
             }
-            let not_before = *held.not_before.get_or_insert(now.saturating_sub(shared_for));
+            let recently = now.saturating_sub(shared_for);
+            let recently = if dates_old_readings { recently } else { recently.max(held.arrived) };
+            let not_before = *held.not_before.get_or_insert(recently);
             let reading = plane.readings.last_for(not_before);
             let tried = reading.is_some();
             let answer = reading.and_then(|(began, snapshot)| answer(&self.scene, plane, &held, began, &snapshot, now));
@@ -164,6 +167,8 @@ fn answer(
     now: Duration,
 ) -> Option<FeedAnswer> {
     let (request, arrived) = (&held.request, held.arrived);
+    // These mutants act as if the poll had arrived when the reading began.
+    let taken = if scene.grants_from_old_readings() { arrived.min(began) } else { arrived };
     let mut reading = reading(scene, snapshot, began);
     if scene.is(Mutant::GrantBeforeRow) {
         // This mutant acts as if the row existed as soon as its write begins.
@@ -175,16 +180,20 @@ fn answer(
     more = more && !last;
     let grant = match after {
         None if scene.is(Mutant::SeqsOfTwoEpochsCompared) => Grant::PageOnly,
-        _ => plane.barrier.answer(&scene.seen_request(request), arrived, &reading, last, now),
+        _ => plane.barrier.answer(&scene.seen_request(request), taken, &reading, last, now),
     };
     let (lease_ms, mut fresh_ms) = match grant {
         Grant::Lease { lease_ms, fresh_ms } => (lease_ms, fresh_ms),
         Grant::PageOnly => (0, 0),
         Grant::ReadAgain if scene.is(Mutant::GrantedFromReadingUnderWay) && after.is_some() => {
-            (u64::try_from(scene.terms.lease.as_millis()).ok()?, scene.terms.fresh_ms(arrived, began))
+            let fresh_ms = scene.terms.fresh_ms(arrived, began)?;
+            (u64::try_from(scene.terms.lease.as_millis()).ok()?, fresh_ms)
         }
         Grant::ReadAgain => return None,
     };
+    if scene.is(Mutant::OldReadingDatedByOwnClock) && began < arrived && lease_ms > 0 {
+        fresh_ms = -i64::try_from((arrived - began).as_millis() + 1).ok()?;
+    }
     if scene.is(Mutant::FreshNotShrunk) && began > arrived {
         fresh_ms = i64::try_from((began - arrived).as_millis()).ok()?;
     }

@@ -175,6 +175,7 @@ impl World {
             let late = known.answered.is_some_and(|answered| answered <= arrived);
             let revoked = || self.database.was_ever_revoked(&known.facts.check);
             match verdict {
+                Some(CheckVerdict::Active) if late && self.was_paused(index) => self.checks.reached.excused += 1,
                 Some(CheckVerdict::Active) => {
                     self.checks.hold(!late, || format!("worker {index} admits token {token} after its logout"));
                 }
@@ -191,8 +192,18 @@ impl World {
         }
     }
 
+    /// True if this worker's machine is paused, or was paused so recently that its worker may still use what was left of its
+    /// lease. It cannot know better: both of its clocks stood still.
+    fn was_paused(&self, index: usize) -> bool {
+        let proxy = self.workers.get(index).and_then(|worker| self.proxies.get(worker.proxy));
+        proxy.is_some_and(|proxy| proxy.clocks.was_stopped(self.now, self.scene.longest_lease()))
+    }
+
     /// True if a request at this moment would be admitted although its token's logout was answered.
     pub(super) fn probe(&mut self, index: usize) {
+        if self.was_paused(index) {
+            return;
+        }
         let Some(now) = self.worker_now(index) else { return };
         let Some(worker) = self.workers.get(index).filter(|worker| worker.strict.mode().feed().may_decide(now)) else {
             return;

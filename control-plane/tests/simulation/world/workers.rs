@@ -194,7 +194,6 @@ impl World {
             let position = worker.strict.mode().feed().position();
             match self.scene.mutant {
                 Some(Mutant::AnchorAtReply) => answer.fresh_ms = i64::MAX,
-                Some(Mutant::FreshIgnored) => answer.fresh_ms = 0,
                 Some(Mutant::EpochIgnored) => answer.epoch = position.map_or(answer.epoch, |position| position.epoch),
                 _ => {}
             }
