@@ -50,6 +50,33 @@ impl Clock {
     }
 }
 
+/// The clock by which leases are counted: it never goes back, and no two of its readings are compared with another
+/// machine's. Tests bend it, and let it run without waiting.
+#[derive(Clone)]
+pub struct LocalClock(Arc<dyn Fn() -> Duration + Send + Sync>);
+
+impl LocalClock {
+    /// The machine's own: [`since_boot`].
+    pub fn system() -> Self {
+        Self::new(since_boot)
+    }
+
+    /// A clock that shows what `read` returns.
+    pub fn new(read: impl Fn() -> Duration + Send + Sync + 'static) -> Self {
+        Self(Arc::new(read))
+    }
+
+    /// The time.
+    pub fn now(&self) -> Duration {
+        (self.0)()
+    }
+
+    /// Sleeps until this clock shows the time, more or less: a timer runs at a speed of its own.
+    pub async fn sleep_until(&self, at: Duration) {
+        tokio::time::sleep(at.saturating_sub(self.now())).await;
+    }
+}
+
 /// The time since the machine was started, including the time that it slept (`CLOCK_BOOTTIME`). This is the local clock of
 /// the leases. A clock that stops while the machine sleeps would make leases look younger than they are.
 pub fn since_boot() -> Duration {

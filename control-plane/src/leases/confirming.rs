@@ -11,7 +11,7 @@ use super::protocol::{Barrier, Safe, Superseded, WaitId};
 use super::signals::Signals;
 use super::state::SharedState;
 use super::waiting::{Pending, Waiting};
-use crate::clock::{since_boot, sleep_until};
+use crate::clock::LocalClock;
 use crate::log::{Commit, LogPosition};
 
 /// How soon to look again for a position to confirm to other control planes, if only the end of a lease can change the
@@ -20,6 +20,7 @@ const LOOK_AGAIN: Duration = Duration::from_millis(20);
 
 /// The parts of the room that this file uses.
 pub(super) struct Confirming<'a> {
+    pub(super) clock: &'a LocalClock,
     pub(super) state: &'a SharedState,
     pub(super) signals: &'a Signals,
     pub(super) outbox: &'a Outbox,
@@ -38,7 +39,7 @@ impl Confirming<'_> {
             let state = self.state.lock();
             state.waiting.confirmed(position, &state.barrier)
         };
-        confirmed.unwrap_or_else(|| self.wait(position, since_boot(), |barrier, now| barrier.asked(position, now)))
+        confirmed.unwrap_or_else(|| self.wait(position, self.clock.now(), |barrier, now| barrier.asked(position, now)))
     }
 
     fn wait(
@@ -52,7 +53,7 @@ impl Confirming<'_> {
             return pending;
         }
         // The commit has returned before this moment, so the wait is longer than needed, which is safe.
-        let now = since_boot();
+        let now = self.clock.now();
         let without_leases = state.barrier.all_over(now);
         let id = begin(&mut state.barrier, now);
         let pending = state.waiting.add(Waiting::new(id, position, returned, now, without_leases));
@@ -70,7 +71,7 @@ impl Confirming<'_> {
             let next = self.step();
             let time = async {
                 match next {
-                    Some(at) => sleep_until(at).await,
+                    Some(at) => self.clock.sleep_until(at).await,
                     None => std::future::pending().await,
                 }
             };
@@ -84,7 +85,7 @@ impl Confirming<'_> {
 
     /// Ends the waits that are over, and tells the others what is confirmed. Returns when to look again.
     fn step(&self) -> Option<Duration> {
-        let now = since_boot();
+        let now = self.clock.now();
         let mut state = self.state.lock();
         for (id, ended) in state.barrier.take_ended(now) {
             if let Some(waiting) = state.waiting.take(id) {
@@ -124,6 +125,7 @@ mod tests {
     use curfew_core::wire::FeedRequest;
 
     use super::*;
+    use crate::clock::since_boot;
     use crate::leases::protocol::{Grant, LeaseTimes, Reading};
     use crate::leases::waiting::Unconfirmed;
     use crate::log::{ControlPlaneId, Epoch};
@@ -131,6 +133,7 @@ mod tests {
     const WORKER: WorkerId = WorkerId::from_bytes([5; 16]);
 
     struct Room {
+        clock: LocalClock,
         state: SharedState,
         signals: Signals,
         outbox: Outbox,
@@ -140,12 +143,13 @@ mod tests {
     impl Room {
         fn new() -> Self {
             let state = SharedState::new(ControlPlaneId::from_bytes([7; 16]), LeaseTimes::default());
-            Self { state, signals: Signals::default(), outbox: Outbox::new(), counters: Counters::default() }
+            let (clock, signals) = (LocalClock::system(), Signals::default());
+            Self { clock, state, signals, outbox: Outbox::new(), counters: Counters::default() }
         }
 
         fn confirming(&self) -> Confirming<'_> {
-            let Self { state, signals, outbox, counters } = self;
-            Confirming { state, signals, outbox, counters }
+            let Self { clock, state, signals, outbox, counters } = self;
+            Confirming { clock, state, signals, outbox, counters }
         }
 
         fn shows(&self, head: LogPosition) {

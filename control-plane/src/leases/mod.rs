@@ -14,6 +14,7 @@
 //! | file | what it is | uses |
 //! |---|---|---|
 //! | `settings` | what may differ between installations and tests | |
+//! | `surroundings` | what the room asks of the database and of a channel, as traits | |
 //! | [`protocol`] | the barrier: which worker gets a lease, and when a wait ends | |
 //! | `waiting` | the logouts that wait, as their callers see them | |
 //! | `survey` | what other control planes have committed, and which confirmations they have | |
@@ -45,6 +46,7 @@ mod readings;
 mod settings;
 mod signals;
 mod state;
+mod surroundings;
 mod survey;
 mod tail;
 mod waiting;
@@ -54,7 +56,7 @@ use std::time::Duration;
 use curfew_core::wire::{FeedAnswer, FeedRequest};
 use tokio_util::sync::CancellationToken;
 
-use crate::clock::since_boot;
+use crate::clock::LocalClock;
 use crate::log::{Commit, ControlPlaneId, LogPosition};
 use crate::redis;
 use crate::secret::Secret;
@@ -64,6 +66,7 @@ pub use counters::Counters;
 pub use gateways::{Caller, Gateway, GatewayList};
 pub use polls::PollFailure;
 pub use settings::Settings;
+pub use surroundings::{Line, Lines, LogStore, RowStore, Surroundings};
 pub use waiting::{Pending, Unconfirmed};
 
 use confirming::Confirming;
@@ -84,8 +87,9 @@ use tail::Tail;
 /// The parts that handlers and tasks share.
 pub struct Leases {
     id: ControlPlaneId,
+    clock: LocalClock,
     settings: Settings,
-    store: Store,
+    store: Box<dyn LogStore>,
     counters: Counters,
     state: SharedState,
     signals: Signals,
@@ -108,8 +112,29 @@ impl Leases {
         let mut id = [0; 16];
         getrandom::fill(&mut id).map_err(std::io::Error::other)?;
         let id = ControlPlaneId::from_bytes(id);
+        Self::within(
+            Surroundings { id, clock: LocalClock::system(), store: Box::new(store) },
+            counters,
+            secret,
+            settings,
+        )
+    }
+
+    /// The same in other surroundings than the system's: the caller has drawn the id, which no other process has had.
+    ///
+    /// # Errors
+    ///
+    /// None at present.
+    pub fn within(
+        surroundings: Surroundings,
+        counters: Counters,
+        secret: &Secret,
+        settings: Settings,
+    ) -> std::io::Result<Self> {
+        let Surroundings { id, clock, store } = surroundings;
         Ok(Self {
             id,
+            clock,
             settings,
             store,
             state: SharedState::new(id, settings.times),
@@ -146,7 +171,7 @@ impl Leases {
 
     /// How many workers with a lease from here hold everything up to the pending position, and how many have a lease.
     pub fn applied(&self, pending: &Pending) -> (usize, usize) {
-        self.state.lock().barrier.workers(pending.position(), since_boot())
+        self.state.lock().barrier.workers(pending.position(), self.clock.now())
     }
 
     /// How long a logout waits at most after its commit.
@@ -176,36 +201,36 @@ impl Leases {
 
     /// The workers that have polled here recently.
     pub fn list(&self) -> GatewayList {
-        self.gateways.list(self.news.head(), since_boot())
+        self.gateways.list(self.news.head(), self.clock.now())
     }
 
     /// Sets the gauges that change with time alone.
     pub fn measure(&self) {
-        let (live, longest) = self.gateways.live(since_boot());
+        let (live, longest) = self.gateways.live(self.clock.now());
         self.counters.workers.set(i64::try_from(live).unwrap_or(i64::MAX));
         self.counters.slowest.set(i64::try_from(longest.as_millis()).unwrap_or(i64::MAX));
     }
 
     fn reader(&self) -> LogReader<'_> {
-        let Self { id, store, readings, state, signals, news, .. } = self;
-        LogReader { id: *id, store, readings, state, signals, news }
+        let Self { id, clock, store, readings, state, signals, news, .. } = self;
+        LogReader { id: *id, clock, store: &**store, readings, state, signals, news }
     }
 
     fn polls(&self) -> Polls<'_> {
         let (times, reader) = (self.settings.times, self.reader());
-        let Self { state, signals, news, places, outbox, gateways, counters, .. } = self;
-        Polls { times, state, signals, news, places, reader, outbox, gateways, counters }
+        let Self { clock, state, signals, news, places, outbox, gateways, counters, .. } = self;
+        Polls { clock, times, state, signals, news, places, reader, outbox, gateways, counters }
     }
 
     fn confirming(&self) -> Confirming<'_> {
-        let Self { state, signals, outbox, counters, .. } = self;
-        Confirming { state, signals, outbox, counters }
+        let Self { clock, state, signals, outbox, counters, .. } = self;
+        Confirming { clock, state, signals, outbox, counters }
     }
 
     fn tail(&self) -> Tail<'_> {
         let reader = self.reader();
         let Self { store, state, signals, news, outbox, .. } = self;
-        Tail { store, state, signals, news, reader, outbox }
+        Tail { store: &**store, state, signals, news, reader, outbox }
     }
 
     /// Gives up, each time when the database turns out to be one that may not be believed, the logouts that wait: it may lack
@@ -218,18 +243,19 @@ impl Leases {
                 Ok(()) = distrusts.changed() => {}
                 () = over.as_mut() => return,
             }
-            self.state.lock().barrier.distrust(since_boot());
+            self.state.lock().barrier.distrust(self.clock.now());
             self.signals.look();
         }
     }
 
     fn rows_reader(&self) -> RowsReader<'_> {
-        RowsReader::new(&self.store, self.settings.times.lease, &self.state, &self.signals, &self.outbox)
+        let Self { clock, store, settings, state, signals, outbox, .. } = self;
+        RowsReader::new(clock, &**store, settings.times.lease, state, signals, outbox)
     }
 
     fn own_row(&self) -> OwnRowKeeper<'_> {
-        let writer = self.store.row_writer();
-        OwnRowKeeper::new(self.id, self.settings.times, &self.state, &self.signals, &self.outbox, writer)
+        let Self { id, clock, store, settings, state, signals, outbox, .. } = self;
+        OwnRowKeeper::new(*id, clock, settings.times, state, signals, outbox, store.row_store())
     }
 }
 
@@ -252,6 +278,11 @@ pub async fn run(leases: &Leases, stop: CancellationToken) {
 /// if no Redis is configured.
 pub async fn gossip(leases: &Leases, redis: Option<&redis::Settings>, stop: CancellationToken) {
     let Some(redis) = redis else { return };
+    gossip_over(leases, redis, stop).await;
+}
+
+/// The same over any lines.
+pub async fn gossip_over(leases: &Leases, lines: &dyn Lines, stop: CancellationToken) {
     let Leases { id, code, state, signals, news, outbox, counters, .. } = leases;
-    Gossip { id: *id, code, state, signals, news, outbox, counters }.run(redis, stop).await;
+    Gossip { id: *id, code, state, signals, news, outbox, counters }.run(lines, stop).await;
 }

@@ -16,7 +16,7 @@ use super::protocol::{Barrier, Grant, LeaseTimes};
 use super::readings::{LogReader, SharedReading, Wanted};
 use super::signals::Signals;
 use super::state::SharedState;
-use crate::clock::{since_boot, sleep_until};
+use crate::clock::LocalClock;
 
 /// How old a reading may be that answers a poll, provided that it began after the poll arrived. The lease is shorter by
 /// that age. In return, any number of polls that were held back share the reading.
@@ -39,6 +39,7 @@ pub enum PollFailure {
 
 /// The parts of the room that this file uses.
 pub(super) struct Polls<'a> {
+    pub(super) clock: &'a LocalClock,
     pub(super) times: LeaseTimes,
     pub(super) state: &'a SharedState,
     pub(super) signals: &'a Signals,
@@ -53,7 +54,7 @@ pub(super) struct Polls<'a> {
 impl Polls<'_> {
     /// Answers a poll as soon as there is news for its worker, or when its time is over.
     pub(super) async fn poll(&self, request: &FeedRequest, caller: Caller) -> Result<FeedAnswer, PollFailure> {
-        let arrived = since_boot();
+        let arrived = self.clock.now();
         self.note(request, caller, arrived);
         let answer = match self.places.take() {
             None => Err(PollFailure::Full),
@@ -97,7 +98,7 @@ impl Polls<'_> {
             if let Some(answer) = self.answer_from(&shared, request, arrived) {
                 return Ok(answer);
             }
-            not_before = since_boot();
+            not_before = self.clock.now();
         }
         Err(PollFailure::Unread)
     }
@@ -108,7 +109,7 @@ impl Polls<'_> {
         tokio::select! {
             () = self.news.for_worker(request) => {}
             () = self.signals.closed() => {}
-            () = sleep_until(until) => {}
+            () = self.clock.sleep_until(until) => {}
         }
     }
 
@@ -118,7 +119,7 @@ impl Polls<'_> {
     /// reading share it. A poll that was held back arrived long ago, so it gets any recent reading, and if there is news
     /// for it, a reading that shows the news. A worker that leaves gets no lease.
     fn earliest_reading(&self, request: &FeedRequest, arrived: Duration) -> Duration {
-        let recently = since_boot().saturating_sub(SHARED_FOR);
+        let recently = self.clock.now().saturating_sub(SHARED_FOR);
         let least = if request.leaving { recently } else { recently.max(arrived) };
         self.news.shown_since(request).map_or(least, |since| since.max(least))
     }
@@ -148,7 +149,7 @@ impl Polls<'_> {
     }
 
     fn grant(&self, shared: &SharedReading, request: &FeedRequest, arrived: Duration, last: bool) -> Grant {
-        let now = since_boot();
+        let now = self.clock.now();
         let mut state = self.state.lock();
         let mut reading = shared.reading;
         // The own row may have been removed since this reading. After the close, nothing is granted.

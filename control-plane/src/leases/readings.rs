@@ -13,10 +13,11 @@ use super::news::News;
 use super::protocol::Reading;
 use super::signals::Signals;
 use super::state::SharedState;
-use crate::clock::since_boot;
+use super::surroundings::LogStore;
+use crate::clock::LocalClock;
 use crate::log::{ControlPlaneId, LogPosition, Logged};
 use crate::log_throttle::LogThrottle;
-use crate::store::{ReadFailure, Store};
+use crate::store::ReadFailure;
 
 /// Readings begin at multiples of this seq, so that workers which differ by a few revocations share one.
 const STEP: u64 = 64;
@@ -115,7 +116,8 @@ impl SharedReadings {
 #[derive(Clone, Copy)]
 pub(super) struct LogReader<'a> {
     pub(super) id: ControlPlaneId,
-    pub(super) store: &'a Store,
+    pub(super) clock: &'a LocalClock,
+    pub(super) store: &'a dyn LogStore,
     pub(super) readings: &'a SharedReadings,
     pub(super) state: &'a SharedState,
     pub(super) signals: &'a Signals,
@@ -169,7 +171,7 @@ impl LogReader<'_> {
 
     /// `None` if the reading may not be used.
     async fn read_once(&self, from: u64) -> Result<Option<SharedReading>, ReadFailure> {
-        let began = since_boot();
+        let began = self.clock.now();
         let page = self.store.log_page(self.id, from, PAGE_REVOCATIONS).await?;
         let reading = Reading { began, head: page.head, own_beat: page.own_beat };
         if !self.is_usable(&reading) {
@@ -183,7 +185,7 @@ impl LogReader<'_> {
         let (is_usable, is_new_epoch) = {
             let mut state = self.state.lock();
             let before = state.barrier.epoch();
-            (state.barrier.reading_ended(reading, since_boot()), state.barrier.epoch() != before)
+            (state.barrier.reading_ended(reading, self.clock.now()), state.barrier.epoch() != before)
         };
         if is_new_epoch {
             // Commits to the previous epoch will never be confirmed, and their callers are answered at once.

@@ -12,9 +12,8 @@ use super::peers::outbox::Outbox;
 use super::readings::{LogReader, Wanted};
 use super::signals::Signals;
 use super::state::SharedState;
-use crate::clock::since_boot;
+use super::surroundings::LogStore;
 use crate::log::{Commit, LogPosition};
-use crate::store::Store;
 
 /// How often the head is read while workers have leases from this control plane. On average a logout at another control
 /// plane waits for half of this interval.
@@ -25,7 +24,7 @@ const INTERVAL_WITH_REDIS: Duration = Duration::from_millis(250);
 
 /// The parts of the room that this file uses.
 pub(super) struct Tail<'a> {
-    pub(super) store: &'a Store,
+    pub(super) store: &'a dyn LogStore,
     pub(super) state: &'a SharedState,
     pub(super) signals: &'a Signals,
     pub(super) news: &'a News,
@@ -44,7 +43,7 @@ impl Tail<'_> {
 
     /// Wakes the polls that are held back at each commit of this process.
     async fn own_commits(&self) {
-        let mut commits = self.store.writer().commits();
+        let mut commits = self.store.commits();
         while commits.changed().await.is_ok() {
             let commit = *commits.borrow_and_update();
             if let Some(commit) = commit {
@@ -95,6 +94,6 @@ impl Tail<'_> {
     async fn read_for_all(&self, head: LogPosition, known: Option<LogPosition>) {
         let known = known.filter(|known| known.epoch == head.epoch);
         let after = known.map_or(head.seq, |known| known.seq);
-        let _ = self.reader.reading(Wanted { after, not_before: since_boot() }).await;
+        let _ = self.reader.reading(Wanted { after, not_before: self.reader.clock.now() }).await;
     }
 }

@@ -18,9 +18,9 @@ use crate::leases::counters::Counters;
 use crate::leases::news::News;
 use crate::leases::signals::Signals;
 use crate::leases::state::SharedState;
+use crate::leases::surroundings::{Line, Lines};
 use crate::log::ControlPlaneId;
 use crate::log_throttle::LogThrottle;
-use crate::redis::{Channel, Settings, Speaker};
 
 /// The channel's name after the prefix.
 const CHANNEL: &str = "gossip:1";
@@ -51,12 +51,12 @@ pub(in crate::leases) struct Gossip<'a> {
 
 impl Gossip<'_> {
     /// Sends and receives messages until it is told to stop.
-    pub(in crate::leases) async fn run(self, redis: &Settings, stop: CancellationToken) {
+    pub(in crate::leases) async fn run(self, lines: &dyn Lines, stop: CancellationToken) {
         let Some(waiting) = self.outbox.take_receiver() else { return };
         let outbox = self.outbox;
         let mut talk = Talk { room: self, waiting, pause: SHORTEST_PAUSE, failures: LogThrottle::default() };
         tokio::select! {
-            () = talk.go_on(redis) => {}
+            () = talk.go_on(lines) => {}
             () = stop.cancelled() => {}
         }
         outbox.set_heard(false);
@@ -71,12 +71,12 @@ struct Talk<'a> {
 }
 
 impl Talk<'_> {
-    async fn go_on(&mut self, redis: &Settings) {
+    async fn go_on(&mut self, lines: &dyn Lines) {
         let mut attempt = 0;
         loop {
-            let problem = match Channel::open(redis, CHANNEL, attempt).await {
-                Ok(channel) => self.converse(channel).await,
-                Err(failure) => failure.to_string(),
+            let problem = match lines.open(CHANNEL, attempt).await {
+                Ok(line) => self.converse(line).await,
+                Err(problem) => problem,
             };
             if self.room.outbox.set_heard(false) {
                 // The channel has worked for a while.
@@ -92,19 +92,18 @@ impl Talk<'_> {
     }
 
     /// Sends and receives messages for as long as the channel works. Returns the reason why it stopped working.
-    async fn converse(&mut self, mut channel: Channel) -> String {
-        let mut speaker = channel.speaker();
+    async fn converse(&mut self, mut line: Box<dyn Line>) -> String {
         let mut pulse = interval(PULSE);
         let mut heard_self = Instant::now();
         loop {
             tokio::select! {
-                message = channel.heard() => match message {
+                message = line.heard() => match message {
                     Some(message) if self.hear(&message) => heard_self = Instant::now(),
                     Some(_) => {}
                     None => return "the connection has ended".to_owned(),
                 },
                 message = self.waiting.recv() => {
-                    if let Err(problem) = self.say(&mut speaker, message.into_iter().collect()).await {
+                    if let Err(problem) = self.say(&mut *line, message.into_iter().collect()).await {
                         return problem;
                     }
                 }
@@ -112,7 +111,7 @@ impl Talk<'_> {
                     if heard_self.elapsed() > DEAF_AFTER {
                         return "messages that are sent do not arrive".to_owned();
                     }
-                    if let Err(problem) = self.say(&mut speaker, Vec::new()).await {
+                    if let Err(problem) = self.say(&mut *line, Vec::new()).await {
                         return problem;
                     }
                 }
@@ -121,15 +120,15 @@ impl Talk<'_> {
     }
 
     /// Sends these messages, together with all others that wait.
-    async fn say(&mut self, speaker: &mut Speaker, mut messages: Vec<PeerMessage>) -> Result<(), String> {
+    async fn say(&mut self, line: &mut dyn Line, mut messages: Vec<PeerMessage>) -> Result<(), String> {
         while messages.len() < MOST_ENTRIES
             && let Ok(more) = self.waiting.try_recv()
         {
             messages.push(more);
         }
         let message = self.room.code.write(self.room.id, &messages);
-        match timeout(SAY_LIMIT, speaker.say(&message)).await {
-            Ok(said) => said.map_err(|failure| failure.to_string()),
+        match timeout(SAY_LIMIT, line.say(&message)).await {
+            Ok(said) => said,
             Err(_) => Err("no answer in time".to_owned()),
         }
     }

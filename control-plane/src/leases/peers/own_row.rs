@@ -8,13 +8,13 @@ use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
 use super::outbox::Outbox;
-use crate::clock::{since_boot, sleep_until};
+use crate::clock::LocalClock;
 use crate::leases::protocol::LeaseTimes;
 use crate::leases::signals::Signals;
 use crate::leases::state::SharedState;
+use crate::leases::surroundings::RowStore;
 use crate::log::{Beat, ControlPlaneId};
 use crate::log_throttle::LogThrottle;
-use crate::store::RowWriter;
 
 /// The pause between two writes of the row that confirm something.
 const BETWEEN_WRITES: Duration = Duration::from_millis(5);
@@ -25,11 +25,12 @@ const BETWEEN_WRITES_WITH_REDIS: Duration = Duration::from_millis(100);
 /// The parts of the room that this file uses, and the state of the task.
 pub(in crate::leases) struct OwnRowKeeper<'a> {
     id: ControlPlaneId,
+    clock: &'a LocalClock,
     times: LeaseTimes,
     state: &'a SharedState,
     signals: &'a Signals,
     outbox: &'a Outbox,
-    writer: RowWriter,
+    writer: Box<dyn RowStore>,
     /// The beat of the newest write, while there may be a row.
     last: Option<u64>,
     failures: LogThrottle,
@@ -39,13 +40,14 @@ impl<'a> OwnRowKeeper<'a> {
     /// A keeper of the row `id`, which does not exist yet.
     pub(in crate::leases) fn new(
         id: ControlPlaneId,
+        clock: &'a LocalClock,
         times: LeaseTimes,
         state: &'a SharedState,
         signals: &'a Signals,
         outbox: &'a Outbox,
-        writer: RowWriter,
+        writer: Box<dyn RowStore>,
     ) -> Self {
-        Self { id, times, state, signals, outbox, writer, last: None, failures: LogThrottle::default() }
+        Self { id, clock, times, state, signals, outbox, writer, last: None, failures: LogThrottle::default() }
     }
 
     /// Keeps the row until it is told to stop, and then until the leases from here are over.
@@ -58,7 +60,7 @@ impl<'a> OwnRowKeeper<'a> {
             }
             tokio::select! {
                 () = self.signals.row_wanted() => tokio::time::sleep(self.between_writes()).await,
-                () = sleep_until(next) => {}
+                () = self.clock.sleep_until(next) => {}
                 () = stop.cancelled(), if !stopped => {
                     stopped = true;
                     self.signals.close();
@@ -69,7 +71,7 @@ impl<'a> OwnRowKeeper<'a> {
 
     /// Writes or removes the row, if that is due. Returns when to do this again.
     async fn turn(&mut self) -> Duration {
-        let now = since_boot();
+        let now = self.clock.now();
         if self.is_wanted(now) {
             if let Some(beat) = self.beat(now) {
                 self.write(beat).await;
@@ -78,7 +80,7 @@ impl<'a> OwnRowKeeper<'a> {
             self.remove(beat).await;
         }
         let pause = self.times.row_life() / 12;
-        since_boot().saturating_add(pause)
+        self.clock.now().saturating_add(pause)
     }
 
     fn between_writes(&self) -> Duration {
@@ -126,7 +128,7 @@ impl<'a> OwnRowKeeper<'a> {
             let mut state = self.state.lock();
             state.row.retire(beat);
             // A lease that was granted in the meantime keeps the row, whose beat is raised at once.
-            if !state.barrier.all_over(since_boot()) {
+            if !state.barrier.all_over(self.clock.now()) {
                 state.row.falls_behind();
                 self.signals.write_row();
                 return;

@@ -8,12 +8,12 @@ use tokio::time::{Instant, sleep};
 use tracing::warn;
 
 use super::outbox::Outbox;
-use crate::clock::since_boot;
+use crate::clock::LocalClock;
 use crate::leases::signals::Signals;
 use crate::leases::state::SharedState;
+use crate::leases::surroundings::{LogStore, RowStore};
 use crate::log::ControlPlanes;
 use crate::log_throttle::LogThrottle;
-use crate::store::{RowWriter, Store};
 
 /// How soon the rows are read again while a logout waits for a confirmation in them.
 const AGAIN: Duration = Duration::from_millis(5);
@@ -26,27 +26,29 @@ const AFTER_FAILURE: Duration = Duration::from_millis(50);
 
 /// The parts of the room that this file uses.
 pub(in crate::leases) struct RowsReader<'a> {
-    store: &'a Store,
+    clock: &'a LocalClock,
+    store: &'a dyn LogStore,
     /// How long to pause while no logout waits.
     pause: Duration,
     state: &'a SharedState,
     signals: &'a Signals,
     outbox: &'a Outbox,
-    writer: RowWriter,
+    writer: Box<dyn RowStore>,
     failures: LogThrottle,
 }
 
 impl<'a> RowsReader<'a> {
     /// A reader that pauses for half a `lease` while no logout waits.
     pub(in crate::leases) fn new(
-        store: &'a Store,
+        clock: &'a LocalClock,
+        store: &'a dyn LogStore,
         lease: Duration,
         state: &'a SharedState,
         signals: &'a Signals,
         outbox: &'a Outbox,
     ) -> Self {
-        let (writer, failures) = (store.row_writer(), LogThrottle::default());
-        Self { store, pause: lease / 2, state, signals, outbox, writer, failures }
+        let (writer, failures) = (store.row_store(), LogThrottle::default());
+        Self { clock, store, pause: lease / 2, state, signals, outbox, writer, failures }
     }
 
     /// Reads until it is over.
@@ -78,7 +80,7 @@ impl<'a> RowsReader<'a> {
 
     /// True if the database answered.
     async fn read(&mut self) -> bool {
-        let began = since_boot();
+        let began = self.clock.now();
         let ControlPlanes { head, rows } = match self.store.control_planes().await {
             Ok(planes) => planes,
             Err(error) => {
@@ -90,7 +92,7 @@ impl<'a> RowsReader<'a> {
         };
         let stale = {
             let mut state = self.state.lock();
-            state.barrier.rows(head, &rows, began, since_boot());
+            state.barrier.rows(head, &rows, began, self.clock.now());
             state.barrier.stale_rows(began)
         };
         self.signals.look();
