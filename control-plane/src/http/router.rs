@@ -45,7 +45,11 @@ fn routes(listener: Listener, state: &AppState) -> Router<Arc<AppState>> {
 
 #[expect(clippy::disallowed_methods, reason = "this serves the table")]
 fn add(router: Router<Arc<AppState>>, route: &Route, state: &AppState) -> Router<Arc<AppState>> {
-    router.route(route.path, route.service(state))
+    let router = router.route(route.path, route.service(state));
+    match route.with_slash() {
+        Some(path) => router.route(&path, route.service(state)),
+        None => router,
+    }
 }
 
 /// The paths of the internal listener that need no secret. A path with two methods is as closed as the stricter one.
