@@ -3,6 +3,7 @@
 mod announce;
 pub mod descriptors;
 mod failure;
+mod http2_warnings;
 pub mod metrics;
 mod serve;
 mod signals;

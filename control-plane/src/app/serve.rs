@@ -11,6 +11,7 @@ use tracing::{info, warn};
 use super::ServeFailure;
 use super::announce::{print_addresses, tell_settings};
 use super::descriptors::ConnectionLimits;
+use super::http2_warnings;
 use super::metrics::Metrics;
 use super::signals::Signals;
 use super::start::{bind, open_redis_copy, prepare, state};
@@ -160,6 +161,7 @@ impl Servers {
             purge::run(store.writer(), &state.store_counters, purge, stop.clone()),
             watch::run(&store, stop.clone()),
             state.failures.report(stop.clone()),
+            http2_warnings::report(stop.clone()),
             redis_copy::run(&state.redis_copy, &store, stop),
         );
     }
