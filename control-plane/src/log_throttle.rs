@@ -26,8 +26,13 @@ impl LogThrottle {
     /// Counts one occasion. If a line is to be written at `now`, returns the number of occasions that it stands for, including
     /// this one. `None` if the last line was written less than [`INTERVAL`] ago.
     pub fn line(&self, now: Instant) -> Option<u64> {
+        self.lines(1, now)
+    }
+
+    /// The same for `count` occasions at once.
+    pub fn lines(&self, count: u64, now: Instant) -> Option<u64> {
         let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        state.count = state.count.saturating_add(1);
+        state.count = state.count.saturating_add(count);
         if state.last_line.is_some_and(|last| now.saturating_duration_since(last) < INTERVAL) {
             return None;
         }

@@ -8,6 +8,7 @@ use axum::http::header::ALLOW;
 use axum::middleware::Next;
 use axum::response::Response;
 
+use crate::http::connections::Visit;
 use crate::http::extract::bearer_secret;
 use crate::http::problem::ApiError;
 use crate::secret::Secret;
@@ -30,6 +31,9 @@ pub(in crate::http) async fn require_internal_secret(
     let offered = bearer_secret(request.headers()).unwrap_or_default();
     if !is_open && !internal.secret.matches(offered) {
         return Err(ApiError::InternalSecret);
+    }
+    if let Some(visit) = request.extensions().get::<Visit>().filter(|_| !is_open) {
+        visit.trust();
     }
     Ok(next.run(request).await)
 }
