@@ -25,7 +25,12 @@ pub fn public_router(state: Arc<AppState>) -> Router {
 
 /// What the filter, services and operators reach.
 pub fn internal_router(state: Arc<AppState>) -> Router {
-    let secret = InternalSecret { secret: state.internal_secret.clone(), open_paths: open_paths().into() };
+    let secret = InternalSecret {
+        secret: state.internal_secret.clone(),
+        open_paths: open_paths().into(),
+        counters: state.counters.clone(),
+        lines: Arc::default(),
+    };
     let secret = from_fn_with_state(secret, require_internal_secret);
     // The layer is also around the answers to unknown paths and methods: without the secret, a path that does not exist
     // looks like one that does.

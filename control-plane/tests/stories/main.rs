@@ -61,6 +61,8 @@ mod slow;
 #[cfg(test)]
 mod start;
 #[cfg(test)]
+mod strangers;
+#[cfg(test)]
 mod tokens;
 #[cfg(test)]
 mod worker;
