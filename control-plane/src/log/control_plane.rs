@@ -1,5 +1,7 @@
 //! The rows by which control planes see each other, as values. The table is called `replicas`.
 
+use std::fmt;
+
 use super::LogPosition;
 
 /// Names a running control plane: 128 random bits, new at each start. So what was known about an earlier process is
@@ -16,6 +18,13 @@ impl ControlPlaneId {
     /// The bytes as they are stored in a row.
     pub const fn as_bytes(&self) -> &[u8; 16] {
         &self.0
+    }
+}
+
+impl fmt::Display for ControlPlaneId {
+    /// The first 32 bits, in hexadecimal digits: enough to tell a few control planes apart in a log.
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.iter().take(4).try_for_each(|byte| write!(formatter, "{byte:02x}"))
     }
 }
 

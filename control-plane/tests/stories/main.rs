@@ -39,6 +39,8 @@ mod openapi;
 #[cfg(test)]
 mod operations;
 #[cfg(test)]
+mod outage_log;
+#[cfg(test)]
 mod plane;
 #[cfg(test)]
 mod planes;

@@ -5,8 +5,9 @@
 use std::time::Duration;
 
 use tokio::time::{Instant, sleep};
-use tracing::warn;
+use tracing::{info, warn};
 
+use super::company::{Change, Peer};
 use super::outbox::Outbox;
 use crate::clock::since_boot;
 use crate::leases::signals::Signals;
@@ -34,6 +35,20 @@ pub(in crate::leases) struct RowsReader<'a> {
     outbox: &'a Outbox,
     writer: RowWriter,
     failures: LogThrottle,
+}
+
+/// Tells operators of a control plane that comes or goes.
+fn tell(change: Change) {
+    match change {
+        Change::Came(control_plane) => info!(%control_plane, "another control plane grants leases to workers"),
+        Change::Left(control_plane) => {
+            info!(%control_plane, "another control plane has left: no worker polls it any more")
+        }
+        Change::Silent(control_plane) => warn!(
+            %control_plane,
+            "another control plane has fallen silent: did it die, or is it cut off? Logouts no longer wait for it"
+        ),
+    }
 }
 
 impl<'a> RowsReader<'a> {
@@ -82,18 +97,25 @@ impl<'a> RowsReader<'a> {
         let ControlPlanes { head, rows } = match self.store.control_planes().await {
             Ok(planes) => planes,
             Err(error) => {
-                if let Some(failures) = self.failures.line(Instant::now()) {
-                    warn!(?error, failures, "the rows of the control planes could not be read: logouts take longer");
+                if !self.store.explains(&error)
+                    && let Some(failures) = self.failures.line(Instant::now())
+                {
+                    let error = error.cause();
+                    warn!(error, failures, "the rows of the control planes could not be read: logouts take longer");
                 }
                 return false;
             }
         };
-        let removable = {
+        let (removable, changes) = {
             let mut state = self.state.lock();
-            state.barrier.rows(head, &rows, began, since_boot());
-            state.barrier.removable(began)
+            let now = since_boot();
+            state.barrier.rows(head, &rows, began, now);
+            let others = state.barrier.others(began);
+            let others = others.map(|(id, is_silent, has_confirmed)| Peer { id, is_silent, has_confirmed }).collect();
+            (state.barrier.removable(began), state.company.look(others, now))
         };
         self.signals.look();
+        changes.into_iter().for_each(tell);
         for (id, beat) in removable {
             // A row that cannot be removed does no harm, and is removed another time.
             let _ = self.writer.remove(id, beat).await;

@@ -65,6 +65,18 @@ impl Peers {
         began.saturating_sub(seen.since) >= self.times.silence()
     }
 
+    /// Each control plane whose row was read last: whether it is silent, and whether it has confirmed everything up to `head`.
+    pub(super) fn each(
+        &self,
+        head: Option<LogPosition>,
+        began: Duration,
+    ) -> impl Iterator<Item = (ControlPlaneId, bool, bool)> {
+        self.seen.iter().map(move |(id, seen)| {
+            let confirmed = seen.confirmed.zip(head).is_some_and(|(confirmed, head)| confirmed.covers(head));
+            (*id, self.is_silent(seen, began), confirmed)
+        })
+    }
+
     /// The rows that may be removed, each only while it still has this beat. Their owners grant no leases by them any
     /// more, and all leases that they have granted are over.
     pub(super) fn silent(&self, began: Duration) -> Vec<(ControlPlaneId, u64)> {
