@@ -142,6 +142,22 @@ impl Bootstrap {
         Ok(())
     }
 
+    /// Lets the filter read the internal secret from this variable of Envoy's environment, and takes it out of the file.
+    ///
+    /// # Errors
+    /// If the file has no secret there.
+    pub fn take_secret(&mut self, variable: &str) -> Result<String> {
+        let mut filter = self.filter()?;
+        let control_plane = filter.pointer_mut("/control_plane").and_then(Value::as_object_mut);
+        let control_plane = control_plane.context("the filter names no control plane")?;
+        let secret = control_plane.remove("secret").context("the filter has no secret")?;
+        control_plane.insert("secret_env".to_owned(), json!(variable));
+        self.set_filter(&filter)?;
+        let vm = self.at_mut(&format!("{CONNECTION_MANAGER}{PLUGIN}/vm_config"))?;
+        vm["environment_variables"] = json!({"host_env_keys": [variable]});
+        Ok(secret.as_str().context("the secret is no text")?.to_owned())
+    }
+
     /// Changes a setting of the HTTP connection manager.
     ///
     /// # Errors

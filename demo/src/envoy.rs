@@ -79,11 +79,25 @@ impl Envoy {
     /// # Errors
     /// If Envoy cannot be found or refuses the configuration; the message carries its output.
     pub fn start(bootstrap: &Bootstrap, directory: &Path, workers: u32) -> Result<Self> {
+        Self::start_with(bootstrap, directory, workers, &[])
+    }
+
+    /// The same with these variables in Envoy's environment.
+    ///
+    /// # Errors
+    /// If Envoy cannot be found or refuses the configuration; the message carries its output.
+    pub fn start_with(
+        bootstrap: &Bootstrap,
+        directory: &Path,
+        workers: u32,
+        environment: &[(String, String)],
+    ) -> Result<Self> {
         let program = find()?;
         let configuration = directory.join("envoy.json");
         bootstrap.write(&configuration)?;
         let admin_file = directory.join("envoy-admin-address");
         let mut command = Command::new(program);
+        command.envs(environment.iter().map(|(name, value)| (name, value)));
         command.arg("--config-path").arg(&configuration);
         command.arg("--admin-address-path").arg(&admin_file);
         command.args(["--concurrency", &workers.to_string(), "--disable-hot-restart", "--log-level", "info"]);

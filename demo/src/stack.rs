@@ -41,6 +41,8 @@ pub struct Plan {
     pub ports: Ports,
     /// Envoy's worker threads; two to begin with.
     pub workers: u32,
+    /// Variables in Envoy's environment.
+    pub environment: Vec<(String, String)>,
     /// Puts a [`Link`] that can fail between the filter and the control plane.
     pub linked: bool,
     /// The address that the filter asks instead of the control plane.
@@ -79,6 +81,7 @@ impl Plan {
             bootstrap: Bootstrap::shipped()?,
             ports: Ports::default(),
             workers: 2,
+            environment: Vec::new(),
             linked: false,
             asks: None,
             updatable: false,
@@ -146,7 +149,7 @@ impl Plan {
         if self.updatable {
             self.bootstrap.read_listeners_from(&directory.path().join(LISTENERS))?;
         }
-        let envoy = Envoy::start(&self.bootstrap, directory.path(), self.workers)?;
+        let envoy = Envoy::start_with(&self.bootstrap, directory.path(), self.workers, &self.environment)?;
         Ok(Stack { envoy, control_plane, link, upstream, settings: self.settings, again, directory })
     }
 

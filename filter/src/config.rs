@@ -55,6 +55,9 @@ pub enum Consistency {
     },
 }
 
+/// The value of an environment variable of the VM; `None` if it is not set there.
+pub type Environment<'e> = &'e dyn Fn(&str) -> Option<String>;
+
 /// Where and how to ask the control plane.
 #[derive(Clone, PartialEq, Eq)]
 pub struct ControlPlane {
@@ -101,11 +104,19 @@ pub struct Config {
 }
 
 impl Config {
-    /// Reads the plugin configuration.
+    /// Reads the plugin configuration, in a VM without environment variables.
     ///
     /// # Errors
     /// Everything that is wrong with it, each with its field.
     pub fn parse(bytes: &[u8]) -> Result<Self, Mistakes> {
+        Self::parse_with(bytes, &|_| None)
+    }
+
+    /// Reads the plugin configuration. `environment` gives the value of an environment variable of the VM.
+    ///
+    /// # Errors
+    /// Everything that is wrong with it, each with its field.
+    pub fn parse_with(bytes: &[u8], environment: Environment<'_>) -> Result<Self, Mistakes> {
         let mut mistakes = Mistakes::default();
         let document = match read_document(bytes) {
             Ok(document) => document,
@@ -114,16 +125,16 @@ impl Config {
                 return Err(mistakes);
             }
         };
-        let config = Fields::read("", &document, &mut mistakes, Self::read);
+        let config = Fields::read("", &document, &mut mistakes, |fields| Self::read(fields, environment));
         config.flatten().filter(|_| mistakes.is_empty()).ok_or(mistakes)
     }
 
-    fn read(fields: &mut Fields<'_, '_>) -> Option<Self> {
+    fn read(fields: &mut Fields<'_, '_>, environment: Environment<'_>) -> Option<Self> {
         let (policy, keys) = Policy::read(fields);
         let sources = Source::read_all(fields);
         let rules = Rules::read(fields);
         let identity_headers = IdentityHeader::read_all(fields);
-        let control_plane = ControlPlane::read(fields);
+        let control_plane = ControlPlane::read(fields, environment);
         let config = Self {
             policy,
             keys,
@@ -143,7 +154,7 @@ impl Config {
 }
 
 impl ControlPlane {
-    fn read(fields: &mut Fields<'_, '_>) -> Option<Self> {
+    fn read(fields: &mut Fields<'_, '_>, environment: Environment<'_>) -> Option<Self> {
         let Some(value) = fields.value("control_plane") else {
             fields.wrong("control_plane", "must be given");
             return None;
@@ -151,13 +162,7 @@ impl ControlPlane {
         let path = fields.at("control_plane");
         Fields::read(path, value, fields.mistakes(), |fields| {
             let cluster = required_text(fields, "cluster");
-            let secret = required_text(fields, "secret");
-            if (1..MIN_SECRET_BYTES).contains(&secret.len()) {
-                fields.wrong("secret", format!("must have at least {MIN_SECRET_BYTES} bytes"));
-            }
-            if !secret.bytes().all(|byte| byte.is_ascii_graphic()) {
-                fields.wrong("secret", "must be printable ASCII without spaces, because it travels in a header");
-            }
+            let secret = secret(fields, environment);
             let authority = fields.text("authority").unwrap_or("curfew").to_owned();
             if !authority.bytes().all(|byte| byte.is_ascii_graphic()) {
                 fields.wrong("authority", "must be printable ASCII without spaces, because it travels in a header");
@@ -166,6 +171,34 @@ impl ControlPlane {
             Self { cluster, authority, authorization: format!("Bearer {secret}"), timeout }
         })
     }
+}
+
+/// The internal secret, from the configuration or from the variable that it names. Envoy's `/config_dump` shows the configuration to
+/// each client of the admin interface, and of a variable of its own environment only the name.
+fn secret(fields: &mut Fields<'_, '_>, environment: Environment<'_>) -> String {
+    let (field, secret) = match (fields.has("secret"), fields.text("secret_env").map(str::to_owned)) {
+        (true, Some(_)) => {
+            fields.wrong("secret_env", "must not be given together with secret");
+            return String::new();
+        }
+        (false, Some(name)) => match environment(&name) {
+            Some(secret) => ("secret_env", secret),
+            None => {
+                let host = "vm_config.environment_variables.host_env_keys";
+                fields.wrong("secret_env", format!("names a variable that the VM does not have: add it to {host}"));
+                return String::new();
+            }
+        },
+        (false, None) if fields.has("secret_env") => return String::new(),
+        (_, None) => ("secret", required_text(fields, "secret")),
+    };
+    if (1..MIN_SECRET_BYTES).contains(&secret.len()) || (secret.is_empty() && field == "secret_env") {
+        fields.wrong(field, format!("must have at least {MIN_SECRET_BYTES} bytes"));
+    }
+    if !secret.bytes().all(|byte| byte.is_ascii_graphic()) {
+        fields.wrong(field, "must be printable ASCII without spaces, because it travels in a header");
+    }
+    secret
 }
 
 fn required_text(fields: &mut Fields<'_, '_>, name: &'static str) -> String {
@@ -244,6 +277,31 @@ mod tests {
         }
         let mistakes = Config::parse(document.to_string().as_bytes()).unwrap_err();
         mistakes.iter().map(ToString::to_string).collect()
+    }
+
+    #[test]
+    fn the_secret_comes_from_a_variable_of_the_vm_if_the_configuration_names_one() {
+        let with = |control_plane: Value, value: Option<&str>| {
+            let mut document = smallest();
+            document["control_plane"] = control_plane;
+            let environment = |name: &str| value.filter(|_| name == "CURFEW_INTERNAL_SECRET").map(str::to_owned);
+            let parsed = Config::parse_with(document.to_string().as_bytes(), &environment);
+            parsed.map(|config| config.control_plane.authorization).map_err(|mistakes| mistakes.to_string())
+        };
+        let named = || json!({"cluster": "curfew", "secret_env": "CURFEW_INTERNAL_SECRET"});
+        assert_eq!(with(named(), Some("fedcba9876543210")), Ok("Bearer fedcba9876543210".to_owned()));
+        let missing = "control_plane.secret_env: names a variable that the VM does not have: add it to \
+                       vm_config.environment_variables.host_env_keys";
+        assert_eq!(with(named(), None), Err(missing.to_owned()));
+        for short in ["", "123456789012345"] {
+            let problem = "control_plane.secret_env: must have at least 16 bytes".to_owned();
+            assert_eq!(with(named(), Some(short)), Err(problem), "{short}");
+        }
+        let twice = json!({"cluster": "curfew", "secret": "0123456789abcdef", "secret_env": "CURFEW_INTERNAL_SECRET"});
+        let problem = "control_plane.secret_env: must not be given together with secret".to_owned();
+        assert_eq!(with(twice, Some("fedcba9876543210")), Err(problem));
+        let neither = with(json!({"cluster": "curfew"}), Some("fedcba9876543210"));
+        assert_eq!(neither, Err("control_plane.secret: must be given".to_owned()));
     }
 
     #[test]

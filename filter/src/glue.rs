@@ -67,7 +67,7 @@ impl Drop for Root {
 
 impl RootContext for Root {
     fn on_configure(&mut self, size: usize) -> bool {
-        match Config::parse(&host::configuration(size)) {
+        match Config::parse_with(&host::configuration(size), &host::environment) {
             Ok(config) => self.serve(config),
             Err(mistakes) => {
                 for mistake in mistakes.iter() {

@@ -184,6 +184,11 @@ pub(crate) fn configuration(size: usize) -> Vec<u8> {
     buffer(BUFFER_PLUGIN_CONFIGURATION, size).unwrap_or_default()
 }
 
+/// An environment variable of the VM, which the host passes in through WASI.
+pub(crate) fn environment(name: &str) -> Option<String> {
+    std::env::var(name).ok()
+}
+
 #[expect(unsafe_code, reason = "raw host call")]
 fn buffer(buffer: u32, size: usize) -> Option<Vec<u8>> {
     // SAFETY: both pointers are valid for writes during the call.

@@ -53,18 +53,32 @@ pub struct Setup {
     pub verify_signature: bool,
     /// The value of every random byte; `None` takes a fixed sequence.
     pub random: Option<u8>,
+    /// The environment variables of the VM, each `NAME=value`.
+    pub environment: Vec<String>,
 }
 
 impl Setup {
     /// A host like Envoy with this configuration.
     pub fn new(configuration: &Value) -> Self {
-        Self { configuration: configuration.to_string().into_bytes(), verify_signature: true, random: None }
+        Self {
+            configuration: configuration.to_string().into_bytes(),
+            verify_signature: true,
+            random: None,
+            environment: Vec::new(),
+        }
     }
 
     /// The same without the foreign function.
     #[must_use]
     pub fn without_verify_signature(mut self) -> Self {
         self.verify_signature = false;
+        self
+    }
+
+    /// The same with an environment variable of the VM.
+    #[must_use]
+    pub fn with_variable(mut self, name: &str, value: &str) -> Self {
+        self.environment.push(format!("{name}={value}"));
         self
     }
 

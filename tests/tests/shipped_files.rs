@@ -65,8 +65,8 @@ fn the_filter_skips_exactly_what_envoy_routes_to_the_control_plane_and_its_healt
     for places in &routed {
         assert!(skipped.contains(places), "{places:?} is judged twice");
     }
-    // The two logouts and their state; and the upstream's health check.
-    assert_eq!((routed.len(), skipped.len()), (3, 4));
+    // The two logouts, each in two spellings, and their state; and the upstream's health check.
+    assert_eq!((routed.len(), skipped.len()), (5, 6));
 }
 
 #[test]

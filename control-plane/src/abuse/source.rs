@@ -3,6 +3,7 @@
 //! It is used to count failures and to choose lanes, and for nothing else: many callers share an address, and it proves nothing
 //! about any of them.
 
+use std::fmt;
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 
 use axum::http::HeaderMap;
@@ -27,12 +28,26 @@ impl Source {
         Self(network(forwarded.and_then(address).unwrap_or(peer)))
     }
 
+    /// The source of a connection, where nothing is forwarded.
+    pub fn of_peer(peer: IpAddr) -> Self {
+        Self(network(peer))
+    }
+
     /// The wider network of an IPv6 source. IPv4 has none: an address does not show which other addresses its owner
     /// has.
     pub fn network(&self) -> Option<Network> {
         match self.0 {
             IpAddr::V6(address) => Some(Network(leading(address, 48))),
             IpAddr::V4(_) => None,
+        }
+    }
+}
+
+impl fmt::Display for Source {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            IpAddr::V4(address) => address.fmt(formatter),
+            IpAddr::V6(network) => write!(formatter, "{network}/64"),
         }
     }
 }

@@ -3,7 +3,9 @@
 mod announce;
 pub mod clock_rate;
 pub mod descriptors;
+mod dumps;
 mod failure;
+mod http2_warnings;
 pub mod metrics;
 mod serve;
 mod signals;
@@ -24,5 +26,6 @@ pub use serve::serve;
 /// See [`ServeFailure`]; or the runtime cannot be made.
 pub fn run(config: Config) -> Result<(), Box<dyn Error>> {
     telemetry::init(&config.log);
+    dumps::forbid();
     Ok(tokio::runtime::Runtime::new()?.block_on(serve(config))?)
 }

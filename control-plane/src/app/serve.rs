@@ -10,13 +10,16 @@ use tracing::{info, warn};
 
 use super::ServeFailure;
 use super::announce::{print_addresses, tell_settings};
+use super::clock_rate::ClockRate;
 use super::descriptors::ConnectionLimits;
+use super::http2_warnings;
 use super::metrics::Metrics;
 use super::signals::Signals;
 use super::start::{bind, open_redis_copy, prepare, state};
 use crate::clock::Clock;
 use crate::config::Config;
-use crate::http::{AppState, Streams, internal_router, public_router, server};
+use crate::http::server::{self, Server};
+use crate::http::{AppState, Listener, Terms, internal_router, public_router};
 use crate::leases::{self, Leases};
 use crate::redis_copy::{self, RedisCopy};
 use crate::store::purge::{self, Pace};
@@ -123,10 +126,10 @@ async fn start(mut config: Config) -> Result<Tasks, ServeFailure> {
 
     let writer = Task::spawn("the writer", |stop| writer.run(stop));
     let keeper = Task::spawn("the keeper of leases", |stop| keep_leases(Arc::clone(&leases), redis_copy.clone(), stop));
-    let purge = config.purge;
+    let (purge, share) = (config.purge, config.limits.connections_per_address);
     let state = Arc::new(state(config, store.clone(), Arc::clone(&leases), redis_copy, clock, &metrics));
     let clock = metrics.clock.clone();
-    let servers = Servers { state, store, listeners: (public, internal), limits, purge, clock };
+    let servers = Servers { state, store, listeners: (public, internal), limits, share, purge, clock };
     let servers = Task::spawn("a server", |stop| servers.run(stop));
     print_addresses(addresses)?;
     Ok(Tasks { leases, servers, keeper, writer })
@@ -148,21 +151,36 @@ struct Servers {
     store: Store,
     listeners: (TcpListener, TcpListener),
     limits: ConnectionLimits,
+    share: Option<u32>,
     purge: Pace,
     clock: ClockRate,
 }
 
 impl Servers {
     async fn run(self, stop: CancellationToken) {
-        let Self { state, store, listeners: (public, internal), limits, purge, clock } = self;
-        let routers = (public_router(Arc::clone(&state)), internal_router(Arc::clone(&state)));
+        let Self { state, store, listeners: (public, internal), limits, share, purge, clock } = self;
+        let public = Server {
+            socket: public,
+            listener: Listener::Public,
+            router: public_router(Arc::clone(&state)),
+            terms: Terms::new(limits.public, share).behind_proxies(state.trusted_proxies > 0),
+            counters: state.counters.clone(),
+        };
+        let internal = Server {
+            socket: internal,
+            listener: Listener::Internal,
+            router: internal_router(Arc::clone(&state)),
+            terms: Terms::new(limits.internal, share),
+            counters: state.counters.clone(),
+        };
         tokio::join!(
-            server::serve(public, routers.0, limits.public, Streams::Public, stop.clone()),
-            server::serve(internal, routers.1, limits.internal, Streams::Internal, stop.clone()),
+            server::serve(public, stop.clone()),
+            server::serve(internal, stop.clone()),
             purge::run(store.writer(), &state.store_counters, purge, stop.clone()),
             watch::run(&store, stop.clone()),
             state.failures.report(stop.clone()),
             clock.watch(stop.clone()),
+            http2_warnings::report(stop.clone()),
             redis_copy::run(&state.redis_copy, &store, stop),
         );
     }

@@ -8,10 +8,13 @@ use curfew_core::Mistakes;
 use super::environment::Environment;
 use super::generated::Generated;
 use super::signer::IssuerSecret;
+use super::strength::{MAKE_ONE, weakness};
 use crate::secret::{AppCredentials, Secret};
 
 /// In bytes. A shorter secret can be guessed. With it an attacker logs users out, or sees where they are logged in.
 const MIN_SECRET: usize = 16;
+
+const INTERNAL: &str = "CURFEW_INTERNAL_SECRET";
 
 /// Files with secrets of callers. The secrets themselves are environment variables without a flag.
 #[derive(Debug, Args)]
@@ -39,7 +42,6 @@ pub(super) struct Access {
 
 impl AccessArgs {
     pub(super) fn resolve(&self, environment: &Environment, mistakes: &mut Mistakes) -> Access {
-        const INTERNAL: &str = "CURFEW_INTERNAL_SECRET";
         let file = self.internal_secret_file.as_deref();
         let internal_secret = environment.secret(INTERNAL, file, mistakes);
         refuse_short(INTERNAL, internal_secret.as_ref(), mistakes);
@@ -69,7 +71,7 @@ impl AccessArgs {
 
 fn refuse_short(name: &str, secret: Option<&Secret>, mistakes: &mut Mistakes) {
     if secret.is_some_and(|secret| secret.reveal().len() < MIN_SECRET) {
-        mistakes.add(name, format!("must have at least {MIN_SECRET} bytes"));
+        mistakes.add(name, format!("must have at least {MIN_SECRET} bytes: {MAKE_ONE}"));
     }
 }
 
@@ -84,7 +86,7 @@ impl Access {
         mistakes: &mut Mistakes,
     ) {
         let (internal, app) = (self.internal_secret(generated), self.app(generated));
-        let own = [("CURFEW_INTERNAL_SECRET", internal.as_ref()), ("APP_KEY", app.as_ref().map(|app| &app.key))];
+        let own = [(INTERNAL, internal.as_ref()), ("APP_KEY", app.as_ref().map(|app| &app.key))];
         let own = own.into_iter().filter_map(|(name, secret)| Some((name, None::<usize>, secret?.reveal().as_bytes())));
         let signing =
             signing.iter().map(|(name, secret)| (name.as_str(), Some(secret.issuer), secret.secret.0.as_slice()));
@@ -98,9 +100,21 @@ impl Access {
         }
     }
 
+    /// Refuses secrets that everybody knows or can guess, because `open` is an address that other machines can reach.
+    pub(super) fn refuse_weak_secrets(&self, open: &str, signing: &[(String, IssuerSecret)], mistakes: &mut Mistakes) {
+        let own = [(INTERNAL, self.internal_secret.as_ref()), ("APP_KEY", self.app.as_ref().map(|app| &app.key))];
+        let own = own.into_iter().filter_map(|(name, secret)| Some((name, secret?.reveal().as_bytes())));
+        let signing = signing.iter().map(|(name, secret)| (name.as_str(), secret.secret.0.as_slice()));
+        for (name, secret) in own.chain(signing) {
+            if let Some(weakness) = weakness(secret) {
+                mistakes.add(name, format!("{weakness}, and {open} is not a loopback address: {MAKE_ONE}"));
+            }
+        }
+    }
+
     /// The setting to name if the internal secret is needed and was not given.
     pub(super) fn missing_internal_secret(&self) -> Option<&'static str> {
-        (!self.internal_secret_given).then_some("CURFEW_INTERNAL_SECRET")
+        (!self.internal_secret_given).then_some(INTERNAL)
     }
 
     /// The setting to name if the application is needed and was not given.

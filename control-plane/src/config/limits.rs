@@ -9,7 +9,10 @@ const MOST_FAILURES: u32 = 1_000_000;
 /// More proxies in a row than any installation has.
 const MOST_PROXIES: usize = 16;
 
-/// Limits on failed logouts.
+/// More connections than a listener has.
+const MOST_CONNECTIONS: u32 = 1_000_000;
+
+/// Limits on failed logouts and on connections.
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Limits")]
 pub struct LimitArgs {
@@ -34,6 +37,10 @@ pub struct LimitArgs {
     /// Proxies of your own before the public listener, each of which writes X-Forwarded-For
     #[arg(long, env = "CURFEW_TRUSTED_PROXIES", value_name = "COUNT", default_value = "0", hide_env_values = true)]
     trusted_proxies: String,
+    /// Connections of one address to a listener, beyond which another is taken only while there is room: a quarter of the
+    /// listener's without this; 0 for no limit
+    #[arg(long, env = "CURFEW_CONNECTIONS_PER_ADDRESS", value_name = "COUNT", hide_env_values = true)]
+    connections_per_address: Option<String>,
 }
 
 /// The resolved limits.
@@ -45,6 +52,8 @@ pub struct Limits {
     pub per_token: u32,
     /// Proxies whose `X-Forwarded-For` is believed.
     pub trusted_proxies: usize,
+    /// Connections of one address to a listener; 0 for no limit, `None` for a quarter of the listener's.
+    pub connections_per_address: Option<u32>,
 }
 
 impl LimitArgs {
@@ -54,7 +63,14 @@ impl LimitArgs {
         let per_token =
             number("CURFEW_FAILED_LOGOUTS_PER_TOKEN", &self.failed_logouts_per_token, MOST_FAILURES, mistakes);
         let trusted_proxies = number("CURFEW_TRUSTED_PROXIES", &self.trusted_proxies, MOST_PROXIES, mistakes);
-        Some(Limits { per_source: per_source?, per_token: per_token?, trusted_proxies: trusted_proxies? })
+        let share = self.connections_per_address.as_deref();
+        let share = share.map(|text| number("CURFEW_CONNECTIONS_PER_ADDRESS", text, MOST_CONNECTIONS, mistakes));
+        Some(Limits {
+            per_source: per_source?,
+            per_token: per_token?,
+            trusted_proxies: trusted_proxies?,
+            connections_per_address: share.flatten(),
+        })
     }
 }
 

@@ -16,6 +16,7 @@ mod operation;
 mod redis;
 mod serve;
 mod signer;
+mod strength;
 mod tokens;
 
 use std::path::PathBuf;

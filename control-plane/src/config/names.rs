@@ -3,11 +3,12 @@
 //! Settings with a flag are also in the command line, and a test compares the two. Secrets and settings that are
 //! refused have no flag.
 
-const SETTINGS: [&str; 44] = [
+const SETTINGS: [&str; 46] = [
     "APP_ID",
     "APP_KEY",
     "APP_KEY_FILE",
     "CURFEW_ACCEPT_NEW_KEYSPACE",
+    "CURFEW_ACCEPT_PUBLISHED_SECRETS",
     "CURFEW_ADOPT_FROM",
     "CURFEW_ADOPT_FROM_FILE",
     "CURFEW_ALGORITHM",
@@ -16,6 +17,7 @@ const SETTINGS: [&str; 44] = [
     "CURFEW_AUDIT_RETENTION",
     "CURFEW_CHECK_TIMEOUT",
     "CURFEW_CLOCK_SKEW",
+    "CURFEW_CONNECTIONS_PER_ADDRESS",
     "CURFEW_DATA_DIR",
     "CURFEW_FAILED_LOGOUTS_PER_MINUTE",
     "CURFEW_FAILED_LOGOUTS_PER_TOKEN",

@@ -52,6 +52,17 @@ pub struct OperationArgs {
         hide_env_values = true
     )]
     pub accept_new_keyspace: bool,
+    /// Listen beyond loopback with secrets that everybody knows: for trying Curfew out, on a network of your own
+    #[arg(
+        long,
+        env = "CURFEW_ACCEPT_PUBLISHED_SECRETS",
+        num_args = 0..=1,
+        default_value = "false",
+        default_missing_value = "true",
+        action = clap::ArgAction::Set,
+        hide_env_values = true
+    )]
+    pub accept_published_secrets: bool,
 }
 
 /// The resolved settings.

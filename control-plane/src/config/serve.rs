@@ -113,6 +113,10 @@ impl ServeArgs {
         };
         let tokens = self.tokens.resolve(keys, generated.as_ref(), mistakes)?;
         access.refuse_shared_secrets(generated.as_ref(), &tokens.signing_secrets, mistakes);
+        let open = listen.and_then(Listen::beyond_loopback).filter(|_| !self.operation.accept_published_secrets);
+        if let Some(open) = open {
+            access.refuse_weak_secrets(open, &tokens.signing_secrets, mistakes);
+        }
         let retention = Settings::of(&tokens.policy).retention;
         let warnings = self.warnings(redis.as_ref(), retention, environment);
         let operation = operation?;

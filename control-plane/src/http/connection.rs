@@ -6,8 +6,6 @@ use std::convert::Infallible;
 use std::future::pending;
 use std::net::IpAddr;
 use std::pin::{Pin, pin};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use axum::Router;
@@ -25,9 +23,13 @@ use tokio_util::sync::CancellationToken;
 use tower::ServiceExt;
 use tracing::debug;
 
+use super::connections::{PATIENCE, Place, Visit};
+use super::route::Listener;
+
 /// How long a request's head may take, and how long an idle HTTP/1 connection is kept. Proxies in front should let
-/// go of idle connections earlier, so that none is closed just as it is used again.
-const HEAD_TIMEOUT: Duration = Duration::from_secs(60);
+/// go of idle connections earlier, so that none is closed just as it is used again. While connections run out, those
+/// without a request have less time: see [`Terms`](super::connections::Terms).
+const HEAD_TIMEOUT: Duration = PATIENCE;
 
 /// Bytes of an HTTP/1 request's head; Envoy's own limit is 60 KiB. The server holds no more than the client has sent.
 const MAX_HEAD_BYTES: usize = 64 * 1024;
@@ -41,20 +43,12 @@ const MAX_HTTP2_HEAD_BYTES: u32 = 16 * 1024;
 const MAX_HEADERS: usize = 100;
 
 /// Streams of one HTTP/2 connection at a time.
-#[derive(Debug, Clone, Copy)]
-pub enum Streams {
-    /// For clients: as many as Envoy allows its own, in `envoy.yaml`.
-    Public,
-    /// For services, which may share one connection among many requests.
-    Internal,
-}
-
-impl Streams {
-    const fn most(self) -> u32 {
-        match self {
-            Self::Public => 100,
-            Self::Internal => 250,
-        }
+const fn most_streams(listener: Listener) -> u32 {
+    match listener {
+        // As many as Envoy allows its own clients, in `envoy.yaml`.
+        Listener::Public => 100,
+        // Services may share one connection among many requests.
+        Listener::Internal => 250,
     }
 }
 
@@ -73,6 +67,10 @@ const AGE_JITTER: u32 = 60_000;
 /// buffers, and the connection waits. No other bound ends that wait: hyper times its reads and not its writes.
 const WRITE_TIMEOUT: Duration = Duration::from_secs(30);
 
+/// How long a connection without a request in progress may take to end once it was told to go. An HTTP/1 connection ends
+/// at once; over HTTP/2 a client is told, and may ignore it. Its place is needed, so it is not waited for.
+const LEAVE: Duration = Duration::from_millis(100);
+
 /// How long the requests in progress may take once a connection is to end.
 pub(super) const DRAIN: Duration = Duration::from_secs(10);
 
@@ -80,22 +78,34 @@ pub(super) const DRAIN: Duration = Duration::from_secs(10);
 #[derive(Debug, Clone, Copy)]
 pub struct Peer(pub IpAddr);
 
-/// Serves a connection to its end: until the client closes it, the process stops, it is too old, or the client has said
-/// nothing from the start.
-pub(super) async fn serve<T>(stream: T, peer: Peer, router: Router, streams: Streams, stop: CancellationToken)
+/// Serves a connection to its end: until the client closes it, the process stops, it is too old, the client has said
+/// nothing from the start, or others need its place.
+pub(super) async fn serve<T>(stream: T, place: Place, router: Router, listener: Listener, stop: CancellationToken)
 where
     T: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
-    let asked = Arc::new(AtomicBool::new(false));
-    let service = service(router, peer, Arc::clone(&asked));
-    let builder = builder(streams);
+    let builder = builder(listener);
+    let service = service(router, place.visit());
     let mut connection = pin!(builder.serve_connection(TokioIo::new(timed(stream)), service));
     let ended = tokio::select! {
         ended = connection.as_mut() => ended,
-        () = over(&asked, stop) => {
+        () = over(&place, stop) => {
             connection.as_mut().graceful_shutdown();
             // After that the connection is dropped, with all requests that are still open on it.
             timeout(DRAIN, connection).await.unwrap_or(Ok(()))
+        }
+        // A client that has sent no request loses nothing.
+        () = place.told_to_go() => {
+            if !place.has_asked() {
+                return;
+            }
+            connection.as_mut().graceful_shutdown();
+            match timeout(LEAVE, connection.as_mut()).await {
+                Ok(ended) => ended,
+                // A request has come just before.
+                Err(_) if place.is_busy() => timeout(DRAIN, connection).await.unwrap_or(Ok(())),
+                Err(_) => return,
+            }
         }
     };
     if let Err(error) = ended {
@@ -111,11 +121,11 @@ fn timed<T: AsyncRead + AsyncWrite>(stream: T) -> Pin<Box<TimeoutStream<T>>> {
 }
 
 /// Returns when the connection is to end although its client may want to go on.
-async fn over(asked: &AtomicBool, stop: CancellationToken) {
+async fn over(place: &Place, stop: CancellationToken) {
     // hyper's own timeout starts only when hyper knows the protocol, and a client that sends one byte can keep it from knowing.
     let silent = async {
         sleep(HEAD_TIMEOUT).await;
-        if asked.load(Ordering::Relaxed) {
+        if place.has_asked() {
             pending::<()>().await;
         }
     };
@@ -132,11 +142,10 @@ fn max_age() -> Duration {
     MAX_AGE.saturating_sub(Duration::from_millis(jitter.into()))
 }
 
-/// The router as hyper's service. It records that a request has come, and tells the request its peer.
+/// The router as hyper's service. It records that a request is in progress, and tells the request its connection.
 fn service(
     router: Router,
-    peer: Peer,
-    asked: Arc<AtomicBool>,
+    visit: Visit,
 ) -> impl Service<
     Request<Incoming>,
     Response = Response<Body>,
@@ -144,10 +153,12 @@ fn service(
     Future = impl Future<Output = Result<Response<Body>, Infallible>> + Send,
 > + Clone {
     service_fn(move |mut request: Request<Incoming>| {
-        asked.store(true, Ordering::Relaxed);
-        request.extensions_mut().insert(peer);
+        let in_progress = visit.begin();
+        request.extensions_mut().insert(Peer(visit.peer()));
+        request.extensions_mut().insert(visit.clone());
         let router = (request.headers().len() <= MAX_HEADERS).then(|| router.clone());
         async move {
+            let _in_progress = in_progress;
             match router {
                 Some(router) => router.oneshot(request).await,
                 None => Ok(StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE.into_response()),
@@ -156,12 +167,12 @@ fn service(
     })
 }
 
-fn builder(streams: Streams) -> Builder<TokioExecutor> {
+fn builder(listener: Listener) -> Builder<TokioExecutor> {
     let mut builder = Builder::new(TokioExecutor::new());
     builder.http1().timer(TokioTimer::new()).header_read_timeout(HEAD_TIMEOUT).max_buf_size(MAX_HEAD_BYTES);
     let mut http2 = builder.http2();
     http2.timer(TokioTimer::new()).keep_alive_interval(HTTP2_PING);
-    http2.max_header_list_size(MAX_HTTP2_HEAD_BYTES).max_concurrent_streams(streams.most());
+    http2.max_header_list_size(MAX_HTTP2_HEAD_BYTES).max_concurrent_streams(most_streams(listener));
     builder
 }
 

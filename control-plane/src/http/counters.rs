@@ -5,6 +5,7 @@
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::Registry;
 
 /// Labels of `curfew_http_requests`.
@@ -25,10 +26,10 @@ pub struct LogoutLabels {
     pub outcome: &'static str,
 }
 
-/// Labels of `curfew_tokens_refused`.
+/// Labels of `curfew_tokens_refused` and `curfew_internal_secret_refused`.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 pub struct RefusalLabels {
-    /// The rule that the token broke.
+    /// The rule that the token broke; for the secret `missing` or `wrong`.
     pub reason: &'static str,
 }
 
@@ -37,6 +38,24 @@ pub struct RefusalLabels {
 pub struct CheckLabels {
     /// `active`, `revoked`, `keyspace_unknown` or `unavailable`.
     pub verdict: &'static str,
+}
+
+/// Labels of `curfew_connections`.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct ConnectionLabels {
+    /// `public` or `internal`.
+    pub listener: &'static str,
+    /// `silent` (never sent a request), `idle` or `busy`.
+    pub state: &'static str,
+}
+
+/// Labels of `curfew_connections_closed`.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct ClosedLabels {
+    /// `public` or `internal`.
+    pub listener: &'static str,
+    /// `crowded`, `late` or `share`.
+    pub reason: &'static str,
 }
 
 /// The counts; clones share them.
@@ -54,6 +73,12 @@ pub struct Counters {
     pub tokens_registered: Counter,
     /// Handlers that panicked.
     pub panics: Counter,
+    /// Calls of the internal listener without the secret, or with another one.
+    pub internal_secret_refused: Family<RefusalLabels, Counter>,
+    /// Open connections.
+    pub connections: Family<ConnectionLabels, Gauge>,
+    /// Connections that were closed to keep room for others.
+    pub connections_closed: Family<ClosedLabels, Counter>,
 }
 
 impl Counters {
@@ -65,5 +90,10 @@ impl Counters {
         registry.register("checks", "Checks asked by proxies, by verdict", self.checks.clone());
         registry.register("tokens_registered", "Tokens registered for the first time", self.tokens_registered.clone());
         registry.register("panics", "Requests that ended in a panic", self.panics.clone());
+        let refused = "Calls of the internal listener without the secret, or with another one";
+        registry.register("internal_secret_refused", refused, self.internal_secret_refused.clone());
+        registry.register("connections", "Open connections, by listener and state", self.connections.clone());
+        let closed = "Connections closed, or not taken, to keep room for others";
+        registry.register("connections_closed", closed, self.connections_closed.clone());
     }
 }

@@ -6,6 +6,7 @@
 
 mod authenticate;
 mod connection;
+mod connections;
 mod counters;
 mod endpoint;
 mod entrance;
@@ -24,8 +25,9 @@ mod state;
 mod wording;
 
 pub use authenticate::Caller;
-pub use connection::{Peer, Streams};
-pub use counters::{CheckLabels, Counters, LogoutLabels, RefusalLabels, RequestLabels};
+pub use connection::Peer;
+pub use connections::Terms;
+pub use counters::{CheckLabels, ClosedLabels, ConnectionLabels, Counters, LogoutLabels, RefusalLabels, RequestLabels};
 pub use endpoint::{Endpoint, EndpointService};
 pub use entrance::{Call, Entrance, EntranceService, Entrances, LoggedOut};
 pub use internal::MAX_TOKENS;

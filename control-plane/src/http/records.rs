@@ -57,12 +57,12 @@ impl Records {
         self.failed(&std::io::Error::from(ErrorKind::TimedOut).into())
     }
 
-    /// The error for a failed read. The cause goes to the control plane's log, where an outage is one line in ten
-    /// seconds.
+    /// The error for a failed read. The cause goes to the control plane's log.
     fn failed(&self, error: &ReadFailure) -> ApiError {
-        // The pool waits and retries by itself; this line is the only trace of what went wrong.
-        if let Some(failures) = self.failures.line(Instant::now()) {
-            tracing::error!(?error, failures, "the database could not be read");
+        if !self.store.explains(error)
+            && let Some(failures) = self.failures.line(Instant::now())
+        {
+            tracing::error!(error = error.cause(), failures, "the database could not be read");
         }
         ApiError::Read
     }

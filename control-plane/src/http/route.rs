@@ -61,6 +61,16 @@ pub enum Purpose {
     Probe,
 }
 
+impl Listener {
+    /// Its label in metrics, and its name in the log.
+    pub(super) const fn name(self) -> &'static str {
+        match self {
+            Self::Public => "public",
+            Self::Internal => "internal",
+        }
+    }
+}
+
 impl Method {
     /// As it is written in a request.
     pub const fn as_str(self) -> &'static str {

@@ -25,7 +25,12 @@ pub fn public_router(state: Arc<AppState>) -> Router {
 
 /// What the filter, services and operators reach.
 pub fn internal_router(state: Arc<AppState>) -> Router {
-    let secret = InternalSecret { secret: state.internal_secret.clone(), open_paths: open_paths().into() };
+    let secret = InternalSecret {
+        secret: state.internal_secret.clone(),
+        open_paths: open_paths().into(),
+        counters: state.counters.clone(),
+        lines: Arc::default(),
+    };
     let secret = from_fn_with_state(secret, require_internal_secret);
     // The layer is also around the answers to unknown paths and methods: without the secret, a path that does not exist
     // looks like one that does.
@@ -45,7 +50,11 @@ fn routes(listener: Listener, state: &AppState) -> Router<Arc<AppState>> {
 
 #[expect(clippy::disallowed_methods, reason = "this serves the table")]
 fn add(router: Router<Arc<AppState>>, route: &Route, state: &AppState) -> Router<Arc<AppState>> {
-    router.route(route.path, route.service(state))
+    let router = router.route(route.path, route.service(state));
+    match route.with_slash() {
+        Some(path) => router.route(&path, route.service(state)),
+        None => router,
+    }
 }
 
 /// The paths of the internal listener that need no secret. A path with two methods is as closed as the stricter one.

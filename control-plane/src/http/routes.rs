@@ -52,6 +52,12 @@ impl Route {
             Kind::Endpoint(..) => None,
         }
     }
+
+    /// The second spelling of its path, if it is one that clients log out at: with a slash at the end. Many clients and
+    /// frameworks write one, and their logout must not be lost.
+    pub fn with_slash(&self) -> Option<String> {
+        (self.entrance().is_some() && self.listener == Listener::Public).then(|| format!("{}/", self.path))
+    }
 }
 
 /// All endpoints.

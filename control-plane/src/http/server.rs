@@ -1,5 +1,6 @@
 //! One listener: accepts connections up to a bound, and waits for them when told to stop.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,46 +12,76 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::warn;
 
-use super::connection::{self, DRAIN, Peer, Streams};
+use super::connection::{self, DRAIN};
+use super::connections::{Connections, Place, Terms};
+use super::counters::Counters;
+use super::route::Listener;
 use crate::log_throttle::LogThrottle;
 
-/// Serves until it is told to stop, then finishes what has begun and returns. At most `connections` are open at once;
-/// further ones wait in the kernel's queue.
-pub async fn serve(listener: TcpListener, router: Router, connections: u32, streams: Streams, stop: CancellationToken) {
-    let slots = Arc::new(Semaphore::new(usize::try_from(connections).unwrap_or(Semaphore::MAX_PERMITS)));
-    let (begun, failures) = (TaskTracker::new(), LogThrottle::default());
-    loop {
-        let (stream, peer, slot) = tokio::select! {
-            accepted = accept(&listener, &slots, &failures) => accepted,
-            () = stop.cancelled() => break,
-        };
-        let connection = connection::serve(stream, peer, router.clone(), streams, stop.clone());
-        begun.spawn(async move {
-            connection.await;
-            drop(slot);
-        });
+/// A listener, with what it serves and on which terms.
+pub struct Server {
+    /// Where connections come from.
+    pub socket: TcpListener,
+    /// Which of the two listeners it is.
+    pub listener: Listener,
+    /// What is served.
+    pub router: Router,
+    /// How many connections may be open.
+    pub terms: Terms,
+    /// Where connections are counted.
+    pub counters: Counters,
+}
+
+/// Serves until it is told to stop, then finishes what has begun and returns. If all connections are busy, further ones wait
+/// in the kernel's queue.
+pub async fn serve(server: Server, stop: CancellationToken) {
+    let Server { socket, listener, router, terms, counters } = server;
+    let connections = Connections::new(listener, terms, counters);
+    let (begun, sweeping) = (TaskTracker::new(), Arc::clone(&connections));
+    tokio::select! {
+        () = accept_all(&socket, &connections, terms, |stream, place, slot| {
+            let connection = connection::serve(stream, place, router.clone(), listener, stop.clone());
+            begun.spawn(async move {
+                connection.await;
+                drop(slot);
+            });
+        }) => {}
+        () = sweeping.sweep() => {}
+        () = stop.cancelled() => {}
     }
-    drop(listener);
+    drop(socket);
     begun.close();
     if tokio::time::timeout(DRAIN, begun.wait()).await.is_err() {
         warn!("some requests did not finish before the server stopped");
     }
 }
 
-/// The next connection, and its slot among those that may be open.
-async fn accept(
-    listener: &TcpListener,
-    slots: &Arc<Semaphore>,
-    failures: &LogThrottle,
-) -> (TcpStream, Peer, Option<OwnedSemaphorePermit>) {
-    // The semaphore is never closed, so there is always a slot to wait for.
-    let slot = Arc::clone(slots).acquire_owned().await.ok();
+/// Hands over each connection with its place, and with its slot among those that may be open.
+async fn accept_all(
+    socket: &TcpListener,
+    connections: &Arc<Connections>,
+    terms: Terms,
+    mut begin: impl FnMut(TcpStream, Place, Option<OwnedSemaphorePermit>),
+) {
+    let (slots, failures) = (Arc::new(Semaphore::new(terms.most.min(Semaphore::MAX_PERMITS))), LogThrottle::default());
     loop {
-        match listener.accept().await {
+        // The semaphore is never closed, so there is always a slot to wait for.
+        let slot = Arc::clone(&slots).acquire_owned().await.ok();
+        let (stream, peer) = accept(socket, &failures).await;
+        if let Some(place) = connections.enter(peer, Instant::now()) {
+            begin(stream, place, slot);
+        }
+    }
+}
+
+/// The next connection, and its peer.
+async fn accept(socket: &TcpListener, failures: &LogThrottle) -> (TcpStream, IpAddr) {
+    loop {
+        match socket.accept().await {
             Ok((stream, peer)) => {
                 // Answers are one small write each; Nagle's algorithm would only hold them back.
                 let _ = stream.set_nodelay(true);
-                return (stream, Peer(peer.ip()), slot);
+                return (stream, peer.ip());
             }
             Err(error) => {
                 if let Some(failures) = failures.line(Instant::now()) {

@@ -9,11 +9,20 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::registry::{Registry, Unit};
 
+use super::peers::company::Others;
+
 /// Labels of a count by outcome.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 pub struct OutcomeLabels {
     /// How it ended.
     pub outcome: &'static str,
+}
+
+/// Labels of `curfew_control_planes`.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub(super) struct StateLabels {
+    /// `alive`, `confirmed` or `lost`.
+    state: &'static str,
 }
 
 /// The counts; clones share them.
@@ -29,6 +38,7 @@ pub struct Counters {
     pub slowest: Gauge,
     /// Messages of other control planes that could not be read.
     pub unreadable: Counter,
+    others: Family<StateLabels, Gauge>,
     confirmed: Family<OutcomeLabels, Counter>,
     propagation: Histogram,
 }
@@ -41,6 +51,7 @@ impl Default for Counters {
             workers: Gauge::default(),
             slowest: Gauge::default(),
             unreadable: Counter::default(),
+            others: Family::default(),
             confirmed: Family::default(),
             // 0.5 ms to 5.6 s.
             propagation: Histogram::new(exponential_buckets(0.000_5, 1.5, 24)),
@@ -59,6 +70,8 @@ impl Counters {
             "The longest time since a worker with a lease has polled",
             self.slowest.clone(),
         );
+        let others = "Other control planes that grant leases, by state; each counts for every state that it is in";
+        registry.register("control_planes", others, self.others.clone());
         registry.register(
             "gossip_unreadable",
             "Messages in Redis that are of no control plane with this internal secret",
@@ -75,6 +88,13 @@ impl Counters {
             Unit::Seconds,
             self.propagation.clone(),
         );
+    }
+
+    /// Shows how many other control planes there are.
+    pub(super) fn show_others(&self, others: Others) {
+        for (state, count) in [("alive", others.alive), ("confirmed", others.confirmed), ("lost", others.lost)] {
+            self.others.get_or_create(&StateLabels { state }).set(i64::try_from(count).unwrap_or(i64::MAX));
+        }
     }
 
     /// Counts a poll that was answered.

@@ -72,6 +72,7 @@ pub use waiting::{Pending, Unconfirmed};
 use confirming::Confirming;
 use gateways::Gateways;
 use news::News;
+pub use peers::company::Others;
 use peers::gossip::Gossip;
 use peers::message::MessageCode;
 use peers::outbox::Outbox;
@@ -204,8 +205,14 @@ impl Leases {
         self.gateways.list(self.news.head(), self.clock.now())
     }
 
+    /// How many other control planes grant leases, and how many were lost a moment ago.
+    pub fn others(&self) -> Others {
+        self.state.lock().company.others(self.clock.now())
+    }
+
     /// Sets the gauges that change with time alone.
     pub fn measure(&self) {
+        self.counters.show_others(self.others());
         let (live, longest) = self.gateways.live(self.clock.now());
         self.counters.workers.set(i64::try_from(live).unwrap_or(i64::MAX));
         self.counters.slowest.set(i64::try_from(longest.as_millis()).unwrap_or(i64::MAX));

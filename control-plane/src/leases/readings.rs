@@ -160,9 +160,11 @@ impl LogReader<'_> {
     }
 
     fn failed(&self, error: &ReadFailure) {
-        if let Some(failures) = self.readings.failures.line(Instant::now()) {
+        if !self.store.explains(error)
+            && let Some(failures) = self.readings.failures.line(Instant::now())
+        {
             warn!(
-                ?error,
+                error = error.cause(),
                 failures,
                 "the log could not be read for the workers: their leases run out, and they ask for each request"
             );

@@ -3,6 +3,7 @@
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use super::peers::company::Company;
 use super::peers::row_state::RowState;
 use super::protocol::{Barrier, LeaseTimes};
 use super::survey::Survey;
@@ -21,6 +22,8 @@ pub(super) struct State {
     pub(super) survey: Survey,
     /// Whether the own row is to be written or removed.
     pub(super) row: RowState,
+    /// The other control planes, for operators.
+    pub(super) company: Company,
 }
 
 impl SharedState {
@@ -31,6 +34,7 @@ impl SharedState {
             waiting: WaitingLogouts::default(),
             survey: Survey::default(),
             row: RowState::default(),
+            company: Company::default(),
         }))
     }
 

@@ -127,8 +127,11 @@ impl Keeper<'_> {
             Ok(value) => return Some(value),
             Err(error) => error,
         };
-        if let Some(failures) = self.read_failures.line(Instant::now()) {
-            warn!(?error, failures, "revocations could not be read for Redis; it goes on when they can");
+        if !self.store.explains(&error)
+            && let Some(failures) = self.read_failures.line(Instant::now())
+        {
+            let error = error.cause();
+            warn!(error, failures, "revocations could not be read for Redis; it goes on when they can");
         }
         None
     }

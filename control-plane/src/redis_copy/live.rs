@@ -1,5 +1,6 @@
 //! The connection in use, and the decision to leave Redis alone after a failure.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::Duration;
 
@@ -12,7 +13,7 @@ use super::counters::Counters;
 use super::progress::Progress;
 use crate::clock::Clock;
 use crate::log::LogPosition;
-use crate::log_throttle::LogThrottle;
+use crate::log_throttle::LastingTrouble;
 use crate::redis::{CONNECT_LIMIT, Connection, Settings, connect, explain};
 
 /// How long a check waits for Redis. The filter gives up after 500 ms, and the database must be asked within that time,
@@ -29,7 +30,9 @@ pub(super) struct Shared {
     progress: Mutex<Progress>,
     /// Wakes the keeper when the connection is given up.
     pub(super) lost: Notify,
-    failures: LogThrottle,
+    trouble: LastingTrouble,
+    /// The log has said that Redis is in use.
+    announced: AtomicBool,
 }
 
 /// A connection in use. The time of its beginning distinguishes it from a later one.
@@ -57,7 +60,8 @@ impl Shared {
             live: RwLock::new(None),
             progress: Mutex::new(Progress::new(head)),
             lost: Notify::new(),
-            failures: LogThrottle::default(),
+            trouble: LastingTrouble::default(),
+            announced: AtomicBool::new(false),
         }
     }
 
@@ -99,7 +103,9 @@ impl Shared {
         let live = Live { connection, since: Instant::now() };
         *self.live.write().unwrap_or_else(PoisonError::into_inner) = Some(live);
         self.counters.up.set(1);
-        info!(redis = %self.settings.target.describe(), "Redis is in use");
+        if self.trouble.is_over() || !self.announced.swap(true, Ordering::Relaxed) {
+            info!(redis = %self.settings.target.describe(), "Redis is in use");
+        }
     }
 
     /// The outcome of work on a connection. If the work fails or takes too long, the connection is given up.
@@ -129,14 +135,15 @@ impl Shared {
         }
     }
 
-    /// Counts a failure, and logs it at most once in an interval.
+    /// Counts a failure. One that lasts is logged once for each reason.
     pub(super) fn report(&self, trouble: &Trouble) {
         self.counters.failures.inc();
-        let Some(failures) = self.failures.line(Instant::now()) else { return };
         let error = match trouble {
             Trouble::Late => "no answer in time".to_owned(),
             Trouble::Error(error) => explain(error),
         };
-        warn!(error, failures, "Redis is left alone for now: checks ask the database, and nothing is lost");
+        if self.trouble.is_news(&error, Instant::now()) {
+            warn!(error, "Redis is left alone for now: checks ask the database, and nothing is lost");
+        }
     }
 }

@@ -3,10 +3,11 @@
 //! The room `leases` decides what a row means. The own row is written over its own connection and not by the writer: a
 //! queue of logouts must not make this control plane look silent, or delay its confirmations.
 
+use std::sync::Arc;
 use std::time::Duration;
 
-use super::sql::Opened;
-use super::{Database, ReadFailure, Store};
+use super::sql::{self, Opened};
+use super::{Database, Health, ReadFailure, Store};
 use crate::log::{Beat, ControlPlaneId, ControlPlanes};
 
 /// How long a write may take, the opening of a connection included. A row lives three times as long.
@@ -24,7 +25,7 @@ impl Store {
 
     /// A writer of rows.
     pub fn row_writer(&self) -> RowWriter {
-        RowWriter { database: self.reader.database().clone(), opened: None }
+        RowWriter { database: self.reader.database().clone(), opened: None, health: Arc::clone(&self.health) }
     }
 }
 
@@ -32,6 +33,7 @@ impl Store {
 pub struct RowWriter {
     database: Database,
     opened: Option<Opened>,
+    health: Arc<Health>,
 }
 
 /// A write that failed, or whose outcome is not known. The cause is for the log.
@@ -39,7 +41,20 @@ pub struct RowWriter {
 #[error("the control plane's row could not be written")]
 pub struct RowFailure(#[from] sqlx::Error);
 
+impl RowFailure {
+    /// The cause, for the log.
+    pub fn cause(&self) -> String {
+        sql::explained(&self.0)
+    }
+}
+
 impl RowWriter {
+    /// Counts a write that failed. True if the log tells of the reason elsewhere: the database does not answer, or is not
+    /// believed.
+    pub fn explains(&self, failure: &RowFailure) -> bool {
+        self.health.outage.explains(&failure.0)
+    }
+
     /// Writes the row of `id`: inserts it, or raises its beat if a lower one is stored.
     ///
     /// # Errors

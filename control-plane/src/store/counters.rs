@@ -1,5 +1,6 @@
 //! The metrics of the writer, the log and the purge.
 
+use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
 use prometheus_client::encoding::EncodeLabelSet;
@@ -28,6 +29,8 @@ pub struct Counters {
     commit_seconds: Histogram,
     feed_seq: Gauge,
     purged_rows: Family<PurgeLabels, Counter>,
+    database_up: Gauge,
+    database_answer: Gauge<f64, AtomicU64>,
 }
 
 impl Default for Counters {
@@ -39,6 +42,8 @@ impl Default for Counters {
             commit_seconds: Histogram::new(exponential_buckets(0.000_5, 2.0, 14)),
             feed_seq: Gauge::default(),
             purged_rows: Family::default(),
+            database_up: Gauge::default(),
+            database_answer: Gauge::default(),
         }
     }
 }
@@ -56,12 +61,31 @@ impl Counters {
             self.commit_seconds.clone(),
         );
         registry.register("feed_seq", "Place of the newest revocation in the log", self.feed_seq.clone());
+        registry.register(
+            "database_up",
+            "Whether the database answers, looked at each second",
+            self.database_up.clone(),
+        );
+        registry.register_with_unit(
+            "database_answer",
+            "How long the database took to answer the latest look",
+            Unit::Seconds,
+            self.database_answer.clone(),
+        );
         registry.register("purged_rows", "Expired rows removed, by table", self.purged_rows.clone());
     }
 
     /// Notes that the log ends at `seq`.
     pub fn feed_reaches(&self, seq: u64) {
         self.feed_seq.set(i64::try_from(seq).unwrap_or(i64::MAX));
+    }
+
+    /// Notes a look at the database: how long it took to answer; `None` if it did not.
+    pub(super) fn database_looked(&self, answered: Option<Duration>) {
+        self.database_up.set(answered.is_some().into());
+        if let Some(took) = answered {
+            self.database_answer.set(took.as_secs_f64());
+        }
     }
 
     /// Counts commands that the writer took out of its queue.

@@ -14,6 +14,7 @@ mod identity;
 mod job;
 mod keyspaces;
 mod observer;
+mod outage;
 mod per_driver;
 pub mod purge;
 pub mod sessions;
@@ -36,9 +37,11 @@ use curfew_core::wire::CheckVerdict;
 
 use crate::clock::Clock;
 use crate::log::{ControlPlaneId, LogPage, LogPosition, Logged};
+use crate::log_throttle::LogThrottle;
+use outage::Outage;
 use sessions::{Session, SessionQuery};
 use sql::Reader;
-use trust::Trust;
+use trust::{Fenced, Trust};
 use write_attempt::Attempt;
 use writer::Writer;
 
@@ -65,6 +68,13 @@ pub struct Checked {
 #[error("the database could not be read")]
 pub struct ReadFailure(#[from] sqlx::Error);
 
+impl ReadFailure {
+    /// The cause, for the log.
+    pub fn cause(&self) -> String {
+        sql::explained(&self.0)
+    }
+}
+
 /// How long a read may take, the wait for a connection included, unless checks may take longer. The filter gives up
 /// after 500 ms by default, and should get a 503 before that.
 const READ_TIMEOUT: Duration = Duration::from_millis(450);
@@ -79,6 +89,9 @@ pub(crate) struct Health {
     trust: Arc<Trust>,
     /// True if the last batch was not committed.
     unwritable: AtomicBool,
+    /// Whether it answers, and the lines in the log about that.
+    outage: Outage,
+    counters: Counters,
 }
 
 /// The store of one database.
@@ -102,7 +115,7 @@ impl Store {
         counters: Counters,
         observer: CommitObserver,
     ) -> (Self, WriterTask) {
-        let health = Arc::new(Health::default());
+        let health = Arc::new(Health { counters: counters.clone(), ..Health::default() });
         let (writer, queue, commits) = writer::channel(counters.clone());
         let attempt = Attempt {
             database: database.clone(),
@@ -114,7 +127,8 @@ impl Store {
             observed: observer.most,
         };
         let waiting = VecDeque::new();
-        let task = WriterTask { queue, waiting, attempt, counters, observer, health: Arc::clone(&health) };
+        let lines = LogThrottle::default();
+        let task = WriterTask { queue, waiting, attempt, counters, observer, health: Arc::clone(&health), lines };
         let reader = Reader::new(database, Arc::clone(&health.trust));
         (Self { reader, writer, health, read_limit: READ_TIMEOUT }, task)
     }
@@ -128,6 +142,11 @@ impl Store {
     /// The writer, the only way to change anything.
     pub fn writer(&self) -> &Writer {
         &self.writer
+    }
+
+    /// Counts a read that failed. True if the log tells of the reason elsewhere: the database does not answer, or is not believed.
+    pub fn explains(&self, failure: &ReadFailure) -> bool {
+        self.health.outage.explains(&failure.0)
     }
 
     /// Whether logouts are carried out, as far as the last attempt shows.
@@ -190,10 +209,7 @@ impl Store {
     /// Reads within the time after which no caller waits any more.
     async fn read<T>(&self, asked: impl Future<Output = Result<T, sqlx::Error>>) -> Result<T, ReadFailure> {
         if self.health.trust.is_fenced() {
-            return Err(std::io::Error::other(
-                "the database is not trusted at the moment; the watch looks at it again each second",
-            )
-            .into());
+            return Err(ReadFailure(Fenced.into()));
         }
         // The futures of the database are nested deeply. In a box, they do not add to the depth of those that await them, which
         // the compiler limits.

@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use tokio_util::sync::CancellationToken;
-use tracing::{info, warn};
+use tracing::{debug, info};
 
 use super::Counters;
 use super::command::{Purged, Unavailable};
@@ -42,7 +42,8 @@ pub async fn run(writer: &Writer, counters: &Counters, pace: Pace, stop: Cancell
         match ended {
             Ok(Purged { tokens: 0, revocations: 0 }) => {}
             Ok(Purged { tokens, revocations }) => info!(tokens, revocations, "purged expired rows"),
-            Err(error) => warn!(%error, "the purge stopped; it goes on at the next interval"),
+            // The writer has told why.
+            Err(error) => debug!(%error, "the purge stopped; it goes on at the next interval"),
         }
     }
 }

@@ -27,6 +27,17 @@ pub(crate) enum Distrust {
     WentBack,
 }
 
+/// Nothing is read, because the database is not believed.
+#[derive(Debug, Clone, Copy, thiserror::Error)]
+#[error("the database is not trusted at the moment; the watch looks at it again each second")]
+pub(crate) struct Fenced;
+
+impl From<Fenced> for sqlx::Error {
+    fn from(fenced: Fenced) -> Self {
+        Self::Configuration(fenced.into())
+    }
+}
+
 impl From<Distrust> for sqlx::Error {
     fn from(distrust: Distrust) -> Self {
         Self::Configuration(distrust.into())

@@ -7,10 +7,12 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use sqlx::Error;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
-use tracing::info;
+use tracing::{error, info, warn};
 
 use super::Store;
+use super::outage::Line;
 use super::sql::{HistoryProbe, Opened};
 use super::trust::Distrust;
 
@@ -37,7 +39,10 @@ pub async fn run(store: &Store, stop: CancellationToken) {
 /// Looks once. A database that does not answer may still be the same one, so this is no reason to stop reads.
 pub async fn look(store: &Store) {
     let trust = &store.health.trust;
-    match judged(store).await {
+    let began = Instant::now();
+    let judged = judged(store).await;
+    tell(store, judged.as_ref().err(), began);
+    match judged {
         Err(_) => {}
         Ok(Ok(())) => {
             if trust.lift() {
@@ -51,10 +56,31 @@ pub async fn look(store: &Store) {
         Ok(Err(distrust)) => {
             store.reader.discard();
             trust.fence(distrust);
-            if store.writer.look().await.is_ok() && matches!(judged(store).await, Ok(Ok(()))) {
+            if store.writer.look().await.is_ok() && matches!(self::judged(store).await, Ok(Ok(()))) {
                 trust.lift();
                 info!("the database's history was taken over, and it is read again");
             }
+        }
+    }
+}
+
+/// Tells operators whether the database answers: in the metrics, and in the log if that has changed.
+fn tell(store: &Store, failed: Option<&Error>, began: Instant) {
+    let (now, health) = (Instant::now(), &store.health);
+    health.counters.database_looked(failed.is_none().then(|| now.saturating_duration_since(began)));
+    match health.outage.looked(failed, now) {
+        None => {}
+        Some(Line::Lost { cause }) => {
+            error!(
+                cause,
+                "the database does not answer: logouts get 503, and requests with tokens do when leases are over"
+            );
+        }
+        Some(Line::Back { after, failures }) => {
+            info!(seconds = after.as_secs(), failures, "the database answers again");
+        }
+        Some(Line::Slow { cause, failures }) => {
+            warn!(cause, failures, "the database did not answer everything in time: some calls got 503");
         }
     }
 }

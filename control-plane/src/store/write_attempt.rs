@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use sqlx::Error;
 use tokio::sync::watch;
-use tracing::info;
+use tracing::debug;
 
 use super::job::Job;
 use super::settings::Settings;
@@ -66,7 +66,7 @@ impl Attempt {
         let mut opened = match self.opened.take().filter(Opened::leads_to_the_database) {
             Some(opened) => opened,
             None => {
-                info!("the writer opens the database");
+                debug!("the writer opens the database");
                 Opened::writer(&self.database).await?
             }
         };

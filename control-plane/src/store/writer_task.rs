@@ -20,6 +20,7 @@ use super::sql;
 use super::trust::Distrust;
 use super::write_attempt::{Attempt, Done, Failure};
 use super::{Counters, Health};
+use crate::log_throttle::LogThrottle;
 
 /// The most attempts for a batch, the first one included.
 const ATTEMPTS: u32 = 3;
@@ -41,6 +42,8 @@ pub struct WriterTask {
     pub(super) counters: Counters,
     pub(super) observer: CommitObserver,
     pub(super) health: Arc<Health>,
+    /// Batches that failed, for the log.
+    pub(super) lines: LogThrottle,
 }
 
 impl WriterTask {
@@ -82,7 +85,11 @@ impl WriterTask {
             match self.commit_with_patience(&mut jobs, started).await {
                 Err(Failure::Job(number, error)) if jobs.len() > 1 && started.elapsed() < GO_ON_WITHIN => {
                     self.counters.failures.inc();
-                    error!(%error, "a command cannot be carried out; nothing of it was, and the others go on without it");
+                    let error = sql::explained(&error);
+                    error!(
+                        error,
+                        "a command cannot be carried out; nothing of it was, and the others go on without it"
+                    );
                     if let Some(job) = jobs.remove(number) {
                         job.answer(Err(Unavailable::NotWritten));
                     }
@@ -112,12 +119,23 @@ impl WriterTask {
                     // Reads from a standby may lag behind.
                     self.health.trust.fence(Distrust::Follows);
                 }
-                error!(%error, commands = size, "the database could not be written; nothing of these commands was");
+                if !self.health.outage.explains(&error)
+                    && let Some(failures) = self.lines.line(tokio::time::Instant::now())
+                {
+                    let error = sql::explained(&error);
+                    error!(
+                        error,
+                        commands = size,
+                        failures,
+                        "the database could not be written; nothing of these commands was"
+                    );
+                }
                 jobs.into_iter().for_each(|job| job.answer(Err(Unavailable::NotWritten)));
             }
             Err(Failure::Commit(error)) => {
                 self.counters.failures.inc();
-                error!(%error, commands = size, "a commit failed; whether these commands were carried out is not known");
+                let error = sql::explained(&error);
+                error!(error, commands = size, "a commit failed; whether these commands were carried out is not known");
                 jobs.into_iter().for_each(|job| job.answer(Err(Unavailable::Unconfirmed)));
             }
         }
@@ -134,7 +152,9 @@ impl WriterTask {
                         && started.elapsed() < BEGIN_AGAIN_WITHIN =>
                 {
                     attempt += 1;
-                    warn!(%error, "a batch is carried out anew");
+                    if !self.health.outage.explains(&error) {
+                        warn!(error = sql::explained(&error), "a batch is carried out anew");
+                    }
                 }
                 ended => return ended,
             }

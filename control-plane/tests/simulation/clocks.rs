@@ -72,7 +72,8 @@ impl Clocks {
     }
 
     pub(crate) fn now(&self, at: Moment) -> Now {
-        let behind = if at < self.wall_right_at { at.min(self.pause.1).saturating_sub(self.pause.0) } else { Duration::ZERO };
+        let behind =
+            if at < self.wall_right_at { at.min(self.pause.1).saturating_sub(self.pause.0) } else { Duration::ZERO };
         Now { monotonic: self.monotonic(at), unix: unix((at + self.wall).saturating_sub(Self::TRUE_WALL + behind)) }
     }
 }

@@ -39,6 +39,10 @@ impl Server {
         Self { process, public, internal }
     }
 
+    pub(crate) fn id(&self) -> u32 {
+        self.process.id()
+    }
+
     pub(crate) fn stop(mut self) -> (Option<i32>, Duration) {
         let asked = std::time::Instant::now();
         let pid = self.process.id().to_string();

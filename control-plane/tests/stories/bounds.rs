@@ -33,8 +33,8 @@ async fn another_method_is_told_which_one_is_taken() {
 #[tokio::test]
 async fn an_unknown_path_is_a_problem_too() {
     let plane = Plane::start().await;
-    for path in ["/", "/api/v2/logout/", "/api/v2//logout", "/api/v2/lgt-all", "/internal/v1/check", "/metrics", "/%ff"]
-    {
+    let doubled = ["/api/v2/logout//", "/api/v2//logout", "/api/v2/logout/status/", "/api/v2/logout/x"];
+    for path in doubled.into_iter().chain(["/", "/api/v2/lgt-all", "/internal/v1/check", "/metrics", "/%ff"]) {
         assert_eq!(
             ask(plane.public(), post(path)).await.whole(),
             "404\ncache-control: no-store\ncontent-type: application/problem+json\n\n\
@@ -45,6 +45,27 @@ async fn an_unknown_path_is_a_problem_too() {
     }
     let public_path = ask(plane.internal(), with_secret(post("/api/v2/logout"))).await;
     assert_eq!(public_path.problem(), (404, "not_found".to_owned()));
+}
+
+#[tokio::test]
+async fn a_slash_at_the_end_is_the_logout_too_and_is_counted_as_one_route() {
+    let plane = Plane::start().await;
+    for (number, route) in (0..).zip(ROUTES.iter().filter(|route| route.entrance().is_some())) {
+        let Some(path) = route.with_slash() else {
+            let answer = ask(plane.internal(), post(&format!("{}/", route.path))).await;
+            assert_eq!(answer.status, 401, "{}", answer.whole());
+            continue;
+        };
+        let token = token_of("alice", &format!("slash {number}"));
+        let answer = ask(plane.public(), post(&path).header("authorization", format!("Bearer {token}"))).await;
+        assert_eq!(answer.status, 200, "{path}: {}", answer.whole());
+        assert_eq!(plane.verdict(&token).await, "revoked");
+        let other = ask(plane.public(), Request::get(&path)).await;
+        assert_eq!(other.problem(), (405, "method_not_allowed".to_owned()), "{path}");
+        let metrics = plane.state.measured().unwrap();
+        let counted = format!(r#"curfew_http_requests_total{{route="{}",status="2xx"}} 1"#, route.path);
+        assert!(metrics.contains(&counted) && !metrics.contains(&format!(r#""{path}""#)), "{metrics}");
+    }
 }
 
 #[tokio::test]

@@ -13,6 +13,8 @@ mod check;
 #[cfg(test)]
 mod closed;
 #[cfg(test)]
+mod crowded;
+#[cfg(test)]
 mod early;
 #[cfg(test)]
 mod entrances;
@@ -37,6 +39,8 @@ mod openapi;
 #[cfg(test)]
 mod operations;
 #[cfg(test)]
+mod outage_log;
+#[cfg(test)]
 mod plane;
 #[cfg(test)]
 mod planes;
@@ -49,6 +53,8 @@ mod refused;
 #[cfg(test)]
 mod register;
 #[cfg(test)]
+mod resets;
+#[cfg(test)]
 mod sessions;
 #[cfg(test)]
 mod settings;
@@ -56,6 +62,8 @@ mod settings;
 mod slow;
 #[cfg(test)]
 mod start;
+#[cfg(test)]
+mod strangers;
 #[cfg(test)]
 mod tokens;
 #[cfg(test)]

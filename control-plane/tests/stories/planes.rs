@@ -4,6 +4,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
+use axum::http::Request;
 use curfew_control_plane::leases;
 use curfew_control_plane::leases::protocol::LeaseTimes;
 use curfew_control_plane::redis::{EntryRules, Settings, Target};
@@ -12,7 +13,7 @@ use curfew_testbed::servers::{Postgres, Redis};
 use serde_json::json;
 use sqlx::Connection;
 
-use crate::plane::Plane;
+use crate::plane::{Plane, ask};
 use crate::tokens::{ISSUER, SECRET, token_of};
 use crate::worker::{Polling, Worker, send, taken};
 
@@ -113,6 +114,39 @@ async fn a_control_plane_that_dies_delays_logouts_until_its_leases_are_over() {
     let started = Instant::now();
     assert_eq!(one.logout(&token_of("alice", "2")).await.status, 200);
     assert!(started.elapsed() < LEASE / 2, "{:?}", started.elapsed());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_control_plane_that_comes_and_dies_is_seen_at_the_other_one() {
+    let [one, other] = two("company", None).await;
+    let part = async || {
+        let ready = ask(one.internal(), Request::get("/readyz")).await;
+        assert_eq!(ready.status, 200, "{}", ready.whole());
+        serde_json::from_str::<serde_json::Value>(&ready.body).unwrap()["parts"]["control_planes"].clone()
+    };
+    let sees = async |alive: u64, lost: u64| {
+        let until = Instant::now() + 20 * LEASE;
+        loop {
+            let seen = part().await;
+            let of = |name: &str| seen[name].as_u64().unwrap_or(0);
+            if (of("alive"), of("lost")) == (alive, lost) {
+                break seen;
+            }
+            assert!(Instant::now() < until, "{seen}");
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    };
+    assert_eq!(part().await, json!(null));
+    Worker::new(1).start(&other).await;
+    assert_eq!(sees(1, 0).await["status"], "ok");
+    other.die();
+    let lost = sees(0, 1).await;
+    assert_eq!(lost["status"], "degraded");
+    assert!(lost["consequence"].as_str().unwrap().contains("died or is cut off"), "{lost}");
+    let metrics = one.state.measured().unwrap();
+    for line in [r#"curfew_control_planes{state="alive"} 0"#, r#"curfew_control_planes{state="lost"} 1"#] {
+        assert!(metrics.contains(line), "{metrics}");
+    }
 }
 
 /// A control plane is killed together with its database, and the copy that takes over lacks its row.

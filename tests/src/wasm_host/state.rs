@@ -57,6 +57,8 @@ pub(super) struct State {
     pub(super) configuration: Vec<u8>,
     pub(super) verify_signature: bool,
     pub(super) signature_checks: u64,
+    /// Variables, each `NAME=value`.
+    pub(super) environment: Vec<String>,
     /// In milliseconds; 0 for no ticks.
     pub(super) tick_period: u32,
     pub(super) streams: Streams,
@@ -79,6 +81,7 @@ impl State {
             random: 0x9e37_79b9_7f4a_7c15,
             random_byte: setup.random,
             configuration: setup.configuration.clone(),
+            environment: setup.environment.clone(),
             verify_signature: setup.verify_signature,
             signature_checks: 0,
             tick_period: 0,

@@ -14,11 +14,8 @@ const INVALID: u32 = 28;
 pub(super) fn install(linker: &mut Linker<State>) -> Result<()> {
     linker.func_wrap(MODULE, "clock_time_get", clock_time_get)?;
     linker.func_wrap(MODULE, "random_get", random_get)?;
-    linker.func_wrap(MODULE, "environ_sizes_get", |mut call: Call<'_>, count: u32, size: u32| {
-        write_u32(&mut call, count, 0)?;
-        write_u32(&mut call, size, 0).map(|()| SUCCESS)
-    })?;
-    linker.func_wrap(MODULE, "environ_get", |_: u32, _: u32| SUCCESS)?;
+    linker.func_wrap(MODULE, "environ_sizes_get", environ_sizes_get)?;
+    linker.func_wrap(MODULE, "environ_get", environ_get)?;
     linker.func_wrap(MODULE, "fd_write", fd_write)?;
     linker.func_wrap(MODULE, "sched_yield", || SUCCESS)?;
     linker
@@ -34,6 +31,28 @@ fn clock_time_get(mut call: Call<'_>, clock: u32, _precision: u64, at: u32) -> R
     };
     let nanoseconds = u64::try_from(time.as_nanos())?;
     write(&mut call, at, &nanoseconds.to_le_bytes())?;
+    Ok(SUCCESS)
+}
+
+fn environ_sizes_get(mut call: Call<'_>, count_at: u32, size_at: u32) -> Result<u32> {
+    let variables = &call.data().environment;
+    let count = u32::try_from(variables.len())?;
+    // A zero byte ends each of them.
+    let size = u32::try_from(variables.iter().map(|variable| variable.len() + 1).sum::<usize>())?;
+    write_u32(&mut call, count_at, count)?;
+    write_u32(&mut call, size_at, size)?;
+    Ok(SUCCESS)
+}
+
+/// Writes the variables one after the other, and the address of each.
+fn environ_get(mut call: Call<'_>, mut address_at: u32, mut at: u32) -> Result<u32> {
+    for variable in call.data().environment.clone() {
+        write_u32(&mut call, address_at, at)?;
+        let bytes = [variable.as_bytes(), b"\0"].concat();
+        write(&mut call, at, &bytes)?;
+        address_at = address_at.wrapping_add(4);
+        at = at.wrapping_add(u32::try_from(bytes.len())?);
+    }
     Ok(SUCCESS)
 }
 

@@ -3,6 +3,9 @@
 use anyhow::Result;
 use curfew_testbed::bootstrap::Bootstrap;
 use curfew_testbed::envoy::{Validation, validate};
+use curfew_testbed::http::Request;
+use curfew_testbed::stack::Plan;
+use curfew_testbed::tokens::{Signer, claims};
 use curfew_testbed::wasm;
 use serde_json::{Value, json};
 
@@ -36,6 +39,41 @@ fn a_broken_filter_configuration_is_refused_and_every_field_named() {
     for field in ["max_staleness", "rules[0].action", "issuers[0].secret", "surprise"] {
         assert!(validation.output.contains(field), "{field} is not named:\n{}", validation.output);
     }
+}
+
+#[test]
+fn a_secret_from_the_environment_works_and_the_admin_interface_does_not_show_it() {
+    let mut plan = Plan::shipped().unwrap();
+    let secret = plan.bootstrap.take_secret("CURFEW_INTERNAL_SECRET").unwrap();
+    plan.environment = vec![("CURFEW_INTERNAL_SECRET".to_owned(), secret.clone())];
+    let stack = plan.start().unwrap();
+    let signer = Signer::from_secret(stack.settings.required("JWT_SECRET").unwrap());
+    let token = signer.sign(&claims("alice")).unwrap();
+    assert_eq!(stack.send(&Request::get("/orders").bearer(&token)).unwrap().status, 200);
+    assert_eq!(stack.send(&Request::post("/api/v2/logout").bearer(&token)).unwrap().status, 200);
+    assert_eq!(stack.send(&Request::get("/orders").bearer(&token)).unwrap().code(), "token_revoked");
+    let dump = Request::get("/config_dump").send(stack.envoy.admin()).unwrap().text();
+    assert!(dump.contains("\"CURFEW_INTERNAL_SECRET\"") && dump.contains("secret_env"), "{dump}");
+    assert!(!dump.contains(&secret), "the dump shows the secret");
+}
+
+#[test]
+fn a_secret_that_the_environment_lacks_is_refused_by_name() {
+    let mut bootstrap = Bootstrap::shipped().unwrap();
+    bootstrap.load_filter_from(&wasm::build().unwrap()).unwrap();
+    bootstrap.take_secret("CURFEW_SECRET_THAT_IS_NOT_SET").unwrap();
+    let directory = tempfile::tempdir().unwrap();
+    let validation = validate(&bootstrap, directory.path()).unwrap();
+    assert!(!validation.accepted);
+    assert!(validation.output.contains("control_plane.secret_env: names a variable"), "{}", validation.output);
+}
+
+/// Why `docs/` warns of the other ways: what Envoy shows to each client of its admin interface.
+#[test]
+fn the_admin_interface_shows_a_secret_that_stands_in_the_configuration() {
+    let stack = Plan::shipped().unwrap().start().unwrap();
+    let dump = Request::get("/config_dump").send(stack.envoy.admin()).unwrap().text();
+    assert!(dump.contains(stack.settings.required("CURFEW_INTERNAL_SECRET").unwrap()));
 }
 
 #[test]

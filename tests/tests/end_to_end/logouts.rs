@@ -5,7 +5,7 @@ use std::time::Instant;
 use curfew_testbed::http::Request;
 use curfew_testbed::stack::Plan;
 use curfew_testbed::story::Story;
-use curfew_testbed::tokens::{claims, es256_twin, respelled_base64, with};
+use curfew_testbed::tokens::{Signer, claims, es256_twin, respelled_base64, with};
 use serde_json::json;
 
 use crate::shared::{BOUND, dies_within_the_bound, shared, told};
@@ -18,6 +18,28 @@ fn the_story_of_the_demo_comes_out_as_told() {
     let mut told = Vec::new();
     let result = Story::new(&stack, &filter, &mut told).unwrap().play();
     assert!(result.is_ok(), "{result:?}\n{}", String::from_utf8_lossy(&told));
+}
+
+#[test]
+fn a_slash_at_the_end_is_the_logout_too_and_opens_nothing_else() {
+    let stack = Plan::shipped().unwrap().start().unwrap();
+    let signer = Signer::from_secret(stack.settings.required("JWT_SECRET").unwrap());
+    let logouts = [
+        ("/api/v2/logout/", "Successfully Logged Out."),
+        ("/api/v2/logout/?from=menu", "Successfully Logged Out."),
+        ("/api/v2/logout-all-device/", "Successfully Logged Out From All Device."),
+    ];
+    for (path, message) in logouts {
+        let token = signer.sign(&claims(path)).unwrap();
+        let answer = stack.send(&Request::post(path).bearer(&token)).unwrap();
+        assert_eq!((answer.status, answer.json()), (200, json!({"message": message})), "{path}");
+        let refused = stack.send(&Request::get("/orders").bearer(&token)).unwrap();
+        assert_eq!(told(&refused), (401, "token_revoked".into()), "{path}");
+    }
+    for path in ["/api/v2/logout/x", "/api/v2/logout-all-device/x", "/api/v2/logout-all-device.json", "/api/v2/"] {
+        let answer = stack.send(&Request::post(path)).unwrap();
+        assert_eq!(told(&answer), (401, "token_missing".into()), "{path}");
+    }
 }
 
 #[test]

@@ -12,6 +12,8 @@ mod bodies;
 #[cfg(test)]
 mod configuration;
 #[cfg(test)]
+mod crowds;
+#[cfg(test)]
 mod hostile;
 #[cfg(test)]
 mod limits;

@@ -4,8 +4,8 @@ use curfew_testbed::wasm_host::{Host, Setup};
 use serde_json::json;
 
 use crate::support::{
-    INTERNAL_SECRET, SECRET, admitted, claims_of, configured, get, host, only_callout, send, send_and_answer, sign,
-    token,
+    INTERNAL_SECRET, SECRET, admitted, claims_of, configuration, configured, get, host, only_callout, send,
+    send_and_answer, sign, token,
 };
 
 #[test]
@@ -49,6 +49,23 @@ fn a_configuration_that_is_not_json_says_what_to_write() {
         assert!(!accepted);
         assert!(!host.log().is_empty());
     }
+}
+
+#[test]
+fn the_secret_can_come_from_a_variable_of_the_vm() {
+    let mut named = configuration();
+    named["control_plane"].as_object_mut().unwrap().remove("secret");
+    named["control_plane"]["secret_env"] = json!("THE_SECRET");
+    let setup = Setup::new(&named);
+    let (host, accepted) = Host::try_start(&setup).unwrap();
+    let log = host.log().join("\n");
+    assert!(!accepted && log.contains("control_plane.secret_env") && log.contains("host_env_keys"), "{log}");
+
+    let mut host =
+        Host::start(&setup.with_variable("OTHER", "x").with_variable("THE_SECRET", INTERNAL_SECRET)).unwrap();
+    send(&mut host, &token().unwrap()).unwrap();
+    let authorization = only_callout(&host).unwrap().headers.get("authorization");
+    assert_eq!(authorization, Some(format!("Bearer {INTERNAL_SECRET}")));
 }
 
 #[test]

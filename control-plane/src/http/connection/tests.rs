@@ -9,6 +9,8 @@ use tokio::time::Instant;
 use tokio_util::sync::DropGuard;
 
 use super::*;
+use crate::http::connections::{Connections, Terms};
+use crate::http::counters::Counters;
 
 const REQUEST: &[u8] = b"GET / HTTP/1.1\r\nhost: x\r\n\r\n";
 
@@ -21,10 +23,15 @@ fn connect(router: Router, buffer: usize) -> (DuplexStream, JoinHandle<Duration>
     let started = Instant::now();
     let task = tokio::spawn(async move {
         // Without a timeout, a connection that never ends would make the test hang instead of fail.
-        let _ = timeout(2 * MAX_AGE, serve(ours, Peer([192, 0, 2, 1].into()), router, Streams::Public, stop)).await;
+        let _ = timeout(2 * MAX_AGE, serve(ours, place(), router, Listener::Public, stop)).await;
         started.elapsed()
     });
     (theirs, task, stopper)
+}
+
+fn place() -> Place {
+    let connections = Connections::new(Listener::Public, Terms::new(100, None), Counters::default());
+    connections.enter([192, 0, 2, 1].into(), Instant::now()).unwrap()
 }
 
 fn hello() -> Router {

@@ -14,7 +14,9 @@ pub(in crate::http) async fn count_requests(
     request: Request,
     next: Next,
 ) -> Response {
-    let route = request.extensions().get::<MatchedPath>().map_or("none", MatchedPath::as_str).to_owned();
+    let route = request.extensions().get::<MatchedPath>().map_or("none", MatchedPath::as_str);
+    // Both spellings of a path are one route.
+    let route = route.trim_end_matches('/').to_owned();
     let method = request.method().clone();
     let response = next.run(request).await;
     let status = response.status();

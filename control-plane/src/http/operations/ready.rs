@@ -12,6 +12,7 @@ use serde::Serialize;
 use serde_json::{Map, Value, json};
 
 use crate::http::state::AppState;
+use crate::leases::Others;
 
 /// Shorter than a prober's usual patience of a second or more.
 const READY_TIMEOUT: Duration = Duration::from_millis(900);
@@ -34,12 +35,21 @@ struct Part {
     status: Status,
     #[serde(skip_serializing_if = "Option::is_none")]
     consequence: Option<&'static str>,
+    #[serde(flatten, skip_serializing_if = "Option::is_none")]
+    others: Option<Others>,
+}
+
+impl Part {
+    const fn new(name: &'static str, status: Status, consequence: Option<&'static str>) -> Self {
+        Self { name, status, consequence, others: None }
+    }
 }
 
 /// 200 while checks are answered, 503 otherwise: a control plane that cannot carry out logouts is still of use to
 /// filters.
 pub(in crate::http) async fn readyz(State(state): State<Arc<AppState>>) -> Response {
-    let parts: Vec<_> = [Some(database(&state).await), redis(&state)].into_iter().flatten().collect();
+    let parts: Vec<_> =
+        [Some(database(&state).await), redis(&state), control_planes(&state)].into_iter().flatten().collect();
     let worst = parts.iter().map(|part| part.status).max().unwrap_or(Status::Ok);
     let shown: Map<_, _> = parts.iter().map(|part| (part.name.to_owned(), json!(part))).collect();
     if worst == Status::Down {
@@ -50,7 +60,7 @@ pub(in crate::http) async fn readyz(State(state): State<Arc<AppState>>) -> Respo
 }
 
 async fn database(state: &AppState) -> Part {
-    let part = |status, consequence| Part { name: "database", status, consequence };
+    let part = |status, consequence| Part::new("database", status, consequence);
     let head = tokio::time::timeout(READY_TIMEOUT, state.records.head()).await;
     match head {
         Ok(Ok(head)) => {
@@ -69,9 +79,21 @@ async fn database(state: &AppState) -> Part {
 fn redis(state: &AppState) -> Option<Part> {
     let consequence = "Checks ask the database; nothing is lost.";
     Some(match state.redis_copy.is_up()? {
-        true => Part { name: "redis", status: Status::Ok, consequence: None },
-        false => Part { name: "redis", status: Status::Degraded, consequence: Some(consequence) },
+        true => Part::new("redis", Status::Ok, None),
+        false => Part::new("redis", Status::Degraded, Some(consequence)),
     })
+}
+
+/// None where this is the only control plane, and no other was lost within a minute.
+fn control_planes(state: &AppState) -> Option<Part> {
+    let others = state.leases.others();
+    let consequence = "A control plane died or is cut off. A logout may have waited for it; none does any more.";
+    let (status, consequence) = match others {
+        Others { alive: 0, lost: 0, .. } => return None,
+        Others { lost: 0, .. } => (Status::Ok, None),
+        _ => (Status::Degraded, Some(consequence)),
+    };
+    Some(Part { others: Some(others), ..Part::new("control_planes", status, consequence) })
 }
 
 /// A problem document that names the parts as well (RFC 9457 section 3.2).

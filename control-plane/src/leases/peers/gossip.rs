@@ -20,7 +20,7 @@ use crate::leases::signals::Signals;
 use crate::leases::state::SharedState;
 use crate::leases::surroundings::{Line, Lines};
 use crate::log::ControlPlaneId;
-use crate::log_throttle::LogThrottle;
+use crate::log_throttle::LastingTrouble;
 
 /// The channel's name after the prefix.
 const CHANNEL: &str = "gossip:1";
@@ -54,7 +54,7 @@ impl Gossip<'_> {
     pub(in crate::leases) async fn run(self, lines: &dyn Lines, stop: CancellationToken) {
         let Some(waiting) = self.outbox.take_receiver() else { return };
         let outbox = self.outbox;
-        let mut talk = Talk { room: self, waiting, pause: SHORTEST_PAUSE, failures: LogThrottle::default() };
+        let mut talk = Talk { room: self, waiting, pause: SHORTEST_PAUSE, trouble: LastingTrouble::default() };
         tokio::select! {
             () = talk.go_on(lines) => {}
             () = stop.cancelled() => {}
@@ -67,7 +67,7 @@ struct Talk<'a> {
     room: Gossip<'a>,
     waiting: mpsc::Receiver<PeerMessage>,
     pause: Duration,
-    failures: LogThrottle,
+    trouble: LastingTrouble,
 }
 
 impl Talk<'_> {
@@ -82,8 +82,8 @@ impl Talk<'_> {
                 // The channel has worked for a while.
                 self.pause = SHORTEST_PAUSE;
             }
-            if let Some(failures) = self.failures.line(Instant::now()) {
-                warn!(problem, failures, "control planes do not hear each other through Redis: logouts take longer");
+            if self.trouble.is_news(&problem, Instant::now()) {
+                warn!(problem, "control planes do not hear each other through Redis: logouts take longer");
             }
             attempt = attempt.wrapping_add(1);
             sleep(self.pause).await;
@@ -141,6 +141,7 @@ impl Talk<'_> {
         };
         if sender == self.room.id {
             if !self.room.outbox.set_heard(true) {
+                self.trouble.is_over();
                 info!("control planes hear each other through Redis");
             }
             return true;

@@ -110,9 +110,11 @@ impl<'a> OwnRowKeeper<'a> {
             Err(error) => {
                 // The next write has to confirm what this one did not.
                 self.state.lock().row.falls_behind();
-                if let Some(failures) = self.failures.line(Instant::now()) {
+                if !self.writer.explains(&error)
+                    && let Some(failures) = self.failures.line(Instant::now())
+                {
                     warn!(
-                        ?error,
+                        error = error.cause(),
                         failures,
                         "this control plane's row could not be written: workers get no leases, and ask for each request"
                     );

@@ -5,8 +5,9 @@
 use std::time::Duration;
 
 use tokio::time::{Instant, sleep};
-use tracing::warn;
+use tracing::{info, warn};
 
+use super::company::{Change, Peer};
 use super::outbox::Outbox;
 use crate::clock::LocalClock;
 use crate::leases::signals::Signals;
@@ -35,6 +36,20 @@ pub(in crate::leases) struct RowsReader<'a> {
     outbox: &'a Outbox,
     writer: Box<dyn RowStore>,
     failures: LogThrottle,
+}
+
+/// Tells operators of a control plane that comes or goes.
+fn tell(change: Change) {
+    match change {
+        Change::Came(control_plane) => info!(%control_plane, "another control plane grants leases to workers"),
+        Change::Left(control_plane) => {
+            info!(%control_plane, "another control plane has left: no worker polls it any more")
+        }
+        Change::Silent(control_plane) => warn!(
+            %control_plane,
+            "another control plane has fallen silent: did it die, or is it cut off? Logouts wait until its leases are over"
+        ),
+    }
 }
 
 impl<'a> RowsReader<'a> {
@@ -84,18 +99,26 @@ impl<'a> RowsReader<'a> {
         let ControlPlanes { head, rows } = match self.store.control_planes().await {
             Ok(planes) => planes,
             Err(error) => {
-                if let Some(failures) = self.failures.line(Instant::now()) {
-                    warn!(?error, failures, "the rows of the control planes could not be read: logouts take longer");
+                if !self.store.explains(&error)
+                    && let Some(failures) = self.failures.line(Instant::now())
+                {
+                    let error = error.cause();
+                    warn!(error, failures, "the rows of the control planes could not be read: logouts take longer");
                 }
                 return false;
             }
         };
-        let stale = {
+        let nobody = rows.iter().filter(|row| row.is_nobody()).map(|row| row.id).collect();
+        let (stale, changes) = {
             let mut state = self.state.lock();
-            state.barrier.rows(head, &rows, began, self.clock.now());
-            state.barrier.stale_rows(began)
+            let now = self.clock.now();
+            state.barrier.rows(head, &rows, began, now);
+            let others = state.barrier.others(began);
+            let others = others.map(|(id, is_silent, has_confirmed)| Peer { id, is_silent, has_confirmed }).collect();
+            (state.barrier.stale_rows(began), state.company.look(others, nobody, now))
         };
         self.signals.look();
+        changes.into_iter().for_each(tell);
         // A row that cannot be written does no harm, and is written another time.
         for (id, beat) in stale.silent {
             let _ = self.writer.replace(id, beat).await;

@@ -292,6 +292,12 @@ impl Barrier {
         self.peers.stale(began)
     }
 
+    /// Each other control plane of the rows that were read last, by a statement that began at `began`: whether it is silent, and
+    /// whether it has confirmed all logouts of the log.
+    pub fn others(&self, began: Duration) -> impl Iterator<Item = (ControlPlaneId, bool, bool)> {
+        self.peers.each(self.granted.log().head(), began)
+    }
+
     /// Records that another control plane has confirmed everything up to `position`.
     pub fn heard_confirmation(&mut self, id: ControlPlaneId, position: LogPosition) {
         self.peers.confirmed(id, position);

@@ -92,6 +92,19 @@ impl Peers {
         !seen.is_nobody() && began.saturating_sub(seen.since) >= self.times.patience()
     }
 
+    /// Each control plane whose row was read last: whether it is silent, and whether it has confirmed everything up to `head`.
+    pub(super) fn each(
+        &self,
+        head: Option<LogPosition>,
+        began: Duration,
+    ) -> impl Iterator<Item = (ControlPlaneId, bool, bool)> {
+        let planes = self.seen.iter().filter(|(_, seen)| !seen.is_nobody());
+        planes.map(move |(id, seen)| {
+            let confirmed = seen.confirmed.zip(head).is_some_and(|(confirmed, head)| confirmed.covers(head));
+            (*id, self.is_silent(seen, began), confirmed)
+        })
+    }
+
     /// The rows of nobody that are over, and the rows of control planes that seem to be dead.
     pub(super) fn stale(&self, began: Duration) -> StaleRows {
         let those = |is: fn(&Self, &Seen, Duration) -> bool| {

@@ -4,7 +4,7 @@ use std::io::ErrorKind;
 
 use sqlx::Error;
 
-use crate::store::trust::Distrust;
+use crate::store::trust::{Distrust, Fenced};
 
 /// True if a statement has waited in vain for a lock: SQLITE_BUSY (5) in any of its extended forms, PostgreSQL's
 /// `lock_not_available`, MySQL's ER_LOCK_WAIT_TIMEOUT.
@@ -47,6 +47,36 @@ pub(crate) fn may_pass(error: &Error) -> bool {
         // Deadlock; interrupted (MariaDB ends the connection).
         Code::MySql(number) => [1213, 1927, 4031].contains(&number),
         // SQLite has waited for a lock already.
+        Code::Sqlite(_) | Code::None => false,
+    }
+}
+
+/// True if the database is not believed. The log has told why when that was found out.
+pub(crate) fn is_distrusted(error: &Error) -> bool {
+    let Error::Configuration(cause) = error else { return false };
+    cause.is::<Distrust>() || cause.is::<Fenced>()
+}
+
+/// True if the database gave no answer at all, or none in time: it is not there, refuses connections, or ended the session.
+pub(crate) fn is_no_answer(error: &Error) -> bool {
+    let lost = matches!(
+        error,
+        Error::Io(_)
+            | Error::Tls(_)
+            | Error::Protocol(_)
+            | Error::PoolTimedOut
+            | Error::PoolClosed
+            | Error::WorkerCrashed
+    );
+    lost || match code(error) {
+        // The server shuts down, has crashed or starts; it has no connection left; a statement took too long; user, password or
+        // database are not known.
+        Code::Postgres(state) => {
+            state.starts_with("08")
+                || ["57P01", "57P02", "57P03", "57P05", "25P03", "53300", "57014", "28P01", "28000", "3D000"]
+                    .contains(&state.as_str())
+        }
+        Code::MySql(number) => [1040, 1203, 1053, 1927, 4031, 1317, 1969, 3024, 1044, 1045, 1049].contains(&number),
         Code::Sqlite(_) | Code::None => false,
     }
 }
@@ -96,6 +126,9 @@ fn message(error: &Error) -> String {
     let text = match error {
         Error::Database(error) => error.message().to_owned(),
         Error::Configuration(error) => error.to_string(),
+        Error::Io(error) if error.kind() == ErrorKind::TimedOut => "no answer in time".to_owned(),
+        Error::Io(error) => error.to_string(),
+        Error::PoolTimedOut => "no connection in time".to_owned(),
         other => other.to_string(),
     };
     text.lines().map(str::trim).collect::<Vec<_>>().join(" ")

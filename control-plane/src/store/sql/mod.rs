@@ -51,7 +51,9 @@ pub(crate) use check::CHECK;
 pub(crate) use clocks::surely_past;
 pub(crate) use connect::{Opened, create, foreign, look};
 pub(crate) use driver::{Connection, Link, Row, Value, list, values};
-pub(crate) use failure::{explained, is_locked, is_of_the_statement, is_read_only, may_pass};
+pub(crate) use failure::{
+    explained, is_distrusted, is_locked, is_no_answer, is_of_the_statement, is_read_only, may_pass,
+};
 pub(crate) use history::HistoryProbe;
 pub(crate) use kept::{Kept, kept};
 pub use migrate::{Applied, MigrateFailure};
