@@ -38,6 +38,9 @@ pub trait LogStore: Send + Sync {
 
     /// Counts how often the database turned out to be one that may not be believed.
     fn distrusts(&self) -> watch::Receiver<u64>;
+
+    /// See [`Store::explains`].
+    fn explains(&self, failure: &ReadFailure) -> bool;
 }
 
 /// Writes rows of control planes.
@@ -50,6 +53,9 @@ pub trait RowStore: Send {
 
     /// See [`RowWriter::remove`].
     fn remove(&mut self, id: ControlPlaneId, beat: u64) -> BoxFuture<'_, Result<(), RowFailure>>;
+
+    /// See [`RowWriter::explains`].
+    fn explains(&self, failure: &RowFailure) -> bool;
 }
 
 /// Opens lines on which all control planes hear each other, and themselves.
@@ -91,6 +97,10 @@ impl LogStore for Store {
     fn distrusts(&self) -> watch::Receiver<u64> {
         Self::distrusts(self)
     }
+
+    fn explains(&self, failure: &ReadFailure) -> bool {
+        Self::explains(self, failure)
+    }
 }
 
 impl RowStore for RowWriter {
@@ -104,6 +114,10 @@ impl RowStore for RowWriter {
 
     fn remove(&mut self, id: ControlPlaneId, beat: u64) -> BoxFuture<'_, Result<(), RowFailure>> {
         Box::pin(Self::remove(self, id, beat))
+    }
+
+    fn explains(&self, failure: &RowFailure) -> bool {
+        Self::explains(self, failure)
     }
 }
 
