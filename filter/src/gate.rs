@@ -24,8 +24,9 @@ use crate::now::Now;
 use crate::outage::{Failure, Notice, Outage, Wanted};
 use crate::permit::{Edits, Permit, Reason};
 use crate::proofs::{Facts, Proofs};
+use crate::redirects;
 use crate::request::Request;
-use crate::rules::{Action, REDIRECTING_HEADERS};
+use crate::rules::Action;
 use crate::sources::{Ambiguous, Candidate, find};
 
 pub use step::{Decision, Question, Refusal, Released, Step};
@@ -189,7 +190,8 @@ impl Gate {
     pub fn unwelcome_trailers<'a>(&self, trailers: &Request<'a>) -> Vec<&'a [u8]> {
         let identity = self.config.identity_headers.iter().map(|header| header.name.as_bytes());
         let credentials = self.config.sources.iter().map(|source| source.header_name().as_bytes());
-        let names: Vec<_> = identity.chain(credentials).chain(REDIRECTING_HEADERS).collect();
+        let redirects = redirects::all().map(|name| -> &[u8] { name.as_bytes() });
+        let names: Vec<_> = identity.chain(credentials).chain(redirects).collect();
         let unwelcome = |name: &&[u8]| names.iter().any(|own| alike(own, name));
         trailers.headers().map(|(name, _)| name).filter(unwelcome).collect()
     }
