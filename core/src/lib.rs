@@ -24,6 +24,7 @@ mod key_set;
 mod policy;
 mod position;
 mod problem;
+mod required_claims;
 mod revocation;
 mod signature;
 mod subject_rule;

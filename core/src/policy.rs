@@ -107,8 +107,12 @@ impl Policy {
         self.check_type(token.header.typ.as_deref())?;
         let (place, issuer) = self.issuer_of(&token)?;
         claims::check_audience(&token.claims, &issuer.audiences)?;
+        issuer.required_claims.check(&token.claims)?;
         let times = self.times(&token)?;
         let user = claims::identifier(&token.claims, "user", &self.user_claim)?;
+        if issuer.require_user && user.is_none() {
+            return Err(TokenError::NoUser);
+        }
         let session_id = claims::identifier(&token.claims, "sid", "sid")?;
         let jti = claims::identifier(&token.claims, "jti", "jti")?;
         self.check_times(&times, now)?;

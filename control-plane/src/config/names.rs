@@ -3,7 +3,7 @@
 //! Settings with a flag are also in the command line, and a test compares the two. Secrets and settings that are
 //! refused have no flag.
 
-const SETTINGS: [&str; 44] = [
+const SETTINGS: [&str; 46] = [
     "APP_ID",
     "APP_KEY",
     "APP_KEY_FILE",
@@ -36,6 +36,8 @@ const SETTINGS: [&str; 44] = [
     "CURFEW_REDIS_CA_FILE",
     "CURFEW_REDIS_PREFIX",
     "CURFEW_REQUEST_TIMEOUT",
+    "CURFEW_REQUIRED_CLAIMS",
+    "CURFEW_REQUIRE_USER",
     "CURFEW_TOKEN",
     "CURFEW_TOKEN_TYPES",
     "CURFEW_TRUSTED_PROXIES",

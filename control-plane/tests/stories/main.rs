@@ -49,6 +49,8 @@ mod refused;
 #[cfg(test)]
 mod register;
 #[cfg(test)]
+mod required;
+#[cfg(test)]
 mod sessions;
 #[cfg(test)]
 mod settings;
