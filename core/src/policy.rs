@@ -221,6 +221,11 @@ impl Policy {
         self.keyspaces().any(|known| known == keyspace)
     }
 
+    /// The claim that names the user.
+    pub fn user_claim(&self) -> &str {
+        &self.user_claim
+    }
+
     /// How far clocks may differ, in seconds.
     pub fn clock_skew(&self) -> i64 {
         self.clock_skew

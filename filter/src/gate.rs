@@ -21,7 +21,7 @@ use crate::knowledge::{Bounded, Knowledge, Lookup, Mode, Strict};
 use crate::metrics::{Gauges, Metric};
 use crate::names::alike;
 use crate::now::Now;
-use crate::outage::{Failure, Notice, Outage, Wanted};
+use crate::outage::{Failure, Notice, Outage, Wanted, WithoutUser};
 use crate::permit::{Edits, Permit, Reason};
 use crate::proofs::{Facts, Proofs};
 use crate::redirects;
@@ -45,6 +45,7 @@ pub struct Gate {
     ready: VecDeque<(StreamId, Option<CheckVerdict>)>,
     outage: Outage,
     feed_outage: Outage,
+    without_user: WithoutUser,
     /// True if there was a lease when the gate last looked.
     leased: bool,
     gauges: Option<Gauges>,
@@ -66,6 +67,7 @@ impl Gate {
             ready: VecDeque::new(),
             outage: Outage::of(Wanted::Verdicts),
             feed_outage: Outage::of(Wanted::Leases),
+            without_user: WithoutUser::default(),
             leased: false,
             gauges: None,
             shown: None,
@@ -149,6 +151,10 @@ impl Gate {
     ) -> Result<Rc<Facts>, TokenError> {
         self.count(Metric::ProofMiss);
         let token = self.config.policy.prove(text, now.unix, &self.keys, verify)?;
+        if token.keys.subject.is_none() {
+            self.count(Metric::WithoutUser);
+            self.notices.extend(self.without_user.proven(now.monotonic));
+        }
         let facts = Rc::new(Facts {
             key: token.key,
             check: CheckRequest::about(&token),

@@ -100,6 +100,26 @@ pub enum Notice {
     },
     /// The revocations do not fit into the copy: each token is asked about.
     Overflow,
+    /// A token was proven that names no user. It stands for all such tokens of some time.
+    WithoutUser,
+}
+
+/// The least time between two notices that tokens name no user. It is a mistake in the settings, or it is meant so.
+const WITHOUT_USER_INTERVAL: Duration = Duration::from_secs(3600);
+
+/// When the operator was last told that tokens name no user, on the monotonic clock.
+#[derive(Debug, Default)]
+pub struct WithoutUser(Option<Duration>);
+
+impl WithoutUser {
+    /// A token without a user was proven. Returns what to tell the operator.
+    pub fn proven(&mut self, now: Duration) -> Option<Notice> {
+        if self.0.is_some_and(|told_at| now.saturating_sub(told_at) < WITHOUT_USER_INTERVAL) {
+            return None;
+        }
+        self.0 = Some(now);
+        Some(Notice::WithoutUser)
+    }
 }
 
 impl Outage {

@@ -12,6 +12,7 @@ mod entrance;
 mod extract;
 mod internal;
 mod layers;
+mod notices;
 mod operations;
 mod problem;
 mod public;
@@ -29,6 +30,7 @@ pub use counters::{CheckLabels, Counters, LogoutLabels, RefusalLabels, RequestLa
 pub use endpoint::{Endpoint, EndpointService};
 pub use entrance::{Call, Entrance, EntranceService, Entrances, LoggedOut};
 pub use internal::MAX_TOKENS;
+pub use notices::Notices;
 pub use operations::OPENAPI;
 pub use problem::ApiError;
 pub use records::Records;
