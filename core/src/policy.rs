@@ -14,7 +14,7 @@ use crate::key::{KeyId, VerificationKey};
 use crate::key_set::{IssuerKey, KeySet, KeySets};
 use crate::signature::SignatureCheck;
 use crate::token::UnverifiedToken;
-use crate::{Keyspace, SubjectRule, TokenError};
+use crate::{Agreement, Keyspace, SubjectRule, TokenError};
 
 const DEFAULT_CLOCK_SKEW: Duration = Duration::from_secs(5);
 const DEFAULT_MAX_TOKEN_TTL: Duration = Duration::from_secs(30 * 24 * 3600);
@@ -200,6 +200,18 @@ impl Policy {
             &self.clock_skew.to_string(),
             &self.allow_missing_exp.to_string(),
         ])
+    }
+
+    /// The parts of all keyspaces, in hashes; see [`Self::keyspace`].
+    pub fn agreement(&self) -> Agreement {
+        let values = [
+            &*self.user_claim,
+            self.cutoff_claim.as_str(),
+            &self.max_token_ttl.to_string(),
+            &self.clock_skew.to_string(),
+            &self.allow_missing_exp.to_string(),
+        ];
+        Agreement::new(values, self.issuers())
     }
 
     /// The keyspaces of all issuers, in the order of the configuration.

@@ -5,6 +5,8 @@
 use std::fmt;
 use std::time::Duration;
 
+use curfew_core::Differences;
+
 /// The least time between two lines about failures, for a control plane that fails now and then.
 const INTERVAL: Duration = Duration::from_secs(10);
 
@@ -39,6 +41,8 @@ pub enum Failure {
     NoResponse,
     /// Another status than 200.
     Status(u16),
+    /// A 409 that names the settings that are not the control plane's.
+    Disagrees(Differences),
     /// A 200 without a verdict in it.
     NoVerdict,
     /// A 200 without a page of the feed in it.
@@ -61,6 +65,7 @@ impl fmt::Display for Failure {
                 "409: the issuers' names, user_claim, issued_at_claim, allow_missing_exp, clock_skew and max_token_ttl \
                  are not the same as the control plane's",
             ),
+            Self::Disagrees(differences) => write!(formatter, "409: not the same as the control plane's: {differences}"),
             Self::Status(503) => formatter.write_str(
                 "503: the control plane is down or unreachable, or could not read its database, or holds too many polls",
             ),

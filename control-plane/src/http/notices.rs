@@ -3,6 +3,10 @@
 //! Each line is written at most once in an interval, because callers decide how often there is a reason for it. No line
 //! holds anything of a request.
 
+use std::collections::BTreeMap;
+use std::sync::{Mutex, PoisonError};
+
+use curfew_core::Differences;
 use tokio::time::Instant;
 
 use crate::log_throttle::LogThrottle;
@@ -12,6 +16,8 @@ use crate::log_throttle::LogThrottle;
 pub struct Notices {
     unknown_user: LogThrottle,
     without_user: LogThrottle,
+    /// One for each cause: a second filter with another mistake is told of too. There are 64 at most.
+    disagreements: Mutex<BTreeMap<Differences, LogThrottle>>,
 }
 
 impl Notices {
@@ -34,6 +40,18 @@ impl Notices {
                 user_claim,
                 "tokens were registered that name no user: a logout of all devices does not reach them"
             );
+        }
+    }
+
+    /// A question was refused, because these settings of the filter are not the control plane's.
+    pub(super) fn disagreement(&self, differences: Differences) {
+        let mut causes = self.disagreements.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(questions) = causes.entry(differences).or_default().line(Instant::now()) {
+            let differs = match differences.is_empty() {
+                true => "unknown, because the filter is of an older version".to_owned(),
+                false => differences.to_string(),
+            };
+            tracing::warn!(questions, differs, "a filter has other settings, and its questions are refused with 409");
         }
     }
 }

@@ -61,4 +61,6 @@ mod start;
 #[cfg(test)]
 mod tokens;
 #[cfg(test)]
+mod told;
+#[cfg(test)]
 mod worker;
