@@ -38,6 +38,12 @@ pub enum TokenError {
     /// `aud` names none of the issuer's audiences (RFC 7519 section 4.1.3).
     #[error("The token is meant for another audience.")]
     Audience,
+    /// A claim of the issuer's `required_claims` is missing, or has another value.
+    #[error("The token lacks a claim that is required here, or has another value in it.")]
+    RequiredClaim,
+    /// The token lacks the claim that names the user, and the issuer's `require_user` is on.
+    #[error("The token names no user.")]
+    NoUser,
     /// No key of the issuer fits the header's `kid` and `alg`.
     #[error("The token's key or algorithm is not accepted here.")]
     UnknownKey,
@@ -80,6 +86,8 @@ impl TokenError {
             Self::Claim(_) => "claim",
             Self::Issuer => "issuer",
             Self::Audience => "audience",
+            Self::RequiredClaim => "required_claim",
+            Self::NoUser => "no_user",
             Self::UnknownKey => "unknown_key",
             Self::Signature => "signature",
             Self::Expired => "expired",

@@ -8,6 +8,7 @@ use crate::Keyspace;
 use crate::algorithm::Algorithm;
 use crate::document::{Fields, Mistakes};
 use crate::key_set::KeySet;
+use crate::required_claims::RequiredClaims;
 
 /// Longer than any URL in use. The name is stored with each token, and databases bound the length of what they index.
 const MAX_ISSUER_BYTES: usize = 1024;
@@ -20,6 +21,10 @@ pub(crate) struct Issuer {
     pub(crate) name: Option<String>,
     /// One of these must be in `aud`; empty takes any.
     pub(crate) audiences: Vec<String>,
+    /// What tells its access tokens from its other tokens.
+    pub(crate) required_claims: RequiredClaims,
+    /// Refuse tokens that name no user. A logout of all devices would not reach them.
+    pub(crate) require_user: bool,
     /// The rule by which its tokens become keys. The policy sets it once all fields of the policy have been read.
     pub(crate) keyspace: Keyspace,
 }
@@ -34,8 +39,11 @@ impl Issuer {
                 fields.wrong("issuer", problem);
             }
             let audiences = fields.texts("audiences").unwrap_or_default();
+            let required_claims = RequiredClaims::read(fields);
+            let require_user = fields.boolean("require_user").unwrap_or(false);
             let keys = read_keys(fields);
-            (Self { name, audiences, keyspace: Keyspace::from_bytes([0; 16]) }, keys)
+            let keyspace = Keyspace::from_bytes([0; 16]);
+            (Self { name, audiences, required_claims, require_user, keyspace }, keys)
         })
     }
 

@@ -9,6 +9,7 @@
 //! that the token breaks. The [`Policy`] holds the rules, the [`KeySets`] hold the keys, which may be replaced at run
 //! time.
 
+mod agreement;
 mod algorithm;
 mod base64url;
 mod claims;
@@ -24,12 +25,14 @@ mod key_set;
 mod policy;
 mod position;
 mod problem;
+mod required_claims;
 mod revocation;
 mod signature;
 mod subject_rule;
 mod token;
 pub mod wire;
 
+pub use agreement::{AGREEMENT_HEADER, Agreement, Differences};
 pub use algorithm::{Algorithm, Hash};
 pub use claims::{ProvenToken, Times, UnprovenToken, claim_text, is_identifier};
 pub use credential::{CredentialError, from_authorization, in_authorization, is_token_text};

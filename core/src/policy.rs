@@ -14,7 +14,7 @@ use crate::key::{KeyId, VerificationKey};
 use crate::key_set::{IssuerKey, KeySet, KeySets};
 use crate::signature::SignatureCheck;
 use crate::token::UnverifiedToken;
-use crate::{Keyspace, SubjectRule, TokenError};
+use crate::{Agreement, Keyspace, SubjectRule, TokenError};
 
 const DEFAULT_CLOCK_SKEW: Duration = Duration::from_secs(5);
 const DEFAULT_MAX_TOKEN_TTL: Duration = Duration::from_secs(30 * 24 * 3600);
@@ -107,8 +107,12 @@ impl Policy {
         self.check_type(token.header.typ.as_deref())?;
         let (place, issuer) = self.issuer_of(&token)?;
         claims::check_audience(&token.claims, &issuer.audiences)?;
+        issuer.required_claims.check(&token.claims)?;
         let times = self.times(&token)?;
         let user = claims::identifier(&token.claims, "user", &self.user_claim)?;
+        if issuer.require_user && user.is_none() {
+            return Err(TokenError::NoUser);
+        }
         let session_id = claims::identifier(&token.claims, "sid", "sid")?;
         let jti = claims::identifier(&token.claims, "jti", "jti")?;
         self.check_times(&times, now)?;
@@ -198,6 +202,18 @@ impl Policy {
         ])
     }
 
+    /// The parts of all keyspaces, in hashes; see [`Self::keyspace`].
+    pub fn agreement(&self) -> Agreement {
+        let values = [
+            &*self.user_claim,
+            self.cutoff_claim.as_str(),
+            &self.max_token_ttl.to_string(),
+            &self.clock_skew.to_string(),
+            &self.allow_missing_exp.to_string(),
+        ];
+        Agreement::new(values, self.issuers())
+    }
+
     /// The keyspaces of all issuers, in the order of the configuration.
     pub fn keyspaces(&self) -> impl Iterator<Item = Keyspace> {
         self.issuers.iter().map(|issuer| issuer.keyspace)
@@ -215,6 +231,11 @@ impl Policy {
     /// True if one of the issuers has this keyspace.
     pub fn knows(&self, keyspace: Keyspace) -> bool {
         self.keyspaces().any(|known| known == keyspace)
+    }
+
+    /// The claim that names the user.
+    pub fn user_claim(&self) -> &str {
+        &self.user_claim
     }
 
     /// How far clocks may differ, in seconds.

@@ -69,6 +69,8 @@ pub struct ControlPlane {
     pub authorization: String,
     /// How long an answer may take.
     pub timeout: Duration,
+    /// What both sides must agree on, in hashes: [`curfew_core::AGREEMENT_HEADER`] of the questions.
+    pub agreement: String,
 }
 
 /// Shows everything but the secret.
@@ -134,7 +136,7 @@ impl Config {
         let sources = Source::read_all(fields);
         let rules = Rules::read(fields);
         let identity_headers = IdentityHeader::read_all(fields);
-        let control_plane = ControlPlane::read(fields, environment);
+        let control_plane = ControlPlane::read(fields, &policy, environment);
         let config = Self {
             policy,
             keys,
@@ -154,7 +156,7 @@ impl Config {
 }
 
 impl ControlPlane {
-    fn read(fields: &mut Fields<'_, '_>, environment: Environment<'_>) -> Option<Self> {
+    fn read(fields: &mut Fields<'_, '_>, policy: &Policy, environment: Environment<'_>) -> Option<Self> {
         let Some(value) = fields.value("control_plane") else {
             fields.wrong("control_plane", "must be given");
             return None;
@@ -168,7 +170,8 @@ impl ControlPlane {
                 fields.wrong("authority", "must be printable ASCII without spaces, because it travels in a header");
             }
             let timeout = bounded(fields, "timeout", DEFAULT_TIMEOUT, MIN_TIMEOUT, MAX_TIMEOUT);
-            Self { cluster, authority, authorization: format!("Bearer {secret}"), timeout }
+            let (authorization, agreement) = (format!("Bearer {secret}"), policy.agreement().to_string());
+            Self { cluster, authority, authorization, timeout, agreement }
         })
     }
 }
@@ -317,6 +320,7 @@ mod tests {
             authority: "curfew".into(),
             authorization: "Bearer 0123456789abcdef".into(),
             timeout: Duration::from_millis(500),
+            agreement: config.policy.agreement().to_string(),
         };
         assert_eq!(config.control_plane, expected);
         assert!(!format!("{config:?}").contains("0123456789abcdef"));

@@ -21,11 +21,12 @@ use crate::knowledge::{Bounded, Knowledge, Lookup, Mode, Strict};
 use crate::metrics::{Gauges, Metric};
 use crate::names::alike;
 use crate::now::Now;
-use crate::outage::{Failure, Notice, Outage, Wanted};
+use crate::outage::{Failure, Notice, Outage, Wanted, WithoutUser};
 use crate::permit::{Edits, Permit, Reason};
 use crate::proofs::{Facts, Proofs};
+use crate::redirects;
 use crate::request::Request;
-use crate::rules::{Action, REDIRECTING_HEADERS};
+use crate::rules::Action;
 use crate::sources::{Ambiguous, Candidate, find};
 
 pub use step::{Decision, Question, Refusal, Released, Step};
@@ -44,6 +45,7 @@ pub struct Gate {
     ready: VecDeque<(StreamId, Option<CheckVerdict>)>,
     outage: Outage,
     feed_outage: Outage,
+    without_user: WithoutUser,
     /// True if there was a lease when the gate last looked.
     leased: bool,
     gauges: Option<Gauges>,
@@ -65,6 +67,7 @@ impl Gate {
             ready: VecDeque::new(),
             outage: Outage::of(Wanted::Verdicts),
             feed_outage: Outage::of(Wanted::Leases),
+            without_user: WithoutUser::default(),
             leased: false,
             gauges: None,
             shown: None,
@@ -148,6 +151,10 @@ impl Gate {
     ) -> Result<Rc<Facts>, TokenError> {
         self.count(Metric::ProofMiss);
         let token = self.config.policy.prove(text, now.unix, &self.keys, verify)?;
+        if token.keys.subject.is_none() {
+            self.count(Metric::WithoutUser);
+            self.notices.extend(self.without_user.proven(now.monotonic));
+        }
         let facts = Rc::new(Facts {
             key: token.key,
             check: CheckRequest::about(&token),
@@ -189,7 +196,8 @@ impl Gate {
     pub fn unwelcome_trailers<'a>(&self, trailers: &Request<'a>) -> Vec<&'a [u8]> {
         let identity = self.config.identity_headers.iter().map(|header| header.name.as_bytes());
         let credentials = self.config.sources.iter().map(|source| source.header_name().as_bytes());
-        let names: Vec<_> = identity.chain(credentials).chain(REDIRECTING_HEADERS).collect();
+        let redirects = redirects::all().map(|name| -> &[u8] { name.as_bytes() });
+        let names: Vec<_> = identity.chain(credentials).chain(redirects).collect();
         let unwelcome = |name: &&[u8]| names.iter().any(|own| alike(own, name));
         trailers.headers().map(|(name, _)| name).filter(unwelcome).collect()
     }

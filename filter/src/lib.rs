@@ -35,6 +35,7 @@ pub mod now;
 pub mod outage;
 pub mod permit;
 pub mod proofs;
+mod redirects;
 pub mod request;
 pub mod rules;
 pub mod sources;

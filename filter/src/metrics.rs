@@ -32,6 +32,8 @@ pub enum Metric {
     ProofHit,
     /// The token's text was not in the proof cache: the token was parsed and its signature checked.
     ProofMiss,
+    /// A token was proven that names no user: no logout of all devices reaches it.
+    WithoutUser,
     /// A question was sent to the control plane.
     CheckSent,
     /// A request waited for the question of another request.
@@ -59,7 +61,7 @@ pub enum Metric {
 }
 
 /// Every counter with its name, in the order of the enum.
-pub const NAMES: [(Metric, &str); 24] = [
+pub const NAMES: [(Metric, &str); 25] = [
     (Metric::Admitted, "curfew_requests_admitted"),
     (Metric::Skipped, "curfew_requests_skipped"),
     (Metric::Anonymous, "curfew_requests_anonymous"),
@@ -72,6 +74,7 @@ pub const NAMES: [(Metric, &str); 24] = [
     (Metric::ReportOnly, "curfew_requests_report_only"),
     (Metric::ProofHit, "curfew_proofs_hit"),
     (Metric::ProofMiss, "curfew_proofs_missed"),
+    (Metric::WithoutUser, "curfew_tokens_without_user"),
     (Metric::CheckSent, "curfew_checks_sent"),
     (Metric::CheckShared, "curfew_checks_shared"),
     (Metric::CheckFailed, "curfew_checks_failed"),

@@ -5,6 +5,8 @@
 use std::fmt;
 use std::time::Duration;
 
+use curfew_core::Differences;
+
 /// The least time between two lines about failures, for a control plane that fails now and then.
 const INTERVAL: Duration = Duration::from_secs(10);
 
@@ -39,6 +41,8 @@ pub enum Failure {
     NoResponse,
     /// Another status than 200.
     Status(u16),
+    /// A 409 that names the settings that are not the control plane's.
+    Disagrees(Differences),
     /// A 200 without a verdict in it.
     NoVerdict,
     /// A 200 without a page of the feed in it.
@@ -61,6 +65,7 @@ impl fmt::Display for Failure {
                 "409: the issuers' names, user_claim, issued_at_claim, allow_missing_exp, clock_skew and max_token_ttl \
                  are not the same as the control plane's",
             ),
+            Self::Disagrees(differences) => write!(formatter, "409: not the same as the control plane's: {differences}"),
             Self::Status(503) => formatter.write_str(
                 "503: the control plane is down or unreachable, or could not read its database, or holds too many polls",
             ),
@@ -100,6 +105,26 @@ pub enum Notice {
     },
     /// The revocations do not fit into the copy: each token is asked about.
     Overflow,
+    /// A token was proven that names no user. It stands for all such tokens of some time.
+    WithoutUser,
+}
+
+/// The least time between two notices that tokens name no user. It is a mistake in the settings, or it is meant so.
+const WITHOUT_USER_INTERVAL: Duration = Duration::from_secs(3600);
+
+/// When the operator was last told that tokens name no user, on the monotonic clock.
+#[derive(Debug, Default)]
+pub struct WithoutUser(Option<Duration>);
+
+impl WithoutUser {
+    /// A token without a user was proven. Returns what to tell the operator.
+    pub fn proven(&mut self, now: Duration) -> Option<Notice> {
+        if self.0.is_some_and(|told_at| now.saturating_sub(told_at) < WITHOUT_USER_INTERVAL) {
+            return None;
+        }
+        self.0 = Some(now);
+        Some(Notice::WithoutUser)
+    }
 }
 
 impl Outage {

@@ -8,9 +8,8 @@
 use curfew_core::Fields;
 use serde_json::Value;
 
-use crate::names::{alike, count_alike};
+use crate::redirects::Redirects;
 use crate::request::Request;
-use crate::sources::QUERY_VIEWS;
 
 /// What a rule asks of a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -25,7 +24,10 @@ pub enum Action {
 
 /// The rules in order. The first rule that matches decides; a request that no rule matches needs a token.
 #[derive(Debug, Default)]
-pub struct Rules(Vec<Rule>);
+pub struct Rules {
+    rules: Vec<Rule>,
+    redirects: Redirects,
+}
 
 #[derive(Debug)]
 struct Rule {
@@ -46,10 +48,10 @@ impl Rules {
     /// What a request needs.
     pub fn action(&self, request: &Request<'_>) -> Action {
         let path = request.target().split(|&byte| byte == b'?').next().unwrap_or_default();
-        let matching = self.0.iter().find(|rule| match rule.action {
+        let matching = self.rules.iter().find(|rule| match rule.action {
             Action::Require => rule.matches_widely(request.method(), path),
             Action::Optional | Action::Skip => {
-                rule.matches(request.method(), path) && is_canonical(path) && !redirects_itself(request)
+                rule.matches(request.method(), path) && is_canonical(path) && !self.redirects.concern(request)
             }
         });
         matching.map_or(Action::Require, |rule| rule.action)
@@ -62,7 +64,7 @@ impl Rules {
             let path = fields.at(&format!("rules[{index}]"));
             rules.extend(Rule::read(path, value, fields));
         }
-        Self(rules)
+        Self { rules, redirects: Redirects::read(fields) }
     }
 }
 
@@ -141,27 +143,6 @@ impl PathMatch {
         }
         Some(if prefix { Self::Prefix(text.to_owned()) } else { Self::Exact(text.to_owned()) })
     }
-}
-
-/// Headers with which some frameworks and servers let a client name another path or method than the request line's.
-pub(crate) const REDIRECTING_HEADERS: [&[u8]; 6] = [
-    b"x-original-url",
-    b"x-rewrite-url",
-    b"x-original-uri",
-    b"x-http-method-override",
-    b"x-http-method",
-    b"x-method-override",
-];
-
-/// True if a request asks for another path or method than its request line's: by such a header, or by the parameter
-/// `_method`. A header that only repeats the request line does not count, because some proxies add it to every request.
-/// A `_method` in a form's body cannot be seen here.
-fn redirects_itself(request: &Request<'_>) -> bool {
-    let repeats = |value: &[u8]| value == request.target() || value == request.method();
-    let by_header = request
-        .headers()
-        .any(|(name, value)| REDIRECTING_HEADERS.iter().any(|header| alike(header, name)) && !repeats(value));
-    by_header || count_alike(request.query(), &QUERY_VIEWS, "_method") > 0
 }
 
 /// True if every program reads the path alike: absolute, printable ASCII, nothing encoded, no parameters, no fragment,
@@ -281,17 +262,20 @@ mod tests {
 
     #[test]
     fn a_header_that_names_another_path_or_method_opens_nothing() {
-        let rules = rules(json!([{"prefix": "/public", "methods": ["GET"], "action": "skip"}]));
-        let names = ["x-original-url", "X-Rewrite-URL", "x_http_method_override", "x-http-method", "x-method-override"];
-        for name in names {
-            let headers: [(&[u8], &[u8]); 3] =
-                [(b":method", b"GET"), (b":path", b"/public/a"), (name.as_bytes(), b"/admin")];
-            assert_eq!(rules.action(&Request::new(&headers)), Action::Require, "{name}");
+        let rules = rules(json!([
+            {"prefix": "/public", "methods": ["GET"], "action": "skip"},
+            {"prefix": "/news", "action": "optional"},
+        ]));
+        for path in [&b"/public/a"[..], b"/news"] {
+            let with = |name: &[u8], value: &[u8]| {
+                rules.action(&Request::new(&[(b":method", b"GET"), (b":path", path), (name, value)]))
+            };
+            for name in ["x-original-url", "X_Rewrite_URL", "script_name", "x-http-method-override"] {
+                assert_eq!(with(name.as_bytes(), b"/admin"), Action::Require, "{name}");
+            }
+            assert_ne!(with(b"x-original-url", path), Action::Require, "it repeats the path");
         }
         assert_eq!(action(&rules, "GET", b"/public/a?x=1&_method=DELETE"), Action::Require);
-        let repeated: [(&[u8], &[u8]); 3] =
-            [(b":method", b"GET"), (b":path", b"/public/a"), (b"x-original-url", b"/public/a")];
-        assert_eq!(rules.action(&Request::new(&repeated)), Action::Skip);
     }
 
     #[test]

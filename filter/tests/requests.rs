@@ -314,6 +314,48 @@ fn a_stream_whose_headers_could_not_be_changed_takes_its_question_back() {
 }
 
 #[test]
+fn tokens_that_name_no_user_are_counted_and_told_of_once() {
+    let mut story = Story::new(json!({"user_claim": "user_id"}));
+    let nobodys = |jti: &str| token_with(json!({ "jti": jti }));
+    for jti in ["1", "1", "2"] {
+        story.get(1, 0, &nobodys(jti));
+    }
+    story.get(2, 0, &token_with(json!({"user_id": 7})));
+    assert_eq!(story.counted(Metric::WithoutUser), 2, "tokens, not requests");
+    assert_eq!(story.gate.take_notices(), [Notice::WithoutUser]);
+    let hour = 3_600_000;
+    let later = |jti: &str| token_with(json!({"jti": jti, "exp": NOW + 7200}));
+    story.get(3, hour - 1, &later("3"));
+    assert_eq!(story.gate.take_notices(), []);
+    story.get(4, hour, &later("4"));
+    assert_eq!(story.gate.take_notices(), [Notice::WithoutUser]);
+}
+
+#[test]
+fn refresh_tokens_and_tokens_without_a_user_are_refused_where_the_issuer_says_so() {
+    let issuer = json!({"secret": SECRET, "required_claims": {"token_type": "access"}, "require_user": true});
+    let mut story = Story::new(json!({"issuers": [issuer], "user_claim": "user_id"}));
+    let details = [
+        (json!({"token_type": "access", "user_id": 7}), None),
+        (json!({"user_id": 7}), Some("The token lacks a claim that is required here, or has another value in it.")),
+        (
+            json!({"token_type": "refresh", "user_id": 7}),
+            Some("The token lacks a claim that is required here, or has another value in it."),
+        ),
+        (json!({"token_type": "access"}), Some("The token names no user.")),
+    ];
+    for (claims, expected) in details {
+        match (story.get(1, 0, &token_with(claims.clone())), expected) {
+            (Step::Wait { .. }, None) => {}
+            (Step::Refuse(refusal), Some(detail)) => {
+                assert_eq!((refusal.denial, refusal.detail.as_str()), (Denial::Invalid, detail), "{claims}");
+            }
+            (step, _) => panic!("{claims}: {step:?}"),
+        }
+    }
+}
+
+#[test]
 fn trailers_that_pass_for_headers_are_unwelcome() {
     let story = Story::new(json!({}));
     let sent: [(&[u8], &[u8]); 6] = [

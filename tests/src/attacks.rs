@@ -23,7 +23,7 @@ use curfew_core::{Denial, TokenError};
 pub use arena::{Arena, Mode, Standing, configuration};
 pub(crate) use keys::primes::rsa_pem;
 pub use keys::{Forge, Keys};
-pub(crate) use keys::{OTHER_ISSUER, OTHER_SECRET};
+pub(crate) use keys::{ISSUER, OTHER_ISSUER, OTHER_SECRET};
 pub use page::{Comparison, FIRST_LINE, listed, rendered};
 pub use play::Verdict;
 pub use stories::STORIES;

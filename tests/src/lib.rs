@@ -12,6 +12,7 @@ pub mod failures;
 pub mod faults;
 pub mod fuel;
 pub mod fuzz;
+pub mod gunicorn;
 pub mod http2;
 pub mod measure;
 pub mod rooms;

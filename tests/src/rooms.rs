@@ -33,6 +33,7 @@ const FILTER: &[&[&str]] = &[
     &["copy"],
     &["feed"],
     &["sources"],
+    &["redirects"],
     &["rules", "identity"],
     &["proofs"],
     &["permit"],

@@ -13,7 +13,7 @@ use crate::abuse::lanes::Lanes;
 use crate::abuse::summary::FailedLogouts;
 use crate::clock::Clock;
 use crate::config::Config;
-use crate::http::{AppState, Entrances, Records};
+use crate::http::{AppState, Entrances, Notices, Records};
 use crate::keys::Keys;
 use crate::leases::Leases;
 use crate::log::LogPosition;
@@ -107,6 +107,7 @@ pub(super) fn state(
         internal_secret: config.internal_secret,
         app: config.app,
         failures: FailedLogouts::default(),
+        notices: Notices::default(),
         attempts: FailedAttempts::per_minute(config.limits.per_source, config.limits.per_token),
         trusted_proxies: config.limits.trusted_proxies,
         lanes: Lanes::of_machine(),

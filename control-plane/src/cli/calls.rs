@@ -87,6 +87,10 @@ pub(super) async fn logout(args: &LogoutArgs, environment: &Environment) -> Resu
         return Err(CallFailure::Stranger(base.to_owned()).into());
     }
     writeln!(std::io::stdout(), "{expected}")?;
+    if answer.get("known") == Some(&Value::Bool(false)) {
+        let hint = "no token of this user is known: is the ID what the tokens have in the user claim?";
+        writeln!(std::io::stderr(), "note: {hint}")?;
+    }
     Ok(())
 }
 

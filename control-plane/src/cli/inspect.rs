@@ -40,7 +40,7 @@ pub(super) fn inspect(args: &InspectArgs, environment: &Environment) -> Result<(
     }
     match judge(&tokens, &text) {
         Ok(token) => {
-            writeln!(stdout, "{}\naccepted", keys(&token))?;
+            writeln!(stdout, "{}\naccepted", keys(&token, &tokens.user_claim))?;
             Ok(())
         }
         Err(error) => {
@@ -63,7 +63,7 @@ fn part(encoded: Option<&str>) -> String {
     }
 }
 
-fn keys(token: &ProvenToken) -> String {
+fn keys(token: &ProvenToken, user_claim: &str) -> String {
     let mut lines = vec![
         format!("issuer namespace  {:?}", token.issuer),
         format!("expires           {}", date(token.times.expires_at)),
@@ -71,6 +71,9 @@ fn keys(token: &ProvenToken) -> String {
     ];
     let named = token.keys.iter().map(|(kind, key)| format!("{:<18}{key}", format!("{} key", kind.as_str())));
     lines.extend(named);
+    if token.user.is_none() {
+        lines.push(format!("names no user: there is no claim {user_claim:?}, so no logout of all devices reaches it"));
+    }
     lines.join("\n")
 }
 

@@ -95,6 +95,11 @@ fn choose<'t>(signers: &'t [Signer], issuer: Option<&str>) -> Result<&'t Signer,
 
 fn claims(args: &MintArgs, tokens: &Tokens, signer: &Signer) -> Result<JWTClaims<Map<String, Value>>, Failure> {
     let mut custom: Map<String, Value> = args.claims.iter().cloned().collect();
+    for (name, value) in &signer.required_claims {
+        if !OWN_CLAIMS.contains(&name.as_str()) {
+            custom.entry(name).or_insert_with(|| value.clone());
+        }
+    }
     if let Some(session) = &args.session {
         custom.insert("sid".to_owned(), session.as_str().into());
     }

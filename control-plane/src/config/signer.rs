@@ -10,6 +10,8 @@ pub struct Signer {
     pub issuer: Option<String>,
     /// The accepted audiences.
     pub audiences: Vec<String>,
+    /// Claims that its tokens must have, each with a value that is accepted.
+    pub required_claims: Vec<(String, Value)>,
     /// HS256, HS384 or HS512.
     pub algorithm: String,
     /// The secret's bytes.
@@ -77,9 +79,21 @@ fn signer(issuer: &Value) -> Option<Signer> {
     Some(Signer {
         issuer: text("issuer").map(str::to_owned),
         audiences: audiences.map(str::to_owned).collect(),
+        required_claims: required_claims(issuer),
         algorithm: text("algorithm").unwrap_or("HS256").to_owned(),
         secret: SigningSecret(secret),
     })
+}
+
+/// The first value of each required claim; none where the claim may be left out.
+fn required_claims(issuer: &Value) -> Vec<(String, Value)> {
+    let claims = issuer.get("required_claims").and_then(Value::as_object).into_iter().flatten();
+    let first = |value: &Value| match value {
+        Value::Array(values) => (!values.contains(&Value::Null)).then(|| values.first().cloned()).flatten(),
+        Value::Null => None,
+        value => Some(value.clone()),
+    };
+    claims.filter_map(|(name, value)| Some((name.clone(), first(value)?))).collect()
 }
 
 #[cfg(test)]

@@ -33,6 +33,12 @@ pub struct TokenArgs {
     /// The algorithm of the secret, or of keys that name none [default: HS256 for a secret]
     #[arg(long = "token-algorithm", env = "CURFEW_ALGORITHM", value_name = "ALG", hide_env_values = true)]
     token_algorithm: Option<String>,
+    /// Claims that tokens must have, as JSON: {"token_type": "access"} [default: none]
+    #[arg(long = "token-required-claims", env = "CURFEW_REQUIRED_CLAIMS", value_name = "JSON", hide_env_values = true)]
+    token_required_claims: Option<String>,
+    /// Refuse tokens that name no user: true or false [default: false]
+    #[arg(long = "token-require-user", env = "CURFEW_REQUIRE_USER", value_name = "BOOL", hide_env_values = true)]
+    token_require_user: Option<String>,
     /// File with several issuers: the JSON list "issuers" of the filter's configuration
     #[arg(long, env = "CURFEW_ISSUERS_FILE", value_name = "FILE", hide_env_values = true)]
     issuers_file: Option<PathBuf>,
@@ -147,6 +153,8 @@ impl TokenArgs {
             ("CURFEW_ISSUER", &self.token_issuer),
             ("CURFEW_AUDIENCES", &self.token_audiences),
             ("CURFEW_ALGORITHM", &self.token_algorithm),
+            ("CURFEW_REQUIRED_CLAIMS", &self.token_required_claims),
+            ("CURFEW_REQUIRE_USER", &self.token_require_user),
         ];
         for (name, value) in single {
             if value.is_some() {
@@ -164,23 +172,21 @@ impl TokenArgs {
         let from_file = matches!(keys, Keys::Issuers(_));
         let issuers = match keys {
             Keys::Issuers(issuers) => issuers,
-            Keys::Secret(secret) => self.one_issuer("secret", secret.reveal().into(), None),
-            Keys::Jwks(jwks) => self.one_issuer("jwks", jwks, None),
-            Keys::Missing => self.one_issuer("secret", generated?.jwt_secret.as_str().into(), Some(GENERATED_ISSUER)),
+            Keys::Secret(secret) => self.one_issuer("secret", secret.reveal().into(), None, mistakes),
+            Keys::Jwks(jwks) => self.one_issuer("jwks", jwks, None, mistakes),
+            Keys::Missing => {
+                let secret = generated?.jwt_secret.as_str().into();
+                self.one_issuer("secret", secret, Some(GENERATED_ISSUER), mistakes)
+            }
             // The other settings are resolved all the same, with a key that is never used.
             Keys::Wrong => json!([{"secret": "0".repeat(64)}]),
-        };
-        let allow_missing_exp = match self.allow_missing_exp.as_str() {
-            "true" => true.into(),
-            "false" => false.into(),
-            other => Value::from(other),
         };
         let document = json!({
             "issuers": issuers,
             "user_claim": self.user_claim,
             "issued_at_claim": self.issued_at_claim,
             "token_types": list(&self.token_types),
-            "allow_missing_exp": allow_missing_exp,
+            "allow_missing_exp": boolean(&self.allow_missing_exp),
             "clock_skew": self.clock_skew,
             "max_token_ttl": self.max_token_ttl,
         });
@@ -203,10 +209,10 @@ impl TokenArgs {
         }
     }
 
-    fn one_issuer(&self, keys: &str, value: Value, default_issuer: Option<&str>) -> Value {
+    fn one_issuer(&self, keys: &str, value: Value, default: Option<&str>, mistakes: &mut Mistakes) -> Value {
         let mut issuer = Map::new();
         issuer.insert(keys.to_owned(), value);
-        if let Some(name) = self.token_issuer.as_deref().or(default_issuer) {
+        if let Some(name) = self.token_issuer.as_deref().or(default) {
             issuer.insert("issuer".to_owned(), name.into());
         }
         if let Some(audiences) = &self.token_audiences {
@@ -215,7 +221,25 @@ impl TokenArgs {
         if let Some(algorithm) = &self.token_algorithm {
             issuer.insert("algorithm".to_owned(), algorithm.as_str().into());
         }
+        if let Some(claims) = &self.token_required_claims {
+            match read_document(claims.as_bytes()) {
+                Ok(claims) => drop(issuer.insert("required_claims".to_owned(), claims)),
+                Err(problem) => mistakes.add("CURFEW_REQUIRED_CLAIMS", problem),
+            }
+        }
+        if let Some(required) = &self.token_require_user {
+            issuer.insert("require_user".to_owned(), boolean(required));
+        }
         json!([issuer])
+    }
+}
+
+/// The JSON of a setting that is true or false; the policy names what is neither.
+fn boolean(text: &str) -> Value {
+    match text {
+        "true" => true.into(),
+        "false" => false.into(),
+        other => other.into(),
     }
 }
 
@@ -242,6 +266,9 @@ fn by_setting(mistake: &Mistake, from_file: bool) -> (String, String) {
     match field.strip_prefix("issuers[0].") {
         Some("secret") => ("JWT_SECRET".to_owned(), problem.to_owned()),
         Some("jwks") => ("JWKS_FILE".to_owned(), problem.to_owned()),
+        Some(part) if part.starts_with("required_claims.") => {
+            ("CURFEW_REQUIRED_CLAIMS".to_owned(), format!("{part}: {problem}"))
+        }
         Some(part) if part.starts_with("jwks.") => ("JWKS_FILE".to_owned(), format!("{part}: {problem}")),
         Some(part) => (format!("CURFEW_{}", part.to_uppercase()), problem.to_owned()),
         None => (format!("CURFEW_{}", field.to_uppercase()), problem.to_owned()),

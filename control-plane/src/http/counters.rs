@@ -71,6 +71,8 @@ pub struct Counters {
     pub checks: Family<CheckLabels, Counter>,
     /// Tokens registered for the first time.
     pub tokens_registered: Counter,
+    /// Tokens in registrations that name no user.
+    pub tokens_without_user: Counter,
     /// Handlers that panicked.
     pub panics: Counter,
     /// Calls of the internal listener without the secret, or with another one.
@@ -89,6 +91,8 @@ impl Counters {
         registry.register("tokens_refused", "Tokens refused, by the rule they broke", self.tokens_refused.clone());
         registry.register("checks", "Checks asked by proxies, by verdict", self.checks.clone());
         registry.register("tokens_registered", "Tokens registered for the first time", self.tokens_registered.clone());
+        let nobodys = self.tokens_without_user.clone();
+        registry.register("tokens_without_user", "Tokens in registrations that name no user", nobodys);
         registry.register("panics", "Requests that ended in a panic", self.panics.clone());
         let refused = "Calls of the internal listener without the secret, or with another one";
         registry.register("internal_secret_refused", refused, self.internal_secret_refused.clone());

@@ -13,6 +13,7 @@ mod entrance;
 mod extract;
 mod internal;
 mod layers;
+mod notices;
 mod operations;
 mod problem;
 mod public;
@@ -31,6 +32,7 @@ pub use counters::{CheckLabels, ClosedLabels, ConnectionLabels, Counters, Logout
 pub use endpoint::{Endpoint, EndpointService};
 pub use entrance::{Call, Entrance, EntranceService, Entrances, LoggedOut};
 pub use internal::MAX_TOKENS;
+pub use notices::Notices;
 pub use operations::OPENAPI;
 pub use problem::ApiError;
 pub use records::Records;

@@ -8,7 +8,7 @@ use std::borrow::Cow;
 use axum::http::header::{CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
 use axum::http::{HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
-use curfew_core::{CredentialError, Denial, Problem, TokenError};
+use curfew_core::{CredentialError, Denial, Differences, Problem, TokenError};
 
 use crate::store::command::Unavailable;
 
@@ -46,8 +46,9 @@ pub enum ApiError {
     NotFound,
     /// No such method on this path.
     MethodNotAllowed,
-    /// The check's keys were computed by a rule that is not configured here.
-    KeyspaceUnknown,
+    /// The check's keys were computed by a rule that is not configured here. These settings differ, as far as the filter
+    /// has told.
+    KeyspaceUnknown(Differences),
     /// A command was not carried out, or its outcome is not known.
     Write(Unavailable),
     /// The database could not be read, or not in time.
@@ -95,7 +96,7 @@ impl ApiError {
             Self::RequestTimeout => StatusCode::REQUEST_TIMEOUT,
             Self::NotFound => StatusCode::NOT_FOUND,
             Self::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
-            Self::KeyspaceUnknown => StatusCode::CONFLICT,
+            Self::KeyspaceUnknown(_) => StatusCode::CONFLICT,
             Self::Internal => StatusCode::INTERNAL_SERVER_ERROR,
         }
     }
@@ -115,7 +116,7 @@ impl ApiError {
             Self::RequestTimeout => "request_timeout",
             Self::NotFound => "not_found",
             Self::MethodNotAllowed => "method_not_allowed",
-            Self::KeyspaceUnknown => "keyspace_unknown",
+            Self::KeyspaceUnknown(_) => "keyspace_unknown",
             Self::Write(_) | Self::Read => "unavailable",
             Self::Internal => "internal_error",
         }
@@ -127,6 +128,14 @@ impl ApiError {
             Self::Token(error) if error.denial() == Denial::Invalid => Some(error.reason()),
             Self::NotOneToken(_) => Some("not_one_token"),
             _ => None,
+        }
+    }
+
+    /// The filter's fields that differ.
+    fn differs(&self) -> Vec<&'static str> {
+        match self {
+            Self::KeyspaceUnknown(differences) => differences.fields(),
+            _ => Vec::new(),
         }
     }
 
@@ -159,9 +168,14 @@ impl ApiError {
             Self::RequestTimeout => "The request's body did not arrive in time.".into(),
             Self::NotFound => "There is nothing at this path.".into(),
             Self::MethodNotAllowed => "This path does not take this method.".into(),
-            Self::KeyspaceUnknown => "The keys were computed by a rule that is not configured here: compare the \
-                issuers, user_claim and issued_at_claim of the filter and the control plane."
-                .into(),
+            Self::KeyspaceUnknown(differences) if differences.is_empty() => {
+                "The keys were computed by a rule that is not configured here: compare the issuers, user_claim, \
+                 issued_at_claim, allow_missing_exp, clock_skew and max_token_ttl of the filter and the control plane."
+                    .into()
+            }
+            Self::KeyspaceUnknown(differences) => {
+                format!("The filter's settings are not the control plane's: {differences}.").into()
+            }
             Self::Write(Unavailable::NotWritten) => {
                 "The request was not carried out and nothing was changed: a token to be logged out is still valid. \
                  Try again."
@@ -194,13 +208,14 @@ impl ApiError {
 impl IntoResponse for ApiError {
     fn into_response(self) -> Response {
         let status = self.status();
-        let detail = self.detail();
+        let (detail, differs) = (self.detail(), self.differs());
         let problem = Problem {
             kind: "about:blank",
             title: status.canonical_reason().unwrap_or("Error"),
             status: status.as_u16(),
             detail: &detail,
             code: self.code(),
+            differs: &differs,
         };
         let mut response = (status, problem.to_json()).into_response();
         let headers = response.headers_mut();

@@ -9,6 +9,7 @@ use prometheus_client::registry::Registry;
 
 use super::counters::{Counters, RefusalLabels};
 use super::entrance::Entrances;
+use super::notices::Notices;
 use super::records::Records;
 use crate::abuse::attempts::FailedAttempts;
 use crate::abuse::lanes::Lanes;
@@ -51,6 +52,8 @@ pub struct AppState {
     pub app: AppCredentials,
     /// Refused logouts, for the log.
     pub failures: FailedLogouts,
+    /// What looks like a mistake in the settings, for the log.
+    pub notices: Notices,
     /// The limits on failed logouts, which are answered 429 over the limit.
     pub attempts: FailedAttempts,
     /// The number of trusted proxies in front of the public listener that write `X-Forwarded-For`.

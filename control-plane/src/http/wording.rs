@@ -3,6 +3,7 @@
 use serde::Serialize;
 
 use crate::logout;
+use crate::store::command::Reached;
 
 /// The body of an answer that says "logged out".
 #[derive(Serialize)]
@@ -15,4 +16,20 @@ impl Done {
     pub(super) const LOGGED_OUT: Self = Self { message: logout::LOGGED_OUT };
     /// All tokens of a user are logged out.
     pub(super) const LOGGED_OUT_EVERYWHERE: Self = Self { message: logout::LOGGED_OUT_EVERYWHERE };
+}
+
+/// The body of the answer to an application that has logged a user out.
+#[derive(Serialize)]
+pub(super) struct DoneForUser {
+    message: &'static str,
+    /// How many known tokens were alive and are logged out now. Tokens that were never registered are not counted.
+    tokens: u64,
+    /// False if no token of this user is known: never registered, never logged out by itself, or forgotten since.
+    known: bool,
+}
+
+impl DoneForUser {
+    pub(super) const fn of(reached: Reached) -> Self {
+        Self { message: logout::LOGGED_OUT_EVERYWHERE, tokens: reached.tokens, known: reached.known }
+    }
 }

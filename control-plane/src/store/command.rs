@@ -74,6 +74,15 @@ pub struct Subject {
     pub user: String,
 }
 
+/// What was known of the users that a command has logged out.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Reached {
+    /// Their known tokens that were alive, and that this command has revoked one by one.
+    pub tokens: u64,
+    /// True if a token of one of them is known, alive or not.
+    pub known: bool,
+}
+
 /// How a logout that was carried out ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum LogoutOutcome {

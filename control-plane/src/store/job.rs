@@ -5,7 +5,9 @@
 
 use tokio::sync::oneshot;
 
-use super::command::{Committed, LogoutOutcome, Purged, Registered, Registration, Subject, TokenRecord, Unavailable};
+use super::command::{
+    Committed, LogoutOutcome, Purged, Reached, Registered, Registration, Subject, TokenRecord, Unavailable,
+};
 use super::sql::Batch;
 use crate::log::{Cause, Commit};
 
@@ -39,7 +41,7 @@ impl<T> Reply<T> {
 pub(super) enum Job {
     Logout(TokenRecord, Reply<LogoutOutcome>),
     LogoutAll(TokenRecord, String, Reply<LogoutOutcome>),
-    RevokeUser(Vec<Subject>, Cause, Reply<()>),
+    RevokeUser(Vec<Subject>, Cause, Reply<Reached>),
     Register(Vec<Registration>, Reply<Registered>),
     Purge(Reply<Purged>),
     /// Begins a transaction as every job does, and writes to no row. This shows which history the database has, and
@@ -65,10 +67,13 @@ impl Job {
             Self::Logout(token, reply) => reply.outcome = Some(batch.logout(token).await?),
             Self::LogoutAll(token, user, reply) => reply.outcome = Some(batch.logout_all(token, user).await?),
             Self::RevokeUser(subjects, cause, reply) => {
+                let mut all = Reached::default();
                 for Subject { issuer, user } in subjects.iter() {
-                    batch.revoke_user(issuer, user, *cause).await?;
+                    let reached = batch.revoke_user(issuer, user, *cause).await?;
+                    all.tokens = all.tokens.saturating_add(reached.tokens);
+                    all.known |= reached.known;
                 }
-                reply.outcome = Some(());
+                reply.outcome = Some(all);
             }
             Self::Register(tokens, reply) => reply.outcome = Some(batch.register(tokens).await?),
             Self::Purge(reply) => reply.outcome = Some(batch.purge().await?),
@@ -81,7 +86,8 @@ impl Job {
     pub(super) fn answer(self, ended: Result<Commit, Unavailable>) {
         match self {
             Self::Logout(_, reply) | Self::LogoutAll(_, _, reply) => reply.give(ended),
-            Self::RevokeUser(_, _, reply) | Self::Look(reply) => reply.give(ended),
+            Self::RevokeUser(_, _, reply) => reply.give(ended),
+            Self::Look(reply) => reply.give(ended),
             Self::Register(_, reply) => reply.give(ended),
             Self::Purge(reply) => reply.give(ended),
         }

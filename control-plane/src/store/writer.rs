@@ -8,7 +8,9 @@ use std::time::Duration;
 use tokio::sync::{mpsc, watch};
 
 use super::Counters;
-use super::command::{Committed, LogoutOutcome, Purged, Registered, Registration, Subject, TokenRecord, Unavailable};
+use super::command::{
+    Committed, LogoutOutcome, Purged, Reached, Registered, Registration, Subject, TokenRecord, Unavailable,
+};
 use super::job::{Job, Reply};
 use crate::log::{Cause, Commit};
 
@@ -52,7 +54,7 @@ impl Writer {
     }
 
     /// Revokes all tokens of some subjects, of all of them or of none.
-    pub async fn revoke_user(&self, subjects: Vec<Subject>, cause: Cause) -> Result<Committed<()>, Unavailable> {
+    pub async fn revoke_user(&self, subjects: Vec<Subject>, cause: Cause) -> Result<Committed<Reached>, Unavailable> {
         self.ask(|reply| Job::RevokeUser(subjects, cause, reply)).await
     }
 

@@ -1,7 +1,7 @@
 //! The effect of logouts on tokens.
 
 use curfew_control_plane::log::Cause;
-use curfew_control_plane::store::command::{LogoutOutcome, Registered, Subject};
+use curfew_control_plane::store::command::{LogoutOutcome, Reached, Registered, Subject};
 use curfew_control_plane::store::sessions::SessionQuery;
 use curfew_core::wire::CheckVerdict::{Active, Revoked};
 
@@ -47,6 +47,23 @@ on_each_database! {
         assert_eq!(place.number("SELECT seq FROM revocations").await, 2);
         // The wall clock was set back, but the cutoff was not.
         assert_eq!(place.number("SELECT cutoff FROM revocations").await, NOW);
+    }
+
+    async fn a_logout_of_a_user_says_what_was_known_of_the_user(place: &Place) {
+        let plane = place.open().await;
+        let (phone, laptop) = (token("alice", 1), token("alice", 2));
+        let registrations = [&phone, &laptop].map(|token| registration(token.clone())).to_vec();
+        plane.store.writer().register(registrations).await.unwrap();
+        let reached = async |user: &str| {
+            let subject = Subject { issuer: ISSUER.to_owned(), user: user.to_owned() };
+            *plane.store.writer().revoke_user(vec![subject], Cause::LgtAll).await.unwrap().outcome()
+        };
+        assert_eq!(reached("alice").await, Reached { tokens: 2, known: true });
+        assert_eq!(reached("alice").await, Reached { tokens: 0, known: true });
+        // A logout by itself makes no user known: the id may be misspelt each time.
+        for _ in 0..2 {
+            assert_eq!(reached("nobody").await, Reached { tokens: 0, known: false });
+        }
     }
 
     async fn a_token_registered_in_the_second_of_the_logout_lives(place: &Place) {

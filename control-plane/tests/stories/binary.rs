@@ -71,7 +71,7 @@ pub(crate) fn curfew(directory: &Path, server: &Server, arguments: &[&str]) -> (
     curfew_with(command, server)
 }
 
-fn curfew_with(mut command: Command, server: &Server) -> (Option<i32>, String, String) {
+pub(crate) fn curfew_with(mut command: Command, server: &Server) -> (Option<i32>, String, String) {
     let output =
         command.env("CURFEW_PUBLIC_URL", &server.public).env("CURFEW_INTERNAL_URL", &server.internal).output().unwrap();
     let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap().trim_end().to_owned();
@@ -136,7 +136,9 @@ fn a_token_need_not_be_shown_to_the_list_of_processes() {
     let in_environment = |command: &mut Command| {
         command.env("CURFEW_TOKEN", &token);
     };
-    assert_eq!(run(&["--user", "bob"], &in_environment), ok("Successfully Logged Out From All Device."));
+    let (_, done, note) = run(&["--user", "bob"], &in_environment);
+    assert_eq!(done, "Successfully Logged Out From All Device.");
+    assert_eq!(note, "note: no token of this user is known: is the ID what the tokens have in the user claim?");
     assert_eq!(run(&["--all-devices"], &in_environment), ok("Successfully Logged Out From All Device."));
     assert_eq!(run(&[], &|_| ()), usage("give --token, CURFEW_TOKEN or --user"));
     assert_eq!(run(&["--token", "-"], &|_| ()), usage("the token is empty"));

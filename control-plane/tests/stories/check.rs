@@ -44,7 +44,7 @@ async fn keys_of_another_rule_are_a_loud_failure() {
         (answer.status, answer.body.as_str()),
         (
             409,
-            r#"{"type":"about:blank","title":"Conflict","status":409,"detail":"The keys were computed by a rule that is not configured here: compare the issuers, user_claim and issued_at_claim of the filter and the control plane.","code":"keyspace_unknown"}"#
+            r#"{"type":"about:blank","title":"Conflict","status":409,"detail":"The keys were computed by a rule that is not configured here: compare the issuers, user_claim, issued_at_claim, allow_missing_exp, clock_skew and max_token_ttl of the filter and the control plane.","code":"keyspace_unknown"}"#
         )
     );
 }

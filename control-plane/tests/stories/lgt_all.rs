@@ -20,7 +20,7 @@ async fn everything_of_the_user_dies_with_every_issuer() {
     assert_eq!(
         plane.lgt_all(body(json!("alice"))).await.whole(),
         "200\ncache-control: no-store\ncontent-type: application/json\n\n\
-         {\"message\":\"Successfully Logged Out From All Device.\"}"
+         {\"message\":\"Successfully Logged Out From All Device.\",\"tokens\":0,\"known\":false}"
     );
     for token in tokens {
         assert_eq!(plane.verdict(&token).await, "revoked");
@@ -114,6 +114,34 @@ async fn an_unknown_user_is_logged_out_too() {
     // A second logout renews the entries and adds none.
     assert_eq!(plane.lgt_all(body(json!("nobody"))).await.status, 200);
     assert_eq!(plane.rows().await, (0, 2, 4));
+}
+
+#[tokio::test]
+async fn the_answer_says_whom_it_has_reached() {
+    let plane = Plane::start().await;
+    plane.register(&[&old_token("alice", ISSUER), &old_token("alice", OTHER_ISSUER)]).await;
+    let reached = async |user: &str| {
+        let answer: Value = serde_json::from_str(&plane.lgt_all(body(json!(user))).await.body).unwrap();
+        (answer["tokens"].clone(), answer["known"].clone())
+    };
+    assert_eq!(reached("alice").await, (json!(2), json!(true)));
+    assert_eq!(reached("alice").await, (json!(0), json!(true)));
+    assert_eq!(reached("Alice").await, (json!(0), json!(false)));
+}
+
+/// `user_claim` is `sub`, and the tokens carry `user_id`.
+#[tokio::test]
+async fn tokens_that_name_no_user_are_told_of_where_they_are_registered() {
+    let plane = Plane::start().await;
+    let nobodys = |jti: &str| token(&with(claims("x", jti), json!({"sub": null, "user_id": 7})));
+    let both = [nobodys("1"), old_token("alice", ISSUER)];
+    assert_eq!(plane.register(&[&both[0], &both[1]]).await.body, r#"{"registered":2,"known":0,"without_user":1}"#);
+    assert_eq!(plane.register(&[&both[0]]).await.body, r#"{"registered":0,"known":1,"without_user":1}"#);
+    assert_eq!(plane.register(&[&both[1]]).await.body, r#"{"registered":0,"known":1}"#);
+    assert_eq!(plane.metrics.http.tokens_without_user.get(), 2);
+    let answer: Value = serde_json::from_str(&plane.lgt_all(body(json!(7))).await.body).unwrap();
+    assert_eq!((&answer["tokens"], &answer["known"]), (&json!(0), &json!(false)));
+    assert_eq!(plane.verdict(&both[0]).await, "active");
 }
 
 #[tokio::test]

@@ -53,6 +53,8 @@ mod refused;
 #[cfg(test)]
 mod register;
 #[cfg(test)]
+mod required;
+#[cfg(test)]
 mod resets;
 #[cfg(test)]
 mod sessions;
@@ -66,5 +68,7 @@ mod start;
 mod strangers;
 #[cfg(test)]
 mod tokens;
+#[cfg(test)]
+mod told;
 #[cfg(test)]
 mod worker;

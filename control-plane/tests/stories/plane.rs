@@ -15,7 +15,7 @@ use curfew_control_plane::abuse::lanes::Lanes;
 use curfew_control_plane::abuse::summary::FailedLogouts;
 use curfew_control_plane::app::metrics::Metrics;
 use curfew_control_plane::clock::Clock;
-use curfew_control_plane::http::{AppState, Entrances, Records, internal_router, public_router};
+use curfew_control_plane::http::{AppState, Entrances, Notices, Records, internal_router, public_router};
 use curfew_control_plane::keys::Keys;
 use curfew_control_plane::leases::{self, Leases};
 use curfew_control_plane::logout::Logouts;
@@ -120,6 +120,7 @@ impl Plane {
             internal_secret: secret,
             app: AppCredentials { id: Secret::new("app"), key: Secret::new("key") },
             failures: FailedLogouts::default(),
+            notices: Notices::default(),
             // Stories about limits set their own.
             attempts: FailedAttempts::per_minute(0, 0),
             trusted_proxies: 0,

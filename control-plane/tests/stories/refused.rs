@@ -4,7 +4,7 @@ use axum::http::HeaderValue;
 use serde_json::json;
 
 use crate::plane::{Plane, ask, post};
-use crate::tokens::{NOW, claims, encoded, signed, token, token_of, with};
+use crate::tokens::{ISSUER, NOW, SECRET, claims, encoded, signed, token, token_of, with};
 
 const HEADER: &str = r#"{"alg":"HS256","typ":"JWT"}"#;
 
@@ -225,4 +225,22 @@ async fn refusals_are_counted_by_code_and_by_reason() {
     ] {
         assert!(metrics.lines().any(|found| found == line), "{line} in\n{metrics}");
     }
+}
+
+/// It logs out what the filter admits, and nothing else.
+#[tokio::test]
+async fn refresh_tokens_and_tokens_without_a_user_where_the_issuer_says_so() {
+    let required = json!({"token_type": [null, "access"]});
+    let issuer = json!({"issuer": ISSUER, "secret": SECRET, "required_claims": required, "require_user": true});
+    let plane = Plane::start_with(json!({"issuers": [issuer]})).await;
+    let refresh = token(&with(claims("alice", "1"), json!({"token_type": "refresh"})));
+    refused(&plane, "a refresh token", &refresh, "token_invalid").await;
+    let nobody = token(&with(claims("alice", "1"), json!({"sub": null})));
+    refused(&plane, "no user", &nobody, "token_invalid").await;
+    let answer = plane.logout(&refresh).await;
+    assert!(answer.body.contains("The token lacks a claim that is required here"), "{}", answer.whole());
+    let answer = plane.logout(&nobody).await;
+    assert!(answer.body.contains("The token names no user."), "{}", answer.whole());
+    let access = token(&with(claims("alice", "1"), json!({"token_type": "access"})));
+    assert_eq!(plane.logout(&access).await.status, 200);
 }

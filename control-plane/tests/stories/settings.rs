@@ -7,7 +7,7 @@ use std::process::{Command, Output};
 use tempfile::TempDir;
 
 /// Runs the binary in an empty directory with nothing but these settings.
-fn curfew(directory: &Path, arguments: &[&str], settings: &[(&str, &str)]) -> Output {
+pub(crate) fn curfew(directory: &Path, arguments: &[&str], settings: &[(&str, &str)]) -> Output {
     Command::new(env!("CARGO_BIN_EXE_curfew"))
         .args(arguments)
         .env_clear()
@@ -17,11 +17,11 @@ fn curfew(directory: &Path, arguments: &[&str], settings: &[(&str, &str)]) -> Ou
         .unwrap()
 }
 
-const SECRET: &str = "a token signing secret of 32 bytes or more";
+pub(crate) const SECRET: &str = "a token signing secret of 32 bytes or more";
 
-const SECRET_OF_CALLERS: &str = "an-internal-secret-that-is-long-enough";
+pub(crate) const SECRET_OF_CALLERS: &str = "an-internal-secret-that-is-long-enough";
 
-fn refused(settings: &[(&str, &str)], lines: &[&str]) {
+pub(crate) fn refused(settings: &[(&str, &str)], lines: &[&str]) {
     let directory = TempDir::new().unwrap();
     let output = curfew(directory.path(), &["serve"], settings);
     let stderr = String::from_utf8(output.stderr).unwrap();

@@ -3,7 +3,7 @@
 use curfew_core::{RevocationKey, Times, TokenError, verify_natively};
 use serde_json::{Value, json};
 
-use crate::support::{ISSUER, NOW, Rules, SECRET, claims_with, encode, prove, shop, sign};
+use crate::support::{ISSUER, NOW, Rules, SECRET, claims_with, encode, prove, rules, shop, sign};
 
 fn judge(claims: &Value) -> Result<(), TokenError> {
     prove(&shop(), &sign(&json!({"alg": "HS256"}), claims)).map(|_| ())
@@ -162,4 +162,63 @@ fn a_signature_is_exact() {
         let forged = format!("{signing_input}.{}", encode(signature));
         assert_eq!(prove(&shop(), &forged).err(), Some(TokenError::Signature));
     }
+}
+
+/// Refuses tokens of this issuer, which has these further settings, before any signature is checked.
+fn judge_by(settings: &Value, claims: Value) -> Result<(), TokenError> {
+    let mut issuer = json!({"issuer": ISSUER, "secret": SECRET});
+    for (name, value) in settings.as_object().unwrap() {
+        issuer[name] = value.clone();
+    }
+    let rules = rules(json!([issuer]));
+    let token = sign(&json!({"alg": "HS256"}), &claims_with(claims));
+    let mut signatures = 0;
+    let outcome = rules.prove(token.as_bytes(), NOW, |check| {
+        signatures += 1;
+        verify_natively(check)
+    });
+    assert_eq!(signatures, usize::from(outcome.is_ok()), "a token of another kind is refused cheaply");
+    outcome.map(|_| ())
+}
+
+#[test]
+fn a_refresh_token_is_no_access_token_where_a_claim_tells_them_apart() {
+    let settings = json!({"required_claims": {"token_type": "access"}});
+    assert_eq!(judge_by(&settings, json!({"token_type": "access"})), Ok(()));
+    for other in [json!({"token_type": "refresh"}), json!({"token_type": ["refresh"]}), json!({})] {
+        assert_eq!(judge_by(&settings, other.clone()), Err(TokenError::RequiredClaim), "{other}");
+    }
+    assert_eq!(TokenError::RequiredClaim.denial().code(), "token_invalid");
+    assert_eq!(TokenError::RequiredClaim.reason(), "required_claim");
+}
+
+#[test]
+fn a_token_that_names_no_user_is_refused_where_one_is_required() {
+    let nobody = claims_with(json!({}));
+    assert!(nobody["sub"].is_string());
+    let required = Rules::read(&json!({
+        "issuers": [{"issuer": ISSUER, "secret": SECRET, "require_user": true}], "user_claim": "user_id",
+    }));
+    let lenient = Rules::read(&json!({"issuers": [{"issuer": ISSUER, "secret": SECRET}], "user_claim": "user_id"}));
+    let token = sign(&json!({"alg": "HS256"}), &nobody);
+    assert_eq!(prove(&required, &token).err(), Some(TokenError::NoUser));
+    assert_eq!(prove(&lenient, &token).unwrap().keys.subject, None);
+    let named = sign(&json!({"alg": "HS256"}), &claims_with(json!({"user_id": 7})));
+    assert_eq!(prove(&required, &named).unwrap().user.as_deref(), Some("7"));
+}
+
+#[test]
+fn what_a_token_must_have_does_not_change_its_keys() {
+    let plain = rules(json!([{"issuer": ISSUER, "secret": SECRET}]));
+    let strict = json!({"issuer": ISSUER, "secret": SECRET, "required_claims": {"a": 1}, "require_user": true});
+    assert_eq!(plain.policy.keyspace(ISSUER), rules(json!([strict])).policy.keyspace(ISSUER));
+}
+
+#[test]
+fn the_operators_own_records_are_read_whatever_is_required() {
+    let rules = Rules::read(&json!({
+        "issuers": [{"issuer": ISSUER, "secret": SECRET, "required_claims": {"a": 1}, "require_user": true}],
+        "user_claim": "user_id",
+    }));
+    assert!(rules.policy.read_unproven(sign(&json!({"alg": "HS256"}), &claims_with(json!({}))).as_bytes()).is_ok());
 }

@@ -222,6 +222,11 @@ fn log_notice(notice: Notice) {
         Notice::Ended { wanted, failed } => {
             log::info!("the control plane gives {wanted} again; {failed} calls had failed");
         }
+        Notice::WithoutUser => {
+            log::warn!(
+                "tokens name no user: they lack the user_claim, and a logout of all devices does not reach them"
+            );
+        }
         Notice::Overflow => {
             log::warn!("the revocations do not fit in replica_bytes: the control plane is asked about each token");
         }

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use curfew_core::wire::{CHECK_PATH, CheckAnswer, CheckRequest, FEED_PATH, FeedAnswer};
+use curfew_core::{AGREEMENT_HEADER, Differences};
 
 use super::abi;
 use super::buffer;
@@ -42,6 +43,7 @@ fn post(control_plane: &ControlPlane, path: &str, body: &[u8], timeout: Duration
         ("authorization", control_plane.authorization.as_str()),
         ("content-type", "application/json"),
         ("user-agent", USER_AGENT),
+        (AGREEMENT_HEADER, control_plane.agreement.as_str()),
     ];
     let cluster = control_plane.cluster.as_str();
     #[expect(
@@ -72,8 +74,18 @@ fn answer(headers: usize, body_size: usize, most: usize) -> Result<Option<Vec<u8
     match status {
         200 if body_size <= most => Ok(buffer(BUFFER_CALLOUT_RESPONSE_BODY, body_size)),
         200 => Ok(None),
+        409 if body_size <= MAX_ANSWER_BYTES => Err(disagreement(body_size).unwrap_or(Failure::Status(409))),
         status => Err(Failure::Status(status)),
     }
+}
+
+/// The settings that a refusal names. Only names that this version knows are taken from it, and no text.
+fn disagreement(body_size: usize) -> Option<Failure> {
+    let body = buffer(BUFFER_CALLOUT_RESPONSE_BODY, body_size)?;
+    let refusal: serde_json::Value = serde_json::from_slice(&body).ok()?;
+    let fields = refusal.get("differs")?.as_array()?.iter().filter_map(serde_json::Value::as_str);
+    let differences = Differences::of_fields(fields);
+    (!differences.is_empty()).then_some(Failure::Disagrees(differences))
 }
 
 #[expect(unsafe_code, reason = "raw host call")]

@@ -16,7 +16,8 @@ use crate::tokens::with;
 const JWT_AUTHN: &str = "jwt_authn";
 
 /// A running stack whose filter trusts the rows' keys, reads tokens from the header, a cookie and a parameter, and
-/// needs none under `/public/`. Everything else is as shipped.
+/// needs none under `/public/`. Envoy keeps headers with underscores, as it does by default: the filter has to cope with
+/// them by itself. Everything else is as shipped.
 #[derive(Debug)]
 pub struct Arena {
     /// Everything that runs.
@@ -64,6 +65,8 @@ impl Arena {
         // Every row gets its own refusal from the logout endpoint, and never 429.
         plan.settings.set("CURFEW_FAILED_LOGOUTS_PER_MINUTE", "0");
         plan.settings.set("CURFEW_FAILED_LOGOUTS_PER_TOKEN", "0");
+        let kept = json!({"headers_with_underscores_action": "ALLOW"});
+        plan.bootstrap.set_connection_manager("common_http_protocol_options", kept)?;
         plan.bootstrap.add_listener(listener(&keys)?)?;
         let stack = plan.start()?;
         let jwt_authn = stack.envoy.listener(JWT_AUTHN)?;

@@ -49,10 +49,21 @@ fn payload(id: &str, asks: &str, rule: TokenError, make: fn(String) -> Vec<u8>) 
 }
 
 pub(super) fn rows() -> Vec<Row> {
-    [expiry(), expiry_texts(), starts(), duplicates(), shapes(), issuers(), audiences(), identifiers(), users()]
-        .into_iter()
-        .flatten()
-        .collect()
+    [
+        expiry(),
+        expiry_texts(),
+        starts(),
+        duplicates(),
+        shapes(),
+        issuers(),
+        audiences(),
+        kinds(),
+        identifiers(),
+        users(),
+    ]
+    .into_iter()
+    .flatten()
+    .collect()
 }
 
 fn expiry() -> Vec<Row> {
@@ -239,6 +250,24 @@ fn audiences() -> Vec<Row> {
         refused("aud-object", "an object for an audience", Claim("aud"), |_| json!({"aud": {"shop": true}})),
         raw("aud-null", "null for an audience", Claim("aud"), "aud", "null"),
         admitted("aud-list", "the audience among others", |_| json!({"aud": ["bank", "shop"]})),
+    ]
+}
+
+/// The first issuer signs refresh tokens with the key of its access tokens; `token_type` is all that differs. The other
+/// issuer's tokens must name a user.
+fn kinds() -> Vec<Row> {
+    use TokenError::{NoUser, RequiredClaim};
+    vec![
+        refused("kind-refresh", "a refresh token", RequiredClaim, |_| json!({"token_type": "refresh"})),
+        refused("kind-case", "an access token in capitals", RequiredClaim, |_| json!({"token_type": "ACCESS"})),
+        refused("kind-list", "a refresh token in a list", RequiredClaim, |_| json!({"token_type": ["refresh"]})),
+        refused("kind-object", "an object for the kind", RequiredClaim, |_| json!({"token_type": {"access": 1}})),
+        member("kind-twice", "a kind twice", TokenError::Claims, r#""token_type":"access","token_type":"refresh""#),
+        admitted("kind-access", "an access token", |_| json!({"token_type": "access"})),
+        admitted("kind-both", "a token of both kinds, by its issuer", |_| json!({"token_type": ["refresh", "access"]})),
+        bad(SECTION, "no-user", "a token that names no user, of an issuer whose tokens must", NoUser, |forge| {
+            Ok(forge.by_other_issuer(&with(forge.other_claims(), json!({"sub": null}))).into_bytes())
+        }),
     ]
 }
 

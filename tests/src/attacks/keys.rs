@@ -17,7 +17,7 @@ use super::raw::{self, Padding};
 use crate::tokens::{base64, now};
 
 /// The issuer of the rows' tokens.
-const ISSUER: &str = "https://issuer.example";
+pub(crate) const ISSUER: &str = "https://issuer.example";
 
 /// A second trusted issuer, with a key of its own.
 pub(crate) const OTHER_ISSUER: &str = "https://other.example";
@@ -109,8 +109,13 @@ impl Keys {
     /// As [`Keys::jwks`].
     pub fn issuers(&self) -> Result<Value> {
         Ok(json!([
-            {"issuer": ISSUER, "audiences": [AUDIENCE], "jwks": self.jwks()?},
-            {"issuer": OTHER_ISSUER, "secret": OTHER_SECRET},
+            {
+                "issuer": ISSUER,
+                "audiences": [AUDIENCE],
+                "required_claims": {"token_type": [null, "access"]},
+                "jwks": self.jwks()?,
+            },
+            {"issuer": OTHER_ISSUER, "require_user": true, "secret": OTHER_SECRET},
         ]))
     }
 

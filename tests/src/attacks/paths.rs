@@ -1,6 +1,9 @@
 //! Paths that look public to one program and protected to another, each sent without a token.
 
+use curfew_core::Denial;
+
 use super::{Attack, Expected, Row};
+use crate::http::Request;
 
 const SECTION: &str = "paths";
 
@@ -17,8 +20,79 @@ fn closed(id: &str, asks: &str, path: &str) -> Row {
     target(id, asks, Expected::Closed, path)
 }
 
+/// A request for the public path with one more header.
+fn beside(id: &str, asks: &str, expected: Expected, name: &'static str, value: &'static str) -> Row {
+    let make = move |_: &super::Forge<'_>| Ok(Request::get("/public/page").header(name, value));
+    let mut row = Row::new(SECTION, id, asks, expected, Attack::Request(Box::new(make)));
+    row.filter_only = Some(NO_RULES);
+    row
+}
+
+/// A header that some program serves instead of the public path, or cuts off it.
+fn redirecting(id: &str, asks: &str, name: &'static str, value: &'static str) -> Row {
+    beside(id, asks, Expected::Refused(Denial::Missing), name, value)
+}
+
 /// `/public/` needs no token; everything else does.
 pub(super) fn rows() -> Vec<Row> {
+    [targets(), headers()].into_iter().flatten().collect()
+}
+
+/// The public path, with headers that name another path or method.
+fn headers() -> Vec<Row> {
+    vec![
+        redirecting("script-name", "a prefix that gunicorn cuts off the path", "SCRIPT_NAME", "/public"),
+        redirecting("script-name-mixed", "the same in another spelling", "Script-Name", "/public"),
+        redirecting(
+            "script-name-whole",
+            "the whole path as that prefix, which leaves /",
+            "script_name",
+            "/public/page",
+        ),
+        redirecting("x-script-name", "a prefix that WSGI snippets cut off", "X-Script-Name", "/public"),
+        redirecting("x-script_name", "the same with one underscore", "X-Script_Name", "/public"),
+        redirecting("forwarded-script-name", "a prefix for mod_wsgi", "X-Forwarded-Script-Name", "/public"),
+        redirecting("forwarded-prefix", "a prefix as a proxy would name it", "X-Forwarded-Prefix", "/public"),
+        redirecting("traversal-path", "a prefix for Plack", "X-Traversal-Path", "/public"),
+        redirecting("path-info", "another path as a variable of CGI", "PATH_INFO", "/admin"),
+        redirecting("forwarded-uri", "another path as forward-auth servers get it", "X-Forwarded-Uri", "/admin"),
+        redirecting("forwarded-path", "another path as a gateway would name it", "X-Forwarded-Path", "/admin"),
+        redirecting(
+            "forwarded-method",
+            "another method as forward-auth servers get it",
+            "X-Forwarded-Method",
+            "DELETE",
+        ),
+        redirecting("original-path", "another path as the original one", "X-Original-Path", "/admin"),
+        redirecting("original-uri", "another path as nginx names it", "X-Original-URI", "/admin"),
+        redirecting("original-url", "another path as IIS names it", "X-Original-URL", "/admin"),
+        redirecting("rewrite-url", "another path as its rewriter names it", "x_rewrite_url", "/admin"),
+        redirecting("method-override", "another method", "X-HTTP-Method-Override", "DELETE"),
+        beside(
+            "original-uri-same",
+            "the path that was asked for as the original one",
+            Expected::Open,
+            "X-Original-URI",
+            "/public/page",
+        ),
+        beside(
+            "method-same",
+            "the method that was asked for as an override",
+            Expected::Open,
+            "X-HTTP-Method-Override",
+            "GET",
+        ),
+        target(
+            "method-parameter",
+            "another method in the query",
+            Expected::Refused(Denial::Missing),
+            "/public/page?_method=DELETE",
+        ),
+    ]
+}
+
+/// Paths that dress up.
+fn targets() -> Vec<Row> {
     vec![
         target("open", "the public path itself", Expected::Open, "/public/page"),
         target("open-query", "dots and escapes in the query alone", Expected::Open, "/public/page?next=%2e%2e/admin"),

@@ -33,6 +33,7 @@ pub const STORIES: &[(&str, &str)] = &[
     ),
     ("bodies of 10 MB while a question is on its way", "large_bodies_wait_for_the_verdict_and_arrive_whole"),
     ("trailers that pass for headers", "trailers_that_pass_for_headers_are_unwelcome"),
+    ("a prefix in a header that gunicorn cuts off the path", "a_prefix_that_gunicorn_cuts_off_the_path_opens_nothing"),
     ("HEAD, OPTIONS, CONNECT, upgrades and other odd shapes", "odd_methods_and_shapes_get_an_answer"),
     ("clients that leave while a question is on its way", "clients_that_leave_take_nothing_from_others"),
     ("a crowd that waits for one token", "a_crowd_that_waits_for_one_token_does_not_kill_the_vm"),

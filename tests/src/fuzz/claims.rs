@@ -11,17 +11,19 @@ use super::fixed::{Fixed, NOW, Rules, fixed};
 use super::json::Tree;
 use super::token::no_second_spelling;
 use super::{Outcome, respelling};
-use crate::attacks::{OTHER_ISSUER, OTHER_SECRET};
+use crate::attacks::{ISSUER, OTHER_ISSUER, OTHER_SECRET};
 use crate::tokens::hs256_bytes;
 
 /// "accepted" by each of the policies, and the rules about claims.
-pub(super) const REACHES: [Outcome; 10] = [
+pub(super) const REACHES: [Outcome; 12] = [
     "accepted",
     "accepted leniently",
     "claims",
     "claim",
     "issuer",
     "audience",
+    "required_claim",
+    "no_user",
     "expired",
     "not_yet_valid",
     "issued_in_future",
@@ -73,6 +75,7 @@ impl Reading<'_> {
         let tree = Tree::read(payload).context("accepted, and no JSON")?;
         ensure!(!tree.names_twice(), "accepted with a member twice");
         self.identifiers(&tree, &token)?;
+        self.kind(&tree, &token)?;
         self.times(&tree, &token)?;
         self.headers(&tree, &token)?;
         self.stays_the_same(payload, &token)?;
@@ -101,6 +104,19 @@ impl Reading<'_> {
         ensure!(keys == [token.keys.jti, token.keys.session, token.keys.subject], "other keys than the documented");
         ensure!(self.rules.policy.knows(token.keyspace), "a keyspace that the policy does not know");
         ensure!(token.keyspace != Keyspace::from_bytes([0; 16]), "a keyspace of zeros");
+        Ok(())
+    }
+
+    /// It is no refresh token of the first issuer, and no token without a user of the other one.
+    fn kind(&self, tree: &Tree, token: &ProvenToken) -> Result<()> {
+        ensure!(token.issuer != OTHER_ISSUER || token.user.is_some(), "accepted without a user");
+        let texts: Vec<&Tree> = match tree.first_and_last("token_type").0 {
+            None | Some(Tree::Null) => return Ok(()),
+            Some(Tree::List(members)) => members.iter().collect(),
+            Some(claim) => vec![claim],
+        };
+        let access = texts.into_iter().filter_map(Tree::identifier).any(|text| text == "access");
+        ensure!(access || token.issuer != ISSUER, "accepted as an access token: {tree:?}");
         Ok(())
     }
 

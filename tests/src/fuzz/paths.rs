@@ -11,14 +11,26 @@ use serde_json::{Value, json};
 
 use super::{Outcome, head, readers};
 
-const REDIRECTING: [&str; 6] = [
+/// Headers from which some program takes the path or the method.
+const REPLACING: [&str; 13] = [
     "x-original-url",
     "x-rewrite-url",
     "x-original-uri",
+    "x-original-path",
+    "x-forwarded-uri",
+    "x-forwarded-path",
+    "x-forwarded-method",
+    "x-original-method",
     "x-http-method-override",
     "x-http-method",
     "x-method-override",
+    "path-info",
+    "x-path-info",
 ];
+
+/// Headers whose value some program cuts off the path.
+const CUTTING: [&str; 5] =
+    ["script-name", "x-script-name", "x-forwarded-script-name", "x-forwarded-prefix", "x-traversal-path"];
 
 /// Judges the rules in the first line, as JSON, by the head in the other lines (see [`head::read`]).
 ///
@@ -77,9 +89,10 @@ fn every_program_reads_it_alike(path: &[u8]) -> Result<()> {
 /// True if no header and no parameter makes a framework take another path or method.
 fn it_asks_for_nothing_else(request: &Request<'_>) -> Result<()> {
     for (name, value) in request.headers() {
-        let redirects = REDIRECTING.iter().any(|header| readers::same_header(name, header));
+        let is_one_of = |headers: &[&str]| headers.iter().any(|header| readers::same_header(name, header));
         let harmless = value == request.target() || value == request.method();
-        ensure!(!redirects || harmless, "opened with {}: {}", name.escape_ascii(), value.escape_ascii());
+        ensure!(!is_one_of(&CUTTING), "opened with {}", name.escape_ascii());
+        ensure!(!is_one_of(&REPLACING) || harmless, "opened with {}: {}", name.escape_ascii(), value.escape_ascii());
     }
     for (reader, find) in readers::QUERY {
         ensure!(find(request.query(), "_method").is_empty(), "opened, and {reader} finds another method");

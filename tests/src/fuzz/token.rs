@@ -13,7 +13,7 @@ use super::respelling::respellings;
 use super::{Outcome, json::Tree};
 
 /// Every rule that a token can break, and "accepted".
-pub(super) const REACHES: [Outcome; 17] = [
+pub(super) const REACHES: [Outcome; 19] = [
     "accepted",
     "too_long",
     "not_compact",
@@ -25,6 +25,8 @@ pub(super) const REACHES: [Outcome; 17] = [
     "claim",
     "issuer",
     "audience",
+    "required_claim",
+    "no_user",
     "unknown_key",
     "signature",
     "expired",

@@ -37,7 +37,7 @@ fn padded(size: usize) -> Vec<u8> {
 }
 
 /// Every ending.
-pub(crate) const ENDINGS: [Ending; 28] = [
+pub(crate) const ENDINGS: [Ending; 30] = [
     Ending { name: "active", means: Verdict::Active, end: |host, call| host.answer(call, 200, &verdict("active")) },
     Ending { name: "revoked", means: Verdict::Revoked, end: |host, call| host.answer(call, 200, &verdict("revoked")) },
     Ending {
@@ -58,6 +58,8 @@ pub(crate) const ENDINGS: [Ending; 28] = [
     missing("503", |host, call| host.answer(call, 503, b"no healthy upstream")),
     missing("500", |host, call| host.answer(call, 500, b"{}")),
     missing("409", |host, call| host.answer(call, 409, br#"{"code":"keyspace_unknown"}"#)),
+    missing("409 that names settings", |host, call| host.answer(call, 409, br#"{"differs":["user_claim",7,"x"]}"#)),
+    missing("409 with a verdict", |host, call| host.answer(call, 409, &verdict("active"))),
     missing("401", |host, call| host.answer(call, 401, br#"{"code":"credentials_invalid"}"#)),
     missing("404 with a verdict", |host, call| host.answer(call, 404, &verdict("active"))),
     missing("201 with a verdict", |host, call| host.answer(call, 201, &verdict("active"))),

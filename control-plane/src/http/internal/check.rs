@@ -8,10 +8,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::extract::State;
+use axum::http::HeaderMap;
 use curfew_core::TokenKeys;
 use curfew_core::wire::{CheckAnswer, CheckRequest, CheckVerdict};
 use tokio::time::timeout;
 
+use super::disagreement::keyspace_unknown;
 use crate::http::counters::CheckLabels;
 use crate::http::extract::Json;
 use crate::http::problem::ApiError;
@@ -24,9 +26,10 @@ const HEAD_START: Duration = Duration::from_millis(25);
 
 pub(in crate::http) async fn check(
     State(state): State<Arc<AppState>>,
+    headers: HeaderMap,
     Json(request): Json<CheckRequest>,
 ) -> Result<axum::Json<CheckAnswer>, ApiError> {
-    let answer = answer(&state, &request).await;
+    let answer = answer(&state, &headers, &request).await;
     let verdict = match &answer {
         Ok(CheckAnswer { verdict: CheckVerdict::Active, .. }) => "active",
         Ok(CheckAnswer { verdict: CheckVerdict::Revoked, .. }) => "revoked",
@@ -36,10 +39,10 @@ pub(in crate::http) async fn check(
     answer.map(axum::Json)
 }
 
-async fn answer(state: &AppState, request: &CheckRequest) -> Result<CheckAnswer, ApiError> {
+async fn answer(state: &AppState, headers: &HeaderMap, request: &CheckRequest) -> Result<CheckAnswer, ApiError> {
     // With an unknown keyspace, the keys are keys that no logout here would ever write: "active" would be a bypass.
     if !state.policy.knows(request.keyspace) {
-        return Err(ApiError::KeyspaceUnknown);
+        return Err(keyspace_unknown(state, headers));
     }
     let keys = TokenKeys { token: request.token, jti: request.jti, session: request.session, subject: request.subject };
     let asked = timeout(state.check_timeout, ask(state, keys, request.issued_at)).await;

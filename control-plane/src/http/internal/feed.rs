@@ -9,6 +9,7 @@ use axum::http::HeaderMap;
 use axum::http::header::USER_AGENT;
 use curfew_core::wire::{FeedAnswer, FeedRequest};
 
+use super::disagreement::keyspace_unknown;
 use crate::http::connection::Peer;
 use crate::http::extract::Json;
 use crate::http::problem::ApiError;
@@ -29,7 +30,7 @@ pub(in crate::http) async fn feed(
     Json(request): Json<FeedRequest>,
 ) -> Result<axum::Json<FeedAnswer>, ApiError> {
     if !request.keyspaces.iter().all(|keyspace| state.policy.knows(*keyspace)) {
-        return Err(ApiError::KeyspaceUnknown);
+        return Err(keyspace_unknown(&state, &headers));
     }
     if i64::try_from(request.applied).is_err() {
         return Err(ApiError::Malformed("applied is no position in any log.".to_owned()));

@@ -7,7 +7,7 @@ use crate::http::entrance::{Call, LoggedOut};
 use crate::http::extract::Json;
 use crate::http::problem::ApiError;
 use crate::http::state::AppState;
-use crate::http::wording::Done;
+use crate::http::wording::DoneForUser;
 use crate::log::Cause;
 use crate::store::command::Subject;
 
@@ -16,15 +16,19 @@ const USER_ID: [&str; 3] = ["user_id", "USER_ID", "userId"];
 const APP_ID: [&str; 3] = ["app_id", "APP_ID", "appId"];
 const APP_KEY: [&str; 3] = ["app_key", "APP_KEY", "appKey"];
 
-/// All tokens of the user are logged out when this returns 200. An unknown user gets a 200 as well: the answer must not
-/// tell which users exist, and a cutoff that is recorded early does no harm.
+/// All tokens of the user are logged out when this returns 200. An unknown user gets a 200 as well: a token that was never
+/// registered is logged out by the cutoff alone. The answer says whether a token of the user is known, because a user
+/// id that no token has in its user claim logs nobody out. Only the application's credentials open this call.
 pub(in crate::http) async fn lgt_all(call: Call, Json(body): Json<Map<String, Value>>) -> Result<LoggedOut, ApiError> {
     authenticate(call.state(), &body)?;
     let user = user_id(&body)?;
     let issuers = issuers(call.state(), &body)?;
     let subjects = issuers.into_iter().map(|issuer| Subject { issuer, user: user.clone() }).collect();
     let committed = call.writer().revoke_user(subjects, Cause::LgtAll).await?;
-    call.finish(committed, |()| Ok(axum::Json(Done::LOGGED_OUT_EVERYWHERE))).await
+    if !committed.outcome().known {
+        call.state().notices.unknown_user(call.state().policy.user_claim());
+    }
+    call.finish(committed, |reached| Ok(axum::Json(DoneForUser::of(reached)))).await
 }
 
 fn authenticate(state: &AppState, body: &Map<String, Value>) -> Result<(), ApiError> {

@@ -1,6 +1,7 @@
 //! What the filter, services and operators reach.
 
 mod check;
+mod disagreement;
 mod feed;
 mod lgt_all;
 mod sessions;

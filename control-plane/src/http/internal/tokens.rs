@@ -1,6 +1,7 @@
 //! `POST /internal/v1/tokens`: a login reports the tokens it has issued.
 
 use std::net::IpAddr;
+use std::num::NonZeroUsize;
 use std::sync::Arc;
 
 use axum::extract::State;
@@ -28,11 +29,18 @@ pub(in crate::http) async fn register(
     let proving = Arc::clone(&state);
     let proven = tokio::task::spawn_blocking(move || prove_all(&proving, &request.tokens)).await;
     let registrations = proven.map_err(|_| ApiError::Internal)??;
+    let nobodys = registrations.iter().filter(|registration| registration.token.user.is_none()).count();
     let registered = state.records.register(registrations).await?;
     state.counters.tokens_registered.inc_by(registered.new);
+    let without_user = NonZeroUsize::new(nobodys);
+    if without_user.is_some() {
+        state.counters.tokens_without_user.inc_by(u64::try_from(nobodys).unwrap_or(u64::MAX));
+        state.notices.without_user(state.policy.user_claim());
+    }
     Ok(axum::Json(RegisterAnswer {
         registered: usize::try_from(registered.new).unwrap_or(usize::MAX),
         known: usize::try_from(registered.known).unwrap_or(usize::MAX),
+        without_user,
     }))
 }
 

@@ -7,7 +7,7 @@ use sqlx::Error;
 use super::batch::Batch;
 use super::check::evidence;
 use crate::log::Cause;
-use crate::store::command::{LogoutOutcome, TokenRecord};
+use crate::store::command::{LogoutOutcome, Reached, TokenRecord};
 use crate::store::evidence::Evidence;
 
 impl Batch<'_> {
@@ -40,16 +40,19 @@ impl Batch<'_> {
     }
 
     /// Revokes every known token of a user, and all tokens that were never registered by a cutoff of now.
-    pub(crate) async fn revoke_user(&mut self, issuer: &str, user: &str, cause: Cause) -> Result<(), Error> {
-        self.revoke_subject(issuer, user, self.moment.now, cause).await
+    pub(crate) async fn revoke_user(&mut self, issuer: &str, user: &str, cause: Cause) -> Result<Reached, Error> {
+        let tokens = self.revoke_subject(issuer, user, self.moment.now, cause).await?;
+        Ok(Reached { tokens, known: tokens > 0 || self.knows_user(issuer, user).await? })
     }
 
-    async fn revoke_subject(&mut self, issuer: &str, user: &str, cutoff: i64, cause: Cause) -> Result<(), Error> {
-        self.revoke_known_tokens(issuer, user, cutoff, cause).await?;
+    /// Returns how many known tokens were revoked one by one.
+    async fn revoke_subject(&mut self, issuer: &str, user: &str, cutoff: i64, cause: Cause) -> Result<u64, Error> {
+        let tokens = self.revoke_known_tokens(issuer, user, cutoff, cause).await?;
         let subject = RevocationKey::subject(issuer, user);
         let until = cutoff.saturating_add(self.kept().await?.subject_life);
         self.subjects_live(issuer, until);
-        self.put_revocation(Kind::Subject, &subject, cutoff, until, cause).await
+        self.put_revocation(Kind::Subject, &subject, cutoff, until, cause).await?;
+        Ok(tokens)
     }
 }
 

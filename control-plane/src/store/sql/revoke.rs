@@ -57,28 +57,37 @@ impl Batch<'_> {
 
     /// Blocks the rows of a user that are not blocked yet, and revokes those tokens one by one: the newest
     /// [`MOST_TOKENS`] of them, and in any case all tokens that a subject entry with this cutoff may not cover. A token
-    /// that was issued before the cutoff is revoked by that entry, whatever its row says.
+    /// that was issued before the cutoff is revoked by that entry, whatever its row says. Returns how many tokens were
+    /// revoked.
     pub(super) async fn revoke_known_tokens(
         &mut self,
         issuer: &str,
         user: &str,
         cutoff: i64,
         cause: Cause,
-    ) -> Result<(), Error> {
+    ) -> Result<u64, Error> {
         const UNCOVERED: &str = "\
             SELECT is_block FROM user_token_logs
              WHERE user_id = $1 AND issuer = $2 AND is_block = 0 AND (issued_at IS NULL OR issued_at >= $3)
                AND expires_at >= $4 LIMIT 1";
         // No worker accepts a token that expired earlier. If its row still exists, it is kept for audits.
         let alive_from = self.moment.now.saturating_sub(self.kept().await?.token_rest);
+        let mut all = 0_u64;
         loop {
             let revoked = self.revoke_newest_tokens(issuer, user, cause).await?;
+            all = all.saturating_add(revoked);
             if revoked < MOST_TOKENS.unsigned_abs()
                 || self.link.fetch(UNCOVERED, values![user, issuer, cutoff, alive_from]).await?.is_empty()
             {
-                return Ok(());
+                return Ok(all);
             }
         }
+    }
+
+    /// True if there is a row of a token of this user.
+    pub(super) async fn knows_user(&mut self, issuer: &str, user: &str) -> Result<bool, Error> {
+        const KNOWN: &str = "SELECT is_block FROM user_token_logs WHERE user_id = $1 AND issuer = $2 LIMIT 1";
+        Ok(!self.link.fetch(KNOWN, values![user, issuer]).await?.is_empty())
     }
 
     async fn revoke_newest_tokens(&mut self, issuer: &str, user: &str, cause: Cause) -> Result<u64, Error> {

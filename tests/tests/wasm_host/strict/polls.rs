@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use curfew_core::wire::{CHECK_PATH, FEED_PATH};
+use curfew_core::{AGREEMENT_HEADER, Agreement};
 use curfew_testbed::wasm_host::{ClusterState, Fault, HostCall, Outcome};
 use serde_json::json;
 
@@ -46,6 +47,9 @@ fn the_poll_is_the_documented_one() {
         assert_eq!(poll.headers.all(name), [value], "{name}");
     }
     let question = callouts_to(&host, CHECK_PATH).remove(0);
+    let agreement = poll.headers.all(AGREEMENT_HEADER);
+    assert_eq!(agreement, question.headers.all(AGREEMENT_HEADER));
+    assert!(agreement.len() == 1 && Agreement::parse(&agreement[0]).is_some(), "{agreement:?}");
     let poll = poll.json();
     assert_eq!(poll["keyspaces"], json!([question.json()["keyspace"]]));
     assert_eq!(poll["worker"].as_str().map(str::len), Some(32));
@@ -107,6 +111,19 @@ fn a_cluster_that_takes_no_polls_is_tried_again_and_reported_once() {
     feed(&mut host, &[]).unwrap();
     is_admitted(&mut host, &token);
     assert!(host.log().iter().any(|line| line.contains("gives leases again")), "{:?}", host.log());
+}
+
+#[test]
+fn a_refusal_that_names_settings_is_logged_with_their_names_and_no_other_text() {
+    let mut host = strict_host().unwrap();
+    send(&mut host, &token().unwrap()).unwrap();
+    let (poll, _) = only_poll(&host).unwrap();
+    let refusal =
+        br#"{"code":"keyspace_unknown","differs":["clock_skew","a name of later","user_claim"],"detail":"x\ny"}"#;
+    host.answer(poll, 409, refusal).unwrap();
+    let line = "the control plane gives no leases: 409: not the same as the control plane's: \
+                user_claim (CURFEW_USER_CLAIM), clock_skew (CURFEW_CLOCK_SKEW)";
+    assert_eq!(host.log().iter().filter(|told| told.ends_with(line)).count(), 1, "{:?}", host.log());
 }
 
 #[test]
