@@ -108,6 +108,9 @@ pub struct RegisterAnswer {
     pub registered: usize,
     /// How many tokens were known. They stay as they are, logged out or not.
     pub known: usize,
+    /// How many tokens of the call are revoked already, among those that were known and those that were not. A login must
+    /// not hand one out: it works nowhere, and registering never brings it back.
+    pub revoked: usize,
 }
 
 #[cfg(test)]
@@ -162,7 +165,7 @@ mod tests {
         let json = r#"{"tokens":[{"token":"a.b.c","user_agent":"curl/8"},{"token":"d.e.f"}]}"#;
         let request: RegisterRequest = serde_json::from_str(json).unwrap();
         assert_eq!(serde_json::to_string(&request).unwrap(), json);
-        let answer = RegisterAnswer { registered: 1, known: 1 };
-        assert_eq!(serde_json::to_string(&answer).unwrap(), r#"{"registered":1,"known":1}"#);
+        let answer = RegisterAnswer { registered: 1, known: 1, revoked: 1 };
+        assert_eq!(serde_json::to_string(&answer).unwrap(), r#"{"registered":1,"known":1,"revoked":1}"#);
     }
 }

@@ -52,6 +52,8 @@ pub struct Counters {
     pub checks: Family<CheckLabels, Counter>,
     /// Tokens registered for the first time.
     pub tokens_registered: Counter,
+    /// Registered tokens that were revoked already.
+    pub tokens_registered_revoked: Counter,
     /// Handlers that panicked.
     pub panics: Counter,
 }
@@ -64,6 +66,11 @@ impl Counters {
         registry.register("tokens_refused", "Tokens refused, by the rule they broke", self.tokens_refused.clone());
         registry.register("checks", "Checks asked by proxies, by verdict", self.checks.clone());
         registry.register("tokens_registered", "Tokens registered for the first time", self.tokens_registered.clone());
+        registry.register(
+            "tokens_registered_revoked",
+            "Registered tokens that were revoked already",
+            self.tokens_registered_revoked.clone(),
+        );
         registry.register("panics", "Requests that ended in a panic", self.panics.clone());
     }
 }

@@ -30,9 +30,12 @@ pub(in crate::http) async fn register(
     let registrations = proven.map_err(|_| ApiError::Internal)??;
     let registered = state.records.register(registrations).await?;
     state.counters.tokens_registered.inc_by(registered.new);
+    state.counters.tokens_registered_revoked.inc_by(registered.revoked);
+    let number = |count: u64| usize::try_from(count).unwrap_or(usize::MAX);
     Ok(axum::Json(RegisterAnswer {
-        registered: usize::try_from(registered.new).unwrap_or(usize::MAX),
-        known: usize::try_from(registered.known).unwrap_or(usize::MAX),
+        registered: number(registered.new),
+        known: number(registered.known),
+        revoked: number(registered.revoked),
     }))
 }
 
