@@ -11,6 +11,7 @@ mod inspect;
 mod migrate;
 mod mint;
 mod token_text;
+mod unreadable;
 
 use std::error::Error;
 use std::io::Write;
@@ -19,7 +20,7 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 use curfew_core::Mistakes;
 
-use crate::adopt::{AdoptFailure, Unfinished};
+use crate::adopt::{AdoptFailure, AtStart, Unfinished};
 use crate::cli::client::CallFailure;
 use crate::config::{Config, Environment, MigrateArgs, ServeArgs};
 use crate::store::{self, OpenFailure};
@@ -120,8 +121,8 @@ enum Failure {
     Database(#[from] OpenFailure),
     #[error("{0}")]
     Adopt(#[from] AdoptFailure),
-    #[error("{0}")]
-    Unfinished(#[from] Unfinished),
+    #[error("{0}; {1}")]
+    Unfinished(Unfinished, AtStart),
     #[error("{0}")]
     Call(#[from] CallFailure),
     #[error("{0}")]
@@ -134,7 +135,7 @@ enum Failure {
 impl Failure {
     const fn exit_code(&self) -> u8 {
         match self {
-            Self::Settings(_) | Self::Usage(_) | Self::Unfinished(Unfinished::Unreadable(_)) => 2,
+            Self::Settings(_) | Self::Usage(_) | Self::Unfinished(Unfinished::Unreadable(_), _) => 2,
             _ => 1,
         }
     }
