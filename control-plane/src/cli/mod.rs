@@ -10,6 +10,7 @@ mod gateways;
 mod inspect;
 mod migrate;
 mod mint;
+mod shell;
 mod token_text;
 mod unreadable;
 
@@ -17,7 +18,7 @@ use std::error::Error;
 use std::io::Write;
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 use curfew_core::Mistakes;
 
 use crate::adopt::{AdoptFailure, AtStart, Unfinished};
@@ -27,7 +28,7 @@ use crate::store::{self, OpenFailure};
 
 /// Curfew makes logout real: its control plane and the tools around it.
 #[derive(Parser)]
-#[command(name = "curfew", version, after_help = EXAMPLES)]
+#[command(name = "curfew", after_help = EXAMPLES)]
 struct Cli {
     #[command(subcommand)]
     command: Command,
@@ -82,6 +83,12 @@ enum Command {
     /// List the proxies' workers that follow the log
     #[command(after_help = gateways::EXAMPLES)]
     Gateways(gateways::GatewaysArgs),
+    /// Print the script with which a shell completes the commands and their options
+    #[command(after_help = shell::COMPLETIONS_EXAMPLES)]
+    Completions(shell::CompletionsArgs),
+    /// Write the manual pages
+    #[command(after_help = shell::MAN_EXAMPLES)]
+    Man(shell::ManArgs),
 }
 
 #[derive(Subcommand)]
@@ -141,10 +148,11 @@ impl Failure {
     }
 }
 
-/// Runs the command that the process was called with; `serve` runs the control plane.
-pub fn main(serve: impl FnOnce(Config) -> Result<(), Box<dyn Error>>) -> ExitCode {
+/// Runs the command that the process was called with; `serve` runs the control plane. `version` is what `--version` prints.
+pub fn main(version: &'static str, serve: impl FnOnce(Config) -> Result<(), Box<dyn Error>>) -> ExitCode {
     let environment = Environment::of_process();
-    let parsed = Cli::try_parse();
+    let described = Cli::command().version(version);
+    let parsed = parsed(described.clone());
     // This is reported before a mistake that the parser found, because the parser could not name the variable. Help
     // needs no settings.
     let readable = match &parsed {
@@ -153,7 +161,7 @@ pub fn main(serve: impl FnOnce(Config) -> Result<(), Box<dyn Error>>) -> ExitCod
     };
     let ended = readable.and_then(|()| {
         let cli = parsed.unwrap_or_else(|error| error.exit());
-        run(cli.command, &environment, serve)
+        run(cli.command, described, &environment, serve)
     });
     match ended {
         Ok(()) => ExitCode::SUCCESS,
@@ -162,6 +170,11 @@ pub fn main(serve: impl FnOnce(Config) -> Result<(), Box<dyn Error>>) -> ExitCod
             ExitCode::from(failure.exit_code())
         }
     }
+}
+
+fn parsed(mut described: clap::Command) -> Result<Cli, clap::Error> {
+    let matches = described.try_get_matches_from_mut(std::env::args_os())?;
+    Cli::from_arg_matches(&matches).map_err(|error| error.format(&mut described))
 }
 
 fn report(failure: &Failure) {
@@ -175,6 +188,7 @@ fn report(failure: &Failure) {
 
 fn run(
     command: Command,
+    described: clap::Command,
     environment: &Environment,
     serve: impl FnOnce(Config) -> Result<(), Box<dyn Error>>,
 ) -> Result<(), Failure> {
@@ -188,6 +202,8 @@ fn run(
         Command::Logout(args) => single_threaded()?.block_on(calls::logout(&args, environment)),
         Command::Gateways(args) => single_threaded()?.block_on(gateways::gateways(&args, environment)),
         Command::Sessions(args) => single_threaded()?.block_on(calls::sessions(&args, environment)),
+        Command::Completions(args) => shell::completions(&args, described),
+        Command::Man(args) => shell::man(&args, described),
     }
 }
 
@@ -203,8 +219,6 @@ async fn bump_epoch(args: &MigrateArgs) -> Result<(), Failure> {
 
 #[cfg(test)]
 mod tests {
-    use clap::CommandFactory;
-
     use super::*;
     use crate::config::is_setting;
 
