@@ -4,6 +4,7 @@ mod announce;
 pub mod descriptors;
 mod failure;
 pub mod metrics;
+mod port_holder;
 mod serve;
 mod signals;
 mod start;

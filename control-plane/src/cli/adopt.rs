@@ -54,6 +54,7 @@ pub(super) struct Args {
 }
 
 pub(super) async fn run(args: &Args, environment: &Environment) -> Result<(), Failure> {
+    super::hint(args.settings.hint(environment));
     let settings = args.settings.resolve(args.apply, environment)?;
     let databases = Databases { from: &settings.from, own: &settings.own };
     let (store_settings, clock) = (Settings::of(&settings.tokens.policy), Clock::system());

@@ -1,7 +1,7 @@
 //! The command line: what there is, and how it ends.
 //!
 //! Results go to standard output and everything else to standard error. Exit code 2 means that the settings or the
-//! arguments are wrong, 1 that the command failed.
+//! arguments are wrong, 1 that the command failed. docs/command-line.md has them for operators.
 
 mod adopt;
 mod calls;
@@ -194,9 +194,15 @@ fn run(
 ) -> Result<(), Failure> {
     match command {
         Command::Serve(args) => serve(args.resolve(environment)?).map_err(Failure::Serve),
-        Command::Migrate(args) => single_threaded()?.block_on(migrate::migrate(&args)),
+        Command::Migrate(args) => {
+            hint(args.hint(environment));
+            single_threaded()?.block_on(migrate::migrate(&args))
+        }
         Command::Adopt(args) => single_threaded()?.block_on(adopt::run(&args, environment)),
-        Command::Epoch(EpochCommand::Bump(args)) => single_threaded()?.block_on(bump_epoch(&args)),
+        Command::Epoch(EpochCommand::Bump(args)) => {
+            hint(args.hint(environment));
+            single_threaded()?.block_on(bump_epoch(&args))
+        }
         Command::Token(TokenCommand::Mint(args)) => single_threaded()?.block_on(mint::mint(&args, environment)),
         Command::Token(TokenCommand::Inspect(args)) => inspect::inspect(&args, environment),
         Command::Logout(args) => single_threaded()?.block_on(calls::logout(&args, environment)),
@@ -207,12 +213,20 @@ fn run(
     }
 }
 
+/// Tells a hint on standard error, if there is one. `serve` has it in its log.
+fn hint(hint: Option<String>) {
+    if let Some(hint) = hint {
+        // If standard error is closed, the hint cannot be given.
+        let _ = writeln!(std::io::stderr(), "hint: {hint}");
+    }
+}
+
 fn single_threaded() -> std::io::Result<tokio::runtime::Runtime> {
     tokio::runtime::Builder::new_current_thread().enable_all().build()
 }
 
 async fn bump_epoch(args: &MigrateArgs) -> Result<(), Failure> {
-    let (old, new) = store::bump_epoch(&args.resolve()?).await?;
+    let (old, new) = store::bump_epoch(&args.existing()?).await?;
     writeln!(std::io::stdout(), "old {old}\nnew {new}")?;
     Ok(())
 }
