@@ -5,5 +5,5 @@ use std::process::ExitCode;
 use curfew_control_plane::{app, cli};
 
 fn main() -> ExitCode {
-    cli::main(app::run)
+    cli::main(curfew_version::version!(), app::run)
 }

@@ -1,7 +1,8 @@
 //! Secrets: compared in constant time, never printed.
 //!
 //! Secrets are compared by their SHA-256 digests, so the time of a comparison shows neither the bytes of a secret nor its
-//! length. `config` says where secrets come from.
+//! length. `config` says where secrets come from. A password in a URL is the business of the URL's reader, but for one
+//! mistake that is the same in all of them.
 
 use std::fmt;
 
@@ -57,9 +58,31 @@ impl AppCredentials {
     }
 }
 
+/// What is wrong with a URL whose user or password holds a character that ends it.
+pub(crate) const NOT_ENCODED: &str = "has a /, ? or # in its user or password: percent-encode it (/ is %2F, ? is %3F, # is \
+                                      %23, @ is %40, % is %25)";
+
+/// True if the URL has an `@` after the place where its host ends. Then a part of the password stands where the address or
+/// the database stands, and both are shown. A parser takes some of these URLs without a word.
+pub(crate) fn is_not_encoded(url: &str) -> bool {
+    let Some((_, rest)) = url.split_once("://") else { return false };
+    let after = rest.find(['/', '?', '#']).and_then(|end| rest.get(end..));
+    after.is_some_and(|after| after.contains('@'))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_password_that_ends_the_urls_host_is_noticed() {
+        for wrong in ["a://u:p/w@h/d", "a://u:p?w@h/d", "a://u:p#w@h/d", "a://u:1/@h", "a://:/@h", "a://u:p@/w@h/d"] {
+            assert!(is_not_encoded(wrong), "{wrong}");
+        }
+        for right in ["a://u:p%2Fw@h/d", "a://u:p@w@h/d", "a://h/d?x=/y", "a:///s", "u@h/d", ""] {
+            assert!(!is_not_encoded(right), "{right}");
+        }
+    }
 
     #[test]
     fn only_the_secret_itself_matches() {

@@ -110,6 +110,9 @@ pub struct RegisterAnswer {
     pub registered: usize,
     /// How many tokens were known. They stay as they are, logged out or not.
     pub known: usize,
+    /// How many tokens of the call are revoked already, among those that were known and those that were not. A login must
+    /// not hand one out: it works nowhere, and registering never brings it back.
+    pub revoked: usize,
     /// How many of all these tokens name no user, so that no logout of all devices reaches them.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub without_user: Option<NonZeroUsize>,
@@ -167,9 +170,10 @@ mod tests {
         let json = r#"{"tokens":[{"token":"a.b.c","user_agent":"curl/8"},{"token":"d.e.f"}]}"#;
         let request: RegisterRequest = serde_json::from_str(json).unwrap();
         assert_eq!(serde_json::to_string(&request).unwrap(), json);
-        let answer = RegisterAnswer { registered: 1, known: 1, without_user: None };
-        assert_eq!(serde_json::to_string(&answer).unwrap(), r#"{"registered":1,"known":1}"#);
+        let answer = RegisterAnswer { registered: 1, known: 1, revoked: 1, without_user: None };
+        assert_eq!(serde_json::to_string(&answer).unwrap(), r#"{"registered":1,"known":1,"revoked":1}"#);
         let nobodys = RegisterAnswer { without_user: NonZeroUsize::new(2), ..answer };
-        assert_eq!(serde_json::to_string(&nobodys).unwrap(), r#"{"registered":1,"known":1,"without_user":2}"#);
+        let json = r#"{"registered":1,"known":1,"revoked":1,"without_user":2}"#;
+        assert_eq!(serde_json::to_string(&nobodys).unwrap(), json);
     }
 }

@@ -161,7 +161,7 @@ impl<'a, W: Write> Story<'a, W> {
              -d '{{\"tokens\":[{{\"token\":\"'${name}'\"}}]}}'"
         )?;
         let answer = self.stack.control_plane.register(&[&device.token])?;
-        let met = answer.status == 200 && answer.json() == json!({"registered": 1, "known": 0});
+        let met = answer.status == 200 && answer.json() == json!({"registered": 1, "known": 0, "revoked": 0});
         self.show(&answer, met)?;
         Ok(device)
     }

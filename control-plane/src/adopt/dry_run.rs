@@ -5,7 +5,7 @@ use std::collections::HashSet;
 use super::failure::{AdoptFailure, own};
 use super::portion::{Measure, Portion};
 use super::source::Source;
-use super::{Plan, Progress, Rules, Tally};
+use super::{Event, Plan, Progress, Rules, Tally};
 use crate::store::adoption::AdoptionReader;
 
 /// Counts what the adoption of this source would do.
@@ -14,7 +14,7 @@ pub(super) async fn dry_run(
     mut curfew: AdoptionReader,
     rules: Rules<'_>,
     plan: Plan,
-    tell: &mut impl FnMut(Progress),
+    tell: &mut impl FnMut(Event<'_>),
 ) -> Result<Tally, AdoptFailure> {
     let now = curfew.surely_past(rules.clock).await.map_err(own)?;
     let measure = Measure { policy: rules.policy, rest: curfew.token_rest(), now };
@@ -27,9 +27,12 @@ pub(super) async fn dry_run(
         at = end.id;
         let ids: Vec<_> = rows.iter().map(|row| row.id).collect();
         let marks = curfew.marks(&ids).await.map_err(own)?;
-        let portion = Portion::of(&rows, &marks, measure)?;
+        let mut portion = Portion::of(&rows, &marks, measure)?;
+        let accepted = curfew.accepted(&portion.unreadable.blocked()).await.map_err(own)?;
+        portion.accept(&accepted, plan.accept_unreadable);
+        tell(Event::Unreadable(&portion.unreadable.rows));
         counted.add(portion, &mut curfew, plan.forget).await?;
-        tell(Progress { rows: counted.tally.rows, at, last });
+        tell(Event::Progress(Progress { rows: counted.tally.rows, at, last }));
     }
     source.close().await?;
     curfew.close().await.map_err(own)?;

@@ -14,6 +14,7 @@
 //! its last commit is over, and checks that the database still has its commits. No worker polls it, so none could
 //! confirm earlier.
 
+mod at_start;
 mod blocked;
 mod dry_run;
 mod failure;
@@ -24,6 +25,7 @@ mod portion;
 mod run;
 mod source;
 mod tally;
+mod unreadable;
 
 use std::time::Duration;
 
@@ -35,8 +37,10 @@ use crate::store::{Database, Settings};
 use run::Run;
 use source::Source;
 
+pub use at_start::AtStart;
 pub use failure::{AdoptFailure, SourceFailure};
 pub use tally::{Tally, Unfinished};
+pub use unreadable::UnreadableRow;
 
 /// The two databases.
 #[derive(Debug, Clone, Copy)]
@@ -58,7 +62,7 @@ pub struct Plan {
     pub batch: i64,
     /// The least pause after each transaction.
     pub pause: Duration,
-    /// Whether to finish although there are blocked rows without a token that could be revoked.
+    /// Whether to accept the blocked rows without a token that could be revoked. The database remembers which they are.
     pub accept_unreadable: bool,
     /// How long after a commit no worker decides any more by a lease from before it.
     pub leases_over: Duration,
@@ -73,6 +77,26 @@ pub struct Progress {
     pub at: i64,
     /// The id of the table's last row when the pass began.
     pub last: i64,
+}
+
+/// What is told while a run goes on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Event<'e> {
+    /// It begins to read the table from its first row.
+    Pass,
+    /// How far it has come.
+    Progress(Progress),
+    /// Rows without an acceptable token that it has just read, in the order of their ids.
+    Unreadable(&'e [UnreadableRow]),
+}
+
+/// What a run has done.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Adopted {
+    /// The numbers.
+    pub tally: Tally,
+    /// What a start of `curfew serve` makes of the adoption if it is unfinished; `None` after a dry run.
+    pub at_start: Option<AtStart>,
 }
 
 /// The rules by which rows are judged.
@@ -95,20 +119,21 @@ pub async fn adopt(
     databases: Databases<'_>,
     rules: Rules<'_>,
     plan: Plan,
-    mut tell: impl FnMut(Progress),
-) -> Result<Option<Tally>, AdoptFailure> {
+    mut tell: impl FnMut(Event<'_>),
+) -> Result<Option<Adopted>, AdoptFailure> {
     let Databases { from, own } = databases;
     let name = from.name();
     if name == own.name() {
         return Err(SourceFailure::SameDatabase.into());
     }
     let Some(source) = Source::open(from, plan.apply && plan.forget).await? else { return Ok(None) };
-    let tally = if plan.apply {
+    let adopted = if plan.apply {
         let curfew = AdoptionWriter::begin(own, rules.settings, rules.clock, &name).await?;
         Run::new(source, curfew, rules, plan).await?.finish(&mut tell).await?
     } else {
         let curfew = AdoptionReader::open(own, rules.settings, &name).await?;
-        dry_run::dry_run(source, curfew, rules, plan, &mut tell).await?
+        let tally = dry_run::dry_run(source, curfew, rules, plan, &mut tell).await?;
+        Adopted { tally, at_start: None }
     };
-    Ok(Some(tally))
+    Ok(Some(adopted))
 }

@@ -9,7 +9,8 @@ use super::failure::SourceFailure;
 use super::judge::{Judged, judge};
 use super::old_table::{OldRow, is_blank};
 use super::tally::Tally;
-use crate::store::adoption::{Found, Known, Mark};
+use super::unreadable::Unreadable;
+use crate::store::adoption::{Found, Known, Mark, TextHash};
 
 /// Some rows, and what to do with them.
 #[derive(Default)]
@@ -24,6 +25,10 @@ pub(super) struct Portion<'r> {
     pub(super) living: Vec<RevocationKey>,
     /// Raw tokens that may be blanked once their rows are noted.
     pub(super) texts: Vec<(i64, &'r str)>,
+    /// The rows that hold no acceptable token.
+    pub(super) unreadable: Unreadable,
+    /// Those of them that are accepted now.
+    pub(super) accepted: Vec<(i64, TextHash)>,
     /// The index of each token in `found`.
     places: HashMap<RevocationKey, usize>,
 }
@@ -59,7 +64,13 @@ impl<'r> Portion<'r> {
 
     /// True if there is nothing to write.
     pub(super) fn is_done(&self) -> bool {
-        self.found.is_empty() && self.marks.is_empty()
+        self.found.is_empty() && self.marks.is_empty() && self.accepted.is_empty()
+    }
+
+    /// Settles which unreadable rows are accepted: those that were `before`, and all if the operator says so.
+    pub(super) fn accept(&mut self, before: &HashMap<i64, TextHash>, accept: bool) {
+        self.accepted = self.unreadable.accept(before, accept);
+        self.tally.accepted = self.unreadable.accepted();
     }
 
     fn add(&mut self, row: &'r OldRow, mark: Option<Mark>, measure: Measure<'_>) -> Result<(), SourceFailure> {
@@ -79,10 +90,10 @@ impl<'r> Portion<'r> {
             }
             (Judged::Unreadable(_), Some(_)) if gone => self.tally.before += 1,
             (Judged::Unreadable(_), None) if text.is_some_and(|text| is_blank(row.id, text)) => {
-                self.tally.unreadable("blanked_before", blocked);
+                self.unreadable(row, "blanked_before", blocked);
             }
             // Whatever was noted of the row before: its text may be another token than that one.
-            (Judged::Unreadable(reason), _) => self.tally.unreadable(reason, blocked),
+            (Judged::Unreadable(reason), _) => self.unreadable(row, reason, blocked),
             (Judged::Expired(token), _) => {
                 self.may_be_blanked(row);
                 if marked == Some(token) {
@@ -108,6 +119,11 @@ impl<'r> Portion<'r> {
             }
         }
         Ok(())
+    }
+
+    fn unreadable(&mut self, row: &OldRow, reason: &'static str, blocked: bool) {
+        self.tally.unreadable(reason, blocked);
+        self.unreadable.add(row, reason, blocked);
     }
 
     /// Of several rows with one token, a blocked one wins.

@@ -7,7 +7,8 @@ use super::failure::{AdoptFailure, own};
 use super::pace::Pace;
 use super::portion::{Measure, Portion};
 use super::source::Source;
-use super::{Plan, Progress, Rules, Tally};
+use super::unreadable::UnreadableRow;
+use super::{Adopted, AtStart, Event, Plan, Progress, Rules, Tally};
 use crate::clock::sleep_until;
 use crate::store::adoption::{AdoptionWriter, TakeOver};
 
@@ -35,6 +36,7 @@ pub(super) struct Run<'a> {
 /// What was done with one portion.
 struct Step {
     tally: Tally,
+    unreadable: Vec<UnreadableRow>,
     /// The id of its last row.
     last: i64,
     /// How long it held others up.
@@ -53,20 +55,21 @@ impl<'a> Run<'a> {
     }
 
     /// Adopts the table, and records the end of the adoption if there is one.
-    pub(super) async fn finish(mut self, tell: &mut impl FnMut(Progress)) -> Result<Tally, AdoptFailure> {
+    pub(super) async fn finish(mut self, tell: &mut impl FnMut(Event<'_>)) -> Result<Adopted, AdoptFailure> {
         let tally = self.passes(tell).await?;
         self.confirm().await?;
-        let is_finished = tally.unfinished(self.plan.accept_unreadable).is_none();
+        let is_finished = tally.unfinished().is_none();
         if is_finished && !self.curfew.finish().await.map_err(own)? {
             return Err(AdoptFailure::HistoryEnded);
         }
+        let at_start = AtStart::after(self.curfew.before());
         self.source.close().await?;
         self.curfew.close().await.map_err(own)?;
-        Ok(tally)
+        Ok(Adopted { tally, at_start: Some(at_start) })
     }
 
     /// Makes passes over the table until one finds nothing to do, or there were enough of them.
-    async fn passes(&mut self, tell: &mut impl FnMut(Progress)) -> Result<Tally, AdoptFailure> {
+    async fn passes(&mut self, tell: &mut impl FnMut(Event<'_>)) -> Result<Tally, AdoptFailure> {
         let mut tally = self.pass(tell).await?;
         tally.late = tally.changes();
         for _ in 1..PASSES {
@@ -95,14 +98,16 @@ impl<'a> Run<'a> {
     }
 
     /// Makes one pass over the table.
-    async fn pass(&mut self, tell: &mut impl FnMut(Progress)) -> Result<Tally, AdoptFailure> {
+    async fn pass(&mut self, tell: &mut impl FnMut(Event<'_>)) -> Result<Tally, AdoptFailure> {
+        tell(Event::Pass);
         let last = self.source.last().await?;
         let mut tally = Tally::default();
         let mut at = i64::MIN;
         while let Some(step) = self.step_with_patience(at).await? {
             at = step.last;
             tally = tally.and(step.tally);
-            tell(Progress { rows: tally.rows, at, last });
+            tell(Event::Unreadable(&step.unreadable));
+            tell(Event::Progress(Progress { rows: tally.rows, at, last }));
             let pause = self.pace.after(step.held);
             if !step.held.is_zero() {
                 tokio::time::sleep(pause).await;
@@ -137,6 +142,8 @@ impl<'a> Run<'a> {
         let ids: Vec<_> = rows.iter().map(|row| row.id).collect();
         let marks = self.curfew.marks(&ids).await.map_err(own)?;
         let mut portion = Portion::of(&rows, &marks, Measure { policy: self.rules.policy, rest: self.rest, now })?;
+        let accepted = self.curfew.accepted(&portion.unreadable.blocked()).await.map_err(own)?;
+        portion.accept(&accepted, self.plan.accept_unreadable);
         let mut held = if portion.is_done() { Duration::ZERO } else { self.write(&mut portion).await? };
         // Only after the commit, and while the database has it: otherwise these tokens are nowhere but in the table.
         if self.plan.forget && !portion.texts.is_empty() {
@@ -145,12 +152,12 @@ impl<'a> Run<'a> {
             portion.tally.forgotten += self.source.blank(&portion.texts).await?;
             held = held.max(began.elapsed());
         }
-        Ok(Some(Step { tally: portion.tally, last, held }))
+        Ok(Some(Step { tally: portion.tally, unreadable: portion.unreadable.rows, last, held }))
     }
 
     /// Writes a portion in one transaction; returns how long it held others up.
     async fn write(&mut self, portion: &mut Portion<'_>) -> Result<Duration, AdoptFailure> {
-        let rows = TakeOver { found: &portion.found, marks: &portion.marks };
+        let rows = TakeOver { found: &portion.found, marks: &portion.marks, accepted: &portion.accepted };
         let (taken, held) = self.curfew.take_over(rows).await.map_err(own)?;
         portion.tally.revoked += taken.revoked;
         let mut counted = HashSet::new();

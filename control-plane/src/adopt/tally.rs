@@ -23,6 +23,8 @@ pub struct Tally {
     pub unreadable: BTreeMap<&'static str, u64>,
     /// The blocked rows among them.
     pub unreadable_blocked: u64,
+    /// Those of the blocked ones of which an operator has accepted that nothing is revoked for them.
+    pub accepted: u64,
     /// Rows whose raw token was blanked.
     pub forgotten: u64,
     /// What the last pass over the table still had to do: zero unless the application changes rows all the while.
@@ -35,14 +37,13 @@ pub enum Unfinished {
     /// So many blocked rows hold no token that could be revoked.
     #[error(
         "{0} blocked rows hold no token that these settings accept, and nothing of them is revoked: mend the settings, or \
-         say --accept-unreadable; the first `curfew serve` refuses its database until then"
+         say --accept-unreadable"
     )]
     Unreadable(u64),
     /// The last pass over the table still had so much to do, and more may have followed it.
     #[error(
         "the application still changes its table: the last pass over it found more to take over ({0}), and still more \
-         may have followed. Run it again while the application is quiet, or stop the application for the time of a run; \
-         the first `curfew serve` refuses its database until then"
+         may have followed. Run it again while the application is quiet, or stop the application for the time of a run"
     )]
     Changing(u64),
 }
@@ -55,9 +56,10 @@ impl Tally {
 
     /// Why the adoption has not ended; none if it has. An operator may accept that blocked rows without a token stay as
     /// they are.
-    pub fn unfinished(&self, accept_unreadable: bool) -> Option<Unfinished> {
-        if self.unreadable_blocked > 0 && !accept_unreadable {
-            return Some(Unfinished::Unreadable(self.unreadable_blocked));
+    pub fn unfinished(&self) -> Option<Unfinished> {
+        let left = self.unreadable_blocked.saturating_sub(self.accepted);
+        if left > 0 {
+            return Some(Unfinished::Unreadable(left));
         }
         (self.late > 0).then_some(Unfinished::Changing(self.late))
     }
@@ -78,6 +80,7 @@ impl Tally {
         self.revoked += others.revoked;
         self.forgotten += others.forgotten;
         self.unreadable_blocked += others.unreadable_blocked;
+        self.accepted += others.accepted;
         for (reason, count) in others.unreadable {
             *self.unreadable.entry(reason).or_default() += count;
         }
@@ -86,9 +89,10 @@ impl Tally {
 
     /// Two passes over the same table in one tally: the rows as the later pass found them, and what both passes did.
     pub(super) fn followed_by(self, later: Self) -> Self {
-        let (rows, before, unreadable_blocked) = (later.rows, self.before, later.unreadable_blocked);
+        let (rows, before, unreadable_blocked, accepted) =
+            (later.rows, self.before, later.unreadable_blocked, later.accepted);
         let unreadable = later.unreadable.clone();
-        Self { rows, before, unreadable, unreadable_blocked, ..self.and(later) }
+        Self { rows, before, unreadable, unreadable_blocked, accepted, ..self.and(later) }
     }
 }
 
@@ -104,7 +108,11 @@ impl fmt::Display for Tally {
         write!(formatter, "unreadable, left alone  {unreadable}")?;
         if unreadable > 0 {
             let reasons: Vec<_> = self.unreadable.iter().map(|(reason, count)| format!("{reason} {count}")).collect();
-            write!(formatter, " ({}; {} of them blocked)", reasons.join(", "), self.unreadable_blocked)?;
+            write!(formatter, " ({}; {} of them blocked", reasons.join(", "), self.unreadable_blocked)?;
+            if self.accepted > 0 {
+                write!(formatter, ", {} of these accepted", self.accepted)?;
+            }
+            formatter.write_str(")")?;
         }
         write!(formatter, "\nraw tokens blanked      {}", self.forgotten)
     }
@@ -135,12 +143,16 @@ mod tests {
     #[test]
     fn an_adoption_ends_with_a_pass_that_finds_nothing_and_with_no_blocked_row_left_over() {
         let mut tally = Tally { rows: 9, taken: 9, ..Tally::default() };
-        assert_eq!(tally.unfinished(false), None);
+        assert_eq!(tally.unfinished(), None);
         tally.late = 2;
-        assert_eq!(tally.unfinished(true), Some(Unfinished::Changing(2)));
+        assert_eq!(tally.unfinished(), Some(Unfinished::Changing(2)));
         tally.unreadable("claim", true);
-        assert_eq!(tally.unfinished(true), Some(Unfinished::Changing(2)));
-        assert_eq!(tally.unfinished(false), Some(Unfinished::Unreadable(1)));
+        tally.unreadable("claim", true);
+        assert_eq!(tally.unfinished(), Some(Unfinished::Unreadable(2)));
+        tally.accepted = 1;
+        assert_eq!(tally.unfinished(), Some(Unfinished::Unreadable(1)));
+        tally.accepted = 2;
+        assert_eq!(tally.unfinished(), Some(Unfinished::Changing(2)));
     }
 
     #[test]

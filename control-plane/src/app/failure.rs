@@ -1,7 +1,9 @@
 //! Why `curfew serve` ends with an error.
 
+use std::io::ErrorKind;
 use std::net::SocketAddr;
 
+use super::port_holder::Holder;
 use crate::redis::Misconfigured;
 use crate::store::OpenFailure;
 
@@ -22,7 +24,7 @@ pub enum ServeFailure {
     #[error(transparent)]
     Redis(#[from] Misconfigured),
     /// An address cannot be listened on.
-    #[error("{setting}: cannot listen on {address}: {source}")]
+    #[error("{setting}: cannot listen on {address}: {source}{}", remedy(setting, source, holder.as_ref()))]
     Listen {
         /// The setting with the address.
         setting: &'static str,
@@ -30,6 +32,8 @@ pub enum ServeFailure {
         address: SocketAddr,
         /// Why.
         source: std::io::Error,
+        /// The process that listens there, if that is the reason and it can be told.
+        holder: Option<Holder>,
     },
     /// Signals cannot be received, or the addresses cannot be printed.
     #[error("the process cannot be set up: {0}")]
@@ -37,4 +41,19 @@ pub enum ServeFailure {
     /// A task ended, although no task ends by itself.
     #[error("{0} stopped by itself")]
     Stopped(&'static str),
+}
+
+/// What to do about an address, if the reason tells.
+fn remedy(setting: &str, source: &std::io::Error, holder: Option<&Holder>) -> String {
+    let flag = if setting == "CURFEW_PUBLIC_LISTEN" { "--public-listen" } else { "--internal-listen" };
+    let another = format!("set {setting} or {flag} to another");
+    match source.kind() {
+        ErrorKind::AddrInUse => {
+            let holder = holder.map_or_else(|| "another process listens there".to_owned(), ToString::to_string);
+            format!(": {holder}. Stop it, or {another} port")
+        }
+        ErrorKind::AddrNotAvailable => format!(": this machine has no such address, {another} address"),
+        ErrorKind::PermissionDenied => format!(": ports below 1024 need a right of their own, {another} port"),
+        _ => String::new(),
+    }
 }

@@ -7,6 +7,7 @@ mod dumps;
 mod failure;
 mod http2_warnings;
 pub mod metrics;
+mod port_holder;
 mod serve;
 mod signals;
 mod start;

@@ -1,5 +1,6 @@
 //! The parts of the process, made from the configuration.
 
+use std::io::ErrorKind;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
@@ -8,6 +9,7 @@ use tracing::{info, warn};
 
 use super::failure::ServeFailure;
 use super::metrics::Metrics;
+use super::port_holder::holder;
 use crate::abuse::attempts::FailedAttempts;
 use crate::abuse::lanes::Lanes;
 use crate::abuse::summary::FailedLogouts;
@@ -38,7 +40,11 @@ pub(super) fn bind(setting: &'static str, address: SocketAddr) -> Result<TcpList
         socket.bind(address)?;
         socket.listen(BACKLOG)
     };
-    bound().map_err(|source| ServeFailure::Listen { setting, address, source })
+    bound().map_err(|source| {
+        let is_in_use = source.kind() == ErrorKind::AddrInUse;
+        let holder = if is_in_use { holder(address) } else { None };
+        ServeFailure::Listen { setting, address, source, holder }
+    })
 }
 
 /// Prepares the database for the present settings, or refuses them if logouts would lose their effect.

@@ -1,10 +1,12 @@
 //! `curfew adopt`: takes over the tokens of another application's table.
 
 use std::io::Write;
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use super::Failure;
-use crate::adopt::{Databases, Plan, Progress, Rules, Unfinished, adopt};
+use super::unreadable::Unreadable;
+use crate::adopt::{Adopted, Databases, Event, Plan, Progress, Rules, Unfinished, adopt};
 use crate::clock::Clock;
 use crate::config::{AdoptArgs, Environment};
 use crate::leases::protocol::LeaseTimes;
@@ -35,9 +37,12 @@ pub(super) struct Args {
     /// Blank the raw tokens of rows that are taken over: their application cannot read them any more
     #[arg(long)]
     forget_raw_tokens: bool,
-    /// Finish although there are blocked rows without a token that could be revoked
+    /// Accept the blocked rows without a token that could be revoked; later runs tell of others only
     #[arg(long)]
     accept_unreadable: bool,
+    /// List all rows without an acceptable token in this file: id, whether blocked, whether accepted, and why
+    #[arg(long, value_name = "FILE")]
+    unreadable_to: Option<PathBuf>,
     /// Rows of one transaction, at most: fewer if logouts would wait for longer than 100 ms
     #[arg(long, value_name = "ROWS", default_value_t = 1000, value_parser = clap::value_parser!(u16).range(1..=5000))]
     batch: u16,
@@ -49,6 +54,7 @@ pub(super) struct Args {
 }
 
 pub(super) async fn run(args: &Args, environment: &Environment) -> Result<(), Failure> {
+    super::hint(args.settings.hint(environment));
     let settings = args.settings.resolve(args.apply, environment)?;
     let databases = Databases { from: &settings.from, own: &settings.own };
     let (store_settings, clock) = (Settings::of(&settings.tokens.policy), Clock::system());
@@ -62,19 +68,25 @@ pub(super) async fn run(args: &Args, environment: &Environment) -> Result<(), Fa
         // Every lease is over by then, also those of a control plane that was cut off from the database.
         leases_over: LeaseTimes::default().silence(),
     };
-    let Some(tally) = adopt(databases, rules, plan, progress_lines()).await? else {
+    let (mut unreadable, mut lines) = (Unreadable::new(args.unreadable_to.as_deref())?, progress_lines());
+    let told = |event: Event<'_>| match event {
+        Event::Pass => unreadable.begin(),
+        Event::Unreadable(rows) => unreadable.add(rows),
+        Event::Progress(progress) => lines(progress),
+    };
+    let Some(Adopted { tally, at_start }) = adopt(databases, rules, plan, told).await? else {
         writeln!(std::io::stdout(), "there is no table user_token_logs in {}: nothing to adopt", settings.from)?;
         return Ok(());
     };
-    let unfinished = tally.unfinished(args.accept_unreadable);
+    let unfinished = tally.unfinished();
     let (title, next) = match args.apply {
         true => applied(databases, unfinished),
         false => counted(databases, unfinished),
     };
-    writeln!(std::io::stdout(), "{title}\n{tally}\n{next}")?;
-    match unfinished.filter(|_| args.apply) {
-        Some(unfinished) => Err(unfinished.into()),
-        None => Ok(()),
+    writeln!(std::io::stdout(), "{title}\n{tally}\n{}{next}", unreadable.finish()?)?;
+    match (unfinished, at_start) {
+        (Some(unfinished), Some(at_start)) => Err(Failure::Unfinished(unfinished, at_start)),
+        _ => Ok(()),
     }
 }
 
@@ -99,7 +111,7 @@ fn counted(Databases { from, own }: Databases<'_>, unfinished: Option<Unfinished
         _ => String::new(),
     };
     let also = match unfinished {
-        Some(_) => ", and --accept-unreadable if the blocked rows without a token may be left",
+        Some(_) => ", and --accept-unreadable if the blocked rows without a token may be left as they are",
         None => "",
     };
     (title, format!("to do it, {before}add --apply{also}"))

@@ -154,8 +154,7 @@ pub(super) async fn sessions(args: &SessionsArgs, environment: &Environment) -> 
         writeln!(stdout, "{answer:#}")?;
         return Ok(());
     }
-    let list: SessionList = serde_json::from_value(answer)
-        .map_err(|_| Failure::Usage("the server's answer is not a list of sessions".to_owned()))?;
+    let list: SessionList = serde_json::from_value(answer).map_err(|_| CallFailure::Stranger(base.to_owned()))?;
     if list.sessions.is_empty() {
         writeln!(stdout, "no sessions are known")?;
     }

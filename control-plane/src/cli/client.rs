@@ -13,6 +13,9 @@ use serde_json::Value;
 /// Longer than the server takes to give up by itself.
 const TIMEOUT: Duration = Duration::from_secs(15);
 
+/// The calls that the public listener has; all others are the internal one's.
+const PUBLIC_PATHS: [&str; 2] = ["/api/v2/logout", "/api/v2/logout-all-device"];
+
 /// In bytes. A list of a thousand sessions is well below this.
 const MAX_ANSWER: usize = 8 * 1024 * 1024;
 
@@ -38,6 +41,20 @@ pub enum CallFailure {
         "{0} is not a Curfew control plane: its answer is another one than documented, and nothing is known to be done"
     )]
     Stranger(String),
+    /// The other listener of a control plane answered.
+    #[error(
+        "{address} is the {is} listener of a control plane, and this call is for the {wanted} one: name that in {setting}"
+    )]
+    OtherListener {
+        /// The address.
+        address: String,
+        /// Which listener it is.
+        is: &'static str,
+        /// Which one has the call.
+        wanted: &'static str,
+        /// The setting with the address.
+        setting: &'static str,
+    },
     /// The server refused.
     #[error("{status}: {detail} ({code})")]
     Refused {
@@ -85,8 +102,25 @@ impl Call<'_> {
         match status {
             StatusCode::OK if body.is_object() => Ok(body),
             status if status.is_success() => Err(CallFailure::Stranger(self.base.to_owned())),
-            status => Err(refused(status, &body)),
+            status => Err(self.other_listener(status, &body).unwrap_or_else(|| refused(status, &body))),
         }
+    }
+
+    /// The failure, if the answer shows that the call went to the wrong listener. The public one has nothing at the paths of
+    /// the internal one. The internal one asks for its secret before it looks at a path, and the public one has none.
+    fn other_listener(&self, status: StatusCode, body: &Value) -> Option<CallFailure> {
+        let code = body.get("code").and_then(Value::as_str);
+        let is_public = PUBLIC_PATHS.contains(&self.path);
+        let (is, wanted, setting) = match (is_public, status, code?) {
+            (false, StatusCode::NOT_FOUND, "not_found") => {
+                ("public", "internal", "CURFEW_INTERNAL_URL or --internal-url")
+            }
+            (true, StatusCode::UNAUTHORIZED, "credentials_invalid") | (true, StatusCode::NOT_FOUND, "not_found") => {
+                ("internal", "public", "CURFEW_PUBLIC_URL or --url")
+            }
+            _ => return None,
+        };
+        Some(CallFailure::OtherListener { address: self.base.to_owned(), is, wanted, setting })
     }
 
     fn request(&self) -> Result<Request<Full<Bytes>>, CallFailure> {
@@ -159,6 +193,29 @@ mod tests {
         ] {
             assert_eq!(judged(status, body.clone()), Err(stranger.to_owned()), "{status} {body}");
         }
+    }
+
+    #[test]
+    fn an_answer_of_the_other_listener_names_both() {
+        let told = |path: &str, status: StatusCode, code: &str| {
+            let call = Call { base: "http://127.0.0.1:8080", method: Method::POST, path, bearer: None, body: None };
+            call.judge(status, json!({"code": code, "detail": "-"})).unwrap_err().to_string()
+        };
+        let (not_found, unauthorized) = (StatusCode::NOT_FOUND, StatusCode::UNAUTHORIZED);
+        assert_eq!(
+            told("/internal/v1/gateways", not_found, "not_found"),
+            "http://127.0.0.1:8080 is the public listener of a control plane, and this call is for the internal one: name that in \
+             CURFEW_INTERNAL_URL or --internal-url"
+        );
+        assert_eq!(
+            told("/api/v2/logout", unauthorized, "credentials_invalid"),
+            "http://127.0.0.1:8080 is the internal listener of a control plane, and this call is for the public one: name that in \
+             CURFEW_PUBLIC_URL or --url"
+        );
+        // The right listener, which refuses.
+        assert_eq!(told("/api/v2/logout", unauthorized, "token_revoked"), "401 Unauthorized: - (token_revoked)");
+        let refused = "401 Unauthorized: - (credentials_invalid)";
+        assert_eq!(told("/internal/v1/gateways", unauthorized, "credentials_invalid"), refused);
     }
 
     #[test]

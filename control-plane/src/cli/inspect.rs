@@ -18,7 +18,8 @@ Examples:
   curfew token inspect < token.txt
   curfew token mint --user alice | curfew token inspect -
 
-It exits with 1 if the token is not accepted. Whether it was logged out is not asked: see `curfew sessions`.";
+It exits with 1 if the token is not accepted, and with 2 if there are no keys to verify it with: then it shows the token \
+as it is, unverified. Whether it was logged out is not asked: see `curfew sessions`.";
 
 /// The arguments of `curfew token inspect`. No `Debug`: they hold a token.
 #[derive(Args)]
@@ -32,12 +33,23 @@ pub(super) struct InspectArgs {
 
 pub(super) fn inspect(args: &InspectArgs, environment: &Environment) -> Result<(), Failure> {
     let text = token_text::read(&args.token)?;
-    let tokens = args.policy.resolve(environment)?;
     let mut stdout = std::io::stdout().lock();
     let mut parts = text.split('.');
-    for name in ["header", "claims"] {
-        writeln!(stdout, "{name} (unverified)\n{}", part(parts.next()))?;
-    }
+    let (header, claims) = (decoded(parts.next()), decoded(parts.next()));
+    writeln!(stdout, "header (unverified)\n{}", shown(header.as_ref()))?;
+    writeln!(stdout, "claims (unverified)\n{}", shown(claims.as_ref()))?;
+    write!(stdout, "{}", times(claims.as_ref(), Clock::system().now()))?;
+    let tokens = match args.policy.resolve(environment) {
+        Ok(tokens) => tokens,
+        Err(mistakes) => {
+            writeln!(
+                stdout,
+                "not verified: anybody could have made this token, because these settings do not say with what to \
+                              check it"
+            )?;
+            return Err(mistakes.into());
+        }
+    };
     match judge(&tokens, &text) {
         Ok(token) => {
             writeln!(stdout, "{}\naccepted", keys(&token, &tokens.user_claim))?;
@@ -54,13 +66,27 @@ fn judge(tokens: &Tokens, text: &str) -> Result<ProvenToken, TokenError> {
     tokens.policy.prove(text.as_bytes(), Clock::system().now(), &tokens.keys, verify_natively)
 }
 
-/// A part of a token for people to read, whether or not it would be accepted.
-fn part(encoded: Option<&str>) -> String {
-    let decoded = encoded.and_then(|text| URL_SAFE_NO_PAD.decode(text).ok());
-    match decoded.and_then(|bytes| serde_json::from_slice::<Value>(&bytes).ok()) {
-        Some(json) => format!("{json:#}"),
-        None => "  not readable".to_owned(),
+/// A part of a token, whether or not it would be accepted.
+fn decoded(encoded: Option<&str>) -> Option<Value> {
+    let bytes = encoded.and_then(|text| URL_SAFE_NO_PAD.decode(text).ok())?;
+    serde_json::from_slice(&bytes).ok()
+}
+
+fn shown(part: Option<&Value>) -> String {
+    part.map_or_else(|| "  not readable".to_owned(), |json| format!("{json:#}"))
+}
+
+/// The times in the claims as dates, and how far they are from `now`.
+fn times(claims: Option<&Value>, now: i64) -> String {
+    let Some(claims) = claims else { return String::new() };
+    let mut lines = String::new();
+    for name in ["iat", "auth_time", "nbf", "exp"] {
+        let Some(seconds) = claims.get(name).and_then(Value::as_i64) else { continue };
+        let distance = humantime::format_duration(Duration::from_secs(now.abs_diff(seconds)));
+        let relation = if seconds > now { format!("in {distance}") } else { format!("{distance} ago") };
+        lines.push_str(&format!("  {name:<10}{}  {relation}\n", date(seconds)));
     }
+    if lines.is_empty() { lines } else { format!("times (unverified)\n{lines}") }
 }
 
 fn keys(token: &ProvenToken, user_claim: &str) -> String {
@@ -90,6 +116,17 @@ pub(super) fn date(seconds: i64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn times_are_told_as_dates_and_as_distances() {
+        let claims = serde_json::json!({"iat": 1_700_000_000, "exp": 1_700_003_600, "nbf": "soon"});
+        assert_eq!(
+            times(Some(&claims), 1_700_000_060),
+            "times (unverified)\n  iat       2023-11-14T22:13:20Z  1m ago\n  exp       2023-11-14T23:13:20Z  in 59m\n"
+        );
+        assert_eq!(times(Some(&serde_json::json!({"sub": "alice"})), 0), "");
+        assert!(times(Some(&serde_json::json!({"exp": i64::MAX})), i64::MIN).contains(" in "));
+    }
 
     #[test]
     fn dates_are_readable_and_never_fail() {

@@ -1,7 +1,7 @@
 //! The command line: what there is, and how it ends.
 //!
 //! Results go to standard output and everything else to standard error. Exit code 2 means that the settings or the
-//! arguments are wrong, 1 that the command failed.
+//! arguments are wrong, 1 that the command failed. docs/command-line.md has them for operators.
 
 mod adopt;
 mod calls;
@@ -10,23 +10,25 @@ mod gateways;
 mod inspect;
 mod migrate;
 mod mint;
+mod shell;
 mod token_text;
+mod unreadable;
 
 use std::error::Error;
 use std::io::Write;
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 use curfew_core::Mistakes;
 
-use crate::adopt::{AdoptFailure, Unfinished};
+use crate::adopt::{AdoptFailure, AtStart, Unfinished};
 use crate::cli::client::CallFailure;
 use crate::config::{Config, Environment, MigrateArgs, ServeArgs};
 use crate::store::{self, OpenFailure};
 
 /// Curfew makes logout real: its control plane and the tools around it.
 #[derive(Parser)]
-#[command(name = "curfew", version, after_help = EXAMPLES)]
+#[command(name = "curfew", after_help = EXAMPLES)]
 struct Cli {
     #[command(subcommand)]
     command: Command,
@@ -81,6 +83,12 @@ enum Command {
     /// List the proxies' workers that follow the log
     #[command(after_help = gateways::EXAMPLES)]
     Gateways(gateways::GatewaysArgs),
+    /// Print the script with which a shell completes the commands and their options
+    #[command(after_help = shell::COMPLETIONS_EXAMPLES)]
+    Completions(shell::CompletionsArgs),
+    /// Write the manual pages
+    #[command(after_help = shell::MAN_EXAMPLES)]
+    Man(shell::ManArgs),
 }
 
 #[derive(Subcommand)]
@@ -120,8 +128,8 @@ enum Failure {
     Database(#[from] OpenFailure),
     #[error("{0}")]
     Adopt(#[from] AdoptFailure),
-    #[error("{0}")]
-    Unfinished(#[from] Unfinished),
+    #[error("{0}; {1}")]
+    Unfinished(Unfinished, AtStart),
     #[error("{0}")]
     Call(#[from] CallFailure),
     #[error("{0}")]
@@ -134,16 +142,17 @@ enum Failure {
 impl Failure {
     const fn exit_code(&self) -> u8 {
         match self {
-            Self::Settings(_) | Self::Usage(_) | Self::Unfinished(Unfinished::Unreadable(_)) => 2,
+            Self::Settings(_) | Self::Usage(_) | Self::Unfinished(Unfinished::Unreadable(_), _) => 2,
             _ => 1,
         }
     }
 }
 
-/// Runs the command that the process was called with; `serve` runs the control plane.
-pub fn main(serve: impl FnOnce(Config) -> Result<(), Box<dyn Error>>) -> ExitCode {
+/// Runs the command that the process was called with; `serve` runs the control plane. `version` is what `--version` prints.
+pub fn main(version: &'static str, serve: impl FnOnce(Config) -> Result<(), Box<dyn Error>>) -> ExitCode {
     let environment = Environment::of_process();
-    let parsed = Cli::try_parse();
+    let described = Cli::command().version(version);
+    let parsed = parsed(described.clone());
     // This is reported before a mistake that the parser found, because the parser could not name the variable. Help
     // needs no settings.
     let readable = match &parsed {
@@ -152,7 +161,7 @@ pub fn main(serve: impl FnOnce(Config) -> Result<(), Box<dyn Error>>) -> ExitCod
     };
     let ended = readable.and_then(|()| {
         let cli = parsed.unwrap_or_else(|error| error.exit());
-        run(cli.command, &environment, serve)
+        run(cli.command, described, &environment, serve)
     });
     match ended {
         Ok(()) => ExitCode::SUCCESS,
@@ -161,6 +170,11 @@ pub fn main(serve: impl FnOnce(Config) -> Result<(), Box<dyn Error>>) -> ExitCod
             ExitCode::from(failure.exit_code())
         }
     }
+}
+
+fn parsed(mut described: clap::Command) -> Result<Cli, clap::Error> {
+    let matches = described.try_get_matches_from_mut(std::env::args_os())?;
+    Cli::from_arg_matches(&matches).map_err(|error| error.format(&mut described))
 }
 
 fn report(failure: &Failure) {
@@ -174,19 +188,36 @@ fn report(failure: &Failure) {
 
 fn run(
     command: Command,
+    described: clap::Command,
     environment: &Environment,
     serve: impl FnOnce(Config) -> Result<(), Box<dyn Error>>,
 ) -> Result<(), Failure> {
     match command {
         Command::Serve(args) => serve(args.resolve(environment)?).map_err(Failure::Serve),
-        Command::Migrate(args) => single_threaded()?.block_on(migrate::migrate(&args)),
+        Command::Migrate(args) => {
+            hint(args.hint(environment));
+            single_threaded()?.block_on(migrate::migrate(&args))
+        }
         Command::Adopt(args) => single_threaded()?.block_on(adopt::run(&args, environment)),
-        Command::Epoch(EpochCommand::Bump(args)) => single_threaded()?.block_on(bump_epoch(&args)),
+        Command::Epoch(EpochCommand::Bump(args)) => {
+            hint(args.hint(environment));
+            single_threaded()?.block_on(bump_epoch(&args))
+        }
         Command::Token(TokenCommand::Mint(args)) => single_threaded()?.block_on(mint::mint(&args, environment)),
         Command::Token(TokenCommand::Inspect(args)) => inspect::inspect(&args, environment),
         Command::Logout(args) => single_threaded()?.block_on(calls::logout(&args, environment)),
         Command::Gateways(args) => single_threaded()?.block_on(gateways::gateways(&args, environment)),
         Command::Sessions(args) => single_threaded()?.block_on(calls::sessions(&args, environment)),
+        Command::Completions(args) => shell::completions(&args, described),
+        Command::Man(args) => shell::man(&args, described),
+    }
+}
+
+/// Tells a hint on standard error, if there is one. `serve` has it in its log.
+fn hint(hint: Option<String>) {
+    if let Some(hint) = hint {
+        // If standard error is closed, the hint cannot be given.
+        let _ = writeln!(std::io::stderr(), "hint: {hint}");
     }
 }
 
@@ -195,15 +226,13 @@ fn single_threaded() -> std::io::Result<tokio::runtime::Runtime> {
 }
 
 async fn bump_epoch(args: &MigrateArgs) -> Result<(), Failure> {
-    let (old, new) = store::bump_epoch(&args.resolve()?).await?;
+    let (old, new) = store::bump_epoch(&args.existing()?).await?;
     writeln!(std::io::stdout(), "old {old}\nnew {new}")?;
     Ok(())
 }
 
 #[cfg(test)]
 mod tests {
-    use clap::CommandFactory;
-
     use super::*;
     use crate::config::is_setting;
 

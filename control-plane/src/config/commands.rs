@@ -92,13 +92,31 @@ pub struct MigrateArgs {
 }
 
 impl MigrateArgs {
-    /// The database.
+    /// The database. Makes the data directory if the database lies in it.
     ///
     /// # Errors
     ///
     /// What is wrong.
     pub fn resolve(&self) -> Result<Database, Mistakes> {
-        database(&self.data, &self.database)
+        let mut mistakes = Mistakes::default();
+        let database = self.database.resolve(&self.data.data_dir, &mut mistakes);
+        database.filter(|_| mistakes.is_empty()).ok_or(mistakes)
+    }
+
+    /// The database, which must be there. Makes nothing.
+    ///
+    /// # Errors
+    ///
+    /// What is wrong.
+    pub fn existing(&self) -> Result<Database, Mistakes> {
+        let mut mistakes = Mistakes::default();
+        let database = self.database.existing(&self.data.data_dir, &mut mistakes);
+        database.filter(|_| mistakes.is_empty()).ok_or(mistakes)
+    }
+
+    /// A hint, if the environment names a database for another program only.
+    pub fn hint(&self, environment: &Environment) -> Option<String> {
+        self.database.hint(environment)
     }
 }
 
@@ -127,6 +145,11 @@ pub struct Adoption {
 }
 
 impl AdoptArgs {
+    /// A hint, if the environment names a database for another program only.
+    pub fn hint(&self, environment: &Environment) -> Option<String> {
+        self.database.hint(environment)
+    }
+
     /// Resolves the settings. Nothing is made: if something is to be written, Curfew's database must be there.
     ///
     /// # Errors
@@ -145,12 +168,6 @@ impl AdoptArgs {
             _ => Err(mistakes),
         }
     }
-}
-
-fn database(data: &DataArgs, database: &DatabaseArgs) -> Result<Database, Mistakes> {
-    let mut mistakes = Mistakes::default();
-    let database = database.resolve(&data.data_dir, &mut mistakes);
-    database.filter(|_| mistakes.is_empty()).ok_or(mistakes)
 }
 
 fn tokens(data: &DataArgs, tokens: &TokenArgs, environment: &Environment) -> Result<Tokens, Mistakes> {
@@ -177,7 +194,14 @@ fn existing(data: &DataArgs, missing: Option<&str>, mistakes: &mut Mistakes) -> 
         Ok(Some(generated)) => Some(generated),
         Ok(None) => {
             let path = data.data_dir.join(GENERATED_FILE);
-            mistakes.add(name, format!("is not set, and no server has generated secrets in {}", path.display()));
+            mistakes.add(
+                name,
+                format!(
+                    "is not set, and no server has generated secrets in {}: set it, or name the data directory of \
+                     `curfew serve` with --data-dir or CURFEW_DATA_DIR",
+                    path.display()
+                ),
+            );
             None
         }
         Err(problem) => {

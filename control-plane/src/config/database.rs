@@ -5,7 +5,8 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 use curfew_core::Mistakes;
 
-use super::environment::read;
+use super::environment::{Environment, read};
+use super::frameworks::database_hint;
 use super::generated::make_directory;
 use crate::store::Database;
 
@@ -23,13 +24,22 @@ pub struct DatabaseArgs {
 impl DatabaseArgs {
     /// The database. Makes the data directory if the database lies in it.
     pub(super) fn resolve(&self, data_dir: &Path, mistakes: &mut Mistakes) -> Option<Database> {
+        self.make_directory(data_dir, mistakes);
+        self.named(data_dir, mistakes)
+    }
+
+    /// Makes the data directory if the database lies in it.
+    pub(super) fn make_directory(&self, data_dir: &Path, mistakes: &mut Mistakes) {
         if self.database_url.is_none()
             && let Err(problem) = make_directory(data_dir)
         {
             mistakes.add("CURFEW_DATA_DIR", problem);
-            return None;
         }
-        self.named(data_dir, mistakes)
+    }
+
+    /// A hint, if the environment names a database for another program only.
+    pub(super) fn hint(&self, environment: &Environment) -> Option<String> {
+        if self.database_url.is_some() { None } else { database_hint(environment) }
     }
 
     /// The database, if there is one. Makes no file: nothing serves a new one, and a revocation in it is in force nowhere.

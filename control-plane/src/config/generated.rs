@@ -42,10 +42,10 @@ impl Generated {
 
     /// Loads the secrets, or generates them if there are none.
     pub(super) fn load_or_create(directory: &Path) -> Result<Self, String> {
+        make_directory(directory)?;
         if let Some(found) = Self::load(directory)? {
             return Ok(found);
         }
-        make_directory(directory)?;
         let made = Self::make().map_err(|error| format!("no randomness for secrets: {error}"))?;
         made.store(directory)?;
         // Two servers that start at once both use the secrets that the first of them stored.

@@ -7,6 +7,7 @@ mod access;
 mod commands;
 mod database;
 mod environment;
+mod frameworks;
 mod generated;
 mod limits;
 mod listen;

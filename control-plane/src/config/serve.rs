@@ -10,6 +10,7 @@ use super::DataArgs;
 use super::access::AccessArgs;
 use super::database::DatabaseArgs;
 use super::environment::Environment;
+use super::frameworks::redis_hint;
 use super::generated::{GENERATED_FILE, Generated};
 use super::limits::{LimitArgs, Limits};
 use super::listen::{Listen, ListenArgs};
@@ -92,6 +93,9 @@ impl ServeArgs {
     pub fn resolve(&self, environment: &Environment) -> Result<Config, Mistakes> {
         let mut mistakes = Mistakes::default();
         let config = self.judge(environment, &mut mistakes);
+        if mistakes.is_empty() {
+            self.database.make_directory(&self.data.data_dir, &mut mistakes);
+        }
         config.filter(|_| mistakes.is_empty()).ok_or(mistakes)
     }
 
@@ -102,7 +106,7 @@ impl ServeArgs {
         let log = self.log.resolve(mistakes);
         let operation = self.operation.resolve(mistakes);
         let limits = self.limits.resolve(mistakes);
-        let database = self.database.resolve(&self.data.data_dir, mistakes);
+        let database = self.database.named(&self.data.data_dir, mistakes);
         let keys = self.tokens.keys(environment, mistakes);
         let access = self.access.resolve(environment, mistakes);
 
@@ -149,7 +153,9 @@ impl ServeArgs {
         let unknown = environment.unknown();
         let unknown =
             (!unknown.is_empty()).then(|| format!("settings that this version does not know: {}", unknown.join(", ")));
-        self.redis.warning(redis, retention).into_iter().chain(unknown).collect()
+        let redis_hint = redis.is_none().then(|| redis_hint(environment)).flatten();
+        let hints = self.database.hint(environment).into_iter().chain(redis_hint);
+        self.redis.warning(redis, retention).into_iter().chain(unknown).chain(hints).collect()
     }
 
     /// Generates the secrets that were not configured, once, and only if no other machine can reach the listeners.

@@ -73,6 +73,8 @@ pub struct Counters {
     pub tokens_registered: Counter,
     /// Tokens in registrations that name no user.
     pub tokens_without_user: Counter,
+    /// Registered tokens that were revoked already.
+    pub tokens_registered_revoked: Counter,
     /// Handlers that panicked.
     pub panics: Counter,
     /// Calls of the internal listener without the secret, or with another one.
@@ -93,6 +95,11 @@ impl Counters {
         registry.register("tokens_registered", "Tokens registered for the first time", self.tokens_registered.clone());
         let nobodys = self.tokens_without_user.clone();
         registry.register("tokens_without_user", "Tokens in registrations that name no user", nobodys);
+        registry.register(
+            "tokens_registered_revoked",
+            "Registered tokens that were revoked already",
+            self.tokens_registered_revoked.clone(),
+        );
         registry.register("panics", "Requests that ended in a panic", self.panics.clone());
         let refused = "Calls of the internal listener without the secret, or with another one";
         registry.register("internal_secret_refused", refused, self.internal_secret_refused.clone());

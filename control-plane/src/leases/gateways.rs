@@ -14,6 +14,14 @@ use crate::log::LogPosition;
 /// How long a worker is listed after its last poll.
 const LISTED_FOR: Duration = Duration::from_secs(30);
 
+/// A worker without a lease that has not polled for so long is gone. The longest pause between two polls of a worker that
+/// runs is 2 s, after failures.
+const GONE_AFTER: Duration = Duration::from_secs(5);
+
+/// A worker that polls, and that has taken nothing over for so long although there is something, needs an operator. A page
+/// takes a fraction of a second.
+const STUCK_AFTER: Duration = Duration::from_secs(10);
+
 /// The most workers that are listed.
 const MOST_LISTED: usize = 65_536;
 
@@ -35,6 +43,24 @@ pub struct GatewayList {
     pub workers: Vec<Gateway>,
 }
 
+/// How far a worker is. Only [`Self::Stuck`] needs an operator.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum GatewayState {
+    /// It holds everything that this control plane knows.
+    UpToDate,
+    /// It has begun, and holds nothing yet.
+    Starting,
+    /// It takes over what it lacks, or a history that began anew.
+    CatchingUp,
+    /// It polls, and takes nothing over although it lacks something.
+    Stuck,
+    /// It has no lease and polls no more: its Envoy has ended, or cannot reach this control plane.
+    Gone,
+    /// Unknown, because this control plane has not read the log since its start.
+    Unknown,
+}
+
 /// One worker. Times are milliseconds.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Gateway {
@@ -45,6 +71,8 @@ pub struct Gateway {
     /// The filter's version, if the filter reports it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub version: Option<String>,
+    /// How far it is.
+    pub state: GatewayState,
     /// The seq up to which it holds the log.
     pub applied: u64,
     /// How many revocations of the log it does not hold yet; absent if it holds another history.
@@ -65,6 +93,8 @@ struct Seen {
     epoch: Option<Epoch>,
     applied: u64,
     polled: Duration,
+    /// When it was last up to date, or took something over.
+    moved: Duration,
     lease_until: Duration,
     left: bool,
 }
@@ -74,8 +104,8 @@ impl Gateways {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Records that a worker has polled at `now`.
-    pub(super) fn polled(&self, request: &FeedRequest, caller: Caller, now: Duration) {
+    /// Records that a worker has polled at `now`, with the log at `head`.
+    pub(super) fn polled(&self, request: &FeedRequest, caller: Caller, head: Option<LogPosition>, now: Duration) {
         let mut workers = self.seen();
         if workers.len() >= MOST_LISTED && !workers.contains_key(&request.worker) {
             // The list may not have been read, and so not swept, for a long time.
@@ -84,9 +114,13 @@ impl Gateways {
                 return;
             }
         }
-        let lease_until = workers.get(&request.worker).map_or(Duration::ZERO, |seen| seen.lease_until);
+        let before = workers.get(&request.worker);
+        let lease_until = before.map_or(Duration::ZERO, |seen| seen.lease_until);
         let (epoch, applied, left) = (request.epoch, request.applied, request.leaving);
-        workers.insert(request.worker, Seen { caller, epoch, applied, polled: now, lease_until, left });
+        let lacks_something = head.is_some_and(|head| !is_up_to_date(epoch, applied, head));
+        let still = before.filter(|seen| lacks_something && (seen.epoch, seen.applied) == (epoch, applied));
+        let moved = still.map_or(now, |seen| seen.moved);
+        workers.insert(request.worker, Seen { caller, epoch, applied, polled: now, moved, lease_until, left });
     }
 
     /// Records that a worker was given a lease.
@@ -121,12 +155,32 @@ fn sweep(workers: &mut BTreeMap<WorkerId, Seen>, now: Duration) {
     workers.retain(|_, seen| !seen.left && now.saturating_sub(seen.polled) < LISTED_FOR);
 }
 
+fn is_up_to_date(epoch: Option<Epoch>, applied: u64, head: LogPosition) -> bool {
+    epoch == Some(head.epoch) && applied >= head.seq
+}
+
+fn state(seen: &Seen, head: Option<LogPosition>, now: Duration) -> GatewayState {
+    if seen.lease_until <= now && now.saturating_sub(seen.polled) >= GONE_AFTER {
+        return GatewayState::Gone;
+    }
+    match head {
+        None => GatewayState::Unknown,
+        Some(head) if is_up_to_date(seen.epoch, seen.applied, head) => GatewayState::UpToDate,
+        // What it lacks may be newer than its last poll, so its time runs until that.
+        Some(_) if seen.polled.saturating_sub(seen.moved) >= STUCK_AFTER => GatewayState::Stuck,
+        Some(_) if seen.epoch.is_none() => GatewayState::Starting,
+        Some(_) => GatewayState::CatchingUp,
+    }
+}
+
 fn gateway(worker: WorkerId, seen: &Seen, head: Option<LogPosition>, now: Duration) -> Gateway {
+    let state = state(seen, head, now);
     let head = head.filter(|head| Some(head.epoch) == seen.epoch);
     Gateway {
         worker,
         address: seen.caller.address,
         version: seen.caller.version.clone(),
+        state,
         applied: seen.applied,
         lag: head.map(|head| head.seq.saturating_sub(seen.applied)),
         lease_ms: milliseconds(seen.lease_until.saturating_sub(now)),
@@ -137,3 +191,6 @@ fn gateway(worker: WorkerId, seen: &Seen, head: Option<LogPosition>, now: Durati
 fn milliseconds(length: Duration) -> u64 {
     u64::try_from(length.as_millis()).unwrap_or(u64::MAX)
 }
+
+#[cfg(test)]
+mod tests;

@@ -63,7 +63,7 @@ use crate::secret::Secret;
 use crate::store::Store;
 
 pub use counters::Counters;
-pub use gateways::{Caller, Gateway, GatewayList};
+pub use gateways::{Caller, Gateway, GatewayList, GatewayState};
 pub use polls::PollFailure;
 pub use settings::Settings;
 pub use surroundings::{Line, Lines, LogStore, RowStore, Surroundings};

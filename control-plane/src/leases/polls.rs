@@ -83,7 +83,7 @@ impl Polls<'_> {
         if is_first || !self.signals.is_registered() {
             self.signals.write_row();
         }
-        self.gateways.polled(request, caller, arrived);
+        self.gateways.polled(request, caller, self.news.head(), arrived);
     }
 
     async fn answer(&self, request: &FeedRequest, arrived: Duration) -> Result<FeedAnswer, PollFailure> {

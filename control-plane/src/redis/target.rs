@@ -5,6 +5,8 @@
 
 use redis::{ConnectionInfo, IntoConnectionInfo};
 
+use crate::secret::{NOT_ENCODED, is_not_encoded};
+
 /// The default port of a Sentinel.
 const SENTINEL_PORT: u16 = 26379;
 
@@ -38,6 +40,9 @@ impl Target {
     /// What is wrong with it, without any of its text: it may hold a password.
     pub fn parse(url: &str) -> Result<Self, String> {
         let (scheme, rest) = url.split_once("://").ok_or(FORMS)?;
+        if is_not_encoded(url) && !scheme.ends_with("unix") {
+            return Err(NOT_ENCODED.to_owned());
+        }
         match scheme {
             "redis" | "rediss" | "valkey" | "valkeys" | "unix" | "redis+unix" | "valkey+unix" => {
                 Ok(Self::One(parsed(url)?))
@@ -179,6 +184,23 @@ mod tests {
         ] {
             assert_eq!(Target::parse(url).unwrap().is_encrypted(), encrypted, "{url}");
         }
+    }
+
+    #[test]
+    fn a_password_that_is_not_encoded_is_named_as_the_mistake() {
+        for url in [
+            "redis://:hun/ter2@a.example.com",
+            "rediss://user:hun#ter2@a.example.com/1",
+            "redis://user:hun?ter2@a.example.com",
+            // This one would be taken, with the user as the host.
+            "redis://user:12?hunter2@a.example.com",
+            "redis+sentinel://:hun/ter2@a.example.com/s",
+            "redis+cluster://:hun#ter2@a.example.com",
+        ] {
+            assert_eq!(Target::parse(url).expect_err(url), NOT_ENCODED);
+        }
+        Target::parse("redis://:p%2Fw%23@a.example.com").unwrap();
+        Target::parse("unix:///run/redis.sock?pass=p@ss").unwrap();
     }
 
     #[test]

@@ -17,7 +17,7 @@ use crate::log::LogPosition;
 
 pub(crate) use super::evidence::Known;
 pub(crate) use super::sql::{
-    Connection, Found, Link, Mark, Row, State, Taken, Value, are_of_curfew, columns, explained,
+    Connection, Found, Link, Mark, Row, State, Taken, TextHash, Value, are_of_curfew, columns, explained,
     foreign as open_foreign, is_locked, list, may_pass, values,
 };
 
@@ -32,10 +32,20 @@ pub(crate) struct AdoptionWriter<'a> {
     opened: Opened,
     /// The number of the adoption.
     adoption: i64,
+    before: Before,
     /// How far the log reached after the newest commit of this run. It stays in the history in which the run began.
     head: LogPosition,
     /// No commit of this run is later, by [`since_boot`].
     committed: Duration,
+}
+
+/// What there was before a run.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Before {
+    /// An earlier run has ended this adoption.
+    pub(crate) has_ended: bool,
+    /// `curfew serve` has started on this database.
+    pub(crate) has_started: bool,
 }
 
 /// What one transaction writes for some rows of the application's table.
@@ -44,6 +54,8 @@ pub(crate) struct TakeOver<'f> {
     pub(crate) found: &'f [Found],
     /// The ids of rows that are noted as taken over, with their tokens.
     pub(crate) marks: &'f [(i64, RevocationKey)],
+    /// The ids of blocked rows without a token that are accepted, with hashes of their texts.
+    pub(crate) accepted: &'f [(i64, TextHash)],
 }
 
 impl<'a> AdoptionWriter<'a> {
@@ -60,9 +72,17 @@ impl<'a> AdoptionWriter<'a> {
         sql::server_warnings(&mut opened).await?;
         let mut batch = Batch::begin(&mut opened, clock.moment(), settings, None).await?;
         let adoption = batch.begin_adoption(source).await?;
+        let has_started = batch.stored_kept().await? != Kept::NOTHING;
         let head = batch.move_head().await?;
         batch.commit().await?;
-        Ok(Self { database, settings, clock, opened, adoption, head, committed: since_boot() })
+        let has_ended = sql::has_finished(&mut opened.connection.link(), adoption).await?;
+        let before = Before { has_ended, has_started };
+        Ok(Self { database, settings, clock, opened, adoption, before, head, committed: since_boot() })
+    }
+
+    /// What there was before this run.
+    pub(crate) const fn before(&self) -> Before {
+        self.before
     }
 
     /// Opens another connection, because the old one may be lost or in a transaction.
@@ -88,12 +108,18 @@ impl<'a> AdoptionWriter<'a> {
         sql::marks(&mut self.opened.connection.link(), self.adoption, rows).await
     }
 
+    /// Those of these rows that were accepted, with the text that each had.
+    pub(crate) async fn accepted(&mut self, rows: &[i64]) -> Result<HashMap<i64, TextHash>, Error> {
+        sql::accepted(&mut self.opened.connection.link(), self.adoption, rows).await
+    }
+
     /// Takes tokens over in one transaction; returns what became of them, and how long the transaction held others up.
     pub(crate) async fn take_over(&mut self, rows: TakeOver<'_>) -> Result<(Taken, Duration), Error> {
         let mut batch = Batch::begin(&mut self.opened, self.clock.moment(), self.settings, None).await?;
         let began = Instant::now();
         let taken = batch.take_over(rows.found).await?;
         batch.mark(self.adoption, rows.marks).await?;
+        batch.accept(self.adoption, rows.accepted).await?;
         let head = batch.move_head().await?;
         batch.commit().await?;
         let held = began.elapsed();
@@ -149,6 +175,7 @@ pub(crate) struct AdoptionReader {
     has_tokens: bool,
     /// The number of the adoption, if one has begun.
     adoption: Option<i64>,
+    has_accepted: bool,
     kept: Kept,
 }
 
@@ -157,7 +184,7 @@ impl AdoptionReader {
     pub(crate) async fn open(database: &Database, settings: &Settings, source: &str) -> Result<Self, OpenFailure> {
         let kept = Kept::asked(settings.retention);
         if database.file().is_some_and(|file| !file.exists()) {
-            return Ok(Self { connection: None, has_tokens: false, adoption: None, kept });
+            return Ok(Self { connection: None, has_tokens: false, adoption: None, has_accepted: false, kept });
         }
         let mut connection = sql::look(database).await?;
         let link = &mut connection.link();
@@ -169,7 +196,8 @@ impl AdoptionReader {
         let kept = if has_kept { sql::kept(link, settings.retention).await? } else { kept };
         let has_adoptions = sql::has_table(link, "adopted_rows").await?;
         let adoption = if has_adoptions { sql::find_adoption(link, source).await? } else { None };
-        Ok(Self { connection: Some(connection), has_tokens, adoption, kept })
+        let has_accepted = sql::has_table(link, "accepted_rows").await?;
+        Ok(Self { connection: Some(connection), has_tokens, adoption, has_accepted, kept })
     }
 
     /// The number of seconds after its end until a token has expired by every clock.
@@ -190,6 +218,16 @@ impl AdoptionReader {
     pub(crate) async fn marks(&mut self, rows: &[i64]) -> Result<HashMap<i64, Mark>, Error> {
         match (&mut self.connection, self.adoption) {
             (Some(connection), Some(adoption)) => sql::marks(&mut connection.link(), adoption, rows).await,
+            _ => Ok(HashMap::new()),
+        }
+    }
+
+    /// Those of these rows that were accepted, with the text that each had.
+    pub(crate) async fn accepted(&mut self, rows: &[i64]) -> Result<HashMap<i64, TextHash>, Error> {
+        match (&mut self.connection, self.adoption) {
+            (Some(connection), Some(adoption)) if self.has_accepted => {
+                sql::accepted(&mut connection.link(), adoption, rows).await
+            }
             _ => Ok(HashMap::new()),
         }
     }

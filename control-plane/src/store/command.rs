@@ -132,6 +132,8 @@ pub struct Registered {
     pub new: u64,
     /// Tokens known before, which stay as they are.
     pub known: u64,
+    /// Tokens among both that are revoked already. A login that hands one of them out hands out a token that works nowhere.
+    pub revoked: u64,
 }
 
 /// What one step of the purge removed, in rows.

@@ -9,6 +9,7 @@ use sqlx::postgres::PgConnectOptions;
 use sqlx::sqlite::SqliteConnectOptions;
 
 use super::per_driver::PerDriver;
+use crate::secret::{NOT_ENCODED, is_not_encoded};
 
 /// Parameters that a PostgreSQL URL may have. Other parameters would switch off something that a logout relies on, or
 /// put a password into a part of the URL that is shown.
@@ -81,6 +82,7 @@ fn sqlite(url: &str) -> Result<SqliteConnectOptions, String> {
 }
 
 fn postgres(url: &str) -> Result<PgConnectOptions, String> {
+    refuse_not_encoded(url)?;
     only_parameters(url, &POSTGRES_PARAMETERS)?;
     let options = PgConnectOptions::from_str(url).map_err(|_| not_a_url("postgres"))?;
     if options.get_database().is_none_or(str::is_empty) {
@@ -90,12 +92,17 @@ fn postgres(url: &str) -> Result<PgConnectOptions, String> {
 }
 
 fn mysql(url: &str) -> Result<MySqlConnectOptions, String> {
+    refuse_not_encoded(url)?;
     only_parameters(url, &MYSQL_PARAMETERS)?;
     let options = MySqlConnectOptions::from_str(url).map_err(|_| not_a_url("mysql"))?;
     if options.get_database().is_none_or(str::is_empty) {
         return Err(not_named("mysql"));
     }
     Ok(options)
+}
+
+fn refuse_not_encoded(url: &str) -> Result<(), String> {
+    if is_not_encoded(url) { Err(NOT_ENCODED.to_owned()) } else { Ok(()) }
 }
 
 fn only_parameters(url: &str, known: &[&str]) -> Result<(), String> {
@@ -204,8 +211,14 @@ mod tests {
             ("", scheme),
             ("postgres://ada:hunter2@db/curfew?options=-csynchronous_commit=off", postgres),
             ("postgres://ada@db/curfew?password=hunter2", postgres),
-            ("postgres://ada:hun?ter2@db/curfew", postgres),
-            ("postgres://ada:hun/ter2@db/curfew", form),
+            ("postgres://ada:hun?ter2@db/curfew", NOT_ENCODED),
+            ("postgres://ada:hun/ter2@db/curfew", NOT_ENCODED),
+            ("postgres://ada:hun#ter2@db/curfew", NOT_ENCODED),
+            ("mysql://ada:hun/ter2@db/curfew", NOT_ENCODED),
+            // These would be taken, with the user as the host and the password's rest as the database.
+            ("mysql://ada:1/hunter2@db/curfew", NOT_ENCODED),
+            ("postgres://ada:1/hunter2@db", NOT_ENCODED),
+            ("postgres://ada:hunter2@db:port/curfew", form),
             ("postgres://ada:hunter2@db/curfew?sslmode=hunter2", form),
             ("postgres://ada:hunter2@db", "names no database: postgres://USER:PASSWORD@HOST:PORT/DATABASE"),
             ("mysql://ada:hunter2@db/", "names no database: mysql://USER:PASSWORD@HOST:PORT/DATABASE"),

@@ -20,6 +20,9 @@ pub enum OpenFailure {
     /// The schema cannot be brought up to date.
     #[error("{}", explained(.0))]
     Schema(#[from] MigrateFailure),
+    /// There is no log in it.
+    #[error("it is not a database of Curfew: it has no table feed_head")]
+    NoLog,
     /// Tokens that are blocked in another application's table may not be revoked yet.
     #[error(
         "the adoption from {0} has not ended, and tokens that are blocked there may not be revoked yet: run \
@@ -49,7 +52,7 @@ impl OpenFailure {
         match self {
             Self::Database(error) => sql::is_locked(error),
             Self::Schema(failure) => sql::is_done_by_another(failure),
-            Self::AdoptionUnfinished(_) => false,
+            Self::NoLog | Self::AdoptionUnfinished(_) => false,
         }
     }
 }
@@ -188,6 +191,14 @@ pub async fn head(database: &Database) -> Result<LogPosition, OpenFailure> {
     Ok(history.head)
 }
 
+/// Refuses a database without a log. Nothing is changed in it: the connection that writes would change how a file is kept.
+async fn refuse_without_log(database: &Database) -> Result<(), OpenFailure> {
+    let mut connection = sql::look(database).await?;
+    let has_log = sql::has_table(&mut connection.link(), "feed_head").await?;
+    connection.close().await?;
+    if has_log { Ok(()) } else { Err(OpenFailure::NoLog) }
+}
+
 /// Gives the history another name, for a restore that leaves no trace in the database; returns the old name and the new
 /// one.
 ///
@@ -196,6 +207,7 @@ pub async fn head(database: &Database) -> Result<LogPosition, OpenFailure> {
 /// See [`OpenFailure`].
 pub async fn bump_epoch(database: &Database) -> Result<(Epoch, Epoch), OpenFailure> {
     let settings = Settings { retention: Retention { clock_skew: 0, max_token_ttl: 0, audit: 0 }, rules: vec![] };
+    refuse_without_log(database).await?;
     let mut opened = Opened::at_start(database).await?;
     let mut batch = Batch::begin(&mut opened, Moment { now: 0, steady: None }, &settings, None).await?;
     let old = batch.bump_epoch().await?;

@@ -25,8 +25,8 @@ on_each_database! {
         let (first, second, unknown, his) = (token("alice", 1), token("alice", 2), token("alice", 3), token("bob", 1));
         let registrations = [&first, &second, &his].map(|token| registration(token.clone())).to_vec();
         let registered = plane.store.writer().register(registrations.clone()).await;
-        assert_eq!(registered, Ok(Registered { new: 3, known: 0 }));
-        assert_eq!(plane.store.writer().register(registrations).await, Ok(Registered { new: 0, known: 3 }));
+        assert_eq!(registered, Ok(Registered { new: 3, known: 0, revoked: 0 }));
+        assert_eq!(plane.store.writer().register(registrations).await, Ok(Registered { new: 0, known: 3, revoked: 0 }));
         let ended = plane.store.writer().logout_all(first.clone(), "alice".to_owned()).await;
         assert_eq!(ended.map(outcome), Ok(LogoutOutcome::LoggedOut));
         for token in [&first, &second, &unknown] {
@@ -110,7 +110,7 @@ on_each_database! {
         let plane = place.open().await;
         let twice = vec![registration(token("alice", 1)), registration(token("alice", 1)), registration(token("bob", 1))];
         let registered = plane.store.writer().register(twice).await;
-        assert_eq!(registered, Ok(Registered { new: 2, known: 1 }));
+        assert_eq!(registered, Ok(Registered { new: 2, known: 1, revoked: 0 }));
         assert_eq!(place.counts().await, (2, 0, 0));
     }
 

@@ -231,6 +231,54 @@ async fn the_applications_database_is_named_by_a_flag_a_variable_or_a_file_and_n
 }
 
 #[tokio::test]
+async fn what_was_accepted_once_is_no_error_for_a_timer_and_what_is_new_is() {
+    let directory = TempDir::new().unwrap();
+    let directory = directory.path();
+    old_table(directory, 3).await;
+    let unreadable = async |rows: std::ops::Range<u32>| {
+        let values: Vec<_> = rows.map(|row| format!("(7, 'unreadable {row}', 1)")).collect();
+        let insert =
+            format!("INSERT INTO user_token_logs (user_id, user_token, is_block) VALUES {}", values.join(", "));
+        database(directory, OLD).await.execute(sqlx::raw_sql(AssertSqlSafe(insert))).await.unwrap();
+    };
+    unreadable(0..22).await;
+    migrate(directory);
+    let problem = |rows: u32| {
+        format!(
+            "error: {rows} blocked rows hold no token that these settings accept, and nothing of them is revoked: mend the \
+             settings, or say --accept-unreadable; "
+        )
+    };
+    let (code, told, errors) = adopt(directory, &["--apply"]);
+    let refused = problem(22) + "the first `curfew serve` refuses its database until then\n";
+    assert_eq!((code, errors.as_str()), (Some(2), refused.as_str()), "{told}");
+    let ids: Vec<_> = (4..24).map(|id| format!("{id} (not_compact)")).collect();
+    assert!(told.contains(&format!("\nblocked and unreadable  {} and 2 more\n", ids.join(", "))), "{told}");
+    assert!(told.ends_with("\n--unreadable-to FILE lists all of them\nnot done yet\n"), "{told}");
+
+    assert_eq!(adopt(directory, &["--apply", "--accept-unreadable"]).0, Some(0));
+    let (code, told, errors) = adopt(directory, &["--apply"]);
+    assert_eq!((code, errors.as_str()), (Some(0), ""), "{told}");
+    assert!(told.contains("22 (not_compact 22; 22 of them blocked, 22 of these accepted)"), "{told}");
+    assert!(told.ends_with("raw tokens blanked      0\ndone: run it again at any time\n"), "{told}");
+
+    unreadable(22..23).await;
+    let (code, told, errors) = adopt(directory, &["--apply", "--unreadable-to", "rows.csv"]);
+    let goes_on = problem(1) + "`curfew serve` starts as before, because an earlier run has ended this adoption\n";
+    assert_eq!((code, errors.as_str()), (Some(2), goes_on.as_str()), "{told}");
+    assert!(
+        told.contains("\nblocked and unreadable  26 (not_compact)\nall unreadable rows are listed in rows.csv\n"),
+        "{told}"
+    );
+    let file = std::fs::read_to_string(directory.join("rows.csv")).unwrap();
+    assert_eq!(file.lines().count(), 24, "{file}");
+    assert!(file.starts_with("id,blocked,accepted,reason\n4,yes,yes,not_compact\n"), "{file}");
+    assert!(file.ends_with("\n26,yes,no,not_compact\n"), "{file}");
+    // What the message says of a start is true.
+    drop(Server::spawn(directory, configured(directory)));
+}
+
+#[tokio::test]
 async fn an_adoption_that_is_killed_is_finished_by_the_next() {
     let directory = TempDir::new().unwrap();
     let directory = directory.path();

@@ -238,6 +238,14 @@ fn an_answer_of_another_server_is_no_logout() {
             assert!(stderr.starts_with(&format!("error: {url} is not a Curfew control plane: ")), "{stderr}");
             assert_eq!((output.status.code(), output.stdout), (Some(1), Vec::new()), "{answer}");
         }
+        for arguments in [["gateways"].as_slice(), &["sessions", "--user", "alice"]] {
+            let mut reading = command(directory.path());
+            reading.args(arguments).args(["--internal-url", &url]).env("CURFEW_INTERNAL_SECRET", "an-internal-secret");
+            let output = reading.output().unwrap();
+            let stderr = String::from_utf8(output.stderr).unwrap();
+            assert!(stderr.starts_with(&format!("error: {url} is not a Curfew control plane: ")), "{stderr}");
+            assert_eq!((output.status.code(), output.stdout), (Some(1), Vec::new()), "{answer}");
+        }
         let mut lgt_all = command(directory.path());
         lgt_all.args(["logout", "--user", "alice", "--internal-url", &url]);
         lgt_all.env("APP_ID", "shop").env("APP_KEY", "a key of the application");

@@ -225,7 +225,7 @@ async fn operators_see_which_workers_poll() {
         assert!(number <= 2_005 && (name == "polled_ms" || number > 0), "{name} {number}");
     }
     let expected = json!({"seq": 0, "workers": [{
-        "worker": "01".repeat(16), "address": "0.0.0.0", "version": "0.1.0", "applied": 0, "lag": 0,
+        "worker": "01".repeat(16), "address": "0.0.0.0", "version": "0.1.0", "state": "up_to_date", "applied": 0, "lag": 0,
         "lease_ms": null, "polled_ms": null,
     }]});
     assert_eq!(shown, expected);

@@ -13,6 +13,8 @@ mod check;
 #[cfg(test)]
 mod closed;
 #[cfg(test)]
+mod command_line;
+#[cfg(test)]
 mod crowded;
 #[cfg(test)]
 mod early;

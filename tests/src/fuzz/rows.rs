@@ -109,7 +109,8 @@ pub(super) fn messages() -> Result<Vec<Seed>> {
     let answer = CheckAnswer { epoch: EPOCH.to_owned(), seq: 7, verdict: CheckVerdict::Revoked };
     let token = RegisterToken { token: "a.b.c".to_owned(), user_agent: Some("curl/8".to_owned()), ip: None };
     let registration = RegisterRequest { tokens: vec![token.clone(), token] };
-    let registered = RegisterAnswer { registered: 1, known: 2, without_user: std::num::NonZeroUsize::new(1) };
+    let without_user = std::num::NonZeroUsize::new(1);
+    let registered = RegisterAnswer { registered: 1, known: 2, revoked: 1, without_user };
     let of = |kind: &str, message: Vec<u8>| [kind.as_bytes(), &message].concat();
     Ok(vec![
         Seed::new("check", of("c", serde_json::to_vec(&question)?)),

@@ -32,14 +32,17 @@ pub(in crate::http) async fn register(
     let nobodys = registrations.iter().filter(|registration| registration.token.user.is_none()).count();
     let registered = state.records.register(registrations).await?;
     state.counters.tokens_registered.inc_by(registered.new);
+    state.counters.tokens_registered_revoked.inc_by(registered.revoked);
     let without_user = NonZeroUsize::new(nobodys);
     if without_user.is_some() {
         state.counters.tokens_without_user.inc_by(u64::try_from(nobodys).unwrap_or(u64::MAX));
         state.notices.without_user(state.policy.user_claim());
     }
+    let number = |count: u64| usize::try_from(count).unwrap_or(usize::MAX);
     Ok(axum::Json(RegisterAnswer {
-        registered: usize::try_from(registered.new).unwrap_or(usize::MAX),
-        known: usize::try_from(registered.known).unwrap_or(usize::MAX),
+        registered: number(registered.new),
+        known: number(registered.known),
+        revoked: number(registered.revoked),
         without_user,
     }))
 }

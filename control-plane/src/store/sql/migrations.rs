@@ -34,12 +34,13 @@ macro_rules! file {
 }
 
 /// All migrations, oldest first. A new one is a file for each kind of database, and a line here.
-const FILES: [File; 5] = [
+const FILES: [File; 6] = [
     file!("0001_logout_state"),
     file!("0002_history_and_keyspaces"),
     file!("0003_retention_kept"),
     file!("0004_control_planes"),
     file!("0005_adoptions"),
+    file!("0008_accepted_rows"),
 ];
 
 /// Names the migrations as sqlx does, so that databases recognise the ones that are applied. Their checksums are those

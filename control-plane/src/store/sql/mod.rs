@@ -45,7 +45,7 @@ mod server;
 mod take_over;
 mod trusted;
 
-pub(crate) use adoption::{Mark, find_adoption, marks, unfinished_adoptions};
+pub(crate) use adoption::{Mark, TextHash, accepted, find_adoption, has_finished, marks, unfinished_adoptions};
 pub(crate) use batch::Batch;
 pub(crate) use check::CHECK;
 pub(crate) use clocks::surely_past;

@@ -1,11 +1,14 @@
 //! Registration. It writes many tokens in few statements, because the head is locked meanwhile.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
+use std::collections::hash_map::Entry as Place;
 
-use curfew_core::{Coverage, RevocationKey, TokenKeys};
+use curfew_core::wire::CheckVerdict;
+use curfew_core::{RevocationKey, TokenKeys};
 use sqlx::Error;
 
 use super::batch::Batch;
+use super::check::known;
 use super::driver::{Value, list, tuples, values};
 use super::log_rows::entry;
 use crate::store::command::{Registered, Registration, TokenRecord};
@@ -33,11 +36,21 @@ impl Batch<'_> {
     pub(crate) async fn register(&mut self, tokens: &[Registration]) -> Result<Registered, Error> {
         let mut registered = Registered::default();
         for tokens in tokens.chunks(TOKENS) {
-            let mut known = self.known_tokens(tokens).await?;
+            let mut rows = self.rows_of(tokens).await?;
             let keys: Vec<_> = tokens.iter().map(|registration| &registration.token.keys).collect();
             let entries = self.entries(&keys).await?;
-            let unknown = tokens.iter().filter(|registration| known.insert(registration.token.keys.token));
-            let new: Vec<_> = unknown.map(|registration| self.judged(registration, &entries)).collect();
+            let mut new = Vec::new();
+            for registration in tokens {
+                let token = &registration.token;
+                let row = rows.entry(token.keys.token);
+                let is_new = matches!(row, Place::Vacant(_));
+                // From here on the token is registered, and that decides about it in the cutoff's own second.
+                let is_revoked = self.is_revoked(token, *row.or_insert(Known::Alive), &entries);
+                registered.revoked = registered.revoked.saturating_add(u64::from(is_revoked));
+                if is_new {
+                    new.push(new_token(registration, is_revoked));
+                }
+            }
             self.insert_known_tokens(&new).await?;
             let count = |number: usize| u64::try_from(number).unwrap_or(u64::MAX);
             registered.new = registered.new.saturating_add(count(new.len()));
@@ -46,24 +59,20 @@ impl Batch<'_> {
         Ok(registered)
     }
 
-    fn judged<'t>(&self, registration: &'t Registration, entries: &HashMap<RevocationKey, Vec<Entry>>) -> NewToken<'t> {
-        let token = &registration.token;
+    /// What the filter's check says of a token with this row.
+    fn is_revoked(&self, token: &TokenRecord, known: Known, entries: &HashMap<RevocationKey, Vec<Entry>>) -> bool {
         let found = token.keys.iter().filter_map(|(_, key)| entries.get(&key)).flatten();
-        let evidence = Evidence { head: self.began_at(), entries: found.copied().collect(), known: Known::No };
-        let is_dead = evidence.coverage(&token.keys, token.cutoff_time) == Coverage::Revoked;
-        NewToken {
-            token,
-            user_agent: registration.user_agent.as_deref(),
-            ip: registration.ip.map(|ip| ip.to_string()),
-            blocked: is_dead.then_some(ALREADY_REVOKED),
-        }
+        let evidence = Evidence { head: self.began_at(), entries: found.copied().collect(), known };
+        evidence.verdict(&token.keys, token.cutoff_time) == CheckVerdict::Revoked
     }
 
-    async fn known_tokens(&mut self, tokens: &[Registration]) -> Result<HashSet<RevocationKey>, Error> {
-        let statement = format!("SELECT token_id FROM user_token_logs WHERE token_id IN ({})", list(tokens.len()));
+    /// What the rows of these tokens say, for those that have one.
+    async fn rows_of(&mut self, tokens: &[Registration]) -> Result<HashMap<RevocationKey, Known>, Error> {
+        let statement =
+            format!("SELECT token_id, is_block FROM user_token_logs WHERE token_id IN ({})", list(tokens.len()));
         let values: Vec<_> = tokens.iter().map(|registration| Value::from(&registration.token.keys.token)).collect();
         let rows = self.link.fetch_built(statement, &values, tokens.len() == TOKENS).await?;
-        rows.iter().map(|row| Ok(RevocationKey::from_bytes(row.sixteen("token_id")?))).collect()
+        rows.iter().map(|row| Ok((RevocationKey::from_bytes(row.sixteen("token_id")?), known(row)?))).collect()
     }
 
     /// The revocations under any of the tokens' keys.
@@ -95,6 +104,15 @@ impl Batch<'_> {
         let values: Vec<_> = new.iter().flat_map(|new| row(new, now)).collect();
         let statement = format!("{INSERT}{}", tuples(COLUMNS, new.len()));
         self.link.execute_built(statement, &values, new.len() == TOKENS).await.map(drop)
+    }
+}
+
+fn new_token(registration: &Registration, is_revoked: bool) -> NewToken<'_> {
+    NewToken {
+        token: &registration.token,
+        user_agent: registration.user_agent.as_deref(),
+        ip: registration.ip.map(|ip| ip.to_string()),
+        blocked: is_revoked.then_some(ALREADY_REVOKED),
     }
 }
 

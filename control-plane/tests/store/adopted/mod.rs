@@ -98,7 +98,8 @@ async fn run(old: &Place, place: &Place, plan: Plan) -> Result<Option<Tally>, Ad
     let (policy, settings, clock) = (policy(), settings(), place.clock());
     let rules = Rules { policy: &policy, settings: &settings, clock: &clock };
     let (from, own) = (old.database(), place.database());
-    adopt(Databases { from: &from, own: &own }, rules, plan, |_| {}).await
+    let adopted = adopt(Databases { from: &from, own: &own }, rules, plan, |_| {}).await?;
+    Ok(adopted.map(|adopted| adopted.tally))
 }
 
 pub(crate) async fn adopt_all(old: &Place, place: &Place) -> Tally {

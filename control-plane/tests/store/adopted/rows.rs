@@ -24,6 +24,7 @@ on_each_database! {
             revoked: 2,
             unreadable: [("empty", 1), ("not_compact", 1)].into(),
             unreadable_blocked: 1,
+            accepted: 1,
             ..Tally::default()
         };
         assert_eq!(told, expected);
@@ -62,6 +63,7 @@ on_each_database! {
             before: 6,
             unreadable: [("empty", 1), ("not_compact", 1)].into(),
             unreadable_blocked: 1,
+            accepted: 1,
             ..Tally::default()
         };
         assert_eq!(adopt_all(&old, place).await, again);
@@ -93,7 +95,7 @@ on_each_database! {
         adopt_all(&old, place).await;
         old.execute("UPDATE user_token_logs SET user_token = 'not a token'").await;
         let unreadable = [("not_compact", 1)].into();
-        let expected = Tally { rows: 1, unreadable, unreadable_blocked: 1, ..Tally::default() };
+        let expected = Tally { rows: 1, unreadable, unreadable_blocked: 1, accepted: 1, ..Tally::default() };
         assert_eq!(run(&old, place, Plan { apply: false, ..PLAN }).await.unwrap().unwrap(), expected);
         assert_eq!(adopt_all(&old, place).await, expected);
     }
@@ -111,6 +113,7 @@ on_each_database! {
             revoked: 1,
             unreadable: [("lives_too_long", 2)].into(),
             unreadable_blocked: 1,
+            accepted: 1,
             ..Tally::default()
         };
         assert_eq!(run(&old, place, Plan { apply: false, ..PLAN }).await.unwrap().unwrap(), expected);

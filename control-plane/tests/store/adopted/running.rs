@@ -118,11 +118,11 @@ on_each_database! {
         let finished = "SELECT count(*) FROM adoptions WHERE finished_at IS NOT NULL";
         let tally = run(&old, place, Plan { forget: true, ..PLAN }).await.unwrap().unwrap();
         assert_eq!((tally.taken, tally.revoked, tally.late), (1, 1, 1));
-        assert_eq!(tally.unfinished(true), Some(Unfinished::Changing(1)));
+        assert_eq!(tally.unfinished(), Some(Unfinished::Changing(1)));
         assert_eq!(place.number(finished).await, 0);
         // As soon as a pass finds nothing, it has ended.
         let tally = adopt_all(&old, place).await;
-        assert_eq!((tally.before, tally.late, tally.unfinished(true)), (1, 0, None));
+        assert_eq!((tally.before, tally.late, tally.unfinished()), (1, 0, None));
         assert_eq!(place.number(finished).await, 1);
     }
 
@@ -171,6 +171,32 @@ on_each_database! {
         assert_eq!(place.number(unfinished).await, 0);
         assert_eq!(run(&old, place, PLAN).await.unwrap().unwrap().unreadable_blocked, 1);
         assert_eq!(place.number(unfinished).await, 1);
+    }
+
+    async fn accepted_rows_stay_accepted_and_others_are_told(place: &Place) {
+        let old = place.application(place.kind, "a");
+        fill(&old).await;
+        let (plan, dry) = (Plan { accept_unreadable: false, ..PLAN }, Plan { apply: false, accept_unreadable: false, ..PLAN });
+        let told = async |plan| {
+            let tally = run(&old, place, plan).await.unwrap().unwrap();
+            (tally.unreadable_blocked, tally.accepted, tally.unfinished())
+        };
+        let new = Some(Unfinished::Unreadable(1));
+        assert_eq!(told(plan).await, (1, 0, new));
+        assert_eq!(told(PLAN).await, (1, 1, None));
+        for plan in [plan, dry, plan] {
+            assert_eq!(told(plan).await, (1, 1, None));
+        }
+        // A further row, and then another text in the accepted one.
+        insert(&old, "not a token either", true).await;
+        assert_eq!(told(dry).await, (2, 1, new));
+        assert_eq!(told(plan).await, (2, 1, new));
+        assert_eq!(told(PLAN).await, (2, 2, None));
+        old.execute("UPDATE user_token_logs SET user_token = 'another token' WHERE user_token = 'not a token'").await;
+        assert_eq!(told(plan).await, (2, 1, new));
+        assert_eq!(told(PLAN).await, (2, 2, None));
+        assert_eq!(told(plan).await, (2, 2, None));
+        assert_eq!(place.number("SELECT count(*) FROM accepted_rows").await, 2);
     }
 }
 

@@ -25,6 +25,7 @@ on_each_database! {
             taken: 5,
             unreadable: [("empty", 1)].into(),
             unreadable_blocked: 1,
+            accepted: 1,
             forgotten: 5,
             ..Tally::default()
         };
