@@ -3,7 +3,7 @@
 //! Settings with a flag are also in the command line, and a test compares the two. Secrets and settings that are
 //! refused have no flag.
 
-const SETTINGS: [&str; 46] = [
+const SETTINGS: [&str; 48] = [
     "APP_ID",
     "APP_KEY",
     "APP_KEY_FILE",
