@@ -86,8 +86,7 @@ impl Denial {
 
     /// The problem document with a more exact detail.
     pub const fn problem_with(self, detail: &str) -> Problem<'_> {
-        let (title, status, code) = (self.title(), self.status(), self.code());
-        Problem { kind: "about:blank", title, status, detail, code, differs: &[] }
+        Problem { kind: "about:blank", title: self.title(), status: self.status(), detail, code: self.code() }
     }
 }
 
@@ -105,9 +104,6 @@ pub struct Problem<'a> {
     pub detail: &'a str,
     /// The stable code that clients may compare.
     pub code: &'a str,
-    /// Of a `keyspace_unknown`: the filter's fields that are not the control plane's settings, if they are known.
-    #[serde(skip_serializing_if = "<[_]>::is_empty")]
-    pub differs: &'a [&'a str],
 }
 
 impl Problem<'_> {

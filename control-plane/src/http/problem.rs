@@ -9,6 +9,7 @@ use axum::http::header::{CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
 use axum::http::{HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 use curfew_core::{CredentialError, Denial, Differences, Problem, TokenError};
+use serde::Serialize;
 
 use crate::store::command::Unavailable;
 
@@ -205,6 +206,15 @@ impl ApiError {
     }
 }
 
+/// The problem of a filter whose settings are not the control plane's.
+#[derive(Serialize)]
+struct Disagreement<'a> {
+    #[serde(flatten)]
+    problem: Problem<'a>,
+    /// The filter's fields that differ.
+    differs: &'a [&'a str],
+}
+
 impl IntoResponse for ApiError {
     fn into_response(self) -> Response {
         let status = self.status();
@@ -215,9 +225,12 @@ impl IntoResponse for ApiError {
             status: status.as_u16(),
             detail: &detail,
             code: self.code(),
-            differs: &differs,
         };
-        let mut response = (status, problem.to_json()).into_response();
+        let body = match differs.as_slice() {
+            [] => problem.to_json(),
+            differs => serde_json::to_string(&Disagreement { problem, differs }).unwrap_or_default(),
+        };
+        let mut response = (status, body).into_response();
         let headers = response.headers_mut();
         headers.insert(CONTENT_TYPE, HeaderValue::from_static(Problem::CONTENT_TYPE));
         if let Some(challenge) = self.challenge() {
