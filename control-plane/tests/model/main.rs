@@ -148,7 +148,7 @@ mod a_mistake_is_found {
         head_and_rows_from_two_snapshots: HeadAndRowsFromTwoSnapshots in pages(),
         other_control_planes_ignored: OthersIgnored in planes(),
         silent_control_planes_taken_for_dead: SilentOnesIgnored in rows(),
-        a_dead_control_planes_row_removed_without_trace: DeadOnesLeaveNoTrace in dead_planes(),
+        a_dead_control_planes_row_removed_without_trace: DeadOnesLeaveNoTrace in replaced_rows(),
         a_lease_before_the_row: GrantBeforeRow in rows(),
         rows_read_before_the_commit: RowsReadBeforeCommit in rows(),
         sent_taken_for_applied: AckBeforeApply in quiet(),

@@ -103,6 +103,12 @@ pub(crate) fn rows() -> Scene {
     Scene { slow_rows: true, readings: Fresh, horizon: 1, ..planes() }
 }
 
+/// A control plane that writes its row late, so that the other one replaces it: that one has seen the row when it waited for
+/// an earlier logout.
+pub(crate) fn replaced_rows() -> Scene {
+    Scene { logouts: vec![vec![1, 0], vec![]], ..rows() }
+}
+
 /// A control plane ends, and starts again under another id.
 pub(crate) fn dead_planes() -> Scene {
     Scene {

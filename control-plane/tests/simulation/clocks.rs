@@ -50,6 +50,11 @@ impl Clocks {
         self.pause.1 > Moment::ZERO && at <= self.pause.1 + length
     }
 
+    /// For how long the machine was paused in all.
+    pub(crate) fn paused(&self) -> Duration {
+        self.paused_before + (self.pause.1 - self.pause.0)
+    }
+
     /// The true time for which the clocks have run.
     fn run(&self, at: Moment) -> Duration {
         let (from, until) = self.pause;
@@ -68,7 +73,7 @@ impl Clocks {
     /// passed.
     pub(crate) fn when(&self, shown: Duration) -> Moment {
         let run = nanos((shown.saturating_sub(self.started).as_nanos() * MILLION).div_ceil(u128::from(self.rate)));
-        run + self.paused_before + (self.pause.1 - self.pause.0)
+        run + self.paused()
     }
 
     pub(crate) fn now(&self, at: Moment) -> Now {

@@ -33,7 +33,7 @@ use mutant::Mutant;
 use world::World;
 
 /// How many worlds are searched for each mistake.
-const SEEDS: u64 = 1000;
+const SEEDS: u64 = 4000;
 
 /// How many worlds have to keep the promise.
 const WORLDS: u64 = 3000;

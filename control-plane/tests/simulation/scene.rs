@@ -98,6 +98,8 @@ pub(crate) struct Faults {
     pub(crate) listener_updates: bool,
     /// Hosts that sometimes fail to report that a call has ended.
     pub(crate) forgotten_calls: bool,
+    /// Control planes that can read, and mostly cannot write their rows.
+    pub(crate) rows_fail: bool,
     /// Workers that get no requests for a while.
     pub(crate) idleness: bool,
 }
@@ -221,6 +223,7 @@ impl Faults {
             proxy_pauses: dice.per_mille(100),
             listener_updates: dice.per_mille(80),
             forgotten_calls: dice.per_mille(100),
+            rows_fail: dice.per_mille(150),
             idleness: dice.per_mille(80),
         }
     }

@@ -192,6 +192,10 @@ impl World {
 
     fn ask_database(&mut self, plane: usize, life: u64, statement: Statement) {
         use crate::network::Fate;
+        let rows_fail = self.scene.faults.rows_fail && self.is_stormy();
+        if rows_fail && matches!(statement, Statement::WriteRow { .. }) && self.dice.per_mille(750) {
+            return;
+        }
         let at = self.now + self.weather.statement(self.now, &mut self.dice);
         let event = match self.weather.fate(plane, self.now, &mut self.dice) {
             Fate::NotDone => match statement.failed() {

@@ -39,6 +39,26 @@ on_each_database! {
         assert_eq!(left, [ControlPlaneRow { id: ONE, beat: 5, confirmed: None }]);
     }
 
+    async fn a_row_is_replaced_by_one_that_belongs_to_nobody(place: &Place) {
+        let plane = place.open().await;
+        let epoch = plane.head().await.epoch;
+        let mut rows = plane.store.row_writer();
+        let read = async || answered(async || plane.store.control_planes().await).await.rows;
+        rows.write(ONE, Beat { beat: 5, confirmed: Some(LogPosition { epoch, seq: 7 }) }).await.unwrap();
+        rows.replace(ONE, 4).await.unwrap();
+        assert_eq!(read().await.first().map(|row| (row.id, row.beat)), Some((ONE, 5)), "it was written since");
+        rows.replace(ONE, 5).await.unwrap();
+        let [row] = read().await[..] else { panic!("one row takes the place of another") };
+        assert_eq!(row, ControlPlaneRow::nobody(row.id));
+        assert_ne!(row.id, ONE);
+        assert_eq!(answered(async || plane.store.log_page(ONE, 0, 1).await).await.own_beat, None);
+        // Its owner is alive all the same.
+        rows.write(ONE, Beat { beat: 6, confirmed: None }).await.unwrap();
+        assert_eq!(read().await.len(), 2);
+        rows.remove(row.id, ControlPlaneRow::NOBODY).await.unwrap();
+        assert_eq!(read().await, [ControlPlaneRow { id: ONE, beat: 6, confirmed: None }]);
+    }
+
     async fn a_reading_shows_the_log_and_the_askers_own_row(place: &Place) {
         let plane = place.open().await;
         let empty = plane.head().await;

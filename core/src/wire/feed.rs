@@ -60,8 +60,8 @@ pub struct FeedAnswer {
     pub revocations: Vec<FeedRevocation>,
     /// How long a lease runs, counted from the sending of the request and corrected by `fresh_ms`; 0 for none.
     pub lease_ms: u64,
-    /// How long after the request's arrival the reading of the page began, in milliseconds; negative if it began
-    /// before. It is rounded so that the lease is never too long.
+    /// How long after the request's arrival the reading of the page began, in milliseconds. It is rounded so that the
+    /// lease is never too long. Below zero if the reading began before, from which no lease is granted today.
     pub fresh_ms: i64,
 }
 

@@ -131,8 +131,9 @@ impl World {
         let (plane, now, randomness) =
             (self.dice.below(self.planes.len()), self.worker_now(index), self.randomness(index));
         let (Some(worker), Some(now)) = (self.workers.get_mut(index), now) else { return };
-        // Half as long again, to allow for the drift of clocks.
-        let idle = self.now.saturating_sub(worker.last_request);
+        // Half as long again, to allow for the drift of clocks. A worker does not notice that its machine is paused.
+        let paused = self.proxies.get(worker.proxy).map_or(Duration::ZERO, |proxy| proxy.clocks.paused());
+        let idle = self.now.saturating_sub(worker.last_request + paused);
         let stays = !poll.request.leaving && idle > IDLE_AFTER * 3 / 2 + ms(1000);
         self.checks.hold(!stays, || format!("worker {index} polls on, without requests for {idle:?}"));
         self.checks.reached.departures += u64::from(poll.request.leaving);
