@@ -1,6 +1,7 @@
 //! A real Envoy: this module finds or fetches it, starts it, waits until it is ready, and validates configurations.
 
 use std::net::SocketAddr;
+use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Mutex;
@@ -79,18 +80,18 @@ impl Envoy {
     /// # Errors
     /// If Envoy cannot be found or refuses the configuration; the message carries its output.
     pub fn start(bootstrap: &Bootstrap, directory: &Path, workers: u32) -> Result<Self> {
-        Self::start_with(bootstrap, directory, workers, &[])
+        Self::start_with::<&str>(bootstrap, directory, workers, &[])
     }
 
     /// The same with these variables in Envoy's environment.
     ///
     /// # Errors
     /// If Envoy cannot be found or refuses the configuration; the message carries its output.
-    pub fn start_with(
+    pub fn start_with<N: AsRef<OsStr>>(
         bootstrap: &Bootstrap,
         directory: &Path,
         workers: u32,
-        environment: &[(String, String)],
+        environment: &[(N, String)],
     ) -> Result<Self> {
         let program = find()?;
         let configuration = directory.join("envoy.json");

@@ -15,6 +15,7 @@ pub mod fuzz;
 pub mod gunicorn;
 pub mod http2;
 pub mod measure;
+pub mod preloaded;
 pub mod rooms;
 pub mod scripted;
 #[cfg(feature = "servers")]

@@ -44,6 +44,19 @@ mod stories {
     }
 
     #[test]
+    fn clocks_that_time_daemons_bend_make_envoy_admit_no_logged_out_token() {
+        let _one = ONE.lock().unwrap_or_else(PoisonError::into_inner);
+        for setup in [Setup::SLOW_ENVOYS, Setup::FAST_ENVOYS] {
+            let mut mesh = Mesh::start(setup).unwrap();
+            let names = ["nothing", "an Envoy stopped for 2 L", "an Envoy cut off, its answers"];
+            for scene in ALL.iter().filter(|scene| names.contains(&scene.name)) {
+                let Outcome { ledger, wrong_refusals, .. } = played(&mut mesh, scene);
+                assert_eq!((ledger.stale_admits, wrong_refusals, ledger.strange), (0, 0, 0), "{}", scene.name);
+            }
+        }
+    }
+
+    #[test]
     fn the_checker_finds_stale_admits_in_bounded_mode() {
         let _one = ONE.lock().unwrap_or_else(PoisonError::into_inner);
         let mut mesh = Mesh::start(Setup { promise: Promise::BOUNDED_2S, ..Setup::MESH }).unwrap();

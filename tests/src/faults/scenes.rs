@@ -15,7 +15,7 @@ use crate::link::Direction;
 /// may just have put off.
 const RECOVERY: Duration = Duration::from_secs(6);
 
-/// How long a logout may take where only an Envoy is in its way: the length of a lease and a tenth.
+/// How long a logout may take where only an Envoy is in its way: 2.08 s, which outlast a lease, and a tenth more.
 const LEASE_AND_A_TENTH: Duration = Duration::from_millis(2_200);
 
 /// Whether requests may get 503.

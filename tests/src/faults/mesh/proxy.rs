@@ -27,6 +27,8 @@ pub struct Proxy {
     bootstrap: Bootstrap,
     listener: Listener,
     directory: PathBuf,
+    /// What gives the process its clocks.
+    variables: Vec<(&'static str, String)>,
 }
 
 impl Proxy {
@@ -47,8 +49,9 @@ impl Proxy {
         let file = directory.join("listener.json");
         let mut listener = Listener { content: bootstrap.take_listener(&file)?, file, version: 0 };
         listener.update()?;
-        let process = Envoy::start(&bootstrap, &directory, WORKERS)?;
-        Ok(Self { process, links, bootstrap, listener, directory })
+        let variables = setup.clocks.variables()?;
+        let process = Envoy::start_with(&bootstrap, &directory, WORKERS, &variables)?;
+        Ok(Self { process, links, bootstrap, listener, directory, variables })
     }
 
     /// SIGKILL, and a start on the same ports.
@@ -58,7 +61,7 @@ impl Proxy {
     pub fn restart(&mut self) -> Result<()> {
         // The old process must be gone before the new one can have its ports.
         self.process.kill()?;
-        self.process = Envoy::start(&self.bootstrap, &self.directory, WORKERS)?;
+        self.process = Envoy::start_with(&self.bootstrap, &self.directory, WORKERS, &self.variables)?;
         Ok(())
     }
 

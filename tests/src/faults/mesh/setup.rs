@@ -2,6 +2,7 @@
 
 use super::Promise;
 use crate::control_plane::Profile;
+use crate::preloaded::Clocks;
 
 /// Which database.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -68,6 +69,8 @@ pub struct Setup {
     pub trapping: bool,
     /// How the control planes are built.
     pub profile: Profile,
+    /// The clocks of the Envoys. Only their speed relative to the control planes' clocks matters, and those are true.
+    pub clocks: Clocks,
 }
 
 impl Setup {
@@ -83,7 +86,14 @@ impl Setup {
         patience: None,
         trapping: false,
         profile: Profile::Test,
+        clocks: Clocks::TRUE,
     };
+
+    /// The mesh with Envoys whose clocks are slower by as much as two clocks may differ: 10 % slow against 10 % fast.
+    pub const SLOW_ENVOYS: Self = Self { clocks: Clocks { bent_ppm: -181_818, ahead_seconds: 0 }, ..Self::MESH };
+
+    /// The mesh with Envoys whose clocks are faster by as much as two clocks may differ.
+    pub const FAST_ENVOYS: Self = Self { clocks: Clocks { bent_ppm: 222_222, ahead_seconds: 0 }, ..Self::MESH };
 
     /// Two Envoys and one control plane on SQLite.
     pub const SINGLE: Self = Self { sql: Sql::Sqlite, redis: RedisMemory::Absent, planes: 1, ..Self::MESH };
