@@ -5,6 +5,7 @@
 
 use prometheus_client::registry::Registry;
 
+use super::clock_doubt::ClockDoubt;
 use super::clock_rate::ClockRate;
 use crate::{abuse, http, leases, redis_copy, store};
 
@@ -22,7 +23,9 @@ pub struct Metrics {
     /// Polls, leases, and logouts that wait for them.
     pub leases: leases::Counters,
     /// How far the machine's clock is bent.
-    pub clock: ClockRate,
+    pub clock_rate: ClockRate,
+    /// How far the wall clock is from the time that the database knows.
+    pub clock_doubt: ClockDoubt,
 }
 
 impl Metrics {
@@ -34,7 +37,8 @@ impl Metrics {
         self.store.register(&mut registry);
         self.redis.register(&mut registry);
         self.leases.register(&mut registry);
-        self.clock.register(&mut registry);
+        self.clock_rate.register(&mut registry);
+        self.clock_doubt.register(&mut registry);
         registry
     }
 }

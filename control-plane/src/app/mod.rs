@@ -1,6 +1,7 @@
 //! The running process: `curfew serve` from its start to its end, its log and its metrics.
 
 mod announce;
+pub mod clock_doubt;
 pub mod clock_rate;
 pub mod descriptors;
 mod dumps;

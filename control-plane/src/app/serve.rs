@@ -10,6 +10,7 @@ use tracing::{info, warn};
 
 use super::ServeFailure;
 use super::announce::{print_addresses, tell_settings};
+use super::clock_doubt::ClockDoubt;
 use super::clock_rate::ClockRate;
 use super::descriptors::ConnectionLimits;
 use super::http2_warnings;
@@ -109,7 +110,7 @@ async fn start(mut config: Config) -> Result<Tasks, ServeFailure> {
     let clock = Clock::system();
     let audit = i64::try_from(config.audit_retention.as_secs()).unwrap_or(i64::MAX);
     let settings = Settings::of(&config.policy).keeping_rows(audit);
-    prepare(&config, &settings, clock.now()).await?;
+    prepare(&config, &settings, &clock).await?;
     let addresses = (public.local_addr()?, internal.local_addr()?);
     tell_settings(&config, addresses);
 
@@ -128,8 +129,8 @@ async fn start(mut config: Config) -> Result<Tasks, ServeFailure> {
     let keeper = Task::spawn("the keeper of leases", |stop| keep_leases(Arc::clone(&leases), redis_copy.clone(), stop));
     let (purge, share) = (config.purge, config.limits.connections_per_address);
     let state = Arc::new(state(config, store.clone(), Arc::clone(&leases), redis_copy, clock, &metrics));
-    let clock = metrics.clock.clone();
-    let servers = Servers { state, store, listeners: (public, internal), limits, share, purge, clock };
+    let clocks = (metrics.clock_rate.clone(), metrics.clock_doubt.clone());
+    let servers = Servers { state, store, listeners: (public, internal), limits, share, purge, clocks };
     let servers = Task::spawn("a server", |stop| servers.run(stop));
     print_addresses(addresses)?;
     Ok(Tasks { leases, servers, keeper, writer })
@@ -153,12 +154,12 @@ struct Servers {
     limits: ConnectionLimits,
     share: Option<u32>,
     purge: Pace,
-    clock: ClockRate,
+    clocks: (ClockRate, ClockDoubt),
 }
 
 impl Servers {
     async fn run(self, stop: CancellationToken) {
-        let Self { state, store, listeners: (public, internal), limits, share, purge, clock } = self;
+        let Self { state, store, listeners: (public, internal), limits, share, purge, clocks } = self;
         let public = Server {
             socket: public,
             listener: Listener::Public,
@@ -179,7 +180,8 @@ impl Servers {
             purge::run(store.writer(), &state.store_counters, purge, stop.clone()),
             watch::run(&store, stop.clone()),
             state.failures.report(stop.clone()),
-            clock.watch(stop.clone()),
+            clocks.0.watch(stop.clone()),
+            clocks.1.watch(&state.clock, stop.clone()),
             http2_warnings::report(stop.clone()),
             redis_copy::run(&state.redis_copy, &store, stop),
         );

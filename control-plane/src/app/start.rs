@@ -48,9 +48,10 @@ pub(super) fn bind(setting: &'static str, address: SocketAddr) -> Result<TcpList
 }
 
 /// Prepares the database for the present settings, or refuses them if logouts would lose their effect.
-pub(super) async fn prepare(config: &Config, settings: &Settings, now: i64) -> Result<(), ServeFailure> {
+pub(super) async fn prepare(config: &Config, settings: &Settings, clock: &Clock) -> Result<(), ServeFailure> {
     let accept = config.accept_new_keyspace;
-    let prepared = store::prepare(&config.database, settings, now, accept).await?;
+    store::reckon(&config.database, clock).await?;
+    let prepared = store::prepare(&config.database, settings, clock.moment().earliest(), accept).await?;
     if prepared.prolonged > 0 {
         info!(
             entries = prepared.prolonged,

@@ -23,6 +23,7 @@ use curfew_core::Mistakes;
 
 use crate::adopt::{AdoptFailure, AtStart, Unfinished};
 use crate::cli::client::CallFailure;
+use crate::clock::{Clock, ClockMark};
 use crate::config::{Config, Environment, MigrateArgs, ServeArgs};
 use crate::store::{self, OpenFailure};
 
@@ -71,6 +72,9 @@ enum Command {
     /// The name of the log's history
     #[command(subcommand)]
     Epoch(EpochCommand),
+    /// The clock, and the time that the database knows
+    #[command(subcommand)]
+    Clock(ClockCommand),
     /// Make or examine tokens
     #[command(subcommand)]
     Token(TokenCommand),
@@ -104,6 +108,20 @@ commits, wherever the server keeps its identity: a snapshot of a disk, a file co
 restored in place. Logouts since the backup are lost; log those users out again.
 
 It prints the old name and the new one.";
+
+#[derive(Subcommand)]
+enum ClockCommand {
+    /// Say that this machine's clock is right, although it differs from the time that the database knows
+    #[command(after_help = ACCEPT_NOTES)]
+    Accept(MigrateArgs),
+}
+
+const ACCEPT_NOTES: &str = "\
+`serve` warns and `/readyz` says so if the wall clock is more than a day ahead of the time that the database knows, or five \
+minutes behind it. If nothing ran for so long, or the clock was wrong before, set the clock right and call this. If the \
+clock is wrong now, do not: revocations that are in force would be purged.
+
+It prints the time that the database knew and the one that it knows now, as seconds of Unix time.";
 
 #[derive(Subcommand)]
 enum TokenCommand {
@@ -203,6 +221,10 @@ fn run(
             hint(args.hint(environment));
             single_threaded()?.block_on(bump_epoch(&args))
         }
+        Command::Clock(ClockCommand::Accept(args)) => {
+            hint(args.hint(environment));
+            single_threaded()?.block_on(accept_clock(&args))
+        }
         Command::Token(TokenCommand::Mint(args)) => single_threaded()?.block_on(mint::mint(&args, environment)),
         Command::Token(TokenCommand::Inspect(args)) => inspect::inspect(&args, environment),
         Command::Logout(args) => single_threaded()?.block_on(calls::logout(&args, environment)),
@@ -228,6 +250,13 @@ fn single_threaded() -> std::io::Result<tokio::runtime::Runtime> {
 async fn bump_epoch(args: &MigrateArgs) -> Result<(), Failure> {
     let (old, new) = store::bump_epoch(&args.existing()?).await?;
     writeln!(std::io::stdout(), "old {old}\nnew {new}")?;
+    Ok(())
+}
+
+async fn accept_clock(args: &MigrateArgs) -> Result<(), Failure> {
+    let (old, new) = store::accept_clock(&args.resolve()?, &Clock::system()).await?;
+    let shown = |mark: Option<ClockMark>| mark.map_or("none".to_owned(), |mark| mark.at.to_string());
+    writeln!(std::io::stdout(), "old {}\nnew {}", shown(old), shown(new))?;
     Ok(())
 }
 

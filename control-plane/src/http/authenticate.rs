@@ -8,7 +8,7 @@ use curfew_core::{ProvenToken, TokenError, from_authorization, verify_natively};
 
 use super::extract::single_authorization;
 use super::problem::ApiError;
-use super::state::AppState;
+use super::state::{AppState, by_either_clock};
 use crate::abuse::VerificationLabels;
 use crate::abuse::attempts::{Attempt, TokenId};
 use crate::abuse::lanes::LaneFailure;
@@ -37,12 +37,14 @@ impl FromRequestParts<Arc<AppState>> for Caller {
 /// The first rule that the token breaks. Or the lane was full, or the token's turn did not come within half the time
 /// for a request; then nothing is known about the token.
 async fn prove_in_turn(state: &Arc<AppState>, attempt: &Attempt, text: &[u8]) -> Result<ProvenToken, ApiError> {
-    let mut is_costly = false;
-    let proven = state.policy.prove(text, state.clock.now(), &state.keys.current(), |check| {
-        // Only algorithms with a shared secret have a minimum length for it. Checking a MAC is as cheap as all the
-        // checks before it.
-        is_costly |= check.key.algorithm().minimum_secret().is_none();
-        !is_costly && verify_natively(check)
+    let (mut is_costly, keys) = (false, state.keys.current());
+    let proven = by_either_clock(state.clock.moment(), |now| {
+        state.policy.prove(text, now, &keys, |check| {
+            // Only algorithms with a shared secret have a minimum length for it. Checking a MAC is as cheap as all the
+            // checks before it.
+            is_costly |= check.key.algorithm().minimum_secret().is_none();
+            !is_costly && verify_natively(check)
+        })
     });
     if !is_costly {
         return Ok(state.counted(proven)?);

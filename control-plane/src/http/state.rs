@@ -15,9 +15,10 @@ use crate::abuse::attempts::FailedAttempts;
 use crate::abuse::lanes::Lanes;
 use crate::abuse::summary::FailedLogouts;
 use crate::abuse::{self, LaneLabels};
-use crate::clock::Clock;
+use crate::clock::{Clock, Moment};
 use crate::keys::Keys;
 use crate::leases::Leases;
+use crate::log::retention::MARGIN_SECONDS;
 use crate::redis_copy::RedisCopy;
 use crate::secret::{AppCredentials, Secret};
 use crate::store;
@@ -66,6 +67,23 @@ pub struct AppState {
     pub request_timeout: Duration,
 }
 
+/// Proves a token by the wall clock. If it is not in time by that clock, which is far from the reckoned time, proves it by
+/// the latter: a token that is alive at the proxies must be possible to log out, and a logout of a dead one does no harm.
+pub(super) fn by_either_clock<T>(
+    moment: Moment,
+    mut prove: impl FnMut(i64) -> Result<T, TokenError>,
+) -> Result<T, TokenError> {
+    let proven = prove(moment.now);
+    let is_out_of_time = |error| {
+        matches!(error, TokenError::Expired | TokenError::NotYetValid | TokenError::IssuedInFuture)
+            && moment.ahead().saturating_abs() > MARGIN_SECONDS
+    };
+    match (proven, moment.reckoned) {
+        (Err(error), Some(reckoned)) if is_out_of_time(error) => prove(reckoned).map_err(|_| error),
+        (proven, _) => proven,
+    }
+}
+
 impl AppState {
     /// Checks that a token's text is a token that is accepted now. It does not check whether the token was revoked.
     ///
@@ -73,7 +91,8 @@ impl AppState {
     ///
     /// The first rule that the token breaks; it is counted.
     pub fn prove(&self, text: &[u8]) -> Result<ProvenToken, TokenError> {
-        self.counted(self.policy.prove(text, self.clock.now(), &self.keys.current(), verify_natively))
+        let keys = self.keys.current();
+        self.counted(by_either_clock(self.clock.moment(), |now| self.policy.prove(text, now, &keys, verify_natively)))
     }
 
     /// The same outcome, counted if it is a refusal.

@@ -11,7 +11,7 @@ use sqlx::Error;
 
 use super::sql::{self, Batch, Kept, Opened};
 use super::trust::Distrust;
-use super::{Database, OpenFailure, Settings, start};
+use super::{Database, OpenFailure, Settings, reckon, start};
 use crate::clock::{Clock, since_boot};
 use crate::log::LogPosition;
 
@@ -68,6 +68,7 @@ impl<'a> AdoptionWriter<'a> {
         source: &str,
     ) -> Result<Self, OpenFailure> {
         start::migrate(database).await?;
+        reckon(database, clock).await?;
         let mut opened = Opened::at_start(database).await?;
         sql::server_warnings(&mut opened).await?;
         let mut batch = Batch::begin(&mut opened, clock.moment(), settings, None).await?;
@@ -210,7 +211,7 @@ impl AdoptionReader {
         let moment = clock.moment();
         match &mut self.connection {
             Some(connection) => sql::surely_past(&mut connection.link(), moment).await,
-            None => Ok(moment.steady.map_or(moment.now, |steady| steady.min(moment.now))),
+            None => Ok(moment.earliest()),
         }
     }
 

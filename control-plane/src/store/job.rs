@@ -65,6 +65,9 @@ impl Job {
     pub(super) async fn carry_out(&mut self, batch: &mut Batch<'_>) -> Result<(), sqlx::Error> {
         match self {
             Self::Logout(token, reply) => reply.outcome = Some(batch.logout(token).await?),
+            // The caller is told that nothing was written: a cutoff that is too early would miss tokens.
+            Self::LogoutAll(_, _, reply) if batch.has_no_cutoff() => reply.outcome = None,
+            Self::RevokeUser(_, _, reply) if batch.has_no_cutoff() => reply.outcome = None,
             Self::LogoutAll(token, user, reply) => reply.outcome = Some(batch.logout_all(token, user).await?),
             Self::RevokeUser(subjects, cause, reply) => {
                 let mut all = Reached::default();

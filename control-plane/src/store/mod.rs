@@ -5,6 +5,7 @@
 //! interface for the room `adopt`.
 
 pub(crate) mod adoption;
+mod clock_mark;
 pub mod command;
 mod control_planes;
 mod counters;
@@ -45,6 +46,7 @@ use trust::{Fenced, Trust};
 use write_attempt::Attempt;
 use writer::Writer;
 
+pub use clock_mark::{accept_clock, reckon};
 pub use control_planes::{RowFailure, RowWriter};
 pub use counters::Counters;
 pub use database::Database;

@@ -115,7 +115,7 @@ pub struct Prepared {
 /// Prepares a migrated database for these settings. It checks that the database may be written, and takes over its
 /// history. If `max_token_ttl` or `clock_skew` has become longer, it prolongs revocations: tokens are accepted now that
 /// would outlive the earlier entries. It looks for logouts that the present settings do not reach, and forgets them if
-/// `accept_new_keyspace`.
+/// `accept_new_keyspace`. Logouts count as in force if they are at `now`, which must not be ahead of true time.
 ///
 /// # Errors
 ///
@@ -128,7 +128,7 @@ pub async fn prepare(
 ) -> Result<Prepared, OpenFailure> {
     let mut opened = Opened::at_start(database).await?;
     let mut warnings = sql::server_warnings(&mut opened).await?;
-    let moment = Moment { now, steady: None };
+    let moment = Moment::believed(now);
     let mut batch = Batch::begin(&mut opened, moment, settings, None).await?;
     batch.try_rights().await?;
     let kept = batch.stored_kept().await?;
@@ -209,7 +209,7 @@ pub async fn bump_epoch(database: &Database) -> Result<(Epoch, Epoch), OpenFailu
     let settings = Settings { retention: Retention { clock_skew: 0, max_token_ttl: 0, audit: 0 }, rules: vec![] };
     refuse_without_log(database).await?;
     let mut opened = Opened::at_start(database).await?;
-    let mut batch = Batch::begin(&mut opened, Moment { now: 0, steady: None }, &settings, None).await?;
+    let mut batch = Batch::begin(&mut opened, Moment::believed(0), &settings, None).await?;
     let old = batch.bump_epoch().await?;
     let new = batch.move_head().await?.epoch;
     batch.commit().await?;

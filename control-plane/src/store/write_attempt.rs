@@ -98,12 +98,13 @@ impl Attempt {
         }
         let before = batch.began_at();
         let revoked = if self.observed > 0 { batch.revoked(self.observed).await? } else { Vec::new() };
-        let head = batch.move_head().await?;
+        let (head, clocks) = (batch.move_head().await?, batch.clocks());
         batch.commit().await.map_err(Failure::Commit)?;
         if !opened.leads_to_the_database() {
             // The commit went to a file that was replaced meanwhile.
             return Err(Failure::Commit(std::io::Error::other("the database's file was replaced").into()));
         }
+        self.clock.learn(clocks);
         let commit = Commit { before, head, began: since, returned: since_boot() };
         self.commits.send_replace(Some(commit));
         self.health.trust.observe(&seen, head);

@@ -36,8 +36,9 @@ use world::{Action, World};
 
 /// The mistakes that the simulation alone makes. The model has no failover to a standby that lacks rows or commits. It
 /// passes confirmations on at once or not at all. It gives workers neither a clock between two events nor time to
-/// become idle. Its clocks never stand still, and bend as far as its terms say.
-const IN_LARGER_WORLDS: [Mutant; 8] = [
+/// become idle. Its clocks never stand still, and bend as far as its terms say; there are no wall
+/// clocks of control planes in it.
+const IN_LARGER_WORLDS: [Mutant; 9] = [
     Mutant::OldReadingDatedByOwnClock,
     Mutant::DriftOfQuartz,
     Mutant::LostRowsForgotten,
@@ -46,6 +47,7 @@ const IN_LARGER_WORLDS: [Mutant; 8] = [
     Mutant::ClockReadBefore,
     Mutant::NobodyTellsTheOthers,
     Mutant::IdleOnesStay,
+    Mutant::WallClockBelieved,
 ];
 
 const PROMISE: &str = "no request that comes after the answer is admitted";

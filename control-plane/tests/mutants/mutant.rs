@@ -55,6 +55,8 @@ pub(crate) enum Mutant {
     LeftWithoutLeaving,
     /// A revocation is purged when its token expires, without a margin for the clocks of workers.
     RetentionTooShort,
+    /// A control plane goes by its wall clock, as it was at the start, and not by the mark in the database.
+    WallClockBelieved,
     /// An answer also serves requests that came after its question was sent.
     AnswerServesLaterOnes,
     /// With a lease, an answer is used without another look at the copy.
@@ -71,7 +73,7 @@ pub(crate) enum Mutant {
 
 impl Mutant {
     /// All of them.
-    pub(crate) const ALL: [Self; 31] = [
+    pub(crate) const ALL: [Self; 32] = [
         Self::AnchorAtReply,
         Self::OldReadingTakenForNew,
         Self::OldReadingDatedByOwnClock,
@@ -97,6 +99,7 @@ impl Mutant {
         Self::RowsOfAnyEpoch,
         Self::LeftWithoutLeaving,
         Self::RetentionTooShort,
+        Self::WallClockBelieved,
         Self::AnswerServesLaterOnes,
         Self::NoLookAfterAnswer,
         Self::TieKeptFromOldAnswer,

@@ -9,7 +9,7 @@ use curfew_core::{Coverage, Epoch, Kind, RevocationKey, TokenKeys, covers};
 
 pub(crate) struct Database {
     pub(crate) head: LogPosition,
-    /// One row for each key. A newer revocation replaces the older one under a new seq.
+    /// One row for each key. A newer revocation replaces the older one under a new seq, and the later cutoff of the two stays.
     revocations: BTreeMap<(u8, RevocationKey), (u64, FeedRevocation)>,
     /// Tokens that were registered, and whether each was logged out.
     registered: BTreeMap<RevocationKey, bool>,
@@ -18,6 +18,8 @@ pub(crate) struct Database {
     revoked: BTreeSet<RevocationKey>,
     /// For mutants: the last seq that was taken before its commit.
     numbers: u64,
+    /// The mark of certain time, in seconds of Unix time.
+    pub(crate) mark: Option<i64>,
 }
 
 /// The result of one statement.
@@ -49,6 +51,7 @@ impl Database {
             replicas: BTreeMap::new(),
             revoked: BTreeSet::new(),
             numbers: 0,
+            mark: None,
         }
     }
 
@@ -62,7 +65,13 @@ impl Database {
     pub(crate) fn commit(&mut self, revocations: &[FeedRevocation], first: Option<u64>) -> LogPosition {
         let first = first.unwrap_or(self.head.seq + 1);
         for (seq, revocation) in (first..).zip(revocations) {
-            self.revocations.insert((number(revocation.kind), revocation.key), (seq, *revocation));
+            let row = (number(revocation.kind), revocation.key);
+            let mut kept = *revocation;
+            if let Some((_, earlier)) = self.revocations.get(&row) {
+                kept.cutoff = kept.cutoff.max(earlier.cutoff);
+                kept.expires_at = kept.expires_at.max(earlier.expires_at);
+            }
+            self.revocations.insert(row, (seq, kept));
             self.registered.entry(revocation.key).and_modify(|blocked| *blocked = true);
             self.head.seq = self.head.seq.max(seq);
         }
@@ -116,8 +125,9 @@ impl Database {
         self.revoked.contains(&token.token) || self.verdict(token) == CheckVerdict::Revoked
     }
 
-    /// Purges the revocations that have to be kept until `now` at most.
+    /// Purges the revocations that have to be kept until `now` at most, and moves the mark there.
     pub(crate) fn purge(&mut self, kept_until: impl Fn(&FeedRevocation) -> i64, now: i64) {
+        self.mark = self.mark.max(Some(now));
         self.revocations.retain(|_, (_, revocation)| kept_until(revocation) > now);
     }
 

@@ -127,6 +127,7 @@ mod a_mistake_is_found {
         rows_of_another_epoch_counted: RowsOfAnyEpoch,
         a_worker_that_leaves_and_stays: LeftWithoutLeaving,
         a_revocation_purged_too_early: RetentionTooShort,
+        a_wall_clock_that_was_wrong_at_the_start: WallClockBelieved,
         an_answer_for_those_who_came_later: AnswerServesLaterOnes,
         an_answer_used_without_another_look: NoLookAfterAnswer,
         a_tie_kept_from_an_old_answer: TieKeptFromOldAnswer,

@@ -92,6 +92,8 @@ pub(crate) struct Faults {
     pub(crate) outages: bool,
     pub(crate) failovers: bool,
     pub(crate) wall_steps: bool,
+    /// Control planes whose wall clocks are wrong when they start again.
+    pub(crate) wrong_walls: bool,
     /// Machines of control planes, and of proxies, whose clocks stand still while they are paused.
     pub(crate) plane_pauses: bool,
     pub(crate) proxy_pauses: bool,
@@ -219,6 +221,7 @@ impl Faults {
             outages: dice.per_mille(200),
             failovers: dice.per_mille(250),
             wall_steps: dice.per_mille(100),
+            wrong_walls: dice.per_mille(200),
             plane_pauses: dice.per_mille(300),
             proxy_pauses: dice.per_mille(100),
             listener_updates: dice.per_mille(80),

@@ -9,6 +9,7 @@ mod logouts;
 mod planes;
 mod readings;
 mod requests;
+mod walls;
 mod workers;
 
 use std::time::Duration;
@@ -26,6 +27,7 @@ use crate::scene::{Scene, ms};
 use logouts::Logout;
 use planes::Plane;
 use requests::Token;
+use walls::Walls;
 use workers::Worker;
 
 pub(crate) struct World {
@@ -42,6 +44,7 @@ pub(crate) struct World {
     planes: Vec<Plane>,
     tokens: Vec<Token>,
     logouts: Vec<Logout>,
+    walls: Walls,
     pub(crate) checks: Checks,
     trace: bool,
 }
@@ -67,6 +70,7 @@ impl World {
             planes: Vec::new(),
             tokens: Vec::new(),
             logouts: Vec::new(),
+            walls: Walls::default(),
             checks: Checks::default(),
             trace,
             dice,
@@ -78,13 +82,15 @@ impl World {
     }
 
     fn begin(&mut self) {
+        self.walls.show(self.now);
         for (proxy, (clocks, workers)) in self.scene.proxies.clone().into_iter().enumerate() {
             self.proxies.push(Proxy { clocks, frozen_until: Moment::ZERO, runs: true });
             (0..workers).for_each(|_| self.add_worker(proxy));
         }
         for (plane, clocks) in self.scene.planes.clone().into_iter().enumerate() {
             let id = self.dice.sixteen();
-            self.planes.push(Plane::new(&self.scene, clocks, id, 0));
+            let wall = self.walls.of_a_start(&self.scene, &mut self.dice, &mut self.database);
+            self.planes.push(Plane::new(&self.scene, clocks, wall, id, 0));
             self.queue.push(self.now, Event::PlaneTicks { plane, life: 0 });
         }
         (0..8).for_each(|_| self.log_in());
@@ -106,6 +112,7 @@ impl World {
             && let Some((at, event)) = self.queue.pop()
         {
             self.now = at;
+            self.walls.show(at);
             if let Some(thaws) = self.frozen_until(&event).filter(|thaws| at < *thaws) {
                 // Events for a frozen process are handled afterwards, in their order.
                 self.queue.push(thaws, event);

@@ -1,13 +1,18 @@
 //! The purge removes what is no longer needed, in portions, and never by a clock that has jumped ahead.
 
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use curfew_control_plane::clock::Clock;
+use curfew_control_plane::clock::{Clock, ClockMark, Doubt};
 use curfew_control_plane::log::Cause;
-use curfew_control_plane::store::command::{Purged, Subject};
-use curfew_control_plane::store::purge;
+use curfew_control_plane::store::command::{Purged, Subject, Unavailable};
+use curfew_control_plane::store::{self, purge};
 
 use crate::place::{ISSUER, Kind, NOW, Place, on_each_database, registration, token};
+
+/// Seconds of Unix time, as the servers of the databases show it.
+fn true_time() -> i64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs().cast_signed()
+}
 
 on_each_database! {
     also after an adoption;
@@ -67,6 +72,65 @@ on_each_database! {
             let store = place.open_with(both);
             assert_eq!(store.store.writer().purge().await, Ok(Purged { tokens: 0, revocations: 0 }));
         }
+    }
+
+    async fn a_start_with_the_clock_ahead_purges_nothing_that_lives(place: &Place) {
+        drop(place.open().await);
+        let now = true_time();
+        let started = async |ahead: i64| {
+            let clock = Clock::new(move || true_time() + ahead).checked_by(move || true_time() + ahead);
+            store::reckon(&place.database(), &clock).await.unwrap();
+            (place.open_with(clock.clone()), clock)
+        };
+        // The mark of this database is that of the stories, which is ahead of true time.
+        place.execute(&format!("UPDATE clock_mark SET marked_at = {now}")).await;
+        let (plane, clock) = started(0).await;
+        assert_eq!(clock.moment().doubt(), None);
+        let mut alive = token("alice", 1);
+        alive.expires_at = now + 3600;
+        let _ = plane.store.writer().logout(alive).await.unwrap();
+        let before = place.counts().await;
+        let nothing = Ok(Purged { tokens: 0, revocations: 0 });
+        assert_eq!(plane.store.writer().purge().await, nothing);
+
+        let (plane, clock) = started(40 * 24 * 3600).await;
+        assert_eq!(clock.moment().doubt(), Some(Doubt::Ahead));
+        for _ in 0..3 {
+            assert_eq!(plane.store.writer().purge().await, nothing);
+        }
+        assert_eq!(place.counts().await, before);
+        assert!(place.number("SELECT marked_at FROM clock_mark").await <= true_time());
+
+        // With the clock behind, a logout of all devices is dated by the server's clock, or not carried out.
+        let (plane, clock) = started(-1800).await;
+        assert_eq!(clock.moment().doubt(), Some(Doubt::Behind));
+        let subject = Subject { issuer: ISSUER.to_owned(), user: "carol".to_owned() };
+        let revoked = plane.store.writer().revoke_user(vec![subject], Cause::LogoutAllDevice).await;
+        if place.kind == Kind::Sqlite {
+            assert_eq!(revoked.unwrap_err(), Unavailable::NotWritten);
+            assert_eq!(place.counts().await, before);
+            return;
+        }
+        let _ = revoked.unwrap();
+        let cutoff = place.number("SELECT max(cutoff) FROM revocations WHERE kind = 'subject'").await;
+        assert!(cutoff >= now, "{cutoff}, {now}");
+    }
+
+    async fn an_operator_sets_the_mark_and_control_planes_that_run_follow(place: &Place) {
+        drop(place.open().await);
+        let now = true_time();
+        // The first start had a clock that was far ahead.
+        place.execute(&format!("UPDATE clock_mark SET marked_at = {}", now + 1_000_000)).await;
+        let clock = Clock::new(true_time).checked_by(true_time);
+        store::reckon(&place.database(), &clock).await.unwrap();
+        let plane = place.open_with(clock.clone());
+        assert_eq!(clock.moment().doubt(), Some(Doubt::Behind));
+        let (old, new) = store::accept_clock(&place.database(), &clock).await.unwrap();
+        assert_eq!(old, Some(ClockMark { at: now + 1_000_000, accepted: 0 }));
+        assert!(new.is_some_and(|mark| mark.accepted == 1 && (now..=true_time()).contains(&mark.at)), "{new:?}");
+        plane.store.writer().purge().await.unwrap();
+        assert_eq!(clock.moment().doubt(), None);
+        assert!(place.number("SELECT marked_at FROM clock_mark").await <= true_time());
     }
 
     async fn rows_stay_for_the_audit_and_revocations_go(place: &Place) {

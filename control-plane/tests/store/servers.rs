@@ -57,9 +57,11 @@ async fn a_right_that_is_missing_is_told_at_the_start() {
     assert!(line.contains("permission denied for table") && line.contains("the account lacks a right"), "{line}");
     // These are all rights that it needs.
     let tables = "user_token_logs, revocations, subject_keyspaces, replicas";
-    let rights = format!("GRANT INSERT, UPDATE, DELETE ON {tables} TO poor; GRANT UPDATE ON retention_kept TO poor");
+    let rights =
+        format!("GRANT INSERT, UPDATE, DELETE ON {tables} TO poor; GRANT UPDATE ON retention_kept, clock_mark TO poor");
     place.execute(&rights).await;
     store::prepare(&Database::from_url(&poor).unwrap(), &settings(), NOW, false).await.unwrap();
+    store::reckon(&Database::from_url(&poor).unwrap(), &place.clock()).await.unwrap();
 }
 
 #[tokio::test]

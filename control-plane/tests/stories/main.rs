@@ -11,6 +11,8 @@ mod bounds;
 #[cfg(test)]
 mod check;
 #[cfg(test)]
+mod clocks;
+#[cfg(test)]
 mod closed;
 #[cfg(test)]
 mod command_line;

@@ -11,6 +11,7 @@ use curfew_core::Problem;
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 
+use crate::clock::{Doubt, Moment};
 use crate::http::state::AppState;
 use crate::leases::Others;
 
@@ -48,8 +49,9 @@ impl Part {
 /// 200 while checks are answered, 503 otherwise: a control plane that cannot carry out logouts is still of use to
 /// filters.
 pub(in crate::http) async fn readyz(State(state): State<Arc<AppState>>) -> Response {
-    let parts: Vec<_> =
-        [Some(database(&state).await), redis(&state), control_planes(&state)].into_iter().flatten().collect();
+    let clock = clock(state.clock.moment());
+    let parts = [Some(database(&state).await), redis(&state), control_planes(&state), clock];
+    let parts: Vec<_> = parts.into_iter().flatten().collect();
     let worst = parts.iter().map(|part| part.status).max().unwrap_or(Status::Ok);
     let shown: Map<_, _> = parts.iter().map(|part| (part.name.to_owned(), json!(part))).collect();
     if worst == Status::Down {
@@ -94,6 +96,22 @@ fn control_planes(state: &AppState) -> Option<Part> {
         _ => (Status::Degraded, Some(consequence)),
     };
     Some(Part { others: Some(others), ..Part::new("control_planes", status, consequence) })
+}
+
+/// None while the clock is not doubted. A doubted clock does not make the control plane unready: its checks are right, and
+/// a restart does not mend a clock.
+fn clock(moment: Moment) -> Option<Part> {
+    let consequence = match moment.doubt()? {
+        Doubt::Ahead => {
+            "The wall clock is far ahead of the time that the database knows. Nothing that expired meanwhile is purged. \
+             Set the clock right, or call `curfew clock accept` if it is."
+        }
+        Doubt::Behind => {
+            "The wall clock is behind the time that the database knows, and logouts of all devices are answered with 503. Set \
+             the clock right, or call `curfew clock accept` if it is."
+        }
+    };
+    Some(Part::new("clock", Status::Degraded, Some(consequence)))
 }
 
 /// A problem document that names the parts as well (RFC 9457 section 3.2).

@@ -16,7 +16,7 @@ use super::history::{self, HistoryProbe};
 use super::kept::{Kept, kept};
 use super::keyspaces::store_lives;
 use super::log_rows::revocations_after;
-use crate::clock::Moment;
+use crate::clock::{ClockMark, Moment};
 use crate::log::{Epoch, LogPosition, Logged};
 use crate::store::settings::Settings;
 use crate::store::trust::{Distrust, History, Seen};
@@ -35,6 +35,9 @@ pub(crate) struct Batch<'c> {
     probe: &'c HistoryProbe,
     /// For how long entries are kept; `None` until that is needed.
     pub(super) kept: Option<Kept>,
+    /// The mark of certain time, if this batch has moved it, and the server's clock, if it has read it.
+    pub(super) mark: Option<ClockMark>,
+    pub(super) server: Option<i64>,
 }
 
 impl<'c> Batch<'c> {
@@ -81,6 +84,8 @@ impl<'c> Batch<'c> {
             subjects_until: BTreeMap::new(),
             probe,
             kept: None,
+            mark: None,
+            server: None,
         })
     }
 
@@ -95,6 +100,16 @@ impl<'c> Batch<'c> {
     /// Writes to no row: a server that takes no writes answers with an error.
     pub(crate) async fn try_write(&mut self) -> Result<(), Error> {
         self.link.execute("UPDATE feed_head SET seq = seq WHERE 1 = 0", values![]).await.map(drop)
+    }
+
+    /// The mark of certain time, if this batch has moved it, and the server's clock, if it has read it.
+    pub(crate) fn clocks(&self) -> (Option<ClockMark>, Option<i64>) {
+        (self.mark, self.server)
+    }
+
+    /// True if no cutoff that is known to be late enough can be given.
+    pub(crate) fn has_no_cutoff(&self) -> bool {
+        self.moment.is_lost()
     }
 
     /// The head when the transaction began.

@@ -34,14 +34,16 @@ impl Batch<'_> {
         }
         let cause = Cause::LogoutAllDevice;
         self.revoke_token(token, evidence.known, cause).await?;
-        let cutoff = token.cutoff_time.unwrap_or(self.moment.now).max(self.moment.now);
+        let latest = self.moment.latest();
+        let cutoff = token.cutoff_time.unwrap_or(latest).max(latest);
         self.revoke_subject(&token.issuer, user, cutoff, cause).await?;
         Ok(LogoutOutcome::LoggedOut)
     }
 
-    /// Revokes every known token of a user, and all tokens that were never registered by a cutoff of now.
+    /// Revokes every known token of a user, and all tokens that were never registered by a cutoff of now. If the wall clock
+    /// is behind the time that the database knows of, that time is the cutoff.
     pub(crate) async fn revoke_user(&mut self, issuer: &str, user: &str, cause: Cause) -> Result<Reached, Error> {
-        let tokens = self.revoke_subject(issuer, user, self.moment.now, cause).await?;
+        let tokens = self.revoke_subject(issuer, user, self.moment.latest(), cause).await?;
         Ok(Reached { tokens, known: tokens > 0 || self.knows_user(issuer, user).await? })
     }
 

@@ -40,7 +40,8 @@ const FILES: [File; 6] = [
     file!("0003_retention_kept"),
     file!("0004_control_planes"),
     file!("0005_adoptions"),
-    file!("0008_accepted_rows"),
+    file!("0006_clock_mark"),
+    file!("0007_accepted_rows"),
 ];
 
 /// Names the migrations as sqlx does, so that databases recognise the ones that are applied. Their checksums are those

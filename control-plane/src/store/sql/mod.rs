@@ -12,13 +12,14 @@
 //! 3. `connect`: connections that are opened for one purpose. `server`: what a start asks of a server. `check`: the
 //!    evidence about a token.
 //! 4. Reading: `reader`, the pool; then `queries`.
-//! 5. Writing: `batch`, the transaction; then what is done in one: `revoke`, `logout`, `purge`, `register`,
+//! 5. Writing: `batch`, the transaction; then what is done in one: `clock_mark`, `revoke`, `logout`, `purge`, `register`,
 //!    `take_over`, `adoption`, `prolong`, `orphaned`, `rights`.
 //! 6. `control_planes`: the rows of control planes, read and written. `migrate`: the schema.
 
 mod adoption;
 mod batch;
 mod check;
+mod clock_mark;
 mod clocks;
 mod connect;
 mod control_planes;

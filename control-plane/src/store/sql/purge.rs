@@ -3,7 +3,6 @@
 use sqlx::Error;
 
 use super::batch::Batch;
-use super::clocks::surely_past;
 use super::driver::values;
 use crate::store::command::Purged;
 
@@ -13,7 +12,8 @@ pub(crate) const PURGE_ROWS: i64 = 500;
 impl Batch<'_> {
     /// Removes at most [`PURGE_ROWS`] rows of each table. If a table had as many, it may have more.
     pub(crate) async fn purge(&mut self) -> Result<Purged, Error> {
-        let now = surely_past(&mut self.link, self.moment).await?;
+        let now = self.surely_past_by_mark().await?;
+        self.move_clock_mark(now).await?;
         let expired = now.saturating_sub(self.settings.retention.rows_after_expiry());
         Ok(Purged { tokens: self.delete_tokens(expired).await?, revocations: self.delete_revocations(now).await? })
     }

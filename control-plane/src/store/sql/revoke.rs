@@ -71,7 +71,7 @@ impl Batch<'_> {
              WHERE user_id = $1 AND issuer = $2 AND is_block = 0 AND (issued_at IS NULL OR issued_at >= $3)
                AND expires_at >= $4 LIMIT 1";
         // No worker accepts a token that expired earlier. If its row still exists, it is kept for audits.
-        let alive_from = self.moment.now.saturating_sub(self.kept().await?.token_rest);
+        let alive_from = self.moment.earliest().saturating_sub(self.kept().await?.token_rest);
         let mut all = 0_u64;
         loop {
             let revoked = self.revoke_newest_tokens(issuer, user, cause).await?;
@@ -95,7 +95,7 @@ impl Batch<'_> {
             INSERT INTO revocations (seq, \"key\", kind, cutoff, expires_at, reason, actor, created_at)
             SELECT $1 + row_number() OVER (ORDER BY token_id), token_id, 'token', $2, expires_at + $3, $4, $5, $2
               FROM (SELECT token_id, expires_at FROM user_token_logs
-                     WHERE user_id = $6 AND issuer = $7 AND is_block = 0 AND expires_at + $3 >= $2
+                     WHERE user_id = $6 AND issuer = $7 AND is_block = 0 AND expires_at + $3 >= $9
                        AND NOT EXISTS (SELECT 1 FROM revocations AS entry
                                         WHERE entry.\"key\" = token_id AND entry.kind = 'token')
                      ORDER BY CASE WHEN issued_at IS NULL THEN 0 ELSE 1 END, issued_at DESC LIMIT $8) AS newest";
@@ -104,7 +104,8 @@ impl Batch<'_> {
              WHERE user_id = $3 AND issuer = $4 AND is_block = 0
                AND EXISTS (SELECT 1 FROM revocations AS entry WHERE entry.\"key\" = token_id AND entry.kind = 'token')";
         let rest = self.kept().await?.token_rest;
-        let values = values![self.seq, self.moment.now, rest, cause.reason(), cause.actor(), user, issuer, MOST_TOKENS];
+        let (now, earliest) = (self.moment.now, self.moment.earliest());
+        let values = values![self.seq, now, rest, cause.reason(), cause.actor(), user, issuer, MOST_TOKENS, earliest];
         let revoked = self.link.execute(REVOKE, values).await?;
         self.seq = self.seq.saturating_add(revoked);
         self.link.execute(BLOCK, values![self.moment.now, cause.reason(), user, issuer]).await?;

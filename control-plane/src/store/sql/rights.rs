@@ -9,7 +9,7 @@ impl Batch<'_> {
     /// Runs every kind of statement that is needed later on every table, but on no row of it. So a start fails if a
     /// right is missing.
     pub(crate) async fn try_rights(&mut self) -> Result<(), Error> {
-        const STATEMENTS: [&str; 15] = [
+        const STATEMENTS: [&str; 16] = [
             "INSERT INTO user_token_logs SELECT * FROM user_token_logs WHERE 1 = 0",
             "UPDATE user_token_logs SET is_block = 1 WHERE 1 = 0",
             "DELETE FROM user_token_logs WHERE 1 = 0",
@@ -24,6 +24,7 @@ impl Batch<'_> {
             "UPDATE replicas SET beat = 1 WHERE 1 = 0",
             "DELETE FROM replicas WHERE 1 = 0",
             "UPDATE retention_kept SET subject_life = 0, token_rest = 0 WHERE 1 = 0",
+            "UPDATE clock_mark SET marked_at = 0, accepted = 0 WHERE 1 = 0",
             // This one writes to a row, so that a start also fails on a full disk.
             "UPDATE feed_head SET seq = seq WHERE id = 1",
         ];

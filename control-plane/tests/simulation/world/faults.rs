@@ -147,9 +147,10 @@ impl World {
 
     pub(super) fn plane_starts(&mut self, index: usize) {
         let id = self.dice.sixteen();
+        let wall = self.walls.of_a_start(&self.scene, &mut self.dice, &mut self.database);
         let Some(plane) = self.planes.get_mut(index) else { return };
         let life = plane.life + 1;
-        *plane = Plane::new(&self.scene, plane.clocks, id, life);
+        *plane = Plane::new(&self.scene, plane.clocks, wall, id, life);
         self.checks.reached.restarts += 1;
         self.queue.push(self.now, Event::PlaneTicks { plane: index, life });
     }

@@ -90,8 +90,12 @@ impl World {
     }
 
     /// The revocations that a logout commits, given the rows at that moment.
-    fn revocations(&self, logout: usize) -> Option<Vec<FeedRevocation>> {
+    fn revocations(&self, plane: usize, logout: usize) -> Option<Vec<FeedRevocation>> {
+        let moment = self.planes.get(plane)?.wall.moment();
         let logout = self.logouts.get(logout)?;
+        if logout.all && moment.is_lost() {
+            return None;
+        }
         let token = self.tokens.get(logout.token)?;
         let kept = |expires_at: i64| expires_at + SKEW_SECONDS + MARGIN_SECONDS;
         let named = |token: &super::Token| FeedRevocation {
@@ -111,7 +115,7 @@ impl World {
                 && self.database.verdict(check) == CheckVerdict::Active
         };
         let mut revocations: Vec<_> = self.tokens.iter().filter(alive).map(named).collect();
-        let (kind, cutoff) = (Kind::Subject, unix(self.now));
+        let (kind, cutoff) = (Kind::Subject, moment.latest());
         let expires_at = kept(cutoff + self.scene.token_seconds);
         revocations.push(FeedRevocation { kind, key: token.user, cutoff, expires_at });
         Some(revocations)
@@ -170,7 +174,9 @@ impl World {
     }
 
     fn commit(&mut self, plane: usize, life: u64, logout: usize, began: Duration) -> Option<Returned> {
-        let revocations = self.revocations(logout)?;
+        let Some(revocations) = self.revocations(plane, logout) else {
+            return Some(Returned::CommitFailed { logout });
+        };
         match self.scene.mutant {
             Some(mutant) if mutant.acts_before_the_commit() => {
                 let first = self.database.take_numbers(revocations.len());
@@ -225,6 +231,10 @@ impl World {
         };
         let of = self.logouts.get(logout).map_or((0, false), |logout| (logout.token, logout.all));
         let user = self.tokens.get(of.0).map(|token| token.user);
+        let issued_before = |token: &&super::Token| token.facts.check.issued_at < Some(now);
+        let missed = |token: &&super::Token| Some(token.user) == user && token.is_in_time(now) && !dead(token);
+        let missed = self.tokens.iter().filter(issued_before).find(missed).map(|token| token.facts.check.token);
+        self.checks.hold(!of.1 || missed.is_none(), || format!("a logout of all devices misses {missed:?}"));
         let tokens = self.tokens.iter().enumerate();
         let concerned = tokens.filter(|(index, token)| *index == of.0 || (of.1 && Some(token.user) == user));
         let covers: Vec<_> = concerned.filter(|(_, token)| dead(token)).map(|(index, _)| index).collect();
@@ -386,6 +396,10 @@ impl World {
     pub(super) fn purge(&mut self) {
         self.queue.push(self.now + ms(500), Event::Purge);
         let early = if self.scene.is(Mutant::RetentionTooShort) { SKEW_SECONDS + MARGIN_SECONDS } else { 0 };
-        self.database.purge(|revocation| revocation.expires_at - early, unix(self.now));
+        let plane = self.dice.below(self.planes.len());
+        if let Some(plane) = self.planes.get(plane).filter(|plane| plane.runs) {
+            let certain = plane.wall.moment().earliest();
+            self.database.purge(|revocation| revocation.expires_at - early, certain);
+        }
     }
 }

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use curfew_control_plane::clock::Clock;
 use curfew_control_plane::leases::protocol::{Barrier, LeaseTimes, WaitId};
 use curfew_control_plane::log::{ControlPlaneId, ControlPlaneRow, LogPosition};
 use curfew_core::Epoch;
@@ -26,6 +27,7 @@ pub(super) struct Plane {
     pub(super) life: u64,
     pub(super) runs: bool,
     pub(super) clocks: Clocks,
+    pub(super) wall: Clock,
     pub(super) frozen_until: Moment,
     pub(super) barrier: Barrier,
     pub(super) held: Vec<Held>,
@@ -46,12 +48,13 @@ pub(super) struct Plane {
 }
 
 impl Plane {
-    pub(super) fn new(scene: &Scene, clocks: Clocks, id: [u8; 16], life: u64) -> Self {
+    pub(super) fn new(scene: &Scene, clocks: Clocks, wall: Clock, id: [u8; 16], life: u64) -> Self {
         let drift_ppm = if scene.is(Mutant::DeadlineWithoutDrift) { 0 } else { scene.terms.drift_ppm };
         Self {
             life,
             runs: true,
             clocks,
+            wall,
             frozen_until: Moment::ZERO,
             barrier: Barrier::new(ControlPlaneId::from_bytes(id), LeaseTimes { drift_ppm, ..scene.terms }),
             held: Vec::new(),
