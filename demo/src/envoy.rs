@@ -1,7 +1,7 @@
 //! A real Envoy: this module finds or fetches it, starts it, waits until it is ready, and validates configurations.
 
-use std::net::SocketAddr;
 use std::ffi::OsStr;
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Mutex;

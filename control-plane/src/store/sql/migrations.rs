@@ -34,7 +34,7 @@ macro_rules! file {
 }
 
 /// All migrations, oldest first. A new one is a file for each kind of database, and a line here.
-const FILES: [File; 6] = [
+const FILES: [File; 7] = [
     file!("0001_logout_state"),
     file!("0002_history_and_keyspaces"),
     file!("0003_retention_kept"),
