@@ -14,7 +14,7 @@ use redis::{
 };
 
 use super::entry::Written;
-use super::target::Target;
+use super::target::{Target, at_once};
 
 /// A connection to Redis. Clones share it.
 #[derive(Clone)]
@@ -32,7 +32,7 @@ pub(crate) async fn connect(target: &Target, authority: Option<&[u8]>, attempt: 
             Ok(Connection::One(client.get_multiplexed_async_connection_with_config(&unlimited()).await?))
         }
         Target::Cluster(nodes) => {
-            let mut builder = ClusterClientBuilder::new(nodes.clone()).retries(1);
+            let mut builder = ClusterClientBuilder::new(nodes.clone()).retries(1).tcp_settings(at_once());
             if let Some(certificates) = certificates(target, authority) {
                 builder = builder.certs(certificates);
             }
@@ -57,7 +57,10 @@ pub(crate) async fn client(target: &Target, authority: Option<&[u8]>, attempt: u
             hosts.rotate_left(first);
             let login = redis.redis_settings();
             let mut builder = SentinelClientBuilder::new(hosts, service, SentinelServerType::Master)?;
-            builder = builder.set_client_to_redis_db(login.db());
+            builder = builder
+                .set_client_to_redis_db(login.db())
+                .set_client_to_redis_tcp_settings(at_once())
+                .set_client_to_sentinel_tcp_settings(at_once());
             if let Some(user) = login.username() {
                 builder = builder.set_client_to_redis_username(user);
             }

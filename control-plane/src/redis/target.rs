@@ -3,6 +3,7 @@
 //! The form for one server is the usual one. For Sentinel and Cluster there is no standard. These forms are the ones
 //! that most clients with such a form understand.
 
+use redis::io::tcp::TcpSettings;
 use redis::{ConnectionInfo, IntoConnectionInfo};
 
 use crate::secret::{NOT_ENCODED, is_not_encoded};
@@ -138,7 +139,13 @@ fn parsed(url: &str) -> Result<ConnectionInfo, String> {
     if url.contains("#insecure") {
         return Err("must not say #insecure: give CURFEW_REDIS_CA_FILE instead".to_owned());
     }
-    Ok(info)
+    Ok(info.set_tcp_settings(at_once()))
+}
+
+/// Many commands are under way on one connection. Without `TCP_NODELAY` each would wait until the server has
+/// acknowledged the one before, which takes up to 40 ms.
+pub(super) fn at_once() -> TcpSettings {
+    TcpSettings::default().set_nodelay(true)
 }
 
 #[cfg(test)]
@@ -201,6 +208,18 @@ mod tests {
         }
         Target::parse("redis://:p%2Fw%23@a.example.com").unwrap();
         Target::parse("unix:///run/redis.sock?pass=p@ss").unwrap();
+    }
+
+    #[test]
+    fn no_command_is_held_back_until_an_earlier_one_is_acknowledged() {
+        for url in ["redis://a.example.com", "rediss+sentinel://a.example.com,b.example.com/s", "redis+cluster://a,b"] {
+            let all = match Target::parse(url).unwrap() {
+                Target::One(info) => vec![info],
+                Target::Sentinel { sentinels, redis, .. } => [sentinels, vec![redis]].concat(),
+                Target::Cluster(nodes) => nodes,
+            };
+            assert!(all.iter().all(|info| info.tcp_settings().nodelay()), "{url}");
+        }
     }
 
     #[test]

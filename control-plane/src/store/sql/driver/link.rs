@@ -6,9 +6,10 @@ use std::time::Duration;
 use sqlx::mysql::MySqlConnection;
 use sqlx::postgres::PgConnection;
 use sqlx::sqlite::SqliteConnection;
-use sqlx::{AssertSqlSafe, Error, SqlSafeStr as _, SqlStr};
+use sqlx::{AssertSqlSafe, Error, RawSql, SqlSafeStr as _, SqlStr};
 use tokio::time::timeout;
 
+use super::literals::with_literals;
 use super::placeholders::in_order;
 use super::row::Row;
 use super::value::Value;
@@ -24,7 +25,8 @@ const ROUND_TRIP: Duration = Duration::from_secs(5);
 pub(crate) type Link<'c> = PerDriver<&'c mut SqliteConnection, &'c mut PgConnection, &'c mut MySqlConnection>;
 
 /// The query with its values. This is a macro, because the three drivers share no trait for these types of values. The
-/// connection keeps the prepared statement if `again` is true, for a statement that will run again.
+/// connection keeps the prepared statement if `again` is true, for a statement that will run again. On MySQL every
+/// statement with values is kept; see [`super::literals`].
 macro_rules! bound {
     ($statement:expr, $values:expr, $again:expr) => {{
         let mut query = sqlx::query($statement).persistent($again);
@@ -111,9 +113,12 @@ impl Link<'_> {
             Self::Postgres(connection) => {
                 bound!(statement, values, again).execute(&mut **connection).await?.rows_affected()
             }
+            Self::MySql(connection) if !again => {
+                once(&statement, values).execute(&mut **connection).await?.rows_affected()
+            }
             Self::MySql(connection) => {
                 let (statement, values) = for_mysql(statement.as_str(), values);
-                bound!(statement, &values, again).execute(&mut **connection).await?.rows_affected()
+                bound!(statement, &values, true).execute(&mut **connection).await?.rows_affected()
             }
         })
     }
@@ -128,9 +133,13 @@ impl Link<'_> {
                 let rows = bound!(statement, values, again).fetch_all(&mut **connection).await?;
                 rows.into_iter().map(Row::Postgres).collect()
             }
+            Self::MySql(connection) if !again => {
+                let rows = once(&statement, values).fetch_all(&mut **connection).await?;
+                rows.into_iter().map(Row::MySql).collect()
+            }
             Self::MySql(connection) => {
                 let (statement, values) = for_mysql(statement.as_str(), values);
-                let rows = bound!(statement, &values, again).fetch_all(&mut **connection).await?;
+                let rows = bound!(statement, &values, true).fetch_all(&mut **connection).await?;
                 rows.into_iter().map(Row::MySql).collect()
             }
         })
@@ -143,6 +152,11 @@ pub(in crate::store::sql) async fn within<T>(
     work: impl Future<Output = Result<T, Error>>,
 ) -> Result<T, Error> {
     timeout(limit, work).await.unwrap_or_else(|_| Err(Error::Io(ErrorKind::TimedOut.into())))
+}
+
+/// A statement for MySQL that runs once.
+fn once(statement: &SqlStr, values: &[Value<'_>]) -> RawSql {
+    sqlx::raw_sql(AssertSqlSafe(with_literals(statement.as_str(), values)))
 }
 
 fn for_mysql<'v>(statement: &str, values: &[Value<'v>]) -> (SqlStr, Vec<Value<'v>>) {

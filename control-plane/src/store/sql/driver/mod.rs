@@ -6,6 +6,7 @@
 mod checkout;
 mod connection;
 mod link;
+mod literals;
 mod placeholders;
 mod pool;
 mod row;

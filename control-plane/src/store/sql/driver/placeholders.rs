@@ -5,17 +5,25 @@
 ///
 /// Only for our own statements: a dollar sign in a literal or a comment would count as a placeholder.
 pub(super) fn in_order(statement: &str) -> (String, Vec<usize>) {
+    let mut order = Vec::new();
+    let text = replaced(statement, |text, index| {
+        order.push(index);
+        text.push('?');
+    });
+    (text, order)
+}
+
+/// The statement with each placeholder replaced. `place` is given the text before it and the index of its value.
+pub(super) fn replaced(statement: &str, mut place: impl FnMut(&mut String, usize)) -> String {
     let mut parts = statement.split('$');
     let mut text = parts.next().unwrap_or_default().to_owned();
-    let mut order = Vec::new();
     for part in parts {
         let rest = part.trim_start_matches(|character: char| character.is_ascii_digit());
         let number = part.strip_suffix(rest).and_then(|number| number.parse::<usize>().ok());
-        order.push(number.unwrap_or_default().saturating_sub(1));
-        text.push('?');
+        place(&mut text, number.unwrap_or_default().saturating_sub(1));
         text.push_str(rest);
     }
-    (text, order)
+    text
 }
 
 /// `count` placeholders, such as `$1, $2, $3`.
