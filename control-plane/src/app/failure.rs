@@ -2,6 +2,7 @@
 
 use std::io::ErrorKind;
 use std::net::SocketAddr;
+use std::path::PathBuf;
 
 use super::port_holder::Holder;
 use crate::redis::Misconfigured;
@@ -13,6 +14,26 @@ pub enum ServeFailure {
     /// The database cannot be used.
     #[error("DATABASE_URL: {0}")]
     Database(#[from] OpenFailure),
+    /// Another server uses the same embedded database.
+    #[error(
+        "DATABASE_URL: another `curfew serve` uses {}: {holder}. A SQLite file has one control plane: stop the other one, \
+         or use PostgreSQL, MySQL or MariaDB for several",
+        .file.display()
+    )]
+    FileInUse {
+        /// The database's file.
+        file: PathBuf,
+        /// The other server's process and addresses.
+        holder: String,
+    },
+    /// The file cannot be locked.
+    #[error("DATABASE_URL: {} cannot be locked, which keeps a second server away: {source}", .path.display())]
+    FileLock {
+        /// The file beside the database.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
     /// Logouts of all devices would no longer cover any token.
     #[error(
         "logouts of all devices are in force that the present settings do not reach: they were made for {0}. Restore \

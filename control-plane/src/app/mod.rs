@@ -6,6 +6,7 @@ pub mod clock_rate;
 pub mod descriptors;
 mod dumps;
 mod failure;
+mod file_lock;
 mod http2_warnings;
 pub mod metrics;
 mod port_holder;

@@ -13,6 +13,7 @@ use super::announce::{print_addresses, tell_settings};
 use super::clock_doubt::ClockDoubt;
 use super::clock_rate::ClockRate;
 use super::descriptors::ConnectionLimits;
+use super::file_lock::{self, FileLock};
 use super::http2_warnings;
 use super::metrics::Metrics;
 use super::signals::Signals;
@@ -60,6 +61,8 @@ struct Tasks {
     servers: Task,
     keeper: Task,
     writer: Task,
+    /// Held until all of them have ended.
+    _file_lock: Option<FileLock>,
 }
 
 impl Task {
@@ -104,6 +107,8 @@ impl Tasks {
 async fn start(mut config: Config) -> Result<Tasks, ServeFailure> {
     let public = bind("CURFEW_PUBLIC_LISTEN", config.listen.public)?;
     let internal = bind("CURFEW_INTERNAL_LISTEN", config.listen.internal)?;
+    let addresses = (public.local_addr()?, internal.local_addr()?);
+    let file_lock = file_lock::lock(&config.database, addresses)?;
     for migration in store::migrate(&config.database).await? {
         info!(version = migration.version, "applied a migration: {}", migration.description);
     }
@@ -111,7 +116,6 @@ async fn start(mut config: Config) -> Result<Tasks, ServeFailure> {
     let audit = i64::try_from(config.audit_retention.as_secs()).unwrap_or(i64::MAX);
     let settings = Settings::of(&config.policy).keeping_rows(audit);
     prepare(&config, &settings, &clock).await?;
-    let addresses = (public.local_addr()?, internal.local_addr()?);
     tell_settings(&config, addresses);
 
     let metrics = Metrics::default();
@@ -133,7 +137,7 @@ async fn start(mut config: Config) -> Result<Tasks, ServeFailure> {
     let servers = Servers { state, store, listeners: (public, internal), limits, share, purge, clocks };
     let servers = Task::spawn("a server", |stop| servers.run(stop));
     print_addresses(addresses)?;
-    Ok(Tasks { leases, servers, keeper, writer })
+    Ok(Tasks { leases, servers, keeper, writer, _file_lock: file_lock })
 }
 
 /// Keeps the leases, and tells the other control planes of them.

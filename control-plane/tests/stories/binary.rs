@@ -308,3 +308,31 @@ fn a_client_that_sends_a_small_body_with_a_logout_keeps_its_connection() {
         [&[&at_once], &[&small, "{}"], &[&chunked, "2\r\n{}\r\n", "0\r\n\r\n"], &[&empty], &[&small, "{", "}"]];
     assert_eq!(over_one_connection(&server, &requests), [401; 5]);
 }
+
+#[test]
+fn a_second_server_on_the_same_file_is_refused_until_the_first_one_is_gone() {
+    let directory = TempDir::new().unwrap();
+    let first = Server::start(directory.path());
+    let mut second = command(directory.path());
+    second.args(["serve", "--public-listen", "127.0.0.1:0", "--internal-listen", "127.0.0.1:0"]);
+    let refused = second.output().unwrap();
+    let told = String::from_utf8(refused.stderr).unwrap();
+    let listens = |url: &str| url.trim_start_matches("http://").to_owned();
+    let holder = format!(
+        "process {}, which listens on {} and {}. A SQLite file has one control plane",
+        first.process.id(),
+        listens(&first.public),
+        listens(&first.internal)
+    );
+    assert_eq!((refused.status.code(), refused.stdout.as_slice()), (Some(1), b"".as_slice()), "{told}");
+    assert!(told.contains("another `curfew serve` uses ") && told.contains(&holder), "{told}");
+    // The first one works on, and other commands work beside it.
+    let (code, token, _) = curfew(directory.path(), &first, &["token", "mint", "--user", "alice"]);
+    assert_eq!(code, Some(0));
+    assert_eq!(curfew(directory.path(), &first, &["epoch", "bump"]).0, Some(0));
+    assert_eq!(curfew(directory.path(), &first, &["migrate"]).0, Some(0));
+    // The kernel frees the lock of a process that is killed.
+    drop(first);
+    let third = Server::start(directory.path());
+    assert_eq!(curfew(directory.path(), &third, &["logout", "--token", &token]).0, Some(0));
+}
