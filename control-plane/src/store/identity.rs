@@ -1,12 +1,20 @@
-//! The place where a history is kept, as far as the database shows it: the server, the file, the table. Pure.
+//! The place where a history is kept, as far as the database shows it: the server, the file, the table, and the
+//! server's run, which is the time from one start to the next. Pure.
 //!
 //! It is compared with the place where the epoch was made. A difference means another server or a restored copy, which
 //! may lack the latest revocations. Readers must not take its seqs for those of the history that they know.
+//!
+//! The run is part of the place, because a server may show a commit before the commit is durable. If its machine
+//! crashes then, a worker may have applied a revocation that the server has never had, and the seq of that revocation is
+//! given to another one. A commit is lost in this way only if the server starts again.
 
 use std::collections::BTreeMap;
 use std::fmt;
 
-/// Named parts, such as `server` and `timeline`.
+/// The part that names the run of a server.
+pub(crate) const RUN: &str = "run";
+
+/// Named parts, such as `server`, `timeline` and `run`.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Identity(BTreeMap<String, String>);
 
@@ -27,6 +35,13 @@ impl Identity {
     /// has says nothing, because an account may have lost or gained the right to see it.
     pub(crate) fn contradicts(&self, other: &Self) -> bool {
         self.0.iter().any(|(name, value)| other.0.get(name).is_some_and(|others| others != value))
+    }
+
+    /// True if `other` is the same place, and its server has started again since.
+    pub(crate) fn is_an_earlier_run_of(&self, other: &Self) -> bool {
+        let mut differing =
+            self.0.iter().filter(|(name, value)| other.0.get(*name).is_some_and(|others| others != *value));
+        differing.next().is_some_and(|(name, _)| name == RUN) && differing.next().is_none()
     }
 
     /// The parts of `newer`, and the parts that only this one has.
@@ -72,6 +87,10 @@ mod tests {
         assert!(!first.contradicts(&first));
         assert!(!first.contradicts(&seen("1", None)));
         assert!(!Identity::default().contradicts(&first));
+        let run = |server: &str, run: &str| Identity::parse(&format!("run={run} server={server}"));
+        assert!(run("1", "1").contradicts(&run("1", "2")) && run("1", "1").is_an_earlier_run_of(&run("1", "2")));
+        assert!(!run("1", "1").is_an_earlier_run_of(&run("2", "2")) && !run("1", "1").is_an_earlier_run_of(&first));
+        assert!(!seen("1", None).is_an_earlier_run_of(&seen("2", None)));
         assert!(seen("1", None).updated_by(&first) == first && first.clone().updated_by(&seen("1", None)) == first);
     }
 }

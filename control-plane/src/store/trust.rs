@@ -22,6 +22,9 @@ pub(crate) enum Distrust {
     /// This is not the place where the epoch was made.
     #[error("this is another server or a restored copy, not taken over yet")]
     Elsewhere,
+    /// The server has started again since the epoch was made, and may have lost commits that it had shown.
+    #[error("the server has started again, and its log is not taken over yet")]
+    StartedAgain,
     /// The log is shorter than it was.
     #[error("the log of revocations went back, and is not taken over yet")]
     WentBack,
@@ -61,6 +64,9 @@ impl History {
     pub(crate) fn judge(&self, seen: &Seen) -> Result<(), Distrust> {
         if self.follows {
             return Err(Distrust::Follows);
+        }
+        if self.known.is_an_earlier_run_of(&self.seen) {
+            return Err(Distrust::StartedAgain);
         }
         if self.known.contradicts(&self.seen) {
             return Err(Distrust::Elsewhere);
@@ -187,6 +193,8 @@ mod tests {
     fn a_standby_another_place_and_a_shorter_log_are_not_believed() {
         assert_eq!(history(true, "", "").judge(&Seen::default()), Err(Distrust::Follows));
         assert_eq!(history(false, "server=a", "server=b").judge(&Seen::default()), Err(Distrust::Elsewhere));
+        let again = history(false, "run=1 server=a", "run=2 server=a");
+        assert_eq!(again.judge(&Seen::default()), Err(Distrust::StartedAgain));
         assert_eq!(history(false, "", "").judge(&seen(head(1, 6))), Err(Distrust::WentBack));
     }
 

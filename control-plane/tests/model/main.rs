@@ -34,14 +34,15 @@ use mutant::Mutant;
 use scene::Scene;
 use world::{Action, World};
 
-/// The mistakes that the simulation alone makes. The model has no failover to a standby that lacks rows or commits. It
-/// passes confirmations on at once or not at all. It gives workers neither a clock between two events nor time to
-/// become idle. Its clocks never stand still, and bend as far as its terms say; there are no wall
-/// clocks of control planes in it.
-const IN_LARGER_WORLDS: [Mutant; 9] = [
+/// The mistakes that the simulation alone makes. The model has no failover to a standby that lacks rows or commits, and no
+/// crash that loses commits. It passes confirmations on at once or not at all. It gives workers neither a clock between two
+/// events nor time to become idle. Its clocks never stand still, and bend as far as its terms say; there are no wall clocks
+/// of control planes in it.
+const IN_LARGER_WORLDS: [Mutant; 10] = [
     Mutant::OldReadingDatedByOwnClock,
     Mutant::DriftOfQuartz,
     Mutant::LostRowsForgotten,
+    Mutant::EpochStaysOverCrash,
     Mutant::NewestCommitAwaited,
     Mutant::RowsOfAnyEpoch,
     Mutant::ClockReadBefore,

@@ -47,6 +47,8 @@ pub(crate) enum Mutant {
     SeqsOfTwoEpochsCompared,
     /// After a failover, logouts reckon with no control planes but those whose rows the standby has.
     LostRowsForgotten,
+    /// The epoch stays when the database crashes, although the crash may have lost commits that others have read.
+    EpochStaysOverCrash,
     /// A logout waits for the newest commit of its control plane instead of its own.
     NewestCommitAwaited,
     /// A logout counts rows that were read in another epoch than its own.
@@ -73,7 +75,7 @@ pub(crate) enum Mutant {
 
 impl Mutant {
     /// All of them.
-    pub(crate) const ALL: [Self; 32] = [
+    pub(crate) const ALL: [Self; 33] = [
         Self::AnchorAtReply,
         Self::OldReadingTakenForNew,
         Self::OldReadingDatedByOwnClock,
@@ -95,6 +97,7 @@ impl Mutant {
         Self::EpochIgnored,
         Self::SeqsOfTwoEpochsCompared,
         Self::LostRowsForgotten,
+        Self::EpochStaysOverCrash,
         Self::NewestCommitAwaited,
         Self::RowsOfAnyEpoch,
         Self::LeftWithoutLeaving,

@@ -29,6 +29,8 @@ pub(crate) struct Reached {
     pub(crate) ties: u64,
     pub(crate) restarts: u64,
     pub(crate) failovers: u64,
+    /// Crashes of the database that lost a commit.
+    pub(crate) crashes: u64,
     pub(crate) overflows: u64,
     pub(crate) departures: u64,
     pub(crate) pauses: u64,
@@ -37,7 +39,7 @@ pub(crate) struct Reached {
 }
 
 impl Reached {
-    fn numbers(&mut self) -> [&mut u64; 14] {
+    fn numbers(&mut self) -> [&mut u64; 15] {
         [
             &mut self.events,
             &mut self.admitted_by_replica,
@@ -49,6 +51,7 @@ impl Reached {
             &mut self.ties,
             &mut self.restarts,
             &mut self.failovers,
+            &mut self.crashes,
             &mut self.overflows,
             &mut self.departures,
             &mut self.pauses,

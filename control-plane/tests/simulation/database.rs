@@ -9,18 +9,34 @@ use curfew_core::{Coverage, Epoch, Kind, RevocationKey, TokenKeys, covers};
 
 pub(crate) struct Database {
     pub(crate) head: LogPosition,
-    /// One row for each key. A newer revocation replaces the older one under a new seq, and the later cutoff of the two stays.
-    revocations: BTreeMap<(u8, RevocationKey), (u64, FeedRevocation)>,
+    revocations: Revocations,
     /// Tokens that were registered, and whether each was logged out.
     registered: BTreeMap<RevocationKey, bool>,
     replicas: BTreeMap<ControlPlaneId, ControlPlaneRow>,
     /// All tokens that a committed revocation has ever covered.
     revoked: BTreeSet<RevocationKey>,
+    /// The latest commits, which may not be durable. The latest is the last.
+    recent: Vec<Recent>,
     /// For mutants: the last seq that was taken before its commit.
     numbers: u64,
     /// The mark of certain time, in seconds of Unix time.
     pub(crate) mark: Option<i64>,
 }
+
+/// A commit that a crash may undo.
+struct Recent {
+    logout: usize,
+    /// What was stored before it.
+    seq: u64,
+    revocations: Revocations,
+    registered: BTreeMap<RevocationKey, bool>,
+}
+
+/// One row for each key. A newer revocation replaces the older one under a new seq, and the later cutoff of the two stays.
+type Revocations = BTreeMap<(u8, RevocationKey), (u64, FeedRevocation)>;
+
+/// The number of commits that one crash may undo.
+const RECENT: usize = 3;
 
 /// The result of one statement.
 #[derive(Debug, Clone)]
@@ -50,6 +66,7 @@ impl Database {
             registered: BTreeMap::new(),
             replicas: BTreeMap::new(),
             revoked: BTreeSet::new(),
+            recent: Vec::new(),
             numbers: 0,
             mark: None,
         }
@@ -76,6 +93,32 @@ impl Database {
             self.head.seq = self.head.seq.max(seq);
         }
         self.head
+    }
+
+    /// Notes what is stored before the commit of a logout.
+    pub(crate) fn before_commit_of(&mut self, logout: usize) {
+        if self.recent.len() >= RECENT {
+            self.recent.remove(0);
+        }
+        let (revocations, registered) = (self.revocations.clone(), self.registered.clone());
+        self.recent.push(Recent { logout, seq: self.head.seq, revocations, registered });
+    }
+
+    /// Undoes the latest commit, if `may_be_lost` says so about its logout, and returns that logout.
+    pub(crate) fn lose_latest(&mut self, may_be_lost: impl FnOnce(usize) -> bool) -> Option<usize> {
+        let Recent { logout, seq, revocations, registered } = self.recent.pop_if(|last| may_be_lost(last.logout))?;
+        self.head.seq = seq;
+        self.revocations = revocations;
+        // What was registered since stays.
+        self.registered.extend(registered);
+        Some(logout)
+    }
+
+    /// The same log in a new epoch. A row whose id belongs to no control plane takes the place of rows that are lost.
+    pub(crate) fn begin_epoch(&mut self, epoch: Epoch, nobody: ControlPlaneId) {
+        self.head.epoch = epoch;
+        self.recent.clear();
+        self.replicas.insert(nobody, ControlPlaneRow { id: nobody, beat: 0, confirmed: None });
     }
 
     /// For mutants: reserves `count` seqs and returns the first.
@@ -142,6 +185,7 @@ impl Database {
         let numbered = (1..).zip(rows);
         self.revocations = numbered.map(|(seq, (_, row))| ((number(row.kind), row.key), (seq, row))).collect();
         self.head = LogPosition { epoch, seq: self.revocations.len() as u64 };
+        self.recent.clear();
     }
 
     /// A server that takes over may lack the last commits: here, the logout of a token whose caller has no answer yet.

@@ -123,6 +123,7 @@ mod a_mistake_is_found {
         an_epoch_ignored_by_the_worker: EpochIgnored,
         seqs_of_two_epochs_compared: SeqsOfTwoEpochsCompared,
         rows_that_a_copy_lacks_forgotten: LostRowsForgotten,
+        an_epoch_that_stays_over_a_crash: EpochStaysOverCrash,
         the_newest_commit_awaited_instead_of_the_own_one: NewestCommitAwaited,
         rows_of_another_epoch_counted: RowsOfAnyEpoch,
         a_worker_that_leaves_and_stays: LeftWithoutLeaving,

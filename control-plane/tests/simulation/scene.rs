@@ -91,6 +91,8 @@ pub(crate) struct Faults {
     pub(crate) cuts: bool,
     pub(crate) outages: bool,
     pub(crate) failovers: bool,
+    /// Crashes of the database that lose its last commits.
+    pub(crate) crashes: bool,
     pub(crate) wall_steps: bool,
     /// Control planes whose wall clocks are wrong when they start again.
     pub(crate) wrong_walls: bool,
@@ -220,6 +222,7 @@ impl Faults {
             cuts: dice.per_mille(500),
             outages: dice.per_mille(200),
             failovers: dice.per_mille(250),
+            crashes: dice.per_mille(250),
             wall_steps: dice.per_mille(100),
             wrong_walls: dice.per_mille(200),
             plane_pauses: dice.per_mille(300),

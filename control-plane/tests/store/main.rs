@@ -8,6 +8,8 @@ mod clean_up;
 #[cfg(test)]
 mod control_planes;
 #[cfg(test)]
+mod crashes;
+#[cfg(test)]
 mod delays;
 #[cfg(test)]
 mod history;

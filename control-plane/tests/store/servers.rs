@@ -123,6 +123,22 @@ async fn a_read_only_server_is_no_primary() {
 }
 
 #[tokio::test]
+async fn a_server_whose_engine_is_read_only_is_no_primary() {
+    let mut mariadb = Mariadb::start().unwrap();
+    let url = mariadb.fresh_database("reader").unwrap();
+    let database = Database::from_url(&url).unwrap();
+    store::migrate(&database).await.unwrap();
+    store::prepare(&database, &settings(), NOW, false).await.unwrap();
+    // A reader of Aurora says that it is one by this setting alone.
+    mariadb.server().restart_with("--innodb-read-only=1").unwrap();
+    let place = crate::place::open(&database);
+    assert!(place.store.head().await.is_err());
+    let line = store::head(&database).await.unwrap_err().to_string();
+    assert!(line.contains("the server is read-only or a standby, as replicas are: name the primary"), "{line}");
+    assert!(refused(&url).await.contains("name the primary"));
+}
+
+#[tokio::test]
 async fn a_mariadb_that_is_made_read_only_is_not_read_over_the_connections_that_are_open() {
     let mariadb = Mariadb::start().unwrap();
     let database = Database::from_url(&mariadb.fresh_database("demoted").unwrap()).unwrap();
@@ -263,6 +279,8 @@ async fn outage(url: &str, server: &mut curfew_testbed::servers::Server) {
     // A server that has just come back may take some time, but never forgets.
     let until = Instant::now() + Duration::from_secs(20);
     while plane.store.check(&early.keys, None).await.is_err() && Instant::now() < until {
+        // The server has started again, so its log is taken over under a new epoch.
+        watch::look(&plane.store).await;
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
     assert_eq!(plane.verdict(&early).await, Revoked);

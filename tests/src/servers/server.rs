@@ -79,6 +79,16 @@ impl Server {
         Ok(())
     }
 
+    /// Ends the server as its administrators do, and starts it with one more argument on the same port and data.
+    ///
+    /// # Errors
+    /// When it does not end in time, or does not get ready; the message has its output.
+    pub fn restart_with(&mut self, argument: &str) -> Result<()> {
+        self.process.stop(START_LIMIT)?;
+        self.launch.arguments.push(argument.into());
+        self.restart()
+    }
+
     /// SIGSTOP to every process of the server: connections stay open, new ones are accepted, and none gets an answer.
     pub fn freeze(&self) {
         self.process.freeze();

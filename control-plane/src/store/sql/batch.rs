@@ -42,7 +42,8 @@ pub(crate) struct Batch<'c> {
 
 impl<'c> Batch<'c> {
     /// Begins a transaction that dates everything by this moment. It starts a new epoch if the database is not the one
-    /// in which the epoch was made, or if the log is shorter than this process has seen it.
+    /// in which the epoch was made, if its server has started again since, or if the log is shorter than this process
+    /// has seen it.
     pub(crate) async fn begin(
         opened: &'c mut Opened,
         moment: Moment,
@@ -62,7 +63,10 @@ impl<'c> Batch<'c> {
         let went_back = seen_before.is_some_and(|seen| history.went_back(seen));
         let History { mut head, known, seen, .. } = history;
         let updated = known.clone().updated_by(&seen);
-        if went_back || known.contradicts(&seen) {
+        if !went_back && known.is_an_earlier_run_of(&seen) {
+            let old = std::mem::replace(&mut head.epoch, history::rename(&mut link, &updated).await?);
+            warn!(%old, new = %head.epoch, "the database's server has started again: a new epoch begins");
+        } else if went_back || known.contradicts(&seen) {
             let old = std::mem::replace(&mut head.epoch, history::rename(&mut link, &updated).await?);
             warn!(
                 %old,
@@ -142,7 +146,10 @@ impl<'c> Batch<'c> {
     pub(crate) async fn commit(mut self) -> Result<(), Error> {
         // If MariaDB stopped a commit for taking too long, it would not be known whether the commit took place.
         let mysql = "/*M! SET STATEMENT max_statement_time = 0 FOR */ COMMIT";
-        self.link.run(self.link.choose("COMMIT", "COMMIT", mysql)).await
+        // In a transaction in which a statement has failed, PostgreSQL answers a COMMIT with ROLLBACK, which is no error.
+        // Any other statement is an error there, and what follows it is not carried out.
+        let postgres = "SELECT 1; COMMIT";
+        self.link.run(self.link.choose("COMMIT", postgres, mysql)).await
     }
 
     /// For how long this transaction keeps what it writes: another control plane may have settings that ask for more.
@@ -159,5 +166,32 @@ impl<'c> Batch<'c> {
     pub(super) fn subjects_live(&mut self, issuer: &str, until: i64) {
         let latest = self.subjects_until.entry(issuer.to_owned()).or_insert(until);
         *latest = until.max(*latest);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use curfew_testbed::servers::Postgres;
+
+    use super::*;
+    use crate::log::retention::Retention;
+    use crate::store::Database;
+
+    #[tokio::test]
+    async fn a_commit_that_postgres_would_answer_with_rollback_is_an_error() {
+        let postgres = Postgres::start().unwrap();
+        let database = Database::from_url(&postgres.fresh_database("failed").unwrap()).unwrap();
+        crate::store::migrate(&database).await.unwrap();
+        let settings = Settings { retention: Retention { clock_skew: 0, max_token_ttl: 0, audit: 0 }, rules: vec![] };
+        let mut opened = Opened::at_start(&database).await.unwrap();
+        let moment = Moment { now: 1, steady: None };
+        let mut batch = Batch::begin(&mut opened, moment, &settings, None).await.unwrap();
+        // An error that nobody looks at.
+        assert!(batch.link.run("SELECT 1 / 0").await.is_err());
+        let refused = batch.commit().await.unwrap_err();
+        let state = refused.as_database_error().and_then(|error| error.code().map(|code| code.into_owned()));
+        assert_eq!(state.as_deref(), Some("25P02"), "{refused}");
+        assert!(opened.roll_back().await);
+        Batch::begin(&mut opened, moment, &settings, None).await.unwrap().commit().await.unwrap();
     }
 }

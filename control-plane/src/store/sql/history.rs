@@ -6,16 +6,17 @@
 
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
+use std::sync::LazyLock;
 use std::time::UNIX_EPOCH;
 
 use sqlx::Error;
 
 use super::driver::{Link, Row, values};
 use super::log_rows::head;
-use super::mysql_server::mysql_server;
+use super::mysql_server::{mysql_server, noted_run, present_run};
 use crate::log::Epoch;
 use crate::store::database::{Database, Options};
-use crate::store::identity::Identity;
+use crate::store::identity::{Identity, RUN};
 use crate::store::trust::{History, Trust};
 
 /// What can be asked about the place where a history is kept.
@@ -23,23 +24,31 @@ use crate::store::trust::{History, Trust};
 pub(crate) enum HistoryProbe {
     /// The file's metadata, not the database in the file.
     File(PathBuf),
-    /// Server, timeline and table.
+    /// Server, timeline, table and run.
     Postgres,
-    /// The table alone: the account may not see more, or the service does not show more.
+    /// Table and run: the account may not see more, or the service does not show more.
     PostgresTable,
-    /// Server and table.
+    /// Server, table and run.
     MySql,
 }
 
 /// Two statements: one reads the head, the other locks it as well.
 macro_rules! head {
-    ($place:expr) => {
+    ($place:expr, $read_run:expr, $locked_run:expr) => {
         [
-            concat!("SELECT epoch, seq, identity, ", $place, " FROM feed_head"),
-            concat!("SELECT epoch, seq, identity, ", $place, " FROM feed_head FOR UPDATE"),
+            concat!("SELECT epoch, seq, identity, ", $place, ", ", $read_run, " FROM feed_head"),
+            concat!("SELECT epoch, seq, identity, ", $place, ", ", $locked_run, " FROM feed_head FOR UPDATE"),
         ]
     };
 }
+
+/// The run of a PostgreSQL server: when it started, in microseconds of Unix time.
+macro_rules! postgres_run {
+    () => {
+        "CAST(CAST(extract(epoch FROM pg_postmaster_start_time()) * 1000000 AS bigint) AS text) AS run"
+    };
+}
+pub(in crate::store::sql) use postgres_run;
 
 /// True if the account has no right to the functions, or the service does not have them. Any other error says nothing
 /// about what may be asked, and a probe that asks less than it could would miss a failover.
@@ -79,17 +88,25 @@ impl HistoryProbe {
                 "CASE WHEN pg_is_in_recovery() THEN 1 ELSE 0 END AS follows, tableoid::text AS made, \
                  (SELECT system_identifier::text FROM pg_control_system()) AS server, \
                  CASE WHEN pg_is_in_recovery() THEN NULL \
-                 ELSE substr(pg_walfile_name(pg_current_wal_lsn()), 1, 8) END AS timeline"
+                 ELSE substr(pg_walfile_name(pg_current_wal_lsn()), 1, 8) END AS timeline",
+                postgres_run!(),
+                postgres_run!()
             ),
             Self::PostgresTable => head!(
                 "CASE WHEN pg_is_in_recovery() THEN 1 ELSE 0 END AS follows, tableoid::text AS made, \
-                 NULL::text AS server, NULL::text AS timeline"
+                 NULL::text AS server, NULL::text AS timeline",
+                postgres_run!(),
+                postgres_run!()
             ),
-            Self::MySql => head!(concat!(
-                mysql_server!(),
-                ", NULL AS timeline, (SELECT CAST(create_time AS CHAR) FROM information_schema.tables \
-                 WHERE table_schema = DATABASE() AND table_name = 'feed_head') AS made"
-            )),
+            Self::MySql => head!(
+                concat!(
+                    mysql_server!(),
+                    ", NULL AS timeline, (SELECT CAST(create_time AS CHAR) FROM information_schema.tables \
+                     WHERE table_schema = DATABASE() AND table_name = 'feed_head') AS made"
+                ),
+                noted_run!(),
+                present_run!()
+            ),
         }
     }
 
@@ -113,6 +130,7 @@ pub(super) fn history(row: &Row, file: Option<Identity>) -> Result<History, Erro
             ("server", row.optional_text("server")?),
             ("timeline", row.optional_text("timeline")?),
             ("table", row.optional_text("made")?),
+            (RUN, row.optional_text("run")?),
         ]),
     };
     let (follows, known) = (row.integer("follows")? != 0, Identity::parse(&row.text("identity")?));
@@ -120,14 +138,25 @@ pub(super) fn history(row: &Row, file: Option<Identity>) -> Result<History, Erro
 }
 
 /// The identity of a file. An inode's number alone is not enough: it is reused for another file as soon as the file is
-/// gone.
+/// gone. The run is that of the machine's kernel. What a process has written there stays when the process dies.
 pub(super) fn of_file(path: &Path) -> Result<Identity, Error> {
     let metadata = std::fs::metadata(path)?;
     let born = metadata.created().ok().and_then(|time| time.duration_since(UNIX_EPOCH).ok());
     Ok(Identity::seen([
         ("inode", Some(metadata.ino().to_string())),
         ("born", born.map(|time| time.as_nanos().to_string())),
+        (RUN, run_of_the_kernel()),
     ]))
+}
+
+/// A name that the kernel gives itself at each start. Containers see that of their host. `None` on a system without
+/// one.
+fn run_of_the_kernel() -> Option<String> {
+    static RUN: LazyLock<Option<String>> = LazyLock::new(|| {
+        let name = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").ok()?;
+        Some(name.trim().to_owned()).filter(|name| !name.is_empty())
+    });
+    RUN.clone()
 }
 
 /// Gives the history a new name. The caller has locked its head.

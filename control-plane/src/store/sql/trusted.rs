@@ -21,8 +21,8 @@ impl Trusted {
 }
 
 /// `trusted!(columns, rest)` is `SELECT <trust>, columns FROM feed_head AS head rest`. It must return at least one row,
-/// so everything else is joined with `LEFT JOIN`. The names `epoch`, `seq`, `identity`, `follows`, `server`, `timeline`
-/// and `made` are taken.
+/// so everything else is joined with `LEFT JOIN`. The names `epoch`, `seq`, `identity`, `follows`, `server`, `timeline`,
+/// `made` and `run` are taken.
 macro_rules! trusted {
     ($columns:literal, $rest:literal) => {
         $crate::store::sql::trusted::Trusted {
@@ -36,6 +36,8 @@ macro_rules! trusted {
                 "SELECT head.epoch, head.seq, head.identity, \
                  CASE WHEN pg_is_in_recovery() THEN 1 ELSE 0 END AS follows, \
                  head.tableoid::text AS made, NULL::text AS server, NULL::text AS timeline, ",
+                $crate::store::sql::history::postgres_run!(),
+                ", ",
                 $columns,
                 " FROM feed_head AS head ",
                 $rest
@@ -44,6 +46,8 @@ macro_rules! trusted {
                 "SELECT head.epoch, head.seq, head.identity, ",
                 $crate::store::sql::mysql_server::mysql_server!(),
                 ", NULL AS made, NULL AS timeline, ",
+                $crate::store::sql::mysql_server::noted_run!(),
+                ", ",
                 $columns,
                 " FROM feed_head AS head ",
                 $rest

@@ -21,6 +21,7 @@ enum Fault {
     Cut,
     Outage,
     Failover,
+    CrashLosesLastCommit,
     WallStep,
     PlanePauses,
     ProxyPauses,
@@ -45,6 +46,7 @@ impl World {
             (faults.cuts, Fault::Cut),
             (faults.outages, Fault::Outage),
             (faults.failovers, Fault::Failover),
+            (faults.crashes, Fault::CrashLosesLastCommit),
             (faults.wall_steps, Fault::WallStep),
             (faults.plane_pauses, Fault::PlanePauses),
             (faults.proxy_pauses, Fault::ProxyPauses),
@@ -78,6 +80,7 @@ impl World {
                 (0..self.planes.len()).for_each(|plane| self.weather.cut(Route::Database { plane }, until))
             }
             Fault::Failover => self.fail_over(),
+            Fault::CrashLosesLastCommit => self.crash(),
             Fault::WallStep => {
                 let wall = draw_wall(&mut self.dice);
                 self.proxies.iter_mut().skip(proxy).take(1).for_each(|proxy| proxy.clocks.wall = wall);
@@ -132,6 +135,19 @@ impl World {
         self.lose_logouts();
         self.database.fail_over(epoch, || self.dice.per_mille(500), nobody);
         self.checks.reached.failovers += 1;
+    }
+
+    /// The database crashes before its last commits are durable, although some have read them. It comes back at once
+    /// with the log as it was before them, and gives their seqs to others. Each start of a server begins a new epoch.
+    fn crash(&mut self) {
+        let epoch = Epoch::from_bytes(self.dice.sixteen());
+        let nobody = ControlPlaneId::from_bytes(self.dice.sixteen());
+        if self.lose_last_commits() {
+            self.checks.reached.crashes += 1;
+        }
+        if !self.scene.is(Mutant::EpochStaysOverCrash) {
+            self.database.begin_epoch(epoch, nobody);
+        }
     }
 
     /// Stops a control plane. The polls that it held are reset, and nothing that waited for it gets an answer.

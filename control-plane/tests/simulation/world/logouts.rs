@@ -1,5 +1,7 @@
 //! Logouts, from the call to the answer, and the statements that arrive at the database and come back.
 
+mod lost;
+
 use std::time::Duration;
 
 use curfew_control_plane::leases::protocol::{Safe, Superseded, WaitId};
@@ -29,6 +31,8 @@ pub(super) struct Logout {
     ended: bool,
     /// True if the history that replaced the commit's own lacks the logout.
     lost: bool,
+    /// True if the connection broke before the commit returned.
+    broken: bool,
 }
 
 impl World {
@@ -64,8 +68,17 @@ impl World {
         if let Some(token) = self.tokens.get_mut(token) {
             token.asked = true;
         }
-        let logout =
-            Logout { token, all, covers: Vec::new(), called: self.now, committed: None, ended: false, lost: false };
+        let called = self.now;
+        let logout = Logout {
+            token,
+            all,
+            covers: Vec::new(),
+            called,
+            committed: None,
+            ended: false,
+            lost: false,
+            broken: false,
+        };
         self.logouts.push(logout);
         let plane = self.dice.below(self.planes.len());
         self.queue.push(self.now, Event::LogoutArrives { plane, logout: self.logouts.len() - 1 });
@@ -221,6 +234,7 @@ impl World {
         first: Option<u64>,
         rows: Option<Vec<ControlPlaneRow>>,
     ) -> Returned {
+        self.database.before_commit_of(logout);
         let mut head = self.database.commit(revocations, first);
         if let Some(first) = first {
             head.seq = first + (revocations.len() as u64).saturating_sub(1);
@@ -261,6 +275,9 @@ impl World {
             Returned::Rows { began, head, rows } => self.rows_are_read(index, head, rows, began),
             Returned::RowsFailed => {}
             Returned::Check { call, answer } => self.answer_worker(index, call, &Event::CheckEnds { call, answer }),
+            Returned::Committed { logout, .. } if self.logouts.get(logout).is_some_and(|logout| logout.broken) => {
+                self.logout_failed(logout);
+            }
             Returned::Committed { logout, began, head, rows } => {
                 self.commit_has_returned(index, logout, began, head, rows)
             }
@@ -344,33 +361,6 @@ impl World {
             && (waited > soon || (safe == Safe::Outlasted && !by_time));
         self.checks.hold(!slow, || format!("a logout waited {waited:?} though nothing was wrong: {safe:?}"));
         (0..self.workers.len()).for_each(|worker| self.probe(worker));
-    }
-
-    /// Another server takes over without some logouts of single tokens whose callers were not answered yet.
-    pub(super) fn lose_logouts(&mut self) {
-        for index in 0..self.tokens.len() {
-            let Some(token) = self.tokens.get(index).filter(|token| token.answered.is_none()) else { continue };
-            let key = token.facts.check.token;
-            let covering = || self.logouts.iter().filter(|logout| logout.covers.contains(&index));
-            let may_lack_it = covering().next().is_some() && covering().all(|logout| !logout.all && !logout.ended);
-            if may_lack_it && self.dice.per_mille(500) {
-                self.database.lose(key);
-                let covering = self.logouts.iter_mut().filter(|logout| logout.covers.contains(&index));
-                covering.for_each(|logout| logout.lost = true);
-            }
-        }
-    }
-
-    /// Ends a logout that the present history lacks. A control plane that knows of that history must not answer it 200.
-    /// A control plane that does not know of it yet makes no mistake.
-    fn is_lost(&mut self, index: usize, logout: usize, ended: Result<Safe, Superseded>) -> bool {
-        let known = self.planes.get(index).and_then(|plane| plane.barrier.epoch());
-        let Some(logout) = self.logouts.get_mut(logout).filter(|logout| logout.lost) else { return false };
-        logout.ended = true;
-        let knows_better = known == Some(self.scene.seen_epoch(self.database.head.epoch));
-        let held = ended.is_err() || !knows_better;
-        self.checks.hold(held, || format!("a logout that the history lacks was answered 200: {ended:?}"));
-        true
     }
 
     /// The longest wait by true clocks, with the time that it takes to notice the end.

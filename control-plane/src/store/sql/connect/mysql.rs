@@ -11,7 +11,7 @@ use super::purpose::{CONNECT_LIMIT, Purpose};
 use crate::store::database::Database;
 use crate::store::sql::driver::Link;
 use crate::store::sql::history::refuse_unknown;
-use crate::store::sql::mysql_server::mysql_server;
+use crate::store::sql::mysql_server::{mysql_server, note_run};
 use crate::store::trust::{Distrust, Trust};
 
 /// Statements take a fraction of a millisecond, most of it on the network.
@@ -36,7 +36,7 @@ fn prepared(options: &MySqlConnectOptions) -> MySqlConnectOptions {
 /// control planes wait for each other. A check is one statement, and so one snapshot as new as the statement's
 /// beginning. Without `autocommit` it would open a transaction and see that moment for ever.
 ///
-/// All of it takes one round trip, together with the question what the server is. A setting that only MySQL or only
+/// All of it takes one round trip, together with a note of the server's run, and the question what the server is. A setting that only MySQL or only
 /// MariaDB knows is in a comment that the other one skips.
 macro_rules! session {
     ($times:literal) => {
@@ -45,6 +45,8 @@ macro_rules! session {
              sql_mode = 'ANSI_QUOTES,STRICT_ALL_TABLES,ERROR_FOR_DIVISION_BY_ZERO,NO_ENGINE_SUBSTITUTION', \
              SESSION autocommit = 1; SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED; SET SESSION ",
             $times,
+            "; ",
+            note_run!(),
             "; SELECT ",
             mysql_server!()
         )
