@@ -41,6 +41,14 @@ impl From<Fenced> for sqlx::Error {
     }
 }
 
+impl Distrust {
+    /// True if this error says that the log went back, or that its epoch has ended.
+    pub(crate) fn is_behind(error: &sqlx::Error) -> bool {
+        let sqlx::Error::Configuration(cause) = error else { return false };
+        cause.downcast_ref() == Some(&Self::WentBack)
+    }
+}
+
 impl From<Distrust> for sqlx::Error {
     fn from(distrust: Distrust) -> Self {
         Self::Configuration(distrust.into())

@@ -11,6 +11,7 @@ use tracing::debug;
 use super::job::Job;
 use super::settings::Settings;
 use super::sql::{self, Batch, Opened};
+use super::trust::Distrust;
 use super::{Database, Health};
 use crate::clock::{Clock, since_boot};
 use crate::log::{Commit, Logged};
@@ -70,13 +71,19 @@ impl Attempt {
                 Opened::writer(&self.database).await?
             }
         };
-        let ended = self.carry_out(&mut opened, jobs).await;
+        let mut ended = self.carry_out(&mut opened, jobs).await;
+        if opened.is_kept && matches!(&ended, Err(Failure::Before(error)) if Distrust::is_behind(error)) {
+            info!("the writer opens the database anew: over its connection the log has gone back");
+            opened = Opened::writer(&self.database).await?;
+            ended = self.carry_out(&mut opened, jobs).await;
+        }
         let is_sound = match &ended {
             Ok(_) => true,
             Err(Failure::Before(Error::Database(_)) | Failure::Job(_, Error::Database(_))) => opened.roll_back().await,
             Err(_) => false,
         };
         if is_sound {
+            opened.is_kept = true;
             self.opened = Some(opened);
         }
         ended
@@ -109,5 +116,69 @@ impl Attempt {
         self.commits.send_replace(Some(commit));
         self.health.trust.observe(&seen, head);
         Ok(Done { taken, commit, revoked })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+    use std::sync::Arc;
+
+    use curfew_core::LogPosition;
+
+    use super::*;
+    use crate::log::retention::Retention;
+    use crate::store;
+    use crate::store::job::Reply;
+
+    fn settings() -> Settings {
+        Settings { retention: Retention { clock_skew: 0, max_token_ttl: 0, audit: 0 }, rules: Vec::new() }
+    }
+
+    async fn server(directory: &Path, name: &str) -> (Database, LogPosition) {
+        let path = directory.join(name);
+        let database = Database::from_url(&format!("sqlite://{}", path.display())).unwrap();
+        store::migrate(&database).await.unwrap();
+        let head = store::head(&database).await.unwrap();
+        (database, head)
+    }
+
+    fn attempt(database: &Database, opened: Option<Opened>, health: &Arc<Health>) -> Attempt {
+        Attempt {
+            database: database.clone(),
+            opened,
+            commits: watch::Sender::new(None),
+            settings: settings(),
+            clock: Clock::new(|| 1_700_000_000),
+            health: Arc::clone(health),
+            observed: 0,
+        }
+    }
+
+    async fn commit(attempt: &mut Attempt) -> Commit {
+        let mut jobs = VecDeque::from([Job::Look(Reply::channel().0)]);
+        match attempt.commit(&mut jobs).await {
+            Ok(done) => done.commit,
+            Err(Failure::Before(error) | Failure::Job(_, error) | Failure::Commit(error)) => panic!("{error}"),
+        }
+    }
+
+    #[tokio::test]
+    async fn an_old_primary_at_the_other_end_of_a_kept_connection_is_not_taken_over() {
+        let directory = tempfile::tempdir().unwrap();
+        let ((old, old_head), (new, new_head)) =
+            (server(directory.path(), "old").await, server(directory.path(), "new").await);
+        let health = Arc::new(Health::default());
+        let mut writer = attempt(&old, None, &health);
+        assert_eq!(commit(&mut writer).await.head, old_head);
+        // The database's name leads to the new primary now, and a reader has seen its log.
+        writer.database = new;
+        health.trust.observe(&health.trust.seen(), new_head);
+        assert_eq!(commit(&mut writer).await.head, new_head);
+        assert_eq!(store::head(&old).await.unwrap(), old_head, "it has kept its name");
+        // A log that went back where the name leads now is another history.
+        let mut writer = attempt(&old, None, &health);
+        let taken_over = commit(&mut writer).await.head;
+        assert!(![old_head.epoch, new_head.epoch].contains(&taken_over.epoch));
     }
 }

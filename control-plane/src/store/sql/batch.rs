@@ -50,7 +50,7 @@ impl<'c> Batch<'c> {
         settings: &'c Settings,
         seen_before: Option<&Seen>,
     ) -> Result<Self, Error> {
-        let (mut link, probe) = (opened.connection.link(), &opened.probe);
+        let (mut link, probe, is_kept) = (opened.connection.link(), &opened.probe, opened.is_kept);
         // SQLite: IMMEDIATE takes the write lock here. A deferred transaction that has read and then wants to write
         // fails with SQLITE_BUSY at once, whatever the busy timeout is.
         link.run(link.choose("BEGIN IMMEDIATE", "BEGIN", "START TRANSACTION")).await?;
@@ -61,6 +61,11 @@ impl<'c> Batch<'c> {
             return Err(Distrust::Follows.into());
         }
         let went_back = seen_before.is_some_and(|seen| history.went_back(seen));
+        if went_back && is_kept {
+            // It may lead to an old primary, whose log no name makes new. What the database's name leads to now is asked
+            // over a new connection.
+            return Err(Distrust::WentBack.into());
+        }
         let History { mut head, known, seen, .. } = history;
         let updated = known.clone().updated_by(&seen);
         if !went_back && known.is_an_earlier_run_of(&seen) {

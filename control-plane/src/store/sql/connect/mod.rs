@@ -67,6 +67,8 @@ pub(crate) struct Opened {
     pub(crate) probe: HistoryProbe,
     /// The identity of the file just before it was opened.
     file: Option<Identity>,
+    /// True if it has been used before. The database's name may lead to another server by now.
+    pub(crate) is_kept: bool,
 }
 
 impl Opened {
@@ -88,7 +90,7 @@ impl Opened {
             Options::MySql(options) => Connection::MySql(mysql::open(options, Purpose::Write).await?),
         };
         let (probe, _) = HistoryProbe::find(database, &mut connection.link()).await?;
-        Ok(Self { connection, probe, file })
+        Ok(Self { connection, probe, file, is_kept: false })
     }
 
     /// Ends a transaction that was not committed. True if that is sure, so that the connection can be used for another
