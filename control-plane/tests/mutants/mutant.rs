@@ -71,11 +71,13 @@ pub(crate) enum Mutant {
     NobodyTellsTheOthers,
     /// A worker without requests goes on polling.
     IdleOnesStay,
+    /// A logout whose time has passed is answered although nothing was read since its commit.
+    TimeAloneConfirms,
 }
 
 impl Mutant {
     /// All of them.
-    pub(crate) const ALL: [Self; 33] = [
+    pub(crate) const ALL: [Self; 34] = [
         Self::AnchorAtReply,
         Self::OldReadingTakenForNew,
         Self::OldReadingDatedByOwnClock,
@@ -109,6 +111,7 @@ impl Mutant {
         Self::ClockReadBefore,
         Self::NobodyTellsTheOthers,
         Self::IdleOnesStay,
+        Self::TimeAloneConfirms,
     ];
 
     /// True if a logout does something between its number and its commit.

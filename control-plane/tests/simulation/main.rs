@@ -135,5 +135,6 @@ mod a_mistake_is_found {
         a_clock_read_before_the_request: ClockReadBefore,
         others_who_are_told_nothing: NobodyTellsTheOthers,
         idle_workers_that_stay: IdleOnesStay,
+        time_that_confirms_without_a_reading: TimeAloneConfirms,
     }
 }

@@ -6,6 +6,7 @@
 
 mod faults;
 mod logouts;
+mod lost;
 mod planes;
 mod readings;
 mod requests;

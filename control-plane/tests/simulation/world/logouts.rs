@@ -1,7 +1,5 @@
 //! Logouts, from the call to the answer, and the statements that arrive at the database and come back.
 
-mod lost;
-
 use std::time::Duration;
 
 use curfew_control_plane::leases::protocol::{Safe, Superseded, WaitId};
@@ -20,19 +18,25 @@ use crate::scene::{Gossip, SKEW_SECONDS, ms};
 const MARGIN_SECONDS: i64 = 4;
 
 pub(super) struct Logout {
-    token: usize,
+    pub(super) token: usize,
     /// True for a logout of all devices of the user.
-    all: bool,
+    pub(super) all: bool,
     /// The tokens that no worker may admit once it is answered.
-    covers: Vec<usize>,
-    called: Moment,
+    pub(super) covers: Vec<usize>,
+    pub(super) called: Moment,
     /// When and to which control plane the commit returned.
-    committed: Option<(Moment, usize, u64)>,
-    ended: bool,
+    pub(super) committed: Option<(Moment, usize, u64)>,
+    pub(super) ended: bool,
     /// True if the history that replaced the commit's own lacks the logout.
-    lost: bool,
+    pub(super) lost: bool,
     /// True if the connection broke before the commit returned.
-    broken: bool,
+    pub(super) broken: bool,
+    /// What was committed, and when the commit returned, by the control plane's clock.
+    pub(super) position: Option<(LogPosition, Duration)>,
+    /// What its control plane has been shown since the commit returned: the history of the commit, and another one that it
+    /// must take for a later one.
+    pub(super) shown: bool,
+    pub(super) told: bool,
 }
 
 impl World {
@@ -68,18 +72,19 @@ impl World {
         if let Some(token) = self.tokens.get_mut(token) {
             token.asked = true;
         }
-        let called = self.now;
-        let logout = Logout {
+        self.logouts.push(Logout {
             token,
             all,
             covers: Vec::new(),
-            called,
+            called: self.now,
             committed: None,
             ended: false,
             lost: false,
             broken: false,
-        };
-        self.logouts.push(logout);
+            position: None,
+            shown: false,
+            told: false,
+        });
         let plane = self.dice.below(self.planes.len());
         self.queue.push(self.now, Event::LogoutArrives { plane, logout: self.logouts.len() - 1 });
     }
@@ -269,6 +274,13 @@ impl World {
             }
             return;
         }
+        match &returned {
+            Returned::Reading { began, snapshot, .. } => self.shows(index, life, snapshot.head, *began),
+            Returned::Rows { began, head, .. } | Returned::Committed { began, head, .. } => {
+                self.shows(index, life, *head, *began);
+            }
+            _ => {}
+        }
         match returned {
             Returned::Reading { began, flight, snapshot } => self.reading_has_ended(index, flight, began, snapshot),
             Returned::ReadingFailed { flight } => self.reading_failed(index, flight),
@@ -310,6 +322,7 @@ impl World {
         let life = plane.life;
         if let Some(logout) = self.logouts.get_mut(logout) {
             logout.committed = Some((self.now, index, life));
+            logout.position = Some((head, now));
         }
         if self.dice.per_mille(10)
             && let Some(plane) = self.planes.get_mut(index)

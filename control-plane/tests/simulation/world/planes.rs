@@ -36,6 +36,8 @@ pub(super) struct Plane {
     /// When the rows were last asked for, and whether the question is under way.
     pub(super) rows_asked: Option<Duration>,
     pub(super) rows_awaited: bool,
+    /// When the last answer came back that showed each epoch.
+    pub(super) histories: BTreeMap<Epoch, Duration>,
     /// The last confirmation that was sent to the others, and whether the row is behind it.
     told: Option<LogPosition>,
     row_is_behind: bool,
@@ -62,6 +64,7 @@ impl Plane {
             waits: BTreeMap::new(),
             rows_asked: None,
             rows_awaited: false,
+            histories: BTreeMap::new(),
             told: None,
             row_is_behind: false,
             wakes: None,
@@ -263,6 +266,9 @@ impl World {
         }
         for (wait, ended) in ended {
             self.logout_has_ended(index, wait, ended);
+        }
+        if self.scene.is(Mutant::TimeAloneConfirms) {
+            self.end_by_time_alone(index, now);
         }
         self.serve(index, now);
         self.wake_plane_later(index, now);

@@ -182,6 +182,8 @@ fn answer(
         None if scene.is(Mutant::SeqsOfTwoEpochsCompared) => Grant::PageOnly,
         _ => plane.barrier.answer(&scene.seen_request(request), taken, &reading, last, now),
     };
+    // The barrier takes the history of the reading for the present one up to now.
+    plane.histories.insert(snapshot.head.epoch, now);
     let (lease_ms, mut fresh_ms) = match grant {
         Grant::Lease { lease_ms, fresh_ms } => (lease_ms, fresh_ms),
         Grant::PageOnly => (0, 0),
