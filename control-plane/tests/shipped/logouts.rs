@@ -135,12 +135,13 @@ impl World {
         let now = self.now();
         self.with(|world| {
             world.reached.redeemed += 1;
-            // It is confirmed by what this control plane has seen at any time.
-            world.logouts[index].waits = Some((at.0, at.1.life, Duration::ZERO, position));
-            world.logouts[index].called = now;
-            world.logouts[index].is_of_others = true;
-            world.logouts[index].reads_since = now;
-            world.logouts[index].shown = pending.is_confirmed();
+            world.wait_begins(index, (at.0, at.1.life), position, now);
+            let logout = &mut world.logouts[index];
+            // Another history counts against it whenever this control plane was shown it.
+            logout.waits = Some((at.0, at.1.life, Duration::ZERO, position));
+            logout.called = now;
+            logout.is_of_others = true;
+            logout.shown |= pending.is_confirmed();
         });
         self.wait(index, at, pending).await;
     }
@@ -184,9 +185,10 @@ impl Inner {
         let same = |logout: &&Logout| {
             logout.waits.is_some_and(|(plane, life, _, other)| (plane, life) == at && other == position)
         };
-        let first = self.logouts.iter().find(same).map(|first| (first.reads_since, first.shown));
+        let others: Vec<_> = self.logouts.iter().filter(same).map(|other| (other.reads_since, other.shown)).collect();
         let logout = &mut self.logouts[index];
-        (logout.reads_since, logout.shown) = first.unwrap_or((now, false));
+        logout.reads_since = others.iter().map(|(since, _)| *since).min().unwrap_or(now);
+        logout.shown = others.iter().any(|(_, shown)| *shown);
         logout.waits = Some((at.0, at.1, now, position));
     }
 
