@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use sqlx::Error;
 use tokio::sync::watch;
-use tracing::debug;
+use tracing::{debug, info};
 
 use super::job::Job;
 use super::settings::Settings;

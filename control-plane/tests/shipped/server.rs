@@ -34,7 +34,7 @@ impl Server {
     pub(crate) fn name(&mut self, epoch: Epoch, nobody: Option<ControlPlaneId>) {
         self.head.epoch = epoch;
         self.is_named = true;
-        self.rows.extend(nobody.map(|id| (id, ControlPlaneRow { id, beat: 0, confirmed: None })));
+        self.rows.extend(nobody.map(|id| (id, ControlPlaneRow::nobody(id))));
     }
 
     pub(crate) fn page(&self, own: ControlPlaneId, after: u64, limit: usize) -> LogPage {
@@ -64,6 +64,13 @@ impl Server {
         let stored = self.rows.entry(id).or_insert(row);
         if stored.beat < row.beat {
             *stored = row;
+        }
+    }
+
+    /// Turns a row into one of nobody.
+    pub(crate) fn replace_row(&mut self, id: ControlPlaneId, beat: u64, nobody: ControlPlaneId) {
+        if self.remove_row(id, beat) {
+            self.rows.insert(nobody, ControlPlaneRow::nobody(nobody));
         }
     }
 

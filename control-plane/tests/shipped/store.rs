@@ -288,6 +288,10 @@ impl LogStore for FakeStore {
     fn distrusts(&self) -> watch::Receiver<u64> {
         self.trust(|trust| trust.distrusts.subscribe())
     }
+
+    fn explains(&self, _: &ReadFailure) -> bool {
+        true
+    }
 }
 
 impl RowStore for FakeStore {
@@ -295,6 +299,15 @@ impl RowStore for FakeStore {
         self.world.with(|world| world.planes[self.plane].beat = Some(beat.beat));
         self.world.trace(|| format!("control plane {} writes {beat:?}", self.plane));
         Box::pin(Self::write(self, move |server| server.write_row(id, beat)))
+    }
+
+    fn replace(&mut self, id: ControlPlaneId, beat: u64) -> BoxFuture<'_, Result<(), RowFailure>> {
+        let nobody = ControlPlaneId::from_bytes(self.world.with(|world| world.dice.sixteen()));
+        Box::pin(Self::write(self, move |server| server.replace_row(id, beat, nobody)))
+    }
+
+    fn explains(&self, _: &RowFailure) -> bool {
+        true
     }
 
     fn remove(&mut self, id: ControlPlaneId, beat: u64) -> BoxFuture<'_, Result<(), RowFailure>> {

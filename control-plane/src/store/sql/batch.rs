@@ -189,7 +189,7 @@ mod tests {
         crate::store::migrate(&database).await.unwrap();
         let settings = Settings { retention: Retention { clock_skew: 0, max_token_ttl: 0, audit: 0 }, rules: vec![] };
         let mut opened = Opened::at_start(&database).await.unwrap();
-        let moment = Moment { now: 1, steady: None };
+        let moment = Moment::believed(1);
         let mut batch = Batch::begin(&mut opened, moment, &settings, None).await.unwrap();
         // An error that nobody looks at.
         assert!(batch.link.run("SELECT 1 / 0").await.is_err());
