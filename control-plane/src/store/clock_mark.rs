@@ -3,7 +3,7 @@
 use super::Database;
 use super::settings::Settings;
 use super::sql::{Batch, Opened};
-use super::start::OpenFailure;
+use super::start::{OpenFailure, refuse_without_log};
 use crate::clock::{Clock, ClockMark};
 use crate::log::retention::Retention;
 
@@ -38,6 +38,7 @@ pub async fn accept_clock(
     database: &Database,
     clock: &Clock,
 ) -> Result<(Option<ClockMark>, Option<ClockMark>), OpenFailure> {
+    refuse_without_log(database).await?;
     let (settings, mut opened) = (no_settings(), Opened::at_start(database).await?);
     let mut batch = Batch::begin(&mut opened, clock.moment(), &settings, None).await?;
     let marks = batch.accept_clock().await?;

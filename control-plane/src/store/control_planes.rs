@@ -25,7 +25,8 @@ impl Store {
 
     /// A writer of rows.
     pub fn row_writer(&self) -> RowWriter {
-        RowWriter { database: self.reader.database().clone(), opened: None, health: Arc::clone(&self.health) }
+        let health = Arc::clone(&self.health);
+        RowWriter { database: self.reader.database().clone(), opened: None, distrusts: 0, health }
     }
 }
 
@@ -33,6 +34,9 @@ impl Store {
 pub struct RowWriter {
     database: Database,
     opened: Option<Opened>,
+    /// How often the database was found to be one that may not be believed, when the connection was made: an older one may
+    /// lead to an old primary.
+    distrusts: u64,
     health: Arc<Health>,
 }
 
@@ -88,7 +92,9 @@ impl RowWriter {
         &mut self,
         work: impl AsyncFnOnce(&mut Opened) -> Result<(), sqlx::Error>,
     ) -> Result<(), RowFailure> {
-        let opened = self.opened.take().filter(Opened::leads_to_the_database);
+        let distrusts = *self.health.trust.distrusts().borrow();
+        let is_older = std::mem::replace(&mut self.distrusts, distrusts) != distrusts;
+        let opened = self.opened.take().filter(|opened| !is_older && opened.leads_to_the_database());
         let working = async {
             let mut opened = match opened {
                 Some(opened) => opened,

@@ -122,6 +122,7 @@ impl Store {
         let attempt = Attempt {
             database: database.clone(),
             opened: None,
+            distrusts: 0,
             commits,
             settings,
             clock,

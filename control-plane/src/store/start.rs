@@ -192,7 +192,7 @@ pub async fn head(database: &Database) -> Result<LogPosition, OpenFailure> {
 }
 
 /// Refuses a database without a log. Nothing is changed in it: the connection that writes would change how a file is kept.
-async fn refuse_without_log(database: &Database) -> Result<(), OpenFailure> {
+pub(super) async fn refuse_without_log(database: &Database) -> Result<(), OpenFailure> {
     let mut connection = sql::look(database).await?;
     let has_log = sql::has_table(&mut connection.link(), "feed_head").await?;
     connection.close().await?;

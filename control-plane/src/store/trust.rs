@@ -114,6 +114,8 @@ impl Seen {
 #[derive(Debug, Default)]
 pub(crate) struct Trust {
     fenced: AtomicBool,
+    /// True if operators were told that reads are stopped.
+    told: AtomicBool,
     distrusts: watch::Sender<u64>,
     /// The heads that were read or committed.
     seen: Mutex<Seen>,
@@ -152,14 +154,19 @@ impl Trust {
     pub(crate) fn fence(&self, distrust: Distrust) {
         if !self.fenced.swap(true, Ordering::Relaxed) {
             self.distrusts.send_modify(|count| *count += 1);
-            error!(reason = %distrust, "nothing is read from the database any more");
+            // The new epoch is told of a server that has started again, and the writer begins it at once.
+            let is_told = distrust != Distrust::StartedAgain;
+            self.told.store(is_told, Ordering::Relaxed);
+            if is_told {
+                error!(reason = %distrust, "nothing is read from the database any more");
+            }
             self.alarm.notify_one();
         }
     }
 
-    /// Lets reads go on; true if they were stopped.
+    /// Lets reads go on; true if they were stopped, and operators were told so.
     pub(crate) fn lift(&self) -> bool {
-        self.fenced.swap(false, Ordering::Relaxed)
+        self.fenced.swap(false, Ordering::Relaxed) && self.told.load(Ordering::Relaxed)
     }
 
     /// Counts the calls of [`Self::fence`] that stopped reads. A count misses none, even one that is lifted at once.

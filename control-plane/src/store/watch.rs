@@ -57,8 +57,9 @@ pub async fn look(store: &Store) {
             store.reader.discard();
             trust.fence(distrust);
             if store.writer.look().await.is_ok() && matches!(self::judged(store).await, Ok(Ok(()))) {
-                trust.lift();
-                info!("the database's history was taken over, and it is read again");
+                if trust.lift() {
+                    info!("the database's history was taken over, and it is read again");
+                }
             }
         }
     }
@@ -94,13 +95,24 @@ async fn judged(store: &Store) -> Result<Result<(), Distrust>, Error> {
 /// the pool has no connection to ask over.
 async fn ask(store: &Store) -> Result<Result<(), Distrust>, Error> {
     let (database, seen) = (store.reader.database(), store.health.trust.seen());
-    let found = match store.reader.acquire().await {
-        Ok(mut connection) => {
+    // While nothing is believed, the pool makes no connection, and it goes on trying for seconds.
+    let pooled = async {
+        match store.health.trust.is_fenced() {
+            true => None,
+            false => store.reader.acquire().await.ok(),
+        }
+    };
+    let pooled = tokio::select! {
+        pooled = pooled => pooled,
+        () = store.health.trust.alarmed() => None,
+    };
+    let found = match pooled {
+        Some(mut connection) => {
             let found = HistoryProbe::find(database, &mut connection.link()?).await;
             connection.answered(&found);
             found
         }
-        Err(_) => HistoryProbe::find(database, &mut Opened::writer(database).await?.connection.link()).await,
+        None => HistoryProbe::find(database, &mut Opened::writer(database).await?.connection.link()).await,
     };
     let (_, history) = found?;
     let judged = history.judge(&seen);

@@ -51,6 +51,9 @@ pub(super) struct Attempt {
     /// The connection. It is `None` before the first command and after a failure: a new connection has no transaction
     /// left open.
     pub(super) opened: Option<Opened>,
+    /// How often the database was found to be one that may not be believed, when the connection was made. One that is older
+    /// may lead to another server than its name does now.
+    pub(super) distrusts: u64,
     /// Shows each commit as soon as it has returned.
     pub(super) commits: watch::Sender<Option<Commit>>,
     pub(super) settings: Settings,
@@ -64,7 +67,10 @@ impl Attempt {
     /// Makes one attempt. The connection is kept after a commit, and after a transaction that was certainly rolled
     /// back. In every other case it may still be in a transaction.
     pub(super) async fn commit(&mut self, jobs: &mut VecDeque<Job>) -> Result<Done, Failure> {
-        let mut opened = match self.opened.take().filter(Opened::leads_to_the_database) {
+        let distrusts = *self.health.trust.distrusts().borrow();
+        let is_older = std::mem::replace(&mut self.distrusts, distrusts) != distrusts;
+        let kept = self.opened.take().filter(|opened| !is_older && opened.leads_to_the_database());
+        let mut opened = match kept {
             Some(opened) => opened,
             None => {
                 debug!("the writer opens the database");
@@ -147,6 +153,7 @@ mod tests {
         Attempt {
             database: database.clone(),
             opened,
+            distrusts: 0,
             commits: watch::Sender::new(None),
             settings: settings(),
             clock: Clock::new(|| 1_700_000_000),

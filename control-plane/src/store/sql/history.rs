@@ -13,7 +13,7 @@ use sqlx::Error;
 
 use super::driver::{Link, Row, values};
 use super::log_rows::head;
-use super::mysql_server::{mysql_server, noted_run, present_run};
+use super::mysql_server::{mysql_server, noted_run};
 use crate::log::Epoch;
 use crate::store::database::{Database, Options};
 use crate::store::identity::{Identity, RUN};
@@ -105,7 +105,7 @@ impl HistoryProbe {
                      WHERE table_schema = DATABASE() AND table_name = 'feed_head') AS made"
                 ),
                 noted_run!(),
-                present_run!()
+                noted_run!()
             ),
         }
     }

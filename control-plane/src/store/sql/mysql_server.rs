@@ -20,8 +20,9 @@ macro_rules! mysql_server {
 }
 pub(in crate::store::sql) use mysql_server;
 
-/// Notes the run in the session, which does not outlive it. So readers use up one number for each connection, and not
-/// one for each statement.
+/// Notes the run in the session, which does not outlive it. So one number is used up for each connection, and not one for
+/// each statement. If the second has counted up, sessions with the earlier note and new ones differ: then nothing is
+/// believed, all connections are made anew, and the writer begins a new epoch.
 macro_rules! note_run {
     () => {
         "SET @curfew_run = UUID_SHORT() >> 24"
@@ -36,12 +37,3 @@ macro_rules! noted_run {
     };
 }
 pub(in crate::store::sql) use noted_run;
-
-/// The run as a new session would note it. The writer asks this: if the second has counted up, the writer's new epoch
-/// has to be that of the sessions to come.
-macro_rules! present_run {
-    () => {
-        "CAST(UUID_SHORT() >> 24 AS CHAR) AS run"
-    };
-}
-pub(in crate::store::sql) use present_run;
