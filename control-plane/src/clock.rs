@@ -46,7 +46,10 @@ impl Moment {
     /// The time by the clock that is furthest ahead: the cutoff of a logout of all devices, which would miss tokens by an
     /// earlier one.
     pub fn latest(self) -> i64 {
-        [self.server, self.reckoned].into_iter().flatten().fold(self.now, i64::max)
+        // A server's clock that is far ahead counts only while the own clock is doubted: it would refuse logins.
+        let is_near = |server: &i64| server.abs_diff(self.now) <= MOST_BEHIND;
+        let server = self.server.filter(|server| self.doubt().is_some() || is_near(server));
+        [server, self.reckoned].into_iter().flatten().fold(self.now, i64::max)
     }
 
     /// True if a logout of all devices would perhaps miss tokens whatever its cutoff is. The wall clock is behind, and the

@@ -93,8 +93,8 @@ fn tell(news: News, moment: Moment) {
             now,
             known,
             ahead,
-            "the wall clock is behind the time that the database knows, and logouts of all devices get 503: set the clock right, \
-             or call curfew clock accept"
+            "the wall clock is behind the time that the database knows, and logouts of all devices may get 503: set the clock \
+             right, or call curfew clock accept"
         ),
         News::Settled => info!("the wall clock agrees with the time that the database knows"),
     }

@@ -18,7 +18,6 @@ use crate::abuse::{self, LaneLabels};
 use crate::clock::{Clock, Moment};
 use crate::keys::Keys;
 use crate::leases::Leases;
-use crate::log::retention::MARGIN_SECONDS;
 use crate::redis_copy::RedisCopy;
 use crate::secret::{AppCredentials, Secret};
 use crate::store;
@@ -67,16 +66,16 @@ pub struct AppState {
     pub request_timeout: Duration,
 }
 
-/// Proves a token by the wall clock. If it is not in time by that clock, which is far from the reckoned time, proves it by
-/// the latter: a token that is alive at the proxies must be possible to log out, and a logout of a dead one does no harm.
+/// Proves a token by the wall clock. If it is not in time by that clock, and the clock is doubted, proves it by the reckoned
+/// time: a token that is alive at the proxies must be possible to log out, and a logout of a dead one does no harm.
 pub(super) fn by_either_clock<T>(
     moment: Moment,
     mut prove: impl FnMut(i64) -> Result<T, TokenError>,
 ) -> Result<T, TokenError> {
     let proven = prove(moment.now);
     let is_out_of_time = |error| {
-        matches!(error, TokenError::Expired | TokenError::NotYetValid | TokenError::IssuedInFuture)
-            && moment.ahead().saturating_abs() > MARGIN_SECONDS
+        use TokenError::{Expired, IssuedInFuture, LivesTooLong, NotYetValid};
+        matches!(error, Expired | NotYetValid | IssuedInFuture | LivesTooLong) && moment.doubt().is_some()
     };
     match (proven, moment.reckoned) {
         (Err(error), Some(reckoned)) if is_out_of_time(error) => prove(reckoned).map_err(|_| error),

@@ -89,7 +89,7 @@ fn redis(state: &AppState) -> Option<Part> {
 /// None where this is the only control plane, and no other was lost within a minute.
 fn control_planes(state: &AppState) -> Option<Part> {
     let others = state.leases.others();
-    let consequence = "A control plane died or is cut off. A logout may have waited for it; none does any more.";
+    let consequence = "A control plane died or is cut off. For some seconds a logout waits for it, 2.1 s at most.";
     let (status, consequence) = match others {
         Others { alive: 0, lost: 0, .. } => return None,
         Others { lost: 0, .. } => (Status::Ok, None),
@@ -107,8 +107,8 @@ fn clock(moment: Moment) -> Option<Part> {
              Set the clock right, or call `curfew clock accept` if it is."
         }
         Doubt::Behind => {
-            "The wall clock is behind the time that the database knows, and logouts of all devices are answered with 503. Set \
-             the clock right, or call `curfew clock accept` if it is."
+            "The wall clock is behind the time that the database knows, and logouts of all devices may be answered with 503. \
+             Set the clock right, or call `curfew clock accept` if it is."
         }
     };
     Some(Part::new("clock", Status::Degraded, Some(consequence)))
