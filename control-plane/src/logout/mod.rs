@@ -60,11 +60,18 @@ pub const LOGGED_OUT: &str = "Successfully Logged Out.";
 pub const LOGGED_OUT_EVERYWHERE: &str = "Successfully Logged Out From All Device.";
 
 use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::timeout;
 
 use crate::leases::{Leases, Pending};
 use crate::secret::Secret;
 use crate::store::command::{Committed, Unavailable};
 use tickets::Tickets;
+
+/// How much longer than all leases a logout waits for a reading of the log that still shows its commit. A database that says
+/// nothing for so long gives no answer within the patience of callers either.
+const READ_WITHIN: Duration = Duration::from_secs(2);
 
 /// The outcome of a command whose revocation is in force everywhere: no worker admits what it revoked any more.
 #[derive(Debug)]
@@ -129,7 +136,7 @@ impl Logouts {
     /// # Errors
     ///
     /// [`Unavailable::Unconfirmed`]: it is not known whether workers still admit what was revoked. The log is of another
-    /// history now, which may lack the commit, or this control plane stops.
+    /// history now, which may lack the commit, or it could not be read, or this control plane stops.
     pub async fn finish<T>(&self, committed: Committed<T>, wait: Wait) -> Result<Finished<T>, Unavailable> {
         match wait {
             Wait::UntilConfirmed => self.confirm(committed).await.map(Finished::Confirmed),
@@ -143,7 +150,10 @@ impl Logouts {
     ///
     /// As [`Self::finish`].
     pub async fn confirm<T>(&self, committed: Committed<T>) -> Result<Confirmed<T>, Unavailable> {
-        self.leases.wait_for(committed.commit()).confirmed().await.map_err(|_| Unavailable::Unconfirmed)?;
+        let within = self.leases.longest_wait().saturating_add(READ_WITHIN);
+        let mut pending = self.leases.wait_for(committed.commit());
+        let ended = timeout(within, pending.confirmed()).await;
+        ended.ok().and_then(Result::ok).ok_or(Unavailable::Unconfirmed)?;
         Ok(Confirmed { outcome: committed.into_outcome() })
     }
 
