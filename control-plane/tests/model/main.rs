@@ -38,7 +38,8 @@ use world::{Action, World};
 /// crash that loses commits. It passes confirmations on at once or not at all. It gives workers neither a clock between two
 /// events nor time to become idle. Its clocks never stand still, and bend as far as its terms say; there are no wall clocks
 /// of control planes in it.
-const IN_LARGER_WORLDS: [Mutant; 10] = [
+const IN_LARGER_WORLDS: [Mutant; 11] = [
+    Mutant::TimeAloneConfirms,
     Mutant::OldReadingDatedByOwnClock,
     Mutant::DriftOfQuartz,
     Mutant::LostRowsForgotten,

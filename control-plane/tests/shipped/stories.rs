@@ -9,8 +9,8 @@ use crate::world::World;
 /// How many worlds have to keep the promise.
 const WORLDS: u64 = 100;
 
-/// How many worlds are searched for each mistake.
-const SEEDS: u64 = 400;
+/// How many worlds are searched for each mistake. Most are found in the first few.
+const SEEDS: u64 = 3000;
 
 fn number(name: &str) -> Option<u64> {
     std::env::var(name).ok()?.parse().ok()
