@@ -29,6 +29,8 @@ pub enum Expected<'a> {
     Admitted(&'a str),
     /// 200 from the control plane with this `message`.
     Done(&'a str),
+    /// The same from `lgt-all`, which says how many known tokens were alive.
+    DoneTo(&'a str, u64),
     /// This status, with a problem document of this `code`.
     Refused(u16, &'a str),
 }
@@ -41,6 +43,9 @@ impl Expected<'_> {
                 answer.status == 200 && echoed_header(&answer.json(), "x-user-id").as_deref() == Some(user)
             }
             Self::Done(message) => answer.status == 200 && answer.json() == json!({ "message": message }),
+            Self::DoneTo(message, tokens) => {
+                answer.status == 200 && answer.json() == json!({ "message": message, "tokens": tokens, "known": true })
+            }
             Self::Refused(status, code) => answer.status == status && answer.code() == code,
         }
     }
@@ -134,7 +139,7 @@ impl<'a, W: Write> Story<'a, W> {
         self.log_out_by_backend("a-wrong-key", Expected::Refused(401, "credentials_invalid"))?;
         self.ask(&tablet, Expected::Admitted("alice"))?;
         let key = self.stack.settings.required("APP_KEY")?.to_owned();
-        let done = self.log_out_by_backend(&key, Expected::Done(message))?;
+        let done = self.log_out_by_backend(&key, Expected::DoneTo(message, 1))?;
         self.is_refused_from_now_on(&tablet, done)?;
         writeln!(self.out, "   and the token that Curfew was never told about:")?;
         self.ask(&unregistered, Expected::Refused(401, "token_revoked"))?;
