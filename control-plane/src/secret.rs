@@ -66,8 +66,13 @@ pub(crate) const NOT_ENCODED: &str = "has a /, ? or # in its user or password: p
 /// the database stands, and both are shown. A parser takes some of these URLs without a word.
 pub(crate) fn is_not_encoded(url: &str) -> bool {
     let Some((_, rest)) = url.split_once("://") else { return false };
-    let after = rest.find(['/', '?', '#']).and_then(|end| rest.get(end..));
-    after.is_some_and(|after| after.contains('@'))
+    let Some((authority, after)) = rest.find(['/', '?', '#']).and_then(|end| rest.split_at_checked(end)) else {
+        return false;
+    };
+    let (path, query) = after.split_at_checked(after.find(['?', '#']).unwrap_or(after.len())).unwrap_or((after, ""));
+    // A parameter may hold an `@`, if the user and the host are complete without it.
+    let is_complete = !path.is_empty() && (authority.is_empty() || authority.contains('@'));
+    path.contains('@') || (query.contains('@') && !is_complete)
 }
 
 #[cfg(test)]
@@ -76,10 +81,27 @@ mod tests {
 
     #[test]
     fn a_password_that_ends_the_urls_host_is_noticed() {
-        for wrong in ["a://u:p/w@h/d", "a://u:p?w@h/d", "a://u:p#w@h/d", "a://u:1/@h", "a://:/@h", "a://u:p@/w@h/d"] {
+        for wrong in [
+            "a://u:p/w@h/d",
+            "a://u:p?w@h/d",
+            "a://u:p#w@h/d",
+            "a://u:1/@h",
+            "a://:/@h",
+            "a://u:p@/w@h/d",
+            "a://u:1/p?w@h/d",
+        ] {
             assert!(is_not_encoded(wrong), "{wrong}");
         }
-        for right in ["a://u:p%2Fw@h/d", "a://u:p@w@h/d", "a://h/d?x=/y", "a:///s", "u@h/d", ""] {
+        for right in [
+            "a://u:p%2Fw@h/d",
+            "a://u:p@w@h/d",
+            "a://h/d?x=/y",
+            "a:///s",
+            "u@h/d",
+            "a:///d?user=me@t",
+            "a://u:p@h/d?c=/x@y",
+            "",
+        ] {
             assert!(!is_not_encoded(right), "{right}");
         }
     }

@@ -43,7 +43,7 @@ impl Agreement {
     pub(crate) fn new<'a>(values: [&str; SHARED], issuers: impl Iterator<Item = &'a str>) -> Self {
         let mut names = SETTINGS.iter();
         let shared = values.map(|value| hash(names.next().map_or("", |(name, _)| name), value));
-        Self { shared, issuers: issuers.map(|issuer| hash("issuers", issuer)).take(MOST_ISSUERS).collect() }
+        Self { shared, issuers: issuers.map(|issuer| hash("issuers", issuer)).collect() }
     }
 
     /// Reads the header's text; `None` if it is anything else.
@@ -64,12 +64,13 @@ impl Agreement {
     }
 }
 
-/// The header's text.
+/// The header's text, with at most [`MOST_ISSUERS`].
 impl fmt::Display for Agreement {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         let written =
             |hashes: &[PartHash]| hashes.iter().map(|hash| format!("{hash:08x}")).collect::<Vec<_>>().join(".");
-        write!(formatter, "{}/{}", written(&self.shared), written(&self.issuers))
+        let issuers = self.issuers.get(..MOST_ISSUERS).unwrap_or(&self.issuers);
+        write!(formatter, "{}/{}", written(&self.shared), written(issuers))
     }
 }
 
@@ -134,9 +135,9 @@ mod tests {
     fn the_header_is_pinned() {
         let agreement = agreement(VALUES, &["https://issuer.example.com", ""]);
         let text = agreement.to_string();
-        assert_eq!(text.len(), SHARED * 9 + 17);
+        let pinned = "06e872ed.5b734a7b.3b09f66f.fee865a6.bb24ab7a/55b016d2.8b1acd38";
+        assert_eq!(text, pinned);
         assert_eq!(Agreement::parse(&text), Some(agreement));
-        assert!(!text.contains("sub"));
     }
 
     #[test]

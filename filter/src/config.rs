@@ -179,7 +179,7 @@ impl ControlPlane {
 /// The internal secret, from the configuration or from the variable that it names. Envoy's `/config_dump` shows the configuration to
 /// each client of the admin interface, and of a variable of its own environment only the name.
 fn secret(fields: &mut Fields<'_, '_>, environment: Environment<'_>) -> String {
-    let (field, secret) = match (fields.has("secret"), fields.text("secret_env").map(str::to_owned)) {
+    let (field, secret) = match (fields.value("secret").is_some(), fields.text("secret_env").map(str::to_owned)) {
         (true, Some(_)) => {
             fields.wrong("secret_env", "must not be given together with secret");
             return String::new();
@@ -188,7 +188,10 @@ fn secret(fields: &mut Fields<'_, '_>, environment: Environment<'_>) -> String {
             Some(secret) => ("secret_env", secret),
             None => {
                 let host = "vm_config.environment_variables.host_env_keys";
-                fields.wrong("secret_env", format!("names a variable that the VM does not have: add it to {host}"));
+                fields.wrong(
+                    "secret_env",
+                    format!("names a variable that the VM does not have, or that is not text: add it to {host}"),
+                );
                 return String::new();
             }
         },
@@ -293,7 +296,7 @@ mod tests {
         };
         let named = || json!({"cluster": "curfew", "secret_env": "CURFEW_INTERNAL_SECRET"});
         assert_eq!(with(named(), Some("fedcba9876543210")), Ok("Bearer fedcba9876543210".to_owned()));
-        let missing = "control_plane.secret_env: names a variable that the VM does not have: add it to \
+        let missing = "control_plane.secret_env: names a variable that the VM does not have, or that is not text: add it to \
                        vm_config.environment_variables.host_env_keys";
         assert_eq!(with(named(), None), Err(missing.to_owned()));
         for short in ["", "123456789012345"] {
@@ -348,7 +351,7 @@ mod tests {
                 "control_plane.secret: must have at least 16 bytes",
                 "control_plane.authority: must be printable ASCII without spaces, because it travels in a header",
                 "control_plane.timeout: must be from 1ms to 60s",
-                "control_plane.clusters: is not a known field here (known: authority, cluster, secret, timeout)",
+                "control_plane.clusters: is not a known field here (known: authority, cluster, secret, secret_env, timeout)",
                 "consistency: must be one of: strict, bounded",
                 "replica_bytes: must be from 65536 to 536870912",
                 "on_unavailable: must be one of: deny, allow",

@@ -13,7 +13,7 @@ pub(crate) struct Commit {
 }
 
 impl Commit {
-    /// A commit that a packager names. Anything but letters, digits, dots and dashes is left out.
+    /// A commit that a packager names. Anything but letters, digits, dots, dashes and underscores is left out.
     pub(crate) fn given(text: String) -> Self {
         let plain = |character: &char| character.is_ascii_alphanumeric() || ".-_".contains(*character);
         Self { id: text.chars().filter(plain).collect(), files: Vec::new() }

@@ -3,7 +3,7 @@
 //! It is a macro and not a build script: a script's result belongs to a whole package, so each commit would build the control
 //! plane's library anew. The macro is used in `main.rs` alone, and cargo compiles that file alone when the commit changes.
 //!
-//! `CURFEW_COMMIT` says what the commit is, for those who build from a tarball. Without it, the files of `.git` say so; the
+//! `CURFEW_COMMIT` says what the commit is, for builds from a tarball. Without it, the files of `.git` say so; the
 //! program `git` is not needed. Without both, the version stands alone.
 
 mod commit;

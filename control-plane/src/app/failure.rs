@@ -70,7 +70,10 @@ fn remedy(setting: &str, source: &std::io::Error, holder: Option<&Holder>) -> St
     let another = format!("set {setting} or {flag} to another");
     match source.kind() {
         ErrorKind::AddrInUse => {
-            let holder = holder.map_or_else(|| "another process listens there".to_owned(), ToString::to_string);
+            let holder = holder.map_or_else(
+                || "another process listens there, perhaps another `curfew serve`".to_owned(),
+                ToString::to_string,
+            );
             format!(": {holder}. Stop it, or {another} port")
         }
         ErrorKind::AddrNotAvailable => format!(": this machine has no such address, {another} address"),

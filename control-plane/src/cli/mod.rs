@@ -254,7 +254,7 @@ async fn bump_epoch(args: &MigrateArgs) -> Result<(), Failure> {
 }
 
 async fn accept_clock(args: &MigrateArgs) -> Result<(), Failure> {
-    let (old, new) = store::accept_clock(&args.resolve()?, &Clock::system()).await?;
+    let (old, new) = store::accept_clock(&args.existing()?, &Clock::system()).await?;
     let shown = |mark: Option<ClockMark>| mark.map_or("none".to_owned(), |mark| mark.at.to_string());
     writeln!(std::io::stdout(), "old {}\nnew {}", shown(old), shown(new))?;
     Ok(())

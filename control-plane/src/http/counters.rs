@@ -101,10 +101,24 @@ impl Counters {
             self.tokens_registered_revoked.clone(),
         );
         registry.register("panics", "Requests that ended in a panic", self.panics.clone());
+        self.begin();
         let refused = "Calls of the internal listener without the secret, or with another one";
         registry.register("internal_secret_refused", refused, self.internal_secret_refused.clone());
         registry.register("connections", "Open connections, by listener and state", self.connections.clone());
         let closed = "Connections closed, or not taken, to keep room for others";
         registry.register("connections_closed", closed, self.connections_closed.clone());
+    }
+
+    /// Shows the series of alarms from the beginning: of a series that appears with its first count, an alert misses that
+    /// count.
+    fn begin(&self) {
+        for reason in ["missing", "wrong"] {
+            let _ = self.internal_secret_refused.get_or_create(&RefusalLabels { reason });
+        }
+        for listener in ["public", "internal"] {
+            for reason in ["crowded", "late", "share"] {
+                let _ = self.connections_closed.get_or_create(&ClosedLabels { listener, reason });
+            }
+        }
     }
 }

@@ -48,7 +48,7 @@ impl Notices {
         let mut causes = self.disagreements.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(questions) = causes.entry(differences).or_default().line(Instant::now()) {
             let differs = match differences.is_empty() {
-                true => "unknown, because the filter is of an older version".to_owned(),
+                true => "unknown: the filter has not said".to_owned(),
                 false => differences.to_string(),
             };
             tracing::warn!(questions, differs, "a filter has other settings, and its questions are refused with 409");

@@ -44,7 +44,7 @@ pub struct GatewayList {
 }
 
 /// How far a worker is. Only [`Self::Stuck`] needs an operator.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum GatewayState {
     /// It holds everything that this control plane knows.
@@ -58,6 +58,7 @@ pub enum GatewayState {
     /// It has no lease and polls no more: its Envoy has ended, or cannot reach this control plane.
     Gone,
     /// Unknown, because this control plane has not read the log since its start.
+    #[default]
     Unknown,
 }
 
@@ -71,7 +72,8 @@ pub struct Gateway {
     /// The filter's version, if the filter reports it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub version: Option<String>,
-    /// How far it is.
+    /// How far it is. An older control plane does not say it.
+    #[serde(default)]
     pub state: GatewayState,
     /// The seq up to which it holds the log.
     pub applied: u64,

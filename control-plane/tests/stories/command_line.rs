@@ -96,6 +96,7 @@ fn a_command_that_fails_leaves_nothing_behind() {
     assert_eq!(absent, (Some(2), String::new(), expected.to_owned()));
     for (arguments, settings) in [
         (vec!["epoch", "bump"], vec![("DATABASE_URL", "sqlite://absent.db")]),
+        (vec!["clock", "accept"], vec![("DATABASE_URL", "sqlite://absent.db")]),
         (vec!["serve"], vec![("CURFEW_LOG_FORMAT", "xml")]),
         (vec!["token", "mint", "--user", "7"], vec![]),
         (vec!["token", "inspect", "a.b.c"], vec![]),
@@ -108,9 +109,11 @@ fn a_command_that_fails_leaves_nothing_behind() {
     }
     // A file of something else stays as it is.
     std::fs::write(directory.join("empty.db"), "").unwrap();
-    let refused = ended(directory, &["epoch", "bump"], &[("DATABASE_URL", "sqlite://empty.db")]);
-    let expected = "error: DATABASE_URL: it is not a database of Curfew: it has no table feed_head\n";
-    assert_eq!(refused, (Some(1), String::new(), expected.to_owned()));
+    for command in [["epoch", "bump"], ["clock", "accept"]] {
+        let refused = ended(directory, &command, &[("DATABASE_URL", "sqlite://empty.db")]);
+        let expected = "error: DATABASE_URL: it is not a database of Curfew: it has no table feed_head\n";
+        assert_eq!(refused, (Some(1), String::new(), expected.to_owned()));
+    }
     assert_eq!(files(directory), ["empty.db"]);
     assert_eq!(std::fs::metadata(directory.join("empty.db")).unwrap().len(), 0);
 }
@@ -249,6 +252,8 @@ fn shells_and_man_know_every_command() {
     pages.sort();
     let expected = [
         "curfew-adopt.1",
+        "curfew-clock-accept.1",
+        "curfew-clock.1",
         "curfew-completions.1",
         "curfew-epoch-bump.1",
         "curfew-epoch.1",

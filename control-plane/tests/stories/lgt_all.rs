@@ -135,9 +135,12 @@ async fn tokens_that_name_no_user_are_told_of_where_they_are_registered() {
     let plane = Plane::start().await;
     let nobodys = |jti: &str| token(&with(claims("x", jti), json!({"sub": null, "user_id": 7})));
     let both = [nobodys("1"), old_token("alice", ISSUER)];
-    assert_eq!(plane.register(&[&both[0], &both[1]]).await.body, r#"{"registered":2,"known":0,"without_user":1}"#);
-    assert_eq!(plane.register(&[&both[0]]).await.body, r#"{"registered":0,"known":1,"without_user":1}"#);
-    assert_eq!(plane.register(&[&both[1]]).await.body, r#"{"registered":0,"known":1}"#);
+    assert_eq!(
+        plane.register(&[&both[0], &both[1]]).await.body,
+        r#"{"registered":2,"known":0,"revoked":0,"without_user":1}"#
+    );
+    assert_eq!(plane.register(&[&both[0]]).await.body, r#"{"registered":0,"known":1,"revoked":0,"without_user":1}"#);
+    assert_eq!(plane.register(&[&both[1]]).await.body, r#"{"registered":0,"known":1,"revoked":0}"#);
     assert_eq!(plane.metrics.http.tokens_without_user.get(), 2);
     let answer: Value = serde_json::from_str(&plane.lgt_all(body(json!(7))).await.body).unwrap();
     assert_eq!((&answer["tokens"], &answer["known"]), (&json!(0), &json!(false)));

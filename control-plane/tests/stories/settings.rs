@@ -327,7 +327,7 @@ async fn a_schema_from_the_future_is_left_alone() {
         let output = curfew(directory.path(), &[command], &settings);
         let stderr = String::from_utf8(output.stderr).unwrap();
         let line =
-            "error: DATABASE_URL: the schema has migration 9999, this binary knows 8 and older: use the newer binary";
+            "error: DATABASE_URL: the schema has migration 9999, this binary knows 7 and older: use the newer binary";
         assert_eq!(stderr.lines().last(), Some(line), "{command}");
         assert_eq!(output.status.code(), Some(1), "{command}");
     }

@@ -1,4 +1,4 @@
-//! The open connections of a listener: how many there are, who goes when places run out, and what operators see of it.
+//! The open connections of a listener: how many there are, which of them go when places run out, and what operators see of it.
 //!
 //! [`crowd`] decides, [`terms`] has the numbers. Here the decisions are carried out, counted and logged.
 

@@ -81,8 +81,8 @@ impl LeaseTimes {
         self.outlast(self.row_life())
     }
 
-    /// How long logouts may wait for a control plane that has died: until its row is replaced, and then until its leases
-    /// are over.
+    /// For how long after a control plane has died logouts may still wait for it: until its row is replaced, and then until
+    /// its leases are over. No logout waits for longer than [`Self::lease_over`].
     pub fn silence(&self) -> Duration {
         self.patience().saturating_add(self.lease_over())
     }

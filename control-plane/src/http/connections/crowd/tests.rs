@@ -1,4 +1,4 @@
-//! Who goes, and who stays.
+//! Which connections go, and which stay.
 
 use std::time::Duration;
 
