@@ -56,10 +56,8 @@ pub async fn look(store: &Store) {
         Ok(Err(distrust)) => {
             store.reader.discard();
             trust.fence(distrust);
-            if store.writer.look().await.is_ok() && matches!(self::judged(store).await, Ok(Ok(()))) {
-                if trust.lift() {
-                    info!("the database's history was taken over, and it is read again");
-                }
+            if store.writer.look().await.is_ok() && matches!(self::judged(store).await, Ok(Ok(()))) && trust.lift() {
+                info!("the database's history was taken over, and it is read again");
             }
         }
     }
