@@ -77,6 +77,26 @@ on_each_database! {
         assert_eq!(plane.verdict(&new).await, Active);
     }
 
+    async fn a_tie_that_is_logged_out_before_its_registration_stays_dead(place: &Place) {
+        let plane = place.open().await;
+        let alice = vec![Subject { issuer: ISSUER.to_owned(), user: "alice".to_owned() }];
+        let _ = plane.store.writer().revoke_user(alice, Cause::LgtAll).await.unwrap();
+        for (number, all) in [(1, false), (2, true)] {
+            let mut new = token("alice", number);
+            (new.issued_at, new.cutoff_time) = (Some(NOW), Some(NOW));
+            let writer = plane.store.writer();
+            let ended = match all {
+                false => writer.logout(new.clone()).await,
+                true => writer.logout_all(new.clone(), "alice".to_owned()).await,
+            };
+            // The caller takes this for done.
+            assert_eq!(ended.map(outcome), Ok(LogoutOutcome::AlreadyRevoked));
+            let registered = writer.register(vec![registration(new.clone())]).await;
+            assert_eq!(registered, Ok(Registered { new: 0, known: 1, revoked: 1 }));
+            assert_eq!(plane.verdict(&new).await, Revoked);
+        }
+    }
+
     async fn the_list_of_sessions_shows_what_was_stored(place: &Place) {
         let plane = place.open().await;
         let (first, mut second) = (token("alice", 1), token("alice", 2));

@@ -29,3 +29,5 @@ mod prolonged;
 mod servers;
 #[cfg(test)]
 mod spelling;
+#[cfg(test)]
+mod ties;

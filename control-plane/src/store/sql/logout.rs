@@ -1,20 +1,21 @@
 //! The commands that revoke: one token, or all tokens of a user.
 
 use curfew_core::wire::CheckVerdict;
-use curfew_core::{Kind, RevocationKey};
+use curfew_core::{Coverage, Kind, RevocationKey};
 use sqlx::Error;
 
 use super::batch::Batch;
 use super::check::evidence;
 use crate::log::Cause;
 use crate::store::command::{LogoutOutcome, Reached, TokenRecord};
-use crate::store::evidence::Evidence;
+use crate::store::evidence::{Evidence, Known};
 
 impl Batch<'_> {
     /// Revokes a token, unless it is revoked already.
     pub(crate) async fn logout(&mut self, token: &TokenRecord) -> Result<LogoutOutcome, Error> {
         let evidence = evidence(&mut self.link, &token.keys).await?;
         if is_revoked(&evidence, token) {
+            self.revoke_for_good(&evidence, token, Cause::Logout).await?;
             return Ok(LogoutOutcome::AlreadyRevoked);
         }
         self.revoke_token(token, evidence.known, Cause::Logout).await?;
@@ -29,10 +30,11 @@ impl Batch<'_> {
     /// than the skew.
     pub(crate) async fn logout_all(&mut self, token: &TokenRecord, user: &str) -> Result<LogoutOutcome, Error> {
         let evidence = evidence(&mut self.link, &token.keys).await?;
+        let cause = Cause::LogoutAllDevice;
         if is_revoked(&evidence, token) {
+            self.revoke_for_good(&evidence, token, cause).await?;
             return Ok(LogoutOutcome::AlreadyRevoked);
         }
-        let cause = Cause::LogoutAllDevice;
         self.revoke_token(token, evidence.known, cause).await?;
         let latest = self.moment.latest();
         let cutoff = token.cutoff_time.unwrap_or(latest).max(latest);
@@ -45,6 +47,16 @@ impl Batch<'_> {
     pub(crate) async fn revoke_user(&mut self, issuer: &str, user: &str, cause: Cause) -> Result<Reached, Error> {
         let tokens = self.revoke_subject(issuer, user, self.moment.latest(), cause).await?;
         Ok(Reached { tokens, known: tokens > 0 || self.knows_user(issuer, user).await? })
+    }
+
+    /// Revokes a token that counts as revoked only because it is of the cutoff's own second and was never registered. Its
+    /// login may register it later, and the caller, who is told that it is revoked, will not log it out again.
+    async fn revoke_for_good(&mut self, evidence: &Evidence, token: &TokenRecord, cause: Cause) -> Result<(), Error> {
+        let is_tie = evidence.coverage(&token.keys, token.cutoff_time) == Coverage::SameSecond;
+        if is_tie && evidence.known == Known::No {
+            self.revoke_token(token, evidence.known, cause).await?;
+        }
+        Ok(())
     }
 
     /// Returns how many known tokens were revoked one by one.
