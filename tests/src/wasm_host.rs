@@ -3,7 +3,7 @@
 //! It is to Envoy what a flight simulator is to a plane: a story moves the clocks and writes the control plane's
 //! answers, and the host enforces the rules of the real one. A paused request must be resumed or answered exactly once;
 //! after that its headers are gone; a deleted context cannot be made effective; a call to an import that does not exist
-//! is an error. It runs one VM and does no I/O.
+//! is an error. It runs one VM, with one plugin or several, and does no I/O.
 
 mod calls;
 mod exchanges;
@@ -13,6 +13,7 @@ mod guest;
 mod headers;
 mod hostile;
 mod observe;
+mod plugins;
 mod state;
 mod streams;
 mod wasi;
@@ -30,6 +31,7 @@ use state::State;
 pub use faults::{Fault, HostCall};
 pub use headers::HeaderMap;
 pub use hostile::Action;
+pub use plugins::Plugin;
 pub use state::{Callout, ClusterState};
 pub use streams::Outcome;
 
@@ -142,14 +144,7 @@ impl Host {
         if let Some(initialize) = self.guest.initialize.clone() {
             self.enter(0, &initialize, ())?;
         }
-        let create = self.guest.on_context_create.clone();
-        self.enter(ROOT, &create, (ROOT, 0))?;
-        let vm_start = self.guest.on_vm_start.clone();
-        if self.enter(ROOT, &vm_start, (ROOT, 0))? == 0 {
-            bail!("the filter's on_vm_start is false");
-        }
-        let configure = self.guest.on_configure.clone();
-        Ok(self.enter(ROOT, &configure, (ROOT, u32::try_from(configuration)?))? != 0)
+        self.begin_root(ROOT, configuration)
     }
 
     /// Gives the filter another configuration in the same VM; returns whether it accepts it.
@@ -157,9 +152,7 @@ impl Host {
     /// # Errors
     /// When the filter traps or breaks a rule of the host.
     pub fn reconfigure(&mut self, setup: &Setup) -> Result<bool> {
-        self.store.data_mut().configuration = setup.configuration.clone();
-        let configure = self.guest.on_configure.clone();
-        Ok(self.enter(ROOT, &configure, (ROOT, u32::try_from(setup.configuration.len())?))? != 0)
+        self.configure(Plugin::FIRST, setup)
     }
 
     /// Lets time pass until the filter wants no more ticks; returns how many there were.

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use wasmtime::{Linker, Result};
 
+use super::Plugin;
 use super::faults::HostCall;
 use super::foreign;
 use super::guest::{Call, broken, give, read, read_text, status, write_u32};
@@ -52,9 +53,13 @@ fn http_call(
     let body = read(&mut call, body, body_length)?;
     let timeout = Duration::from_millis(u64::from(timeout));
     let state = call.data_mut();
-    let token = state.next_callout;
+    let (root, selected) = (state.root().unwrap_or_default(), state.context());
+    if root != selected {
+        state.violations.push(format!("context {selected} sends a callout and is no root: its answer is lost with it"));
+    }
+    let (token, plugin) = (state.next_callout, Plugin(root));
     state.next_callout += 1;
-    state.callouts.insert(token, Callout { token, cluster, headers, body, timeout });
+    state.callouts.insert(token, Callout { token, plugin, cluster, headers, body, timeout });
     write_u32(&mut call, token_at, token)?;
     Ok(status::OK)
 }

@@ -2,7 +2,7 @@
 
 use anyhow::{Context as _, Result, bail};
 
-use super::{Callout, HeaderMap, Host, Outcome, ROOT, StreamId, guest};
+use super::{Callout, HeaderMap, Host, Outcome, Plugin, StreamId, guest};
 
 impl Host {
     /// Sends a request without a body. Header names arrive in lower case, as Envoy's codecs deliver them.
@@ -10,7 +10,7 @@ impl Host {
     /// # Errors
     /// When the filter traps or breaks a rule of the host.
     pub fn request(&mut self, headers: &[(&str, &[u8])]) -> Result<(StreamId, Outcome)> {
-        self.open(headers, None)
+        self.open(Plugin::FIRST, headers, None)
     }
 
     /// Sends a request with a body, which reaches the filter after its headers were admitted.
@@ -18,18 +18,23 @@ impl Host {
     /// # Errors
     /// When the filter traps or breaks a rule of the host.
     pub fn request_with_body(&mut self, headers: &[(&str, &[u8])], body: &[u8]) -> Result<(StreamId, Outcome)> {
-        self.open(headers, Some(body.to_vec()))
+        self.open(Plugin::FIRST, headers, Some(body.to_vec()))
     }
 
-    fn open(&mut self, headers: &[(&str, &[u8])], body: Option<Vec<u8>>) -> Result<(StreamId, Outcome)> {
+    pub(super) fn open(
+        &mut self,
+        plugin: Plugin,
+        headers: &[(&str, &[u8])],
+        body: Option<Vec<u8>>,
+    ) -> Result<(StreamId, Outcome)> {
         let id = self.next_context;
         self.next_context += 1;
         let headers = HeaderMap::from_client(headers);
         let count = u32::try_from(headers.len())?;
         let end_of_stream = u32::from(body.is_none());
-        self.store.data_mut().streams.open(id, headers, body);
+        self.store.data_mut().streams.open(id, plugin.0, headers, body);
         let create = self.guest.on_context_create.clone();
-        self.enter(id, &create, (id, ROOT))?;
+        self.enter(id, &create, (id, plugin.0))?;
         let on_headers = self.guest.on_request_headers.clone();
         let action = self.enter(id, &on_headers, (id, count, end_of_stream))?;
         self.store.data_mut().streams.headers_done(id, action)?;
@@ -98,11 +103,12 @@ impl Host {
 
     pub(super) fn deliver_sized(&mut self, token: u32, headers: HeaderMap, body: &[u8], size: u32) -> Result<()> {
         let state = self.store.data_mut();
-        state.callouts.remove(&token).with_context(|| format!("no callout {token} is waiting"))?;
+        let callout = state.callouts.remove(&token).with_context(|| format!("no callout {token} is waiting"))?;
+        let root = callout.plugin.0;
         let sizes = (u32::try_from(headers.len())?, size);
         state.call_response = Some((headers, body.to_vec()));
         let on_response = self.guest.on_http_call_response.clone();
-        self.enter(ROOT, &on_response, (ROOT, token, sizes.0, sizes.1, 0))?;
+        self.enter(root, &on_response, (root, token, sizes.0, sizes.1, 0))?;
         let fuel = self.last_fuel;
         self.store.data_mut().call_response = None;
         self.finish_decided()?;

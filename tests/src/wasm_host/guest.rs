@@ -158,7 +158,8 @@ pub(super) fn install(linker: &mut Linker<State>) -> Result<()> {
         if call.data().fails(HostCall::Tick) {
             return status::INTERNAL_FAILURE;
         }
-        call.data_mut().tick_period = period;
+        let Some(root) = call.data().root() else { return status::BAD_ARGUMENT };
+        call.data_mut().roots.insert(root, period);
         status::OK
     })?;
     linker.func_wrap("env", "proxy_get_property", get_property)?;

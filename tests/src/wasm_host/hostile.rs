@@ -3,7 +3,7 @@
 
 use anyhow::{Context as _, Result, bail};
 
-use super::{HeaderMap, Host, ROOT, StreamId};
+use super::{HeaderMap, Host, Plugin, ROOT, StreamId};
 
 /// The filter's decision on a part of a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -49,13 +49,12 @@ impl Host {
         Action::of(action)
     }
 
-    /// The host removes the plugin: the root context is deleted.
+    /// The host removes the first plugin.
     ///
     /// # Errors
     /// When the filter traps.
     pub fn let_go(&mut self) -> Result<()> {
-        let delete = self.guest.on_delete.clone();
-        self.enter(ROOT, &delete, ROOT)
+        self.remove(Plugin::FIRST)
     }
 
     /// Ticks, whether the filter wants a tick or not. No time passes.
@@ -63,11 +62,7 @@ impl Host {
     /// # Errors
     /// When the filter traps or breaks a rule of the host.
     pub fn tick(&mut self) -> Result<()> {
-        if let Some(on_tick) = self.guest.on_tick.clone() {
-            self.enter(ROOT, &on_tick, ROOT)?;
-            self.finish_decided()?;
-        }
-        Ok(())
+        self.tick_of(Plugin::FIRST)
     }
 
     /// Answers a callout with any headers.

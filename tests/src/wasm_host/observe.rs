@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{ClusterState, Fault, Host, HostCall, StreamId};
+use super::{ClusterState, Fault, Host, HostCall, Plugin, StreamId};
 
 impl Host {
     /// Moves both clocks forward.
@@ -51,7 +51,12 @@ impl Host {
 
     /// The tick period that the filter has set, if any.
     pub fn ticks_wanted(&self) -> Option<Duration> {
-        let period = self.store.data().tick_period;
+        self.ticks_wanted_by(Plugin::FIRST)
+    }
+
+    /// The tick period that a plugin has set, if any.
+    pub fn ticks_wanted_by(&self, plugin: Plugin) -> Option<Duration> {
+        let period = self.store.data().roots.get(&plugin.0).copied().unwrap_or_default();
         (period > 0).then(|| Duration::from_millis(period.into()))
     }
 

@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use super::faults::{Fault, Faults, HostCall};
 use super::headers::HeaderMap;
-use super::streams::Streams;
-use super::{START, Setup};
+use super::streams::{Stream, Streams};
+use super::{Plugin, START, Setup};
 
 /// The two clocks that a module can read. The story moves both.
 #[derive(Debug)]
@@ -31,6 +31,8 @@ pub enum ClusterState {
 pub struct Callout {
     /// The name of the callout, for its answer.
     pub token: u32,
+    /// The plugin that has sent it.
+    pub plugin: Plugin,
     /// The cluster it goes to.
     pub cluster: String,
     /// The request's headers.
@@ -59,8 +61,8 @@ pub(super) struct State {
     pub(super) signature_checks: u64,
     /// Variables, each `NAME=value`.
     pub(super) environment: Vec<String>,
-    /// In milliseconds; 0 for no ticks.
-    pub(super) tick_period: u32,
+    /// The root contexts, each with the period of its ticks in milliseconds; 0 for no ticks.
+    pub(super) roots: BTreeMap<u32, u32>,
     pub(super) streams: Streams,
     pub(super) callouts: BTreeMap<u32, Callout>,
     pub(super) next_callout: u32,
@@ -84,7 +86,7 @@ impl State {
             environment: setup.environment.clone(),
             verify_signature: setup.verify_signature,
             signature_checks: 0,
-            tick_period: 0,
+            roots: BTreeMap::new(),
             streams: Streams::default(),
             callouts: BTreeMap::new(),
             next_callout: 1,
@@ -118,10 +120,16 @@ impl State {
         self.context
     }
 
+    /// The root context of the context that host calls are about.
+    pub(super) fn root(&self) -> Option<u32> {
+        let own = self.roots.contains_key(&self.context).then_some(self.context);
+        own.or_else(|| self.streams.get(self.context).map(Stream::root))
+    }
+
     /// Makes another context effective until the call ends; false if it does not exist.
     pub(super) fn set_effective(&mut self, context: u32) -> bool {
         let fails = self.fails(HostCall::Select);
-        let exists = context == super::ROOT || (!fails && self.streams.get(context).is_some());
+        let exists = self.roots.contains_key(&context) || (!fails && self.streams.get(context).is_some());
         if exists {
             self.context = context;
         }

@@ -40,6 +40,7 @@ pub enum Outcome {
 /// One request.
 #[derive(Debug)]
 pub(super) struct Stream {
+    root: u32,
     headers: Option<HeaderMap>,
     body: Option<Vec<u8>>,
     trailers: Option<HeaderMap>,
@@ -49,6 +50,10 @@ pub(super) struct Stream {
 }
 
 impl Stream {
+    pub(super) fn root(&self) -> u32 {
+        self.root
+    }
+
     pub(super) fn outcome(&self) -> &Outcome {
         &self.outcome
     }
@@ -102,8 +107,9 @@ impl Stream {
 pub(super) struct Streams(BTreeMap<u32, Stream>);
 
 impl Streams {
-    pub(super) fn open(&mut self, id: u32, headers: HeaderMap, body: Option<Vec<u8>>) {
+    pub(super) fn open(&mut self, id: u32, root: u32, headers: HeaderMap, body: Option<Vec<u8>>) {
         let stream = Stream {
+            root,
             headers: Some(headers),
             body,
             trailers: None,

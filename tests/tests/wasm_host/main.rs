@@ -25,11 +25,17 @@ mod hostile;
 #[cfg(test)]
 mod hostile_feed;
 #[cfg(test)]
+mod plane;
+#[cfg(test)]
 mod requests;
 #[cfg(test)]
 mod scheduler;
 #[cfg(test)]
+mod scheduler_plugins;
+#[cfg(test)]
 mod scheduler_strict;
+#[cfg(test)]
+mod served;
 #[cfg(test)]
 mod stage;
 #[cfg(test)]
