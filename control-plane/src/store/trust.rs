@@ -4,6 +4,9 @@
 //! that were logged out. Every read and every transaction carries a [`History`], which shows such a change. The first
 //! of them that notices it stops all reads of this process at once and wakes the watch ([`super::watch`]).
 
+#[cfg(test)]
+mod worlds;
+
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
 
@@ -102,6 +105,10 @@ pub(crate) struct Seen {
 const MOST_ENDED: usize = 32;
 
 impl Seen {
+    fn epoch(&self) -> Option<Epoch> {
+        self.newest.map(|newest| newest.epoch)
+    }
+
     fn end(&mut self, epoch: Epoch) {
         if self.ended.len() >= MOST_ENDED {
             self.ended.remove(0);
@@ -116,6 +123,8 @@ pub(crate) struct Trust {
     fenced: AtomicBool,
     /// True if operators were told that reads are stopped.
     told: AtomicBool,
+    /// How often something was distrusted, while reads were stopped or not.
+    falls: Mutex<u64>,
     distrusts: watch::Sender<u64>,
     /// The heads that were read or committed.
     seen: Mutex<Seen>,
@@ -128,14 +137,27 @@ impl Trust {
         self.seen.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
+    /// Judges an answer by what had been `seen` before it was asked for, and records the head of one that is believed.
+    pub(crate) fn weigh(&self, seen: &Seen, history: &History) -> Result<(), Distrust> {
+        history.judge(seen)?;
+        self.observe(seen, history.head);
+        Ok(())
+    }
+
     /// Records a head that a reader believed. The reader had seen `before` when it began.
     pub(crate) fn observe(&self, before: &Seen, head: LogPosition) {
         let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
         match seen.newest {
+            // It comes late.
+            _ if seen.ended.contains(&head.epoch) => {}
             Some(newest) if newest.epoch == head.epoch && newest.seq >= head.seq => {}
-            // The epoch has changed since the reader began. This head comes late, and belongs to the previous epoch.
-            Some(other)
-                if other.epoch != head.epoch && before.newest.is_none_or(|before| before.epoch != other.epoch) => {}
+            // Both epochs were new while their answers were under way, and either may be the later one. If the process went on
+            // with one of them, it could be that of an old primary. So it goes on with neither, and the writer begins a third.
+            Some(newest) if newest.epoch != head.epoch && before.epoch() != Some(newest.epoch) => {
+                seen.end(newest.epoch);
+                seen.end(head.epoch);
+                seen.newest = None;
+            }
             other => {
                 if let Some(ended) = other.filter(|other| other.epoch != head.epoch) {
                     seen.end(ended.epoch);
@@ -152,6 +174,8 @@ impl Trust {
 
     /// Stops all reads, and wakes the watch.
     pub(crate) fn fence(&self, distrust: Distrust) {
+        let mut falls = self.falls.lock().unwrap_or_else(PoisonError::into_inner);
+        *falls = falls.saturating_add(1);
         if !self.fenced.swap(true, Ordering::Relaxed) {
             self.distrusts.send_modify(|count| *count += 1);
             // The new epoch is told of a server that has started again, and the writer begins it at once.
@@ -164,9 +188,21 @@ impl Trust {
         }
     }
 
-    /// Lets reads go on; true if they were stopped, and operators were told so.
-    pub(crate) fn lift(&self) -> bool {
-        self.fenced.swap(false, Ordering::Relaxed) && self.told.load(Ordering::Relaxed)
+    /// True if operators were told, when reads were stopped last.
+    pub(crate) fn was_told(&self) -> bool {
+        self.told.load(Ordering::Relaxed)
+    }
+
+    /// How often something was distrusted. The watch asks for it before it looks.
+    pub(crate) fn falls(&self) -> u64 {
+        *self.falls.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Lets reads go on, for a look that found nothing wrong and began after this many [`Self::falls`]; true if reads were
+    /// stopped. What was distrusted since may be younger than the answer to the look, so it takes another look.
+    pub(crate) fn lift(&self, before: u64) -> bool {
+        let falls = self.falls.lock().unwrap_or_else(PoisonError::into_inner);
+        *falls == before && self.fenced.swap(false, Ordering::Relaxed)
     }
 
     /// Counts the calls of [`Self::fence`] that stopped reads. A count misses none, even one that is lifted at once.
@@ -246,13 +282,40 @@ mod tests {
     }
 
     #[test]
+    fn of_two_epochs_whose_answers_were_under_way_at_once_neither_is_believed() {
+        let trust = Trust::default();
+        trust.observe(&Seen::default(), head(1, 5));
+        trust.observe(&Seen::default(), head(2, 3));
+        for epoch in [1, 2] {
+            let history = History { head: head(epoch, 9), ..history(false, "", "") };
+            assert_eq!(history.judge(&trust.seen()), Err(Distrust::WentBack));
+        }
+        // An answer from before comes back, and then the writer's from a third.
+        trust.observe(&Seen::default(), head(2, 4));
+        trust.observe(&trust.seen(), head(3, 4));
+        assert_eq!(trust.seen().newest, Some(head(3, 4)));
+    }
+
+    #[test]
     fn the_fence_stands_until_it_is_lifted() {
         let trust = Trust::default();
         let distrusts = trust.distrusts();
-        assert!(!trust.is_fenced() && !trust.lift());
+        assert!(!trust.is_fenced() && !trust.lift(trust.falls()));
         trust.fence(Distrust::Elsewhere);
         trust.fence(Distrust::Follows);
-        assert!(trust.is_fenced() && trust.lift() && !trust.is_fenced());
+        assert!(trust.is_fenced() && trust.lift(trust.falls()) && !trust.is_fenced());
         assert_eq!(*distrusts.borrow(), 1);
+    }
+
+    #[test]
+    fn a_look_that_began_before_a_distrust_does_not_lift_the_fence() {
+        let trust = Trust::default();
+        let before = trust.falls();
+        trust.fence(Distrust::Elsewhere);
+        assert!(!trust.lift(before) && trust.is_fenced());
+        let before = trust.falls();
+        trust.fence(Distrust::Elsewhere);
+        assert!(!trust.lift(before) && trust.is_fenced());
+        assert!(trust.lift(trust.falls()) && !trust.is_fenced());
     }
 }

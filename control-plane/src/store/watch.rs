@@ -39,13 +39,13 @@ pub async fn run(store: &Store, stop: CancellationToken) {
 /// Looks once. A database that does not answer may still be the same one, so this is no reason to stop reads.
 pub async fn look(store: &Store) {
     let trust = &store.health.trust;
-    let began = Instant::now();
+    let (began, falls) = (Instant::now(), trust.falls());
     let judged = judged(store).await;
     tell(store, judged.as_ref().err(), began);
     match judged {
         Err(_) => {}
         Ok(Ok(())) => {
-            if trust.lift() {
+            if trust.lift(falls) && trust.was_told() {
                 info!("the database is read again");
             }
             if store.health.unwritable.load(Ordering::Relaxed) {
@@ -56,7 +56,11 @@ pub async fn look(store: &Store) {
         Ok(Err(distrust)) => {
             store.reader.discard();
             trust.fence(distrust);
-            if store.writer.look().await.is_ok() && matches!(self::judged(store).await, Ok(Ok(()))) && trust.lift() {
+            if store.writer.look().await.is_err() {
+                return;
+            }
+            let falls = trust.falls();
+            if matches!(self::judged(store).await, Ok(Ok(()))) && trust.lift(falls) && trust.was_told() {
                 info!("the database's history was taken over, and it is read again");
             }
         }
@@ -113,9 +117,5 @@ async fn ask(store: &Store) -> Result<Result<(), Distrust>, Error> {
         None => HistoryProbe::find(database, &mut Opened::writer(database).await?.connection.link()).await,
     };
     let (_, history) = found?;
-    let judged = history.judge(&seen);
-    if judged.is_ok() {
-        store.health.trust.observe(&seen, history.head);
-    }
-    Ok(judged)
+    Ok(store.health.trust.weigh(&seen, &history))
 }

@@ -64,12 +64,11 @@ impl Reader {
         let seen = self.trust.seen();
         let (rows, file) = self.fetch(statement, values).await?;
         let history = history(rows.first().ok_or(Error::RowNotFound)?, file)?;
-        if let Err(distrust) = history.judge(&seen) {
+        if let Err(distrust) = self.trust.weigh(&seen, &history) {
             self.discard();
             self.trust.fence(distrust);
             return Err(distrust.into());
         }
-        self.trust.observe(&seen, history.head);
         Ok((history.head, rows))
     }
 
