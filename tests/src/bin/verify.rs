@@ -101,10 +101,11 @@ impl Verification {
 
     /// Builds what ships. It takes six minutes on two cores where nothing is built yet, so it is for long runs.
     fn release(&self) -> Result<()> {
-        match self.arguments.long {
-            true => control_plane::build(Profile::Release).map(drop),
-            false => Ok(println!("only with --long")),
+        if self.arguments.long {
+            return control_plane::build(Profile::Release).map(drop);
         }
+        println!("only with --long");
+        Ok(())
     }
 
     /// Checks licences, bans, sources and known holes of the dependencies.
