@@ -125,7 +125,7 @@ impl Leases {
     ///
     /// # Errors
     ///
-    /// None at present.
+    /// No key for messages to other control planes can be made from the secret.
     pub fn within(
         surroundings: Surroundings,
         counters: Counters,
