@@ -108,7 +108,7 @@ impl Inner {
             let counts_from = if evidence.is_read { since } else { since.max(asked) };
             evidence.server >= lost_to && evidence.began > counts_from && evidence.at + ACTS_WITHIN <= now
         });
-        let (told, shown) = (told.copied(), logout.shown);
+        let (told, shown) = (told.copied(), self.is_shown(&self.logouts[index]));
         self.reached.excused += 1;
         if !shown {
             self.violated(|| {

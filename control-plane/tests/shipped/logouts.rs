@@ -23,10 +23,8 @@ pub(crate) struct Logout {
     pub(crate) lost: Option<usize>,
     /// The control plane that waits, and since when it has had to see the log as it is.
     waits: Option<(usize, u64, Duration, LogPosition)>,
-    /// Since when what that control plane reads shows that the history is still the commit's.
-    reads_since: Duration,
-    /// It has read the log or the rows since then, before the loss.
-    pub(crate) shown: bool,
+    /// It was confirmed before its client asked.
+    was_confirmed: bool,
     /// It was answered with 200.
     pub(crate) answered: bool,
     pub(crate) ended: bool,
@@ -50,6 +48,16 @@ impl Logout {
     pub(crate) fn waits_at(&self) -> Option<(usize, u64)> {
         self.waits.map(|(plane, life, ..)| (plane, life))
     }
+}
+
+/// What a control plane has read since it began to wait for a position. Waits for one position are one wait: what was read
+/// since the first of their commits serves all of them, even if its client has gone away.
+pub(crate) struct Readings {
+    at: (usize, u64),
+    position: LogPosition,
+    since: Duration,
+    /// The oldest server that has shown the log or the rows since then.
+    of: Option<usize>,
 }
 
 /// How a client waits.
@@ -133,6 +141,7 @@ impl World {
         let Some(at) = at else { return self.with(|world| world.logouts[index].ended = true) };
         let pending = at.1.leases.wait_for_position(position);
         let now = self.now();
+        self.trace(|| format!("logout {index} asks control plane {}", at.0));
         self.with(|world| {
             world.reached.redeemed += 1;
             world.wait_begins(index, (at.0, at.1.life), position, now);
@@ -141,7 +150,7 @@ impl World {
             logout.waits = Some((at.0, at.1.life, Duration::ZERO, position));
             logout.called = now;
             logout.is_of_others = true;
-            logout.shown |= pending.is_confirmed();
+            logout.was_confirmed = pending.is_confirmed();
         });
         self.wait(index, at, pending).await;
     }
@@ -170,8 +179,7 @@ impl Inner {
             entry: None,
             lost: None,
             waits: None,
-            reads_since: now,
-            shown: false,
+            was_confirmed: false,
             answered: false,
             ended: false,
             is_of_others: again,
@@ -180,16 +188,19 @@ impl Inner {
         Some((self.logouts.len() - 1, key, plane, running, client))
     }
 
-    /// Waits of one position are one wait: what was read since the first of these commits serves all of them.
     fn wait_begins(&mut self, index: usize, at: (usize, u64), position: LogPosition, now: Duration) {
-        let same = |logout: &&Logout| {
-            logout.waits.is_some_and(|(plane, life, _, other)| (plane, life) == at && other == position)
-        };
-        let others: Vec<_> = self.logouts.iter().filter(same).map(|other| (other.reads_since, other.shown)).collect();
-        let logout = &mut self.logouts[index];
-        logout.reads_since = others.iter().map(|(since, _)| *since).min().unwrap_or(now);
-        logout.shown = others.iter().any(|(_, shown)| *shown);
-        logout.waits = Some((at.0, at.1, now, position));
+        self.logouts[index].waits = Some((at.0, at.1, now, position));
+        if !self.readings.iter().any(|readings| (readings.at, readings.position) == (at, position)) {
+            self.readings.push(Readings { at, position, since: now, of: None });
+        }
+    }
+
+    /// True if the log or the rows were read since the commit, before the loss.
+    pub(crate) fn is_shown(&self, logout: &Logout) -> bool {
+        let Some((plane, life, _, position)) = logout.waits else { return false };
+        let mut readings = self.readings.iter().filter(|it| (it.at, it.position) == ((plane, life), position));
+        let server = readings.next().and_then(|readings| readings.of);
+        logout.was_confirmed || server.is_some_and(|server| logout.lost.is_none_or(|lost| server < lost))
     }
 
     /// A control plane has got an answer about the log or the rows.
@@ -204,9 +215,8 @@ impl Inner {
 
     /// A reading or a commit has shown that the history of earlier commits was there after them.
     pub(crate) fn shows(&mut self, at: (usize, u64), server: usize, began: Duration) {
-        for logout in self.logouts.iter_mut().filter(|logout| !logout.ended && !logout.shown) {
-            let waits = logout.waits_at() == Some(at) && began >= logout.reads_since;
-            logout.shown |= waits && logout.lost.is_none_or(|lost| server < lost);
+        for readings in self.readings.iter_mut().filter(|it| it.at == at && began >= it.since) {
+            readings.of = Some(readings.of.map_or(server, |of| of.min(server)));
         }
     }
 

@@ -121,6 +121,8 @@ impl FakeStore {
         }
         self.trust(|trust| trust.observe(&before, head));
         if kind == Kind::Teaches {
+            self.world
+                .trace(|| format!("control plane {} reads {head:?} of server {index} since {began:?}", self.plane));
             self.world.with(|world| world.taught((self.plane, self.life), index, began, self.world.now()));
         }
         Ok(result)

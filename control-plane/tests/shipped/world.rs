@@ -1,5 +1,6 @@
 //! One world: what all of it shares, and its course from the beginning to the end.
 
+use std::collections::VecDeque;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -10,7 +11,7 @@ use tokio::time::{Instant, sleep};
 use crate::checks::Reached;
 use crate::dice::Dice;
 use crate::lines::Ear;
-use crate::logouts::Logout;
+use crate::logouts::{Logout, Readings};
 use crate::mutant::Mutant;
 use crate::plane::Plane;
 use crate::scene::{Scene, ms};
@@ -22,8 +23,13 @@ pub(crate) struct World {
     pub(crate) scene: Scene,
     began: Instant,
     inner: Mutex<Inner>,
-    trace: bool,
+    /// What has happened last, unless nobody will ask: a world cannot be played again exactly, because the runtime draws lots
+    /// of its own.
+    story: Option<Mutex<VecDeque<String>>>,
 }
+
+/// How much of the story is told.
+const LINES: usize = 400;
 
 /// What changes.
 pub(crate) struct Inner {
@@ -37,6 +43,7 @@ pub(crate) struct Inner {
     pub(crate) planes: Vec<Plane>,
     pub(crate) workers: Vec<Worker>,
     pub(crate) logouts: Vec<Logout>,
+    pub(crate) readings: Vec<Readings>,
     pub(crate) ears: Vec<Ear>,
     pub(crate) lines_dead_until: Duration,
     /// Until when an old primary answers, and until when workers may know no better because of it.
@@ -47,7 +54,7 @@ pub(crate) struct Inner {
 }
 
 impl World {
-    fn new(seed: u64, mutant: Option<Mutant>, trace: bool) -> Self {
+    fn new(seed: u64, mutant: Option<Mutant>) -> Self {
         let mut dice = Dice::new(seed);
         let scene = Scene::draw(&mut dice, mutant);
         let servers = vec![Server::new(Epoch::from_bytes(dice.sixteen()))];
@@ -62,6 +69,7 @@ impl World {
             planes,
             workers,
             logouts: Vec::new(),
+            readings: Vec::new(),
             ears: Vec::new(),
             lines_dead_until: Duration::ZERO,
             answered_by_old_until: Duration::ZERO,
@@ -69,13 +77,12 @@ impl World {
             reached: Reached::default(),
             violation: None,
         };
-        Self { scene, began: Instant::now(), inner: Mutex::new(inner), trace }
+        Self { scene, began: Instant::now(), inner: Mutex::new(inner), story: mutant.is_none().then(Mutex::default) }
     }
 
     /// Plays the world of this seed: what was violated first, and what happened.
-    pub(crate) async fn play(seed: u64, mutant: Option<Mutant>, trace: bool) -> (Option<String>, Reached) {
-        let world = Arc::new(Self::new(seed, mutant, trace));
-        world.trace(|| format!("{:#?}", world.scene));
+    pub(crate) async fn play(seed: u64, mutant: Option<Mutant>) -> (Option<String>, Reached) {
+        let world = Arc::new(Self::new(seed, mutant));
         for plane in 0..world.scene.planes.len() {
             world.start_plane(plane);
             tokio::spawn(Arc::clone(&world).restart(plane));
@@ -92,14 +99,20 @@ impl World {
                 world.with(|inner| (0..inner.workers.len()).for_each(|worker| inner.has_lease(worker, world.now())));
             }
         }
-        world.with(|inner| {
+        let (violation, reached) = world.with(|inner| {
             if world.now() >= world.scene.end {
                 inner.all_have_ended(&world.scene);
             }
             // The processes hold the world, and the world holds them.
             inner.planes.iter_mut().for_each(|plane| plane.running = None);
             (inner.violation.take(), inner.reached)
-        })
+        });
+        (violation.map(|what| format!("{what}\n{:#?}\n{}", world.scene, world.told())), reached)
+    }
+
+    fn told(&self) -> String {
+        let lines = |story: &Mutex<VecDeque<String>>| story.lock().unwrap().iter().cloned().collect::<Vec<_>>();
+        self.story.as_ref().map(lines).unwrap_or_default().join("\n")
     }
 
     /// True time since the beginning.
@@ -113,8 +126,13 @@ impl World {
     }
 
     pub(crate) fn trace(&self, what: impl FnOnce() -> String) {
-        if self.trace {
-            println!("{:>10.3} {}", self.now().as_secs_f64(), what());
+        if let Some(story) = &self.story {
+            let line = format!("{:>10.3} {}", self.now().as_secs_f64(), what());
+            let mut story = story.lock().unwrap();
+            if story.len() == LINES {
+                story.pop_front();
+            }
+            story.push_back(line);
         }
     }
 }
