@@ -54,6 +54,8 @@ pub enum ApiError {
     Write(Unavailable),
     /// The database could not be read, or not in time.
     Read,
+    /// This many polls are held back, and no more may be.
+    PollsFull(usize),
     /// A handler panicked.
     Internal,
 }
@@ -83,7 +85,9 @@ impl ApiError {
     /// The HTTP status.
     pub const fn status(&self) -> StatusCode {
         match self {
-            Self::Denied(Denial::Unavailable) | Self::Write(_) | Self::Read => StatusCode::SERVICE_UNAVAILABLE,
+            Self::Denied(Denial::Unavailable) | Self::Write(_) | Self::Read | Self::PollsFull(_) => {
+                StatusCode::SERVICE_UNAVAILABLE
+            }
             Self::Denied(_)
             | Self::Token(_)
             | Self::NotOneToken(_)
@@ -118,7 +122,7 @@ impl ApiError {
             Self::NotFound => "not_found",
             Self::MethodNotAllowed => "method_not_allowed",
             Self::KeyspaceUnknown(_) => "keyspace_unknown",
-            Self::Write(_) | Self::Read => "unavailable",
+            Self::Write(_) | Self::Read | Self::PollsFull(_) => "unavailable",
             Self::Internal => "internal_error",
         }
     }
@@ -186,6 +190,10 @@ impl ApiError {
                 "The request was not confirmed: a token to be logged out may still be valid. Try again.".into()
             }
             Self::Read => "The database did not answer. Try again.".into(),
+            Self::PollsFull(most) => {
+                format!("This control plane holds {most} polls, and no more at a time. Start another control plane.")
+                    .into()
+            }
             Self::Internal => "The request failed for a reason of the server's.".into(),
         }
     }

@@ -32,6 +32,8 @@ pub struct Counters {
     pub polls: Family<OutcomeLabels, Counter>,
     /// Polls that are held back now.
     pub held: Gauge,
+    /// How many polls may be held back at a time.
+    pub most_held: Gauge,
     /// Workers with a lease from here.
     pub workers: Gauge,
     /// The longest time since a worker with a lease from here has polled, in milliseconds.
@@ -48,6 +50,7 @@ impl Default for Counters {
         Self {
             polls: Family::default(),
             held: Gauge::default(),
+            most_held: Gauge::default(),
             workers: Gauge::default(),
             slowest: Gauge::default(),
             unreadable: Counter::default(),
@@ -64,6 +67,7 @@ impl Counters {
     pub fn register(&self, registry: &mut Registry) {
         registry.register("feed_requests", "Polls of proxies answered, by outcome", self.polls.clone());
         registry.register("feed_held", "Polls that are held back until there is news", self.held.clone());
+        registry.register("feed_held_limit", "Polls that may be held back at a time", self.most_held.clone());
         registry.register("workers", "Workers of proxies with a lease from this control plane", self.workers.clone());
         registry.register(
             "workers_slowest_poll_milliseconds",

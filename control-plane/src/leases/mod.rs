@@ -133,6 +133,7 @@ impl Leases {
         settings: Settings,
     ) -> std::io::Result<Self> {
         let Surroundings { id, clock, store } = surroundings;
+        counters.most_held.set(i64::try_from(settings.most_held).unwrap_or(i64::MAX));
         Ok(Self {
             id,
             clock,

@@ -31,8 +31,8 @@ const ATTEMPTS: u32 = 5;
 /// Why a poll gets no page.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum PollFailure {
-    /// No place is free for a poll that is held back.
-    Full,
+    /// No place is free for a poll that is held back: this many are held.
+    Full(usize),
     /// The database did not answer.
     Unread,
 }
@@ -57,13 +57,13 @@ impl Polls<'_> {
         let arrived = self.clock.now();
         self.note(request, caller, arrived);
         let answer = match self.places.take() {
-            None => Err(PollFailure::Full),
+            None => Err(PollFailure::Full(self.places.most())),
             Some(_place) => self.answer(request, arrived).await,
         };
         self.counters.polled(match &answer {
             Ok(answer) if answer.lease_ms > 0 => "lease",
             Ok(_) => "page",
-            Err(PollFailure::Full) => "full",
+            Err(PollFailure::Full(_)) => "full",
             Err(PollFailure::Unread) => "unavailable",
         });
         answer

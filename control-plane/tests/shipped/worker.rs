@@ -141,7 +141,7 @@ impl World {
             let answer = match polled {
                 Ok(answer) => answer,
                 Err(failure) => {
-                    let full = failure == curfew_control_plane::leases::PollFailure::Full;
+                    let full = matches!(failure, curfew_control_plane::leases::PollFailure::Full(_));
                     world.reached.full += u64::from(full);
                     return None;
                 }

@@ -192,7 +192,10 @@ async fn polls_beyond_the_limit_are_refused_and_a_poll_that_is_given_up_frees_it
         tokio::select! {
             biased;
             _ = held => panic!("the poll was not held back"),
-            full = full => assert_eq!(full.problem(), (503, "unavailable".to_owned())),
+            full = full => {
+                assert_eq!(full.problem(), (503, "unavailable".to_owned()));
+                assert!(full.body.contains("This control plane holds 1 polls, and no more at a time."), "{}", full.body);
+            }
         }
     }
     assert_eq!(plane.state.leases.held(), 0);

@@ -14,7 +14,7 @@ use crate::http::connection::Peer;
 use crate::http::extract::Json;
 use crate::http::problem::ApiError;
 use crate::http::state::AppState;
-use crate::leases::{Caller, GatewayList};
+use crate::leases::{Caller, GatewayList, PollFailure};
 
 /// How the filter's User-Agent begins.
 const FILTER: &str = "curfew-filter/";
@@ -40,7 +40,10 @@ pub(in crate::http) async fn feed(
     }
     let address = peer.map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |Extension(Peer(address))| address);
     let caller = Caller { address, version: version(&headers) };
-    state.leases.poll(&request, caller).await.map(axum::Json).map_err(|_| ApiError::Read)
+    state.leases.poll(&request, caller).await.map(axum::Json).map_err(|failure| match failure {
+        PollFailure::Full(most) => ApiError::PollsFull(most),
+        PollFailure::Unread => ApiError::Read,
+    })
 }
 
 /// The filter's version, from `user-agent: curfew-filter/VERSION`.
