@@ -134,6 +134,11 @@ impl VerificationKey {
         self.algorithm
     }
 
+    /// Its `kid`, if it has one.
+    pub fn kid(&self) -> Option<&str> {
+        self.kid.as_deref()
+    }
+
     /// The identity of this key.
     pub fn id(&self) -> KeyId {
         self.id

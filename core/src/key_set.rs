@@ -158,6 +158,11 @@ impl KeySets {
         self.sets.get(issuer).map(|set| &**set)
     }
 
+    /// The key, if the issuer still has it.
+    pub fn find(&self, key: IssuerKey) -> Option<&VerificationKey> {
+        self.get(key.issuer)?.0.iter().find(|known| known.id() == key.id)
+    }
+
     /// True if the issuer still has this key. A token that a removed key has proven is not proven any more.
     pub fn contains(&self, key: IssuerKey) -> bool {
         self.get(key.issuer).is_some_and(|set| set.contains(key.id))

@@ -6,6 +6,7 @@
 mod adopt;
 mod calls;
 pub mod client;
+mod explain;
 mod gateways;
 mod inspect;
 mod migrate;
@@ -87,6 +88,9 @@ enum Command {
     /// List the proxies' workers that follow the log
     #[command(after_help = gateways::EXAMPLES)]
     Gateways(gateways::GatewaysArgs),
+    /// Say why a token is accepted or not, what has logged it out, and which workers know that
+    #[command(after_help = explain::EXAMPLES)]
+    Explain(explain::ExplainArgs),
     /// Print the script with which a shell completes the commands and their options
     #[command(after_help = shell::COMPLETIONS_EXAMPLES)]
     Completions(shell::CompletionsArgs),
@@ -229,6 +233,7 @@ fn run(
         Command::Token(TokenCommand::Inspect(args)) => inspect::inspect(&args, environment),
         Command::Logout(args) => single_threaded()?.block_on(calls::logout(&args, environment)),
         Command::Gateways(args) => single_threaded()?.block_on(gateways::gateways(&args, environment)),
+        Command::Explain(args) => single_threaded()?.block_on(explain::explain(&args, environment)),
         Command::Sessions(args) => single_threaded()?.block_on(calls::sessions(&args, environment)),
         Command::Completions(args) => shell::completions(&args, described),
         Command::Man(args) => shell::man(&args, described),

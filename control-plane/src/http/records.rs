@@ -12,7 +12,7 @@ use crate::log::LogPosition;
 use crate::log_throttle::LogThrottle;
 use crate::store::command::{Registered, Registration};
 use crate::store::sessions::{Session, SessionQuery};
-use crate::store::{Checked, ReadFailure, Store};
+use crate::store::{Checked, Explained, ReadFailure, Store};
 
 /// A store without its commands that revoke.
 pub struct Records {
@@ -30,6 +30,11 @@ impl Records {
     /// Whether the token with these keys is revoked.
     pub(super) async fn check(&self, keys: &TokenKeys, issued_at: Option<i64>) -> Result<Checked, ApiError> {
         self.store.check(keys, issued_at).await.map_err(|error| self.failed(&error))
+    }
+
+    /// What is stored about the token with these keys.
+    pub(super) async fn explain(&self, keys: &TokenKeys, cutoff_time: Option<i64>) -> Result<Explained, ApiError> {
+        self.store.explain(keys, cutoff_time).await.map_err(|error| self.failed(&error))
     }
 
     /// A user's sessions that are unexpired at `now`.

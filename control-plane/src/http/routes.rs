@@ -18,6 +18,9 @@ pub(super) const STATUS_PATH: &str = "/api/v2/logout/status/{id}";
 /// Bytes of a registration: a thousand tokens of 8 KiB with their devices.
 const TOKENS_BODY: usize = 10 * 1024 * 1024;
 
+/// Bytes of a token to explain, with its JSON.
+const EXPLAIN_BODY: usize = 64 * 1024;
+
 /// An endpoint.
 #[derive(Debug)]
 pub struct Route {
@@ -61,7 +64,7 @@ impl Route {
 }
 
 /// All endpoints.
-pub static ROUTES: [Route; 13] = [
+pub static ROUTES: [Route; 14] = [
     Route {
         method: Method::Post,
         path: "/api/v2/logout",
@@ -133,6 +136,14 @@ pub static ROUTES: [Route; 13] = [
         access: Access::InternalSecret,
         body: Body::Unread,
         kind: Kind::Endpoint(Purpose::Read, |endpoint| endpoint.handled_by(internal::sessions)),
+    },
+    Route {
+        method: Method::Post,
+        path: internal::EXPLAIN_PATH,
+        listener: Listener::Internal,
+        access: Access::InternalSecret,
+        body: Body::Json { most: EXPLAIN_BODY },
+        kind: Kind::Endpoint(Purpose::Read, |endpoint| endpoint.handled_by(internal::explain)),
     },
     Route {
         method: Method::Get,

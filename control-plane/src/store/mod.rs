@@ -11,6 +11,7 @@ mod control_planes;
 mod counters;
 mod database;
 mod evidence;
+mod explained;
 mod identity;
 mod job;
 mod keyspaces;
@@ -50,6 +51,7 @@ pub use clock_mark::{accept_clock, reckon};
 pub use control_planes::{RowFailure, RowWriter};
 pub use counters::Counters;
 pub use database::Database;
+pub use explained::{Covers, Explained, Found, Registered};
 pub use observer::CommitObserver;
 pub use settings::Settings;
 pub use sql::{Applied, MigrateFailure};
@@ -165,6 +167,15 @@ impl Store {
     pub async fn check(&self, keys: &TokenKeys, cutoff_time: Option<i64>) -> Result<Checked, ReadFailure> {
         let evidence = self.read(self.reader.evidence(keys)).await?;
         Ok(Checked { head: evidence.head, verdict: evidence.verdict(keys, cutoff_time) })
+    }
+
+    /// What is stored about the token with these keys. `cutoff_time` is what cutoffs are compared with.
+    ///
+    /// # Errors
+    ///
+    /// The database could not be read.
+    pub async fn explain(&self, keys: &TokenKeys, cutoff_time: Option<i64>) -> Result<Explained, ReadFailure> {
+        self.read(self.reader.explain(keys, cutoff_time)).await
     }
 
     /// A user's sessions that are unexpired at `now`, newest first.

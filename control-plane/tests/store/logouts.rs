@@ -1,8 +1,9 @@
 //! The effect of logouts on tokens.
 
 use curfew_control_plane::log::Cause;
-use curfew_control_plane::store::command::{LogoutOutcome, Reached, Registered, Subject};
+use curfew_control_plane::store::command::{LogoutOutcome, Reached, Registered, Subject, TokenRecord};
 use curfew_control_plane::store::sessions::SessionQuery;
+use curfew_core::Kind as RevocationKind;
 use curfew_core::wire::CheckVerdict::{Active, Revoked};
 
 use crate::place::{ISSUER, Kind, NOW, Place, answered, on_each_database, outcome, registration, token};
@@ -35,6 +36,28 @@ on_each_database! {
         assert_eq!(plane.verdict(&his).await, Active);
         // Two tokens by their token ids, and the user.
         assert_eq!(place.counts().await, (3, 3, 3));
+    }
+
+    async fn all_that_is_stored_about_a_token_is_read_at_one_moment(place: &Place) {
+        let plane = place.open().await;
+        let (phone, laptop) = (token("alice", 1), token("alice", 2));
+        plane.store.writer().register(vec![registration(phone.clone())]).await.unwrap();
+        let explain = async |token: &TokenRecord| {
+            answered(async || plane.store.explain(&token.keys, token.cutoff_time).await).await
+        };
+        let unknown = explain(&laptop).await;
+        assert_eq!((unknown.verdict, unknown.registration, unknown.revocations), (Active, None, vec![]));
+        let ended = plane.store.writer().logout_all(phone.clone(), "alice".to_owned()).await;
+        assert_eq!(ended.map(outcome), Ok(LogoutOutcome::LoggedOut));
+        let known = explain(&phone).await;
+        let found = known.revocations.iter().map(|it| (it.seq, it.kind, it.reason.as_str(), it.actor.as_str()));
+        assert_eq!(
+            found.collect::<Vec<_>>(),
+            [(1, RevocationKind::Token, "logout_all_device", "user"), (2, RevocationKind::Subject, "logout_all_device", "user")]
+        );
+        assert_eq!((known.verdict, known.position.seq), (Revoked, 2));
+        let row = known.registration.unwrap();
+        assert_eq!((row.blocked, row.block_reason.as_deref()), (true, Some("logout_all_device")));
     }
 
     async fn a_user_is_logged_out_again_and_the_entry_moves_up(place: &Place) {

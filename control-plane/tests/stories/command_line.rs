@@ -64,6 +64,7 @@ fn exit_codes_are_those_that_the_documentation_names() {
         (vec!["logout", "--user", "7"], vec![], 2),
         (vec!["sessions", "--user", "7"], vec![], 2),
         (vec!["gateways"], vec![], 2),
+        (vec!["explain", &token], vec![], 2),
         // The command failed.
         (vec!["serve", "--public-listen", &taken], vec![], 1),
         (vec!["migrate"], vec![("DATABASE_URL", "postgres://ada@127.0.0.1:1/curfew")], 1),
@@ -74,6 +75,7 @@ fn exit_codes_are_those_that_the_documentation_names() {
         (with(&["logout", "--user", "7"], &nowhere), app.to_vec(), 1),
         (with(&["sessions", "--user", "7"], &nowhere), vec![secret], 1),
         (with(&["gateways"], &nowhere), vec![secret], 1),
+        (with(&["explain", "a.b.c"], &nowhere), vec![secret], 1),
     ];
     for (arguments, settings, code) in cases {
         let (ended, told, errors) = ended(directory, &arguments, &settings);
@@ -161,6 +163,7 @@ fn the_wrong_listener_is_named_and_so_is_the_right_one() {
     let expected = wrong(public, "public", "internal", "CURFEW_INTERNAL_URL or --internal-url");
     for arguments in [
         vec!["gateways"],
+        vec!["explain", "a.b.c"],
         vec!["sessions", "--user", "7"],
         vec!["logout", "--user", "7"],
         vec!["token", "mint", "--user", "7", "--register"],
@@ -257,6 +260,7 @@ fn shells_and_man_know_every_command() {
         "curfew-completions.1",
         "curfew-epoch-bump.1",
         "curfew-epoch.1",
+        "curfew-explain.1",
         "curfew-gateways.1",
         "curfew-logout.1",
         "curfew-man.1",

@@ -24,6 +24,7 @@ mod early;
 mod entrances;
 #[cfg(test)]
 mod epochs;
+mod explained;
 #[cfg(test)]
 mod failure;
 #[cfg(test)]

@@ -2,12 +2,15 @@
 
 mod check;
 mod disagreement;
+mod explain;
 mod feed;
 mod lgt_all;
 mod sessions;
 mod tokens;
 
 pub(super) use check::check;
+pub(super) use explain::explain;
+pub use explain::{Broken, EXPLAIN_PATH, Explanation, Holder, Kept, Key, Told};
 pub(super) use feed::{feed, gateways};
 pub(super) use lgt_all::lgt_all;
 pub(super) use sessions::list as sessions;

@@ -24,6 +24,7 @@ mod clocks;
 mod connect;
 mod control_planes;
 mod driver;
+mod explain;
 mod failure;
 mod history;
 mod kept;
