@@ -7,7 +7,7 @@
 //!
 //! Each module is a room with one task. A room uses only rooms that stand before it here, and `cargo verify` holds it to
 //! that: the ground floor (`clock`, `secret`, `log_throttle`), [`log`], [`store`] and [`redis`], [`redis_copy`] and
-//! [`leases`], [`logout`], [`abuse`] and [`adopt`], [`config`], [`http`] and [`cli`], [`app`].
+//! [`leases`], [`logout`], [`abuse`], [`adopt`] and [`explain`], [`config`], [`http`] and [`cli`], [`app`].
 
 pub mod clock;
 pub mod log_throttle;
@@ -23,6 +23,7 @@ pub mod redis_copy;
 
 pub mod abuse;
 pub mod adopt;
+pub mod explain;
 pub mod keys;
 pub mod logout;
 

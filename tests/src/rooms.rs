@@ -20,7 +20,7 @@ const CONTROL_PLANE: &[&[&str]] = &[
     &["log"],
     &["store", "redis"],
     &["redis_copy", "leases"],
-    &["logout", "keys", "abuse", "adopt"],
+    &["logout", "keys", "abuse", "adopt", "explain"],
     &["config"],
     &["http", "cli"],
     &["app"],

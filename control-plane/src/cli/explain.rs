@@ -11,7 +11,8 @@ use super::inspect::date;
 use super::{Failure, token_text};
 use crate::cli::client::{Call, CallFailure};
 use crate::config::{ClientArgs, Environment};
-use crate::http::{Covers, Explanation, Found, Kept, Registered, Told};
+use crate::explain::{Explanation, Kept, Told};
+use crate::store::{Covers, Found, Registered};
 
 pub(super) const EXAMPLES: &str = "\
 Examples:
@@ -131,7 +132,7 @@ mod tests {
     use curfew_core::{Kind, RevocationKey};
 
     use super::*;
-    use crate::http::{Broken, Key};
+    use crate::explain::{Broken, Key};
 
     fn token(key: Option<Key>) -> Told {
         let user = Some("alice".to_owned());

@@ -25,14 +25,13 @@ pub mod server;
 mod state;
 mod wording;
 
-pub use crate::store::{Covers, Found, Registered};
 pub use authenticate::Caller;
 pub use connection::Peer;
 pub use connections::Terms;
 pub use counters::{CheckLabels, ClosedLabels, ConnectionLabels, Counters, LogoutLabels, RefusalLabels, RequestLabels};
 pub use endpoint::{Endpoint, EndpointService};
 pub use entrance::{Call, Entrance, EntranceService, Entrances, LoggedOut};
-pub use internal::{Broken, EXPLAIN_PATH, Explanation, Holder, Kept, Key, MAX_TOKENS, Told};
+pub use internal::MAX_TOKENS;
 pub use notices::Notices;
 pub use operations::OPENAPI;
 pub use problem::ApiError;

@@ -24,6 +24,7 @@ mod early;
 mod entrances;
 #[cfg(test)]
 mod epochs;
+#[cfg(test)]
 mod explained;
 #[cfg(test)]
 mod failure;

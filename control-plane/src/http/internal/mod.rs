@@ -9,8 +9,7 @@ mod sessions;
 mod tokens;
 
 pub(super) use check::check;
-pub(super) use explain::explain;
-pub use explain::{Broken, EXPLAIN_PATH, Explanation, Holder, Kept, Key, Told};
+pub(super) use explain::{EXPLAIN_PATH, explain};
 pub(super) use feed::{feed, gateways};
 pub(super) use lgt_all::lgt_all;
 pub(super) use sessions::list as sessions;
