@@ -8,7 +8,7 @@
 //! holds that:
 //!
 //! ```text
-//! now, ids, names, request
+//! now, ids, names, paths, request
 //! header_map, host_signature, metrics, outage, cache
 //! copy, feed                    # the copy of the log, and the polls and leases that keep it true
 //! sources, rules, identity      # what a request shows, what it needs, what the upstream is told
@@ -33,6 +33,7 @@ pub mod metrics;
 mod names;
 pub mod now;
 pub mod outage;
+mod paths;
 pub mod permit;
 pub mod proofs;
 mod redirects;

@@ -1,13 +1,14 @@
 //! Which requests need a token: the operator's rules over method and path.
 //!
 //! An attacker writes the path, and the upstream may read it differently. So a rule that admits requests without a
-//! token matches narrowly: only a path in canonical form, which all programs read alike, and no request that makes some
-//! frameworks take another path or method. A rule that asks for a token matches widely, as many routers do: it ignores
-//! case, a slash at the end, and a suffix for a format such as `.json`.
+//! token matches narrowly: only a path with one reading alone (see [`crate::paths`]), and no request that makes some
+//! frameworks take another path or method. A rule that asks for a token matches widely, as many routers do: it decodes
+//! escapes, and ignores case, a slash at the end, and a suffix for a format such as `.json`.
 
 use curfew_core::Fields;
 use serde_json::Value;
 
+use crate::paths::{Path, is_canonical, may_be_read_as, segments};
 use crate::redirects::Redirects;
 use crate::request::Request;
 
@@ -47,11 +48,14 @@ enum PathMatch {
 impl Rules {
     /// What a request needs.
     pub fn action(&self, request: &Request<'_>) -> Action {
-        let path = request.target().split(|&byte| byte == b'?').next().unwrap_or_default();
+        if self.rules.is_empty() {
+            return Action::Require;
+        }
+        let path = Path::new(request.target().split(|&byte| byte == b'?').next().unwrap_or_default());
         let matching = self.rules.iter().find(|rule| match rule.action {
-            Action::Require => rule.matches_widely(request.method(), path),
+            Action::Require => rule.matches_widely(request.method(), &path),
             Action::Optional | Action::Skip => {
-                rule.matches(request.method(), path) && is_canonical(path) && !self.redirects.concern(request)
+                rule.matches(request.method(), &path) && path.has_one_reading() && !self.redirects.concern(request)
             }
         });
         matching.map_or(Action::Require, |rule| rule.action)
@@ -69,15 +73,16 @@ impl Rules {
 }
 
 impl Rule {
-    fn matches(&self, method: &[u8], path: &[u8]) -> bool {
-        self.has_method(|own| own.as_bytes() == method) && self.path.matches(path)
+    /// The path is compared as it was sent: a program that does not decode it must find it below the rule's path too.
+    fn matches(&self, method: &[u8], path: &Path<'_>) -> bool {
+        self.has_method(|own| own.as_bytes() == method) && self.path.matches(path.raw())
     }
 
     /// Routers run the handlers of GET for HEAD too, and some frameworks ignore the case of a method.
-    fn matches_widely(&self, method: &[u8], path: &[u8]) -> bool {
+    fn matches_widely(&self, method: &[u8], path: &Path<'_>) -> bool {
         let same = |own: &str| own.as_bytes().eq_ignore_ascii_case(method);
         let head = method.eq_ignore_ascii_case(b"HEAD");
-        self.has_method(|own| same(own) || (head && own == "GET")) && self.path.matches_widely(path)
+        self.has_method(|own| same(own) || (head && own == "GET")) && self.path.may_be(path)
     }
 
     fn has_method(&self, matches: impl Fn(&str) -> bool) -> bool {
@@ -113,6 +118,29 @@ impl PathMatch {
         }
     }
 
+    /// True if some program may take the path for one that this matches.
+    fn may_be(&self, path: &Path<'_>) -> bool {
+        let decoded = |text: &str| {
+            if text.is_ascii() { self.matches_widely(text.as_bytes()) } else { self.may_be_read_from(text) }
+        };
+        self.matches_widely(path.raw()) || path.decoded().is_some_and(decoded)
+    }
+
+    /// The same as [`Self::matches_widely`], for a text beyond ASCII.
+    fn may_be_read_from(&self, text: &str) -> bool {
+        let (Self::Exact(own) | Self::Prefix(own)) = self;
+        let mut sent = segments(text);
+        let own = segments(own.strip_suffix('/').unwrap_or(own)).filter(|own| !own.is_empty());
+        for own in own {
+            let Some(segment) = sent.next() else { return false };
+            let cuts = segment.match_indices('.').filter_map(|(dot, _)| segment.get(..dot));
+            if !cuts.chain([segment]).any(|segment| may_be_read_as(segment, own)) {
+                return false;
+            }
+        }
+        matches!(self, Self::Prefix(_)) || sent.all(str::is_empty)
+    }
+
     /// Matches as a router that ignores case, a slash at the end and a suffix.
     fn matches_widely(&self, path: &[u8]) -> bool {
         let (Self::Exact(own) | Self::Prefix(own)) = self;
@@ -143,21 +171,6 @@ impl PathMatch {
         }
         Some(if prefix { Self::Prefix(text.to_owned()) } else { Self::Exact(text.to_owned()) })
     }
-}
-
-/// True if every program reads the path alike: absolute, printable ASCII, nothing encoded, no parameters, no fragment,
-/// no empty and no dot segments. A slash at the end is fine.
-fn is_canonical(path: &[u8]) -> bool {
-    let Some(segments) = path.strip_prefix(b"/") else {
-        return false;
-    };
-    let plain = |byte: u8| byte.is_ascii_graphic() && !b"%;\\#?".contains(&byte);
-    if !segments.iter().copied().all(plain) {
-        return false;
-    }
-    let segments =
-        segments.strip_suffix(b"/").map_or(segments, |trimmed| if trimmed.is_empty() { b"/" } else { trimmed });
-    segments.is_empty() || segments.split(|&byte| byte == b'/').all(|segment| !matches!(segment, b"" | b"." | b".."))
 }
 
 #[cfg(test)]
@@ -233,6 +246,33 @@ mod tests {
         for path in [&b"/public"[..], b"/public/", b"/public/a/b", b"/public?a=%2e%2e", b"/"] {
             assert_eq!(action(&rules, "GET", path), Action::Skip, "{}", path.escape_ascii());
         }
+    }
+
+    #[test]
+    fn an_escape_that_every_program_reads_alike_is_no_disguise() {
+        let rules = rules(json!([
+            {"prefix": "/public/admin", "action": "require"},
+            {"path": "/public/me", "action": "require"},
+            {"prefix": "/public", "action": "skip"},
+        ]));
+        for path in
+            ["/public/a%20b.png", "/public/caf%C3%A9/b", "/public/%E6%97%A5", "/public/%61", "/public/b%C3%BCcher"]
+        {
+            assert_eq!(action(&rules, "GET", path.as_bytes()), Action::Skip, "{path}");
+        }
+        for path in [
+            "/public/%61dmin",
+            "/public/%61DMIN/x%20y",
+            "/public/admin%20/x",
+            "/public/adm%C3%ADn/x",
+            "/public/admi%CC%81n.json",
+            "/public/m%65",
+            "/public/m%C3%A9/",
+            "/p%75blic/a%20b",
+        ] {
+            assert_eq!(action(&rules, "GET", path.as_bytes()), Action::Require, "{path}");
+        }
+        assert_eq!(action(&rules, "GET", b"/public/m%C3%A9/x"), Action::Skip);
     }
 
     #[test]

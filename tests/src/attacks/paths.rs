@@ -96,6 +96,14 @@ fn targets() -> Vec<Row> {
     vec![
         target("open", "the public path itself", Expected::Open, "/public/page"),
         target("open-query", "dots and escapes in the query alone", Expected::Open, "/public/page?next=%2e%2e/admin"),
+        target("open-space", "an escaped space", Expected::Open, "/public/a%20b.png"),
+        target(
+            "open-letters",
+            "escaped letters, accents and Chinese",
+            Expected::Open,
+            "/public/%61/caf%c3%a9/%e6%97%a5",
+        ),
+        target("open-signs", "escaped parentheses and an escaped @", Expected::Open, "/public/j%40e.com%20%281%29"),
         closed("plain", "a protected path", "/admin"),
         closed("traversal", "two dots", "/public/../admin"),
         closed("traversal-end", "two dots at the end", "/public/.."),
@@ -139,5 +147,11 @@ fn targets() -> Vec<Row> {
         closed("many-dots", "more dots than directories", "/public/../../../../admin"),
         closed("three-dots", "three dots", "/public/.../../../admin"),
         closed("space", "an escaped space behind two dots", "/public/..%20/../admin"),
+        closed("space-dots", "two dots and an escaped space", "/public/..%20/admin"),
+        closed("invisible", "dots around a character that nobody sees", "/public/.%e2%80%8b./admin"),
+        closed("greek-question-mark", "an escaped character that turns into a semicolon", "/public/..%cd%be/admin"),
+        closed("two-dot-leader", "an escaped character that turns into two dots", "/public/%e2%80%a5/admin"),
+        closed("escaped-semicolon", "an escaped parameter behind two dots", "/public/..%3b/admin"),
+        closed("escaped-percent", "a percent sign that begins an escape", "/public/%25%32%65%25%32%65/admin"),
     ]
 }

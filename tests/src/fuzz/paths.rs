@@ -52,8 +52,12 @@ pub fn check(input: &[u8]) -> Result<Outcome> {
     let method = request.method();
     ensure!(rules.iter().any(|rule| rule.opens_literally(method, path, action)), "{action:?} without a rule for it");
     let closed = rules.iter().take_while(|rule| rule.action == Action::Require);
+    let decoded = unescaped(path);
+    let ascii: Vec<u8> = decoded.iter().copied().filter(u8::is_ascii).collect();
     for rule in closed {
-        ensure!(!rule.covers_leniently(method, path), "{action:?}, but a lenient router knows it as {rule:?}");
+        for reading in [path, &decoded, &ascii] {
+            ensure!(!rule.covers_leniently(method, reading), "{action:?}, but a lenient router knows it as {rule:?}");
+        }
     }
     Ok(if action == Action::Skip { "skip" } else { "optional" })
 }
@@ -71,12 +75,59 @@ fn configured(text: &[u8]) -> Option<(Vec<Rule>, Config)> {
     Some((read?, config))
 }
 
-/// True for a path that means the same resource to every program.
+/// True for a path that means the same resource to every program, whether it decodes escapes, decodes them twice, or
+/// does not.
 fn every_program_reads_it_alike(path: &[u8]) -> Result<()> {
-    let text = std::str::from_utf8(path).context("opened, and not UTF-8")?;
-    ensure!(path.iter().all(u8::is_ascii_graphic), "opened with blanks or other scripts: {text:?}");
+    ensure!(path.iter().all(u8::is_ascii_graphic), "opened with blanks or other scripts: {}", path.escape_ascii());
+    let decoded = unescaped(path);
+    ensure!(unescaped(&decoded) == decoded && !decoded.contains(&b'%'), "opened, and escaped twice");
+    for reading in [path, &decoded] {
+        let text = std::str::from_utf8(reading).context("opened, and not UTF-8")?;
+        has_one_structure(text)?;
+        let trimmed: String = text.split('/').map(str::trim).collect::<Vec<_>>().join("/");
+        has_one_structure(&trimmed)?;
+        for segment in trimmed.split('/') {
+            let seen: String = segment.chars().filter(char::is_ascii_graphic).collect();
+            ensure!(!matches!(seen.as_str(), "." | ".."), "opened with dots and what nobody sees: {text:?}");
+        }
+    }
+    let text = String::from_utf8_lossy(&decoded);
+    ensure!(!text.contains(STRUCTURING), "opened with a character that turns into another: {text:?}");
+    Ok(())
+}
+
+/// Characters that Unicode's compatible forms or Windows' best fit turn into dots, slashes, blanks and the like.
+const STRUCTURING: [char; 24] = [
+    '\u{a0}',
+    '\u{a5}',
+    '\u{37e}',
+    '\u{1fef}',
+    '\u{2024}',
+    '\u{2025}',
+    '\u{2026}',
+    '\u{2044}',
+    '\u{2100}',
+    '\u{2105}',
+    '\u{2215}',
+    '\u{2216}',
+    '\u{2488}',
+    '\u{3000}',
+    '\u{33c2}',
+    '\u{fe30}',
+    '\u{fe52}',
+    '\u{fe54}',
+    '\u{fe68}',
+    '\u{ff0e}',
+    '\u{ff0f}',
+    '\u{ff1b}',
+    '\u{ff3c}',
+    '\u{1f100}',
+];
+
+fn has_one_structure(text: &str) -> Result<()> {
     ensure!(text.starts_with('/'), "opened without a slash before it: {text:?}");
-    ensure!(!text.contains(['%', ';', '\\', '#']), "opened with a second reading: {text:?}");
+    ensure!(!text.contains([';', '\\', '#', '?']), "opened with a second reading: {text:?}");
+    ensure!(!text.contains(char::is_control), "opened with a control character: {text:?}");
     let last = text.split('/').count() - 1;
     for (index, segment) in text.split('/').enumerate() {
         ensure!(!matches!(segment, "." | ".."), "opened with dots: {text:?}");
@@ -84,6 +135,26 @@ fn every_program_reads_it_alike(path: &[u8]) -> Result<()> {
     }
     ensure!(text == "/" || !text.ends_with("//"), "opened with slashes at the end: {text:?}");
     Ok(())
+}
+
+/// Decodes once. What is no escape stays as it is.
+fn unescaped(path: &[u8]) -> Vec<u8> {
+    let mut decoded = Vec::new();
+    let mut rest = path;
+    while let Some((&byte, after)) = rest.split_first() {
+        let digits = after.get(..2).and_then(|digits| std::str::from_utf8(digits).ok()).filter(|_| byte == b'%');
+        match digits.and_then(|digits| u8::from_str_radix(digits, 16).ok()) {
+            Some(unescaped) => {
+                decoded.push(unescaped);
+                rest = after.get(2..).unwrap_or_default();
+            }
+            None => {
+                decoded.push(byte);
+                rest = after;
+            }
+        }
+    }
+    decoded
 }
 
 /// True if no header and no parameter makes a framework take another path or method.
