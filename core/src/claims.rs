@@ -41,6 +41,11 @@ impl std::fmt::Debug for ProvenToken {
 }
 
 impl ProvenToken {
+    /// All claims.
+    pub fn claims(&self) -> &Object {
+        &self.claims
+    }
+
     /// A claim as header text, see [`claim_text`].
     pub fn claim_text(&self, name: &str) -> Option<String> {
         self.claims.get(name).and_then(claim_text)

@@ -159,7 +159,7 @@ impl Gate {
             key: token.key,
             check: CheckRequest::about(&token),
             times: token.times,
-            identity: identity::values(&self.config.identity_headers, &token),
+            identity: identity::values(&self.config.identity_headers, self.config.policy.user_claim(), &token, text),
         });
         self.proofs.insert(text, Rc::clone(&facts), &self.keys);
         facts.usable()

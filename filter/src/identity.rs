@@ -1,16 +1,18 @@
 //! The headers that tell the upstream about the token, and the removal of such headers that a client has sent.
 
+mod value;
+
 use std::sync::Arc;
 
-use curfew_core::{Fields, ProvenToken, TokenError};
+use curfew_core::{Fields, Mistakes, ProvenToken, TokenError};
 use serde_json::Value;
 
+use crate::claim_path::ClaimPath;
 use crate::names::alike;
 use crate::request::Request;
 use crate::sources::is_name;
 
-/// The longest claim that is written into a header.
-const MAX_VALUE_BYTES: usize = 1024;
+pub use value::Carried;
 
 /// Headers that mean something to proxies or carry credentials: overwriting one would change more than an identity.
 const RESERVED: [&str; 15] = [
@@ -39,8 +41,8 @@ const RESERVED_PREFIX: &str = "x-envoy-";
 pub struct IdentityHeader {
     /// The header's name, in lower case.
     pub name: Arc<str>,
-    /// The claim whose text it carries.
-    pub claim: String,
+    /// What it carries.
+    pub carried: Carried,
 }
 
 impl IdentityHeader {
@@ -49,49 +51,68 @@ impl IdentityHeader {
             return Vec::new();
         };
         let Value::Object(object) = value else {
-            fields.wrong("identity_headers", "must be an object from header names to claim names");
+            fields.wrong("identity_headers", "must be an object from header names to claims");
             return Vec::new();
         };
         let path = fields.at("identity_headers");
         let mut headers: Vec<Self> = Vec::new();
         for (name, claim) in object {
             let lower = name.to_ascii_lowercase();
-            let mut wrong = |problem: &str| fields.mistakes().add(format!("{path}.{name}"), problem);
-            match claim {
-                _ if !is_name(name) => wrong("must be a header's name"),
-                _ if RESERVED.contains(&lower.as_str()) || lower.starts_with(RESERVED_PREFIX) => {
-                    wrong("is not a header that may be overwritten")
-                }
-                _ if headers.iter().any(|header| alike(header.name.as_bytes(), lower.as_bytes())) => {
-                    wrong("is given twice")
-                }
-                Value::String(claim) if !claim.is_empty() => {
-                    headers.push(Self { name: lower.into(), claim: claim.clone() })
-                }
-                _ => wrong("must be the name of a claim"),
+            let at = format!("{path}.{name}");
+            match name_problem(name, &lower, &headers) {
+                Some(problem) => fields.mistakes().add(at, problem),
+                None => headers.extend(
+                    read_carried(at, claim, fields.mistakes()).map(|carried| Self { name: lower.into(), carried }),
+                ),
             }
         }
         headers
     }
 }
 
-/// The values of the identity headers for a token, in the order of the headers. A value is `None` if the token lacks
-/// the claim, or if the type of the claim has no text.
-///
-/// # Errors
-/// A claim that a header cannot carry unchanged. Control characters break out of a header. Readers cut off the spaces
-/// around a value (RFC 9110 section 5.5), which would make two users one. The issuer signed the claim, but a user may
-/// have chosen its text.
-pub fn values(headers: &[IdentityHeader], token: &ProvenToken) -> Result<Vec<Option<Arc<str>>>, TokenError> {
-    let value = |header: &IdentityHeader| match token.claim_text(&header.claim) {
-        Some(text) if !is_header_value(&text) => Err(TokenError::Claim("identity header")),
-        text => Ok(text.map(Arc::from)),
-    };
-    headers.iter().map(value).collect()
+/// What is wrong with a header's name.
+fn name_problem(name: &str, lower: &str, headers: &[IdentityHeader]) -> Option<&'static str> {
+    if !is_name(name) {
+        return Some("must be a header's name");
+    }
+    if RESERVED.contains(&lower) || lower.starts_with(RESERVED_PREFIX) {
+        return Some("is not a header that may be overwritten");
+    }
+    let twice = headers.iter().any(|header| alike(header.name.as_bytes(), lower.as_bytes()));
+    twice.then_some("is given twice")
 }
 
-fn is_header_value(text: &str) -> bool {
-    (1..=MAX_VALUE_BYTES).contains(&text.len()) && text.trim() == text && !text.chars().any(char::is_control)
+fn read_carried(path: String, value: &Value, mistakes: &mut Mistakes) -> Option<Carried> {
+    match value {
+        Value::String(claim) if !claim.is_empty() => Some(Carried::Text(ClaimPath::Named(claim.clone()))),
+        Value::Object(_) => Fields::read(path, value, mistakes, Carried::read).flatten(),
+        _ => {
+            mistakes.add(path, "must be the name of a claim, or an object with claim or payload");
+            None
+        }
+    }
+}
+
+/// The values of the identity headers for a token of this text, in the order of the headers. A value is `None` if the
+/// token has nothing for it that a header can carry.
+///
+/// # Errors
+/// The user claim, if a header is to carry it and cannot. Without its header, the upstream would take the request for
+/// one of no user. No other claim decides about admission.
+pub fn values(
+    headers: &[IdentityHeader],
+    user_claim: &str,
+    token: &ProvenToken,
+    text: &[u8],
+) -> Result<Vec<Option<Arc<str>>>, TokenError> {
+    let payload = text.split(|&byte| byte == b'.').nth(1).and_then(|payload| std::str::from_utf8(payload).ok());
+    let value = |header: &IdentityHeader| match header.carried.value(token.claims(), payload.unwrap_or_default()) {
+        None if header.carried.is_text_of(user_claim) && token.user.is_some() => {
+            Err(TokenError::Claim("identity header"))
+        }
+        value => Ok(value.map(Arc::from)),
+    };
+    headers.iter().map(value).collect()
 }
 
 /// The names, as the client wrote them, of headers that an upstream may take for identity headers; see [`alike`].
@@ -111,7 +132,8 @@ mod tests {
 
     #[test]
     fn client_copies_are_found_in_any_spelling() {
-        let headers = [IdentityHeader { name: "x-user-id".into(), claim: "sub".into() }];
+        let headers =
+            [IdentityHeader { name: "x-user-id".into(), carried: Carried::Text(ClaimPath::Named("sub".into())) }];
         let sent: [(&[u8], &[u8]); 6] = [
             (b"x.user.id", b"0"),
             (b"x-user-id", b"1"),
@@ -126,18 +148,25 @@ mod tests {
 
     #[test]
     fn wrong_headers_are_named() {
-        let document =
-            json!({"identity_headers": {"Host": "sub", "a b": "sub", "x-id": 7, "x-user": "sub", "x_user": "sub"}});
+        let document = json!({"identity_headers": {
+                "Host": "sub", "a b": "sub", "x-id": 7, "x-user": "sub", "x_user": "sub",
+                "x-a": {"claim": "a", "lists": "comma"}, "x-b": {"claim": "b", "payload": "base64url"}, "x-c": {"claim": []}}});
         let mut mistakes = Mistakes::default();
         let headers = Fields::read("", &document, &mut mistakes, IdentityHeader::read_all);
-        assert_eq!(headers, Some(vec![IdentityHeader { name: "x-user".into(), claim: "sub".into() }]));
+        assert_eq!(
+            headers.unwrap().last(),
+            Some(&IdentityHeader { name: "x-user".into(), carried: Carried::Text(ClaimPath::Named("sub".into())) })
+        );
         let lines: Vec<_> = mistakes.iter().map(ToString::to_string).collect();
         assert_eq!(
             lines,
             [
                 "identity_headers.Host: is not a header that may be overwritten",
                 "identity_headers.a b: must be a header's name",
-                "identity_headers.x-id: must be the name of a claim",
+                "identity_headers.x-a.lists: is not a known field here (known: claim, list, payload)",
+                "identity_headers.x-b.claim: exactly one of claim and payload must be given; list belongs to claim",
+                "identity_headers.x-c.claim: must be a list of non-empty strings, at least one",
+                "identity_headers.x-id: must be the name of a claim, or an object with claim or payload",
                 "identity_headers.x_user: is given twice",
             ]
         );

@@ -8,7 +8,7 @@
 //! holds that:
 //!
 //! ```text
-//! now, ids, names, paths, request
+//! now, ids, names, paths, request, claim_path
 //! header_map, host_signature, metrics, outage, cache
 //! copy, feed                    # the copy of the log, and the polls and leases that keep it true
 //! sources, rules, identity      # what a request shows, what it needs, what the upstream is told
@@ -20,6 +20,7 @@
 //! ```
 
 mod cache;
+pub mod claim_path;
 pub mod config;
 pub mod copy;
 pub mod feed;

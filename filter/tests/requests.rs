@@ -293,14 +293,48 @@ fn a_crowd_is_released_in_portions() {
 #[test]
 fn a_token_that_is_refused_after_its_signature_was_checked_is_remembered_too() {
     let mut story = Story::new(json!({}));
-    for role in ["a\r\nx-role: admin", " admin ", "", &"x".repeat(1025)] {
-        let token = token_with(json!({ "role": role }));
+    for user in [" alice ", "\u{a0}alice", "alice "] {
+        let token = token_with(json!({ "sub": user }));
         story.signatures = 0;
         for _ in 0..3 {
-            assert_eq!(denial(&story.get(1, 0, &token)), Denial::Invalid, "{role}");
+            assert_eq!(denial(&story.get(1, 0, &token)), Denial::Invalid, "{user}");
         }
-        assert_eq!(story.signatures, 1, "{role}");
+        assert_eq!(story.signatures, 1, "{user}");
     }
+}
+
+#[test]
+fn only_the_user_claim_decides_about_admission() {
+    let mut story = Story::new(json!({}));
+    let long = "x".repeat(1025);
+    for role in [json!(""), json!(null), json!(" admin "), json!("a\r\nx-role: admin"), json!(long), json!(["admin"])] {
+        let claims = json!({ "role": role });
+        let forged = [(":path", "/orders"), ("x-role", "admin"), ("authorization", &token_with(claims))];
+        let Step::Wait { edits, .. } = story.arrive(1, 0, &forged) else { panic!("{role} refused") };
+        let set = vec![("x-user-id".into(), "42".into())];
+        assert_eq!(edits, Edits { remove: vec![b"x-role".to_vec()], set }, "{role}");
+    }
+}
+
+#[test]
+fn nested_claims_lists_and_the_whole_payload_become_headers() {
+    let mut story = Story::new(json!({"identity_headers": {
+        "x-user-id": "sub", "x-roles": {"claim": "realm_access.roles", "list": "comma"},
+        "x-groups": {"claim": ["https://example.com/app", "groups"]}, "x-payload": {"payload": "base64url"},
+    }}));
+    let token = token_with(json!({
+        "realm_access": {"roles": ["a", "b"]}, "https://example.com/app": {"groups": ["c", "d\r\ne"]},
+    }));
+    let Step::Wait { edits, .. } = story.get(1, 0, &token) else { panic!("refused") };
+    let expected = [
+        ("x-groups", r#"["c","d\r\ne"]"#),
+        ("x-payload", token.split('.').nth(1).unwrap()),
+        ("x-roles", "a,b"),
+        ("x-user-id", "42"),
+    ];
+    let mut set = edits.set.clone();
+    set.sort();
+    assert_eq!(set, expected.map(|(name, value)| (name.into(), value.into())));
 }
 
 #[test]

@@ -5,7 +5,8 @@
 
 use anyhow::{Context as _, Result, ensure};
 use curfew_core::{Keyspace, ProvenToken, RevocationKey, TokenError};
-use curfew_filter::identity::{self, IdentityHeader};
+use curfew_filter::claim_path::ClaimPath;
+use curfew_filter::identity::{self, Carried, IdentityHeader};
 
 use super::fixed::{Fixed, NOW, Rules, fixed};
 use super::json::Tree;
@@ -145,12 +146,12 @@ impl Reading<'_> {
     /// The identity headers would carry the claim's text, as the value of exactly one header.
     fn headers(&self, tree: &Tree, token: &ProvenToken) -> Result<()> {
         let headers = ["sub", "uid", "name", "email", "admin"];
-        let headers =
-            headers.map(|claim| IdentityHeader { name: format!("x-{claim}").into(), claim: claim.to_owned() });
-        for header in headers {
-            let Ok(values) = identity::values(std::slice::from_ref(&header), token) else { continue };
+        for claim in headers {
+            let carried = Carried::Text(ClaimPath::Named(claim.to_owned()));
+            let header = IdentityHeader { name: format!("x-{claim}").into(), carried };
+            let Ok(values) = identity::values(&[header], "sub", token, b"") else { continue };
             let Some(Some(value)) = values.first() else { continue };
-            let claim = tree.first_and_last(&header.claim).1;
+            let claim = tree.first_and_last(claim).1;
             let same = match claim {
                 Some(Tree::Bool(own)) => own.to_string() == **value,
                 own => own.and_then(Tree::identifier).as_deref() == Some(&**value),
