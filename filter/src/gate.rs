@@ -109,6 +109,9 @@ impl Gate {
         if action == Action::Skip {
             return Ok(self.admit(Reason::Skipped, self.edits(request, None))).into();
         }
+        if self.config.rules.let_pass_as_preflight(request) {
+            return Ok(self.admit(Reason::Preflight, self.edits(request, None))).into();
+        }
         let candidate = match find(&self.config.sources, request) {
             Ok(Some(candidate)) => candidate,
             Ok(None) if action == Action::Optional => {

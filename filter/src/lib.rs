@@ -11,7 +11,7 @@
 //! now, ids, names, paths, request, claim_path
 //! header_map, host_signature, metrics, outage, cache
 //! copy, feed                    # the copy of the log, and the polls and leases that keep it true
-//! sources, rules, identity      # what a request shows, what it needs, what the upstream is told
+//! sources, preflight, rules, identity      # what a request shows, what it needs, what the upstream is told
 //! proofs, permit                # what was proven, and the right to go on
 //! config                        # the plugin configuration
 //! knowledge                     # what is known of revocations
@@ -36,6 +36,7 @@ pub mod now;
 pub mod outage;
 mod paths;
 pub mod permit;
+mod preflight;
 pub mod proofs;
 mod redirects;
 pub mod request;

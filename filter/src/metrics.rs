@@ -12,6 +12,8 @@ pub enum Metric {
     Admitted,
     /// Admitted by a rule `skip`.
     Skipped,
+    /// Admitted as a preflight, because `cors_preflight` is on.
+    Preflight,
     /// Admitted without a token by a rule `optional`.
     Anonymous,
     /// Refused: no token.
@@ -61,9 +63,10 @@ pub enum Metric {
 }
 
 /// Every counter with its name, in the order of the enum.
-pub const NAMES: [(Metric, &str); 25] = [
+pub const NAMES: [(Metric, &str); 26] = [
     (Metric::Admitted, "curfew_requests_admitted"),
     (Metric::Skipped, "curfew_requests_skipped"),
+    (Metric::Preflight, "curfew_requests_preflight"),
     (Metric::Anonymous, "curfew_requests_anonymous"),
     (Metric::Missing, "curfew_requests_missing"),
     (Metric::Invalid, "curfew_requests_invalid"),

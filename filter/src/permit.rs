@@ -25,6 +25,8 @@ pub enum Reason {
     Active,
     /// A rule asks for no token.
     Skipped,
+    /// It is a preflight of a browser, and `cors_preflight` is on.
+    Preflight,
     /// It has no token, and a rule makes that optional.
     Anonymous,
     /// There is no verdict on its token, and `on_unavailable` is `allow`.
@@ -39,6 +41,7 @@ impl Reason {
         match self {
             Self::Active => Metric::Admitted,
             Self::Skipped => Metric::Skipped,
+            Self::Preflight => Metric::Preflight,
             Self::Anonymous => Metric::Anonymous,
             Self::UnavailableAllowed => Metric::UnavailableAllowed,
             Self::ReportOnly(_) => Metric::ReportOnly,

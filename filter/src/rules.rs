@@ -9,6 +9,7 @@ use curfew_core::Fields;
 use serde_json::Value;
 
 use crate::paths::{Path, is_canonical, may_be_read_as, segments};
+use crate::preflight::is_preflight;
 use crate::redirects::Redirects;
 use crate::request::Request;
 
@@ -28,6 +29,8 @@ pub enum Action {
 pub struct Rules {
     rules: Vec<Rule>,
     redirects: Redirects,
+    /// True if preflights need no token.
+    preflights: bool,
 }
 
 #[derive(Debug)]
@@ -61,6 +64,11 @@ impl Rules {
         matching.map_or(Action::Require, |rule| rule.action)
     }
 
+    /// True if the request is a preflight, and preflights need no token.
+    pub fn let_pass_as_preflight(&self, request: &Request<'_>) -> bool {
+        self.preflights && is_preflight(request, &self.redirects)
+    }
+
     pub(crate) fn read(fields: &mut Fields<'_, '_>) -> Self {
         let values = fields.list("rules").unwrap_or_default();
         let mut rules = Vec::new();
@@ -68,7 +76,8 @@ impl Rules {
             let path = fields.at(&format!("rules[{index}]"));
             rules.extend(Rule::read(path, value, fields));
         }
-        Self { rules, redirects: Redirects::read(fields) }
+        let preflights = fields.boolean("cors_preflight").unwrap_or(false);
+        Self { rules, redirects: Redirects::read(fields), preflights }
     }
 }
 

@@ -34,6 +34,7 @@ const FILTER: &[&[&str]] = &[
     &["feed"],
     &["sources"],
     &["redirects"],
+    &["preflight"],
     &["rules", "identity"],
     &["proofs"],
     &["permit"],

@@ -22,6 +22,8 @@ mod logouts;
 #[cfg(test)]
 mod outages;
 #[cfg(test)]
+mod preflights;
+#[cfg(test)]
 mod redirects;
 #[cfg(test)]
 mod routes;
