@@ -8,7 +8,7 @@ use curfew_core::{Fields, KeySets, Mistakes, Policy, read_document};
 
 use crate::identity::IdentityHeader;
 use crate::rules::Rules;
-use crate::sources::Source;
+use crate::sources::Sources;
 
 const DEFAULT_TIMEOUT: Duration = Duration::from_millis(500);
 /// Envoy reads a callout's timeout below a millisecond as "no timeout".
@@ -88,7 +88,7 @@ pub struct Config {
     /// The keys that stand in the configuration, which a gate starts with.
     pub keys: KeySets,
     /// Where tokens are looked for.
-    pub sources: Vec<Source>,
+    pub sources: Sources,
     /// Which requests need one.
     pub rules: Rules,
     /// The headers that tell the upstream about the token.
@@ -133,7 +133,7 @@ impl Config {
 
     fn read(fields: &mut Fields<'_, '_>, environment: Environment<'_>) -> Option<Self> {
         let (policy, keys) = Policy::read(fields);
-        let sources = Source::read_all(fields);
+        let sources = Sources::read(fields);
         let rules = Rules::read(fields);
         let identity_headers = IdentityHeader::read_all(fields);
         let control_plane = ControlPlane::read(fields, &policy, environment);
@@ -268,6 +268,7 @@ mod tests {
     use serde_json::{Value, json};
 
     use super::*;
+    use crate::sources::Source;
 
     fn smallest() -> Value {
         json!({
@@ -313,7 +314,7 @@ mod tests {
     #[test]
     fn the_smallest_configuration_has_the_documented_defaults() {
         let config = Config::parse(smallest().to_string().as_bytes()).unwrap();
-        assert_eq!(config.sources, [Source::Header("authorization".into())]);
+        assert_eq!(config.sources, Sources::new(vec![Source::header("authorization")]));
         assert_eq!(config.consistency, Consistency::Strict { replica_bytes: 64 << 20 });
         assert_eq!(config.on_unavailable, OnUnavailable::Deny);
         assert_eq!(config.cache_bytes, 16 << 20);
@@ -342,7 +343,7 @@ mod tests {
             [
                 r#"clock_skew: must be a duration such as "500ms", "5s" or "30d""#,
                 "sources[0].header: must be a header's name",
-                "sources[1]: must have exactly one of header, cookie and query",
+                "sources[1]: must have exactly one of header, cookie, query and subprotocol",
                 "sources[2].cookie: must be a name that every program reads alike: only letters, digits, - . _ ~",
                 "sources[3].query: must be a name that every program reads alike: only letters, digits, - . _ ~",
                 "rules[0].prefix: must be a path in canonical form: it starts with / and has no empty or dot segments, %, ; or \\",

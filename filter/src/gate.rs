@@ -117,7 +117,10 @@ impl Gate {
             Ok(None) if action == Action::Optional => {
                 return Ok(self.admit(Reason::Anonymous, self.edits(request, None))).into();
             }
-            Ok(None) => return self.refuse(request, Denial::Missing, Denial::Missing.detail()),
+            Ok(None) => {
+                let detail = self.config.sources.missing().to_owned();
+                return self.refuse(request, Denial::Missing, &detail);
+            }
             Err(ambiguous) => return self.refuse_ambiguous(request, ambiguous),
         };
         match self.prove(candidate, now, verify) {
@@ -127,8 +130,9 @@ impl Gate {
         }
     }
 
-    fn refuse_ambiguous(&mut self, request: &Request<'_>, _: Ambiguous) -> Step {
-        self.refuse(request, Denial::Invalid, "The request does not carry exactly one bearer token.")
+    fn refuse_ambiguous(&mut self, request: &Request<'_>, ambiguous: Ambiguous) -> Step {
+        let detail = self.config.sources.explain(ambiguous);
+        self.refuse(request, Denial::Invalid, &detail)
     }
 
     /// The facts about a token that is well signed and in time.
@@ -170,7 +174,7 @@ impl Gate {
 
     /// Decides about a request whose token is proven and in time.
     fn check(&mut self, stream: StreamId, request: &Request<'_>, facts: &Rc<Facts>, now: Now) -> Step {
-        let edits = self.edits(request, Some(facts));
+        let edits = self.edits(request, Some(facts)).strip(&self.config.sources, request);
         let found = self.knowledge.look(facts, stream, now);
         self.note_lease(now);
         let question = match found {
@@ -198,7 +202,7 @@ impl Gate {
     /// credential, or refused.
     pub fn unwelcome_trailers<'a>(&self, trailers: &Request<'a>) -> Vec<&'a [u8]> {
         let identity = self.config.identity_headers.iter().map(|header| header.name.as_bytes());
-        let credentials = self.config.sources.iter().map(|source| source.header_name().as_bytes());
+        let credentials = self.config.sources.places.iter().map(|source| source.header_name().as_bytes());
         let redirects = redirects::all().map(|name| -> &[u8] { name.as_bytes() });
         let names: Vec<_> = identity.chain(credentials).chain(redirects).collect();
         let unwelcome = |name: &&[u8]| names.iter().any(|own| alike(own, name));
@@ -227,7 +231,10 @@ impl Gate {
 
     fn refuse(&mut self, request: &Request<'_>, denial: Denial, detail: &str) -> Step {
         // Only a request that goes on needs edits.
-        let edits = if self.config.report_only { self.edits(request, None) } else { Edits::default() };
+        let edits = match self.config.report_only {
+            true => self.edits(request, None).strip(&self.config.sources, request),
+            false => Edits::default(),
+        };
         self.refuse_with(edits, request.is_grpc(), denial, detail).into()
     }
 

@@ -78,24 +78,20 @@ fn map(map: u32) -> Option<Vec<u8>> {
 
 /// Makes the edits; false if one of them failed. The request must not go on then, because an identity that the client
 /// wrote could reach the upstream.
-#[expect(unsafe_code, reason = "raw host call")]
 pub(crate) fn edit(edits: &Edits) -> bool {
     let removed = edits.remove.iter().all(|name| remove(MAP_REQUEST_HEADERS, name));
-    let set = edits.set.iter().all(|(name, value)| {
-        let (name, value) = (name.as_bytes(), value.as_bytes());
-        // SAFETY: the pointers are valid for the given sizes during the call.
-        let status = unsafe {
-            abi::proxy_replace_header_map_value(
-                MAP_REQUEST_HEADERS,
-                name.as_ptr(),
-                name.len(),
-                value.as_ptr(),
-                value.len(),
-            )
-        };
-        status == OK
-    });
-    removed && set
+    let set = edits.set.iter().all(|(name, value)| replace(name, value.as_bytes()));
+    let replaced = edits.replace.iter().all(|(name, value)| replace(name, value));
+    removed && set && replaced
+}
+
+#[expect(unsafe_code, reason = "raw host call")]
+fn replace(name: &str, value: &[u8]) -> bool {
+    // SAFETY: the pointers are valid for the given sizes during the call.
+    let status = unsafe {
+        abi::proxy_replace_header_map_value(MAP_REQUEST_HEADERS, name.as_ptr(), name.len(), value.as_ptr(), value.len())
+    };
+    status == OK
 }
 
 /// Removes a trailer; false if the host did not.

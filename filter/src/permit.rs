@@ -8,6 +8,7 @@ use crate::identity::{self, IdentityHeader};
 use crate::metrics::Metric;
 use crate::proofs::Facts;
 use crate::request::Request;
+use crate::sources::{Sources, Strip};
 
 /// A request may go on. Only a permit lets a request go on.
 #[derive(Debug, PartialEq, Eq)]
@@ -55,13 +56,15 @@ impl Permit {
     }
 }
 
-/// Changes to a request's headers: first remove, then set.
+/// Changes to a request's headers: first remove, then set and replace.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Edits {
     /// Names of headers, as the client wrote them.
     pub remove: Vec<Vec<u8>>,
     /// Names and values of headers.
     pub set: Vec<(Arc<str>, Arc<str>)>,
+    /// Names of headers, and the values that remain when the token was taken out.
+    pub replace: Vec<(&'static str, Vec<u8>)>,
 }
 
 impl Edits {
@@ -71,6 +74,23 @@ impl Edits {
         let values = facts.and_then(|facts| facts.identity.as_deref().ok()).unwrap_or_default();
         let pairs = headers.iter().zip(values);
         let set = pairs.filter_map(|(header, value)| Some((Arc::clone(&header.name), value.clone()?))).collect();
-        Self { remove, set }
+        Self { remove, set, replace: Vec::new() }
+    }
+
+    /// Takes the token out of the request too, if the upstream must not see it.
+    pub(crate) fn strip(mut self, sources: &Sources, request: &Request<'_>) -> Self {
+        for change in sources.stripped(request) {
+            match change {
+                Strip::Remove(name) => self.remove.push(name.into_bytes()),
+                Strip::Replace(name, value) => {
+                    // Replacing changes the first of several headers alone.
+                    if request.values(name).nth(1).is_some() {
+                        self.remove.push(name.as_bytes().to_vec());
+                    }
+                    self.replace.push((name, value));
+                }
+            }
+        }
+        self
     }
 }

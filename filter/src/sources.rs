@@ -5,32 +5,65 @@
 //! (`?to%6ben=`, a cookie after a comma). Values are read under the exact name and counted leniently; if the two counts
 //! differ, some upstream may read another value than the filter.
 
-use curfew_core::{CredentialError, Fields, in_authorization, is_token_text};
+mod schemes;
+mod strip;
+mod subprotocol;
+#[cfg(test)]
+mod tests;
+
+use curfew_core::{Fields, is_token_text};
 use serde_json::Value;
 
 use crate::names::{alike, count_alike};
 use crate::request::Request;
 
+pub use schemes::HeaderSource;
+pub use strip::Strip;
+
 /// A place for a token.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Source {
-    /// A header, named in lower case: `Bearer` and the token, or the bare token.
-    Header(String),
+    /// A header.
+    Header(HeaderSource),
     /// A cookie.
     Cookie(String),
-    /// A query parameter (RFC 6750 section 2.3 discourages it; WebSocket clients in browsers have no other).
+    /// A query parameter (RFC 6750 section 2.3 discourages it; WebSocket clients in browsers have few others).
     Query(String),
+    /// An entry of `Sec-WebSocket-Protocol`, which a page in a browser can set: the entry behind the one of this name, or
+    /// an entry that begins with this name and a dot.
+    Subprotocol(String),
 }
 
-/// The request carries several credentials, or something else in the place of a bearer token.
+/// All places for a token, and what becomes of it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Sources {
+    /// The places, in the order of the configuration.
+    pub places: Vec<Source>,
+    /// True if a credential of another scheme in a header is not ours, and no mistake.
+    pub ignore_other_schemes: bool,
+    /// False if the upstream must not see the token.
+    pub forward: bool,
+    /// What to say if there is no token.
+    missing: String,
+}
+
+/// The request carries several credentials, or something else in the place of a token. See [`Sources::explain`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Ambiguous;
+pub enum Ambiguous {
+    /// This place, by its number, holds several values, or one that only a lenient program finds there.
+    Several(usize),
+    /// This header holds something else than one token.
+    NotOneToken(usize),
+    /// These two places hold different tokens.
+    Different(usize, usize),
+}
 
 /// The only text in the places of a token.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Candidate<'a> {
     text: &'a [u8],
-    in_header: bool,
+    place: usize,
+    header: Option<usize>,
 }
 
 impl<'a> Candidate<'a> {
@@ -39,13 +72,26 @@ impl<'a> Candidate<'a> {
         self.text
     }
 
+    /// Both, if they are the same text.
+    fn joined_by(self, other: Self) -> Result<Self, Ambiguous> {
+        if self.text == other.text {
+            return Ok(Self { header: self.header.or(other.header), ..self });
+        }
+        // What is no token at all is the better explanation.
+        self.token().and(other.token())?;
+        Err(Ambiguous::Different(self.place, other.place))
+    }
+
     /// The token.
     ///
     /// # Errors
     /// [`Ambiguous`] for a header's value that is no bearer token: it may be several credentials, or belong to another
     /// scheme.
     pub fn token(&self) -> Result<&'a [u8], Ambiguous> {
-        if self.in_header && !is_token_text(self.text) { Err(Ambiguous) } else { Ok(self.text) }
+        match self.header {
+            Some(place) if !is_token_text(self.text) => Err(Ambiguous::NotOneToken(place)),
+            _ => Ok(self.text),
+        }
     }
 }
 
@@ -53,7 +99,7 @@ impl<'a> Candidate<'a> {
 ///
 /// # Errors
 /// [`Ambiguous`] if a place holds several values or something else than a token, or if two places differ.
-pub fn extract<'a>(sources: &[Source], request: &Request<'a>) -> Result<Option<&'a [u8]>, Ambiguous> {
+pub fn extract<'a>(sources: &Sources, request: &Request<'a>) -> Result<Option<&'a [u8]>, Ambiguous> {
     find(sources, request)?.map(|candidate| candidate.token()).transpose()
 }
 
@@ -62,44 +108,116 @@ pub fn extract<'a>(sources: &[Source], request: &Request<'a>) -> Result<Option<&
 ///
 /// # Errors
 /// [`Ambiguous`] if a place holds several values, or if two places differ.
-pub fn find<'a>(sources: &[Source], request: &Request<'a>) -> Result<Option<Candidate<'a>>, Ambiguous> {
+pub fn find<'a>(sources: &Sources, request: &Request<'a>) -> Result<Option<Candidate<'a>>, Ambiguous> {
     let mut found: Option<Candidate<'a>> = None;
-    for source in sources {
-        let Some(text) = source.text(request)? else { continue };
-        if found.is_some_and(|found| found.text != text) {
-            return Err(Ambiguous);
-        }
-        let in_header = matches!(source, Source::Header(_)) || found.is_some_and(|found| found.in_header);
-        found = Some(Candidate { text, in_header });
+    for (place, source) in sources.places.iter().enumerate() {
+        let text = source.text(request, sources.ignore_other_schemes).map_err(|problem| problem.at(place))?;
+        let Some(text) = text else { continue };
+        let header = matches!(source, Source::Header(_)).then_some(place);
+        let candidate = Candidate { text, place, header };
+        found = Some(found.map_or(Ok(candidate), |found| found.joined_by(candidate))?);
     }
     Ok(found)
 }
 
-impl Source {
-    fn text<'a>(&self, request: &Request<'a>) -> Result<Option<&'a [u8]>, Ambiguous> {
+/// What is wrong in one place.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Problem {
+    Several,
+    NotOneToken,
+}
+
+impl Problem {
+    fn at(self, place: usize) -> Ambiguous {
         match self {
-            Self::Header(name) => match header(request, name)?.map(in_authorization) {
-                None | Some(Err(CredentialError::Empty)) => Ok(None),
-                Some(Err(CredentialError::NotBearer)) => Err(Ambiguous),
-                Some(Ok(token)) => Ok(Some(token)),
+            Self::Several => Ambiguous::Several(place),
+            Self::NotOneToken => Ambiguous::NotOneToken(place),
+        }
+    }
+}
+
+impl Sources {
+    /// These places, with the defaults of the configuration for the rest.
+    pub fn new(places: Vec<Source>) -> Self {
+        let missing = missing(&places);
+        Self { places, ignore_other_schemes: false, forward: true, missing }
+    }
+
+    /// A sentence for developers about a request without a token.
+    pub fn missing(&self) -> &str {
+        &self.missing
+    }
+
+    /// A sentence for developers.
+    pub fn explain(&self, ambiguous: Ambiguous) -> String {
+        let shown = |place: usize| self.places.get(place).map(Source::shown).unwrap_or_default();
+        match ambiguous {
+            Ambiguous::Several(place) => {
+                let place = shown(place);
+                format!("The request has {place} more than once, or also in a spelling that some programs take for it.")
+            }
+            Ambiguous::NotOneToken(place) => format!("In {}, there is something else than one token.", shown(place)),
+            Ambiguous::Different(one, other) => {
+                format!("The request has one token in {} and another in {}.", shown(one), shown(other))
+            }
+        }
+    }
+
+    pub(crate) fn read(fields: &mut Fields<'_, '_>) -> Self {
+        let mut sources = Self::new(Source::read_all(fields));
+        let schemes = fields.choice("other_schemes", &[("refuse", false), ("ignore", true)]);
+        sources.ignore_other_schemes = schemes.unwrap_or(false);
+        sources.forward = fields.boolean("forward").unwrap_or(true);
+        sources
+    }
+}
+
+fn missing(places: &[Source]) -> String {
+    let places: Vec<_> = places.iter().map(Source::shown).collect();
+    format!("No token was sent: looked in {}.", places.join(", "))
+}
+
+impl Source {
+    /// A header that holds `Bearer` and the token, or the bare token.
+    pub fn header(name: &str) -> Self {
+        Self::Header(HeaderSource { name: name.to_owned(), prefixes: Vec::new(), bearer: true })
+    }
+
+    fn text<'a>(&self, request: &Request<'a>, ignore: bool) -> Result<Option<&'a [u8]>, Problem> {
+        match self {
+            Self::Header(source) => match header(request, &source.name)? {
+                None => Ok(None),
+                Some(value) => source.token(value, ignore),
             },
             Self::Cookie(name) => cookie(request, name),
             Self::Query(name) => query(request, name),
+            Self::Subprotocol(name) => subprotocol::token(request, name),
         }
     }
 
     /// The header that carries this source.
     pub(crate) fn header_name(&self) -> &str {
         match self {
-            Self::Header(name) => name,
+            Self::Header(source) => &source.name,
             Self::Cookie(_) => "cookie",
             Self::Query(_) => ":path",
+            Self::Subprotocol(_) => subprotocol::HEADER,
         }
     }
 
-    pub(crate) fn read_all(fields: &mut Fields<'_, '_>) -> Vec<Self> {
+    /// For people.
+    fn shown(&self) -> String {
+        match self {
+            Self::Header(source) => format!("the header {}", source.name),
+            Self::Cookie(name) => format!("the cookie {name}"),
+            Self::Query(name) => format!("the query parameter {name}"),
+            Self::Subprotocol(name) => format!("the subprotocol {name} of {}", subprotocol::HEADER),
+        }
+    }
+
+    fn read_all(fields: &mut Fields<'_, '_>) -> Vec<Self> {
         let Some(values) = fields.list("sources") else {
-            return vec![Self::Header("authorization".to_owned())];
+            return vec![Self::header("authorization")];
         };
         if values.is_empty() {
             fields.wrong("sources", "must name at least one place");
@@ -107,29 +225,51 @@ impl Source {
         let mut sources = Vec::new();
         for (index, value) in values.iter().enumerate() {
             let path = fields.at(&format!("sources[{index}]"));
-            sources.extend(Self::read(path, value, fields));
+            if let Some(source) = Self::read(path, value, fields) {
+                add(&mut sources, source);
+            }
         }
         sources
     }
 
     fn read(path: String, value: &Value, fields: &mut Fields<'_, '_>) -> Option<Self> {
         let place = path.clone();
-        let read =
-            |fields: &mut Fields<'_, '_>| match (fields.text("header"), fields.text("cookie"), fields.text("query")) {
-                (Some(name), None, None) if is_name(name) => Some(Self::Header(name.to_ascii_lowercase())),
-                (Some(_), None, None) => {
+        let read = |fields: &mut Fields<'_, '_>| {
+            let header = fields.text("header");
+            let prefix = HeaderSource::read_prefix(fields, header.is_some());
+            match (header, fields.text("cookie"), fields.text("query"), fields.text("subprotocol")) {
+                (Some(name), None, None, None) if is_name(name) => Some(Self::Header(HeaderSource::new(name, prefix))),
+                (Some(_), None, None, None) => {
                     fields.wrong("header", "must be a header's name");
                     None
                 }
-                (None, Some(name), None) => plain(fields, "cookie", name).map(Self::Cookie),
-                (None, None, Some(name)) => plain(fields, "query", name).map(Self::Query),
+                (None, Some(name), None, None) => plain(fields, "cookie", name).map(Self::Cookie),
+                (None, None, Some(name), None) => plain(fields, "query", name).map(Self::Query),
+                (None, None, None, Some(name)) => plain(fields, "subprotocol", name).map(Self::Subprotocol),
                 _ => {
-                    fields.mistakes().add(place, "must have exactly one of header, cookie and query");
+                    let problem = "must have exactly one of header, cookie, query and subprotocol";
+                    fields.mistakes().add(place, problem);
                     None
                 }
-            };
+            }
+        };
         Fields::read(path, value, fields.mistakes(), read).flatten()
     }
+}
+
+/// Adds a source. Sources of one header are one place, in which several prefixes are known.
+fn add(sources: &mut Vec<Source>, source: Source) {
+    if let Source::Header(added) = &source {
+        for own in &mut *sources {
+            if let Source::Header(own) = own
+                && own.name == added.name
+            {
+                own.merge(added);
+                return;
+            }
+        }
+    }
+    sources.push(source);
 }
 
 /// The name of a cookie or parameter. It must need no escape anywhere and hold no separator: a token under any other
@@ -147,20 +287,20 @@ pub(crate) fn is_name(name: &str) -> bool {
     !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte))
 }
 
-fn header<'a>(request: &Request<'a>, name: &str) -> Result<Option<&'a [u8]>, Ambiguous> {
+fn header<'a>(request: &Request<'a>, name: &str) -> Result<Option<&'a [u8]>, Problem> {
     let seen = request.headers().filter(|(own, _)| alike(own, name.as_bytes())).count();
     only(request.values(name), seen)
 }
 
 /// RFC 6265 section 5.4; HTTP/2 clients may send one header for each cookie (RFC 9113 section 8.2.3). Some programs
 /// take commas, quotes and all blanks for separators; to others a space is part of a name.
-fn cookie<'a>(request: &Request<'a>, name: &str) -> Result<Option<&'a [u8]>, Ambiguous> {
+fn cookie<'a>(request: &Request<'a>, name: &str) -> Result<Option<&'a [u8]>, Problem> {
     const VIEWS: [&[u8]; 3] = [b";,\" \t\r\n\x0b\x0c", b";,", b";"];
     let seen = request.values("cookie").map(|header| count_alike(header, &VIEWS, name)).sum();
     only(request.values("cookie").flat_map(|header| exact(header, b';', name)), seen)
 }
 
-fn query<'a>(request: &Request<'a>, name: &str) -> Result<Option<&'a [u8]>, Ambiguous> {
+fn query<'a>(request: &Request<'a>, name: &str) -> Result<Option<&'a [u8]>, Problem> {
     let query = request.query();
     only(exact(query, b'&', name), count_alike(query, &QUERY_VIEWS, name))
 }
@@ -170,11 +310,11 @@ pub(crate) const QUERY_VIEWS: [&[u8]; 2] = [b"&;#", b"&"];
 
 /// The only value, or `None`. Several values are ambiguous even if they are equal, and so is a value that lenient
 /// programs see and exact ones do not.
-fn only<'a>(mut values: impl Iterator<Item = &'a [u8]>, seen: usize) -> Result<Option<&'a [u8]>, Ambiguous> {
+fn only<'a>(mut values: impl Iterator<Item = &'a [u8]>, seen: usize) -> Result<Option<&'a [u8]>, Problem> {
     match (values.next(), values.next(), seen) {
         (None, None, 0) => Ok(None),
         (Some(value), None, 1) => Ok(Some(value).filter(|value| !value.is_empty())),
-        _ => Err(Ambiguous),
+        _ => Err(Problem::Several),
     }
 }
 
@@ -184,100 +324,4 @@ fn exact<'a>(list: &'a [u8], separator: u8, name: &str) -> impl Iterator<Item = 
         let value = pair.trim_ascii_start().strip_prefix(name.as_bytes())?.strip_prefix(b"=")?;
         Some(value.trim_ascii_end())
     })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn sources() -> Vec<Source> {
-        vec![
-            Source::Header("authorization".into()),
-            Source::Cookie("access_token".into()),
-            Source::Query("token".into()),
-        ]
-    }
-
-    fn token(headers: &[(&str, &str)]) -> Result<Option<String>, Ambiguous> {
-        let headers: Vec<_> = headers.iter().map(|(name, value)| (name.as_bytes(), value.as_bytes())).collect();
-        let found = extract(&sources(), &Request::new(&headers))?;
-        Ok(found.map(|token| String::from_utf8(token.to_vec()).unwrap()))
-    }
-
-    #[test]
-    fn a_token_is_found_in_each_place() {
-        let found = Ok(Some("a.b.c".to_owned()));
-        assert_eq!(token(&[("authorization", "Bearer a.b.c")]), found);
-        assert_eq!(token(&[("authorization", "a.b.c")]), found);
-        assert_eq!(token(&[("cookie", "x=1; access_token=a.b.c; y=2")]), found);
-        assert_eq!(token(&[("cookie", "x=1"), ("cookie", "access_token=a.b.c")]), found);
-        assert_eq!(token(&[(":path", "/?x=1&token=a.b.c")]), found);
-        assert_eq!(token(&[("cookie", "theme=access_token; access_token=a.b.c")]), found);
-        assert_eq!(token(&[("authorization", "bearer a.b.c"), ("cookie", "access_token=a.b.c")]), found);
-    }
-
-    #[test]
-    fn other_names_and_empty_values_are_no_token() {
-        assert_eq!(token(&[]), Ok(None));
-        assert_eq!(token(&[("authorization", "")]), Ok(None));
-        assert_eq!(token(&[("authorization", "Bearer ")]), Ok(None));
-        assert_eq!(token(&[("cookie", "access_token=; my_access_token=a.b.c; access_tokens=a.b.c")]), Ok(None));
-        assert_eq!(token(&[(":path", "/token=a.b.c?xtoken=a.b.c")]), Ok(None));
-        assert_eq!(token(&[(":path", "/?page_token=1&token_type=2&next=/reset?token=3&x=token=4&token")]), Ok(None));
-        assert_eq!(
-            token(&[(
-                "cookie",
-                "__Host-access_token=1; access-token=2; j={\"access_token\":\"x==\"}; a=b access_token"
-            )]),
-            Ok(None)
-        );
-    }
-
-    #[test]
-    fn what_only_a_lenient_reader_sees_is_refused() {
-        let requests = [
-            ("cookie", "access_token =a.b.c"),
-            ("cookie", "a=1 access_token=a.b.c"),
-            ("cookie", "a=1, access_token=a.b.c"),
-            ("cookie", "a=1\raccess_token=a.b.c"),
-            ("cookie", "a=1\x0caccess_token=a.b.c"),
-            ("cookie", "access.token=a.b.c"),
-            ("cookie", "access token=a.b.c"),
-            ("cookie", "access[token=a.b.c"),
-            ("cookie", "ACCESS_TOKEN=a.b.c"),
-            ("cookie", "access%5ftoken=a.b.c"),
-            ("cookie", "a=\"access_token=a.b.c\""),
-            (":path", "/?to%6ben=a.b.c"),
-            (":path", "/?a=1;token=a.b.c"),
-            (":path", "/?a=1#token=a.b.c"),
-            (":path", "/?+token=a.b.c"),
-            (":path", "/?token[]=a.b.c"),
-            (":path", "/?token%00x=a.b.c"),
-            (":path", "/?Token=a.b.c"),
-        ];
-        for header in requests {
-            assert_eq!(token(&[header]), Err(Ambiguous), "{header:?}");
-            assert_eq!(token(&[("authorization", "Bearer d.e.f"), header]), Err(Ambiguous), "{header:?}");
-        }
-        let custom = [Source::Header("x-token".into())];
-        let headers: [(&[u8], &[u8]); 2] = [(b"x-token", b"a.b.c"), (b"x_token", b"d.e.f")];
-        assert_eq!(extract(&custom, &Request::new(&headers)), Err(Ambiguous));
-    }
-
-    #[test]
-    fn a_request_with_a_choice_of_tokens_is_refused() {
-        let requests: [&[(&str, &str)]; 8] = [
-            &[("authorization", "Bearer a.b.c"), ("authorization", "Bearer d.e.f")],
-            &[("authorization", "Bearer a.b.c"), ("authorization", "Bearer a.b.c")],
-            &[("authorization", "Bearer a.b.c, Bearer d.e.f")],
-            &[("authorization", "Basic dXNlcjpwYXNz"), ("cookie", "access_token=a.b.c")],
-            &[("cookie", "access_token=a.b.c; access_token=d.e.f")],
-            &[("cookie", "access_token=a.b.c"), ("cookie", "access_token=a.b.c")],
-            &[(":path", "/?token=a.b.c&token=d.e.f")],
-            &[("authorization", "Bearer a.b.c"), (":path", "/?token=d.e.f")],
-        ];
-        for request in requests {
-            assert_eq!(token(request), Err(Ambiguous), "{request:?}");
-        }
-    }
 }

@@ -111,7 +111,7 @@ fn token() -> String {
 
 fn identity() -> Edits {
     let set = [("x-role", "buyer"), ("x-user-id", "42")];
-    Edits { remove: vec![], set: set.map(|(name, value)| (name.into(), value.into())).to_vec() }
+    Edits { remove: vec![], set: set.map(|(name, value)| (name.into(), value.into())).to_vec(), replace: vec![] }
 }
 
 fn denial(step: &Step) -> Denial {
@@ -232,7 +232,7 @@ fn rules_admit_what_needs_no_token_and_strip_forged_identity_headers() {
         let headers = [&[(":path", path)][..], &forged].concat();
         let Step::Admit(permit) = story.arrive(1, 0, &headers) else { panic!("not admitted") };
         let remove = ["x-user-id", "X_USER-ID", "x-role"].map(|name| name.as_bytes().to_vec()).to_vec();
-        assert_eq!((permit.reason, permit.edits), (reason, Edits { remove, set: vec![] }));
+        assert_eq!((permit.reason, permit.edits), (reason, Edits { remove, ..Edits::default() }));
     }
 }
 
@@ -312,7 +312,7 @@ fn only_the_user_claim_decides_about_admission() {
         let forged = [(":path", "/orders"), ("x-role", "admin"), ("authorization", &token_with(claims))];
         let Step::Wait { edits, .. } = story.arrive(1, 0, &forged) else { panic!("{role} refused") };
         let set = vec![("x-user-id".into(), "42".into())];
-        assert_eq!(edits, Edits { remove: vec![b"x-role".to_vec()], set }, "{role}");
+        assert_eq!(edits, Edits { remove: vec![b"x-role".to_vec()], set, replace: vec![] }, "{role}");
     }
 }
 
@@ -335,6 +335,43 @@ fn nested_claims_lists_and_the_whole_payload_become_headers() {
     let mut set = edits.set.clone();
     set.sort();
     assert_eq!(set, expected.map(|(name, value)| (name.into(), value.into())));
+}
+
+#[test]
+fn the_upstream_does_not_see_the_token_where_it_is_not_forwarded() {
+    let places = json!([{"header": "authorization", "prefix": "JWT"}, {"query": "token"}, {"cookie": "access_token"}]);
+    let mut story = Story::new(json!({"forward": false, "other_schemes": "ignore", "sources": places}));
+    let (path, cookie) = (format!("/orders?token={}&a=1", token()), format!("access_token={}; b=2", token()));
+    let headers = [(":path", path.as_str()), ("cookie", &cookie), ("authorization", "Basic dTpw")];
+    let step = story.arrive(1, 0, &headers);
+    let Step::Wait { edits, .. } = &step else { panic!("{step:?}") };
+    assert_eq!(edits.replace, [("cookie", b"b=2".to_vec()), (":path", b"/orders?a=1".to_vec())]);
+    assert_eq!(edits.remove, Vec::<Vec<u8>>::new(), "the other scheme is not ours");
+    let call = story.sent(step);
+    story.answer(call, 1, Some(CheckVerdict::Active));
+    let authorization = format!("JWT {}", token());
+    let Step::Admit(permit) = story.arrive(2, 2, &[(":path", "/orders"), ("authorization", &authorization)]) else {
+        panic!("not admitted")
+    };
+    assert_eq!(permit.edits.remove, [b"authorization".to_vec()]);
+    // What a rule skips is not looked at.
+    let Step::Admit(permit) = story.arrive(3, 3, &[(":path", "/public/?token=x")]) else { panic!("not admitted") };
+    assert_eq!(permit.edits, Edits::default());
+}
+
+#[test]
+fn a_refusal_says_where_the_token_was_looked_for() {
+    let mut story = Story::new(json!({}));
+    let detail = |step: Step| match step {
+        Step::Refuse(refusal) => refusal.detail,
+        step => panic!("{step:?}"),
+    };
+    let missing = story.arrive(1, 0, &[(":path", "/orders")]);
+    assert_eq!(detail(missing), "No token was sent: looked in the header authorization, the cookie access_token.");
+    let twice = story.arrive(1, 0, &[(":path", "/orders"), ("cookie", "access_token=a.b.c; access_token=d.e.f")]);
+    assert!(detail(twice).starts_with("The request has the cookie access_token more than once"));
+    let other = story.arrive(1, 0, &[(":path", "/orders"), ("authorization", "Basic dTpw")]);
+    assert_eq!(detail(other), "In the header authorization, there is something else than one token.");
 }
 
 #[test]

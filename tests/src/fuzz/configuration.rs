@@ -8,7 +8,7 @@ use curfew_core::Mistakes;
 use curfew_filter::config::{Config, Consistency};
 use curfew_filter::request::Request;
 use curfew_filter::rules::Action;
-use curfew_filter::sources::{Source, extract};
+use curfew_filter::sources::{Source, Sources, extract};
 use serde_json::Value;
 use std::time::Duration;
 
@@ -116,15 +116,19 @@ fn identity_headers(config: &Config) -> Result<()> {
 
 /// A token in a configured place is found there.
 fn every_place_is_read(config: &Config) -> Result<()> {
-    ensure!(!config.sources.is_empty(), "no place for a token");
-    for source in &config.sources {
+    ensure!(!config.sources.places.is_empty(), "no place for a token");
+    for source in &config.sources.places {
         let (name, value) = match source {
-            Source::Header(name) => (name.clone(), "Bearer a.b.c".to_owned()),
+            Source::Header(source) => {
+                let prefix = source.prefixes.first().map_or("Bearer", String::as_str);
+                (source.name.clone(), format!("{prefix} a.b.c"))
+            }
             Source::Cookie(name) => ("cookie".to_owned(), format!("a=1; {name}=a.b.c; b=2")),
             Source::Query(name) => (":path".to_owned(), format!("/?a=1&{name}=a.b.c&b=2")),
+            Source::Subprotocol(name) => ("sec-websocket-protocol".to_owned(), format!("chat, {name}.a.b.c")),
         };
         let headers = [(name.as_bytes(), value.as_bytes())];
-        let taken = extract(std::slice::from_ref(source), &Request::new(&headers));
+        let taken = extract(&Sources::new(vec![source.clone()]), &Request::new(&headers));
         ensure!(taken == Ok(Some(b"a.b.c")), "a token in {source:?} gives {taken:?}");
     }
     Ok(())

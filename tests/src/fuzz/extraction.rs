@@ -5,19 +5,25 @@
 
 use anyhow::{Result, ensure};
 use curfew_filter::request::Request;
-use curfew_filter::sources::{Source, extract};
+use curfew_filter::sources::{Source, Sources, extract};
 
 use super::{Outcome, head, readers};
 
 /// The configured places: the default, all kinds, and names that need care.
-fn configured() -> [Vec<Source>; 3] {
-    let header = |name: &str| Source::Header(name.to_owned());
+fn configured() -> [Sources; 4] {
+    let header = Source::header;
     let (cookie, query) = (|name: &str| Source::Cookie(name.to_owned()), |name: &str| Source::Query(name.to_owned()));
-    [
+    let all = [
         vec![header("authorization")],
         vec![header("x-token"), query("t"), cookie("__Host-jwt")],
         vec![header("authorization"), cookie("access_token"), query("access_token")],
-    ]
+        vec![header("authorization"), cookie("access_token"), Source::Subprotocol("access_token".to_owned())],
+    ];
+    let mut all = all.map(Sources::new);
+    if let Some(last) = all.last_mut() {
+        last.ignore_other_schemes = true;
+    }
+    all
 }
 
 /// Judges a head: lines of `name:value`.
@@ -47,11 +53,15 @@ pub fn check(lines: &[u8]) -> Result<Outcome> {
 }
 
 /// Every reader finds the token that was taken, or none.
-fn no_reader_finds_another_token(sources: &[Source], request: &Request<'_>, taken: &[u8]) -> Result<()> {
-    for source in sources {
+fn no_reader_finds_another_token(sources: &Sources, request: &Request<'_>, taken: &[u8]) -> Result<()> {
+    for source in &sources.places {
         for (reader, found) in found(source, request) {
             let (shown, ours) = (found.escape_ascii(), taken.escape_ascii());
-            ensure!(found.is_empty() || found == taken, "{reader} finds {shown} in {source:?}, and {ours} was taken");
+            let foreign = sources.ignore_other_schemes && !found.contains(&b'.');
+            ensure!(
+                found.is_empty() || found == taken || foreign,
+                "{reader} finds {shown} in {source:?}, and {ours} was taken"
+            );
         }
     }
     Ok(())
@@ -64,8 +74,8 @@ fn found(source: &Source, request: &Request<'_>) -> Vec<(&'static str, Vec<u8>)>
         values.flat_map(|(reader, found)| found.into_iter().map(move |value| (reader, value))).collect()
     };
     match source {
-        Source::Header(name) => {
-            let values = request.headers().filter(|(own, _)| readers::same_header(own, name));
+        Source::Header(source) => {
+            let values = request.headers().filter(|(own, _)| readers::same_header(own, &source.name));
             let credentials = values.flat_map(|(_, value)| readers::credentials(value));
             credentials.map(|credential| ("a reader of headers", credential)).collect()
         }
@@ -76,6 +86,12 @@ fn found(source: &Source, request: &Request<'_>) -> Vec<(&'static str, Vec<u8>)>
             let query = request.target().iter().position(|&byte| byte == b'?');
             let query = query.and_then(|mark| request.target().get(mark + 1..)).unwrap_or_default();
             lists(query, &readers::QUERY, name)
+        }
+        Source::Subprotocol(name) => {
+            let values = request.headers().filter(|(own, _)| readers::same_header(own, "sec-websocket-protocol"));
+            let entries = values.flat_map(|(_, value)| value.split(|&byte| byte == b',')).map(<[u8]>::trim_ascii);
+            let marked = |entry: &[u8]| Some(entry.strip_prefix(name.as_bytes())?.strip_prefix(b".")?.to_vec());
+            entries.filter_map(marked).map(|token| ("a reader of subprotocols", token)).collect()
         }
     }
 }

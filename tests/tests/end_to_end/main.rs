@@ -30,6 +30,8 @@ mod routes;
 #[cfg(test)]
 mod shared;
 #[cfg(test)]
+mod sources;
+#[cfg(test)]
 mod strict;
 #[cfg(test)]
 mod tokens;
