@@ -13,6 +13,8 @@ pub enum Denial {
     Expired,
     /// The token was logged out.
     Revoked,
+    /// The token is good, but lacks a claim that is required here.
+    InsufficientScope,
     /// There is no verdict on whether the token was logged out.
     Unavailable,
 }
@@ -25,6 +27,7 @@ impl Denial {
     pub const fn status(self) -> u16 {
         match self {
             Self::Missing | Self::Invalid | Self::Expired | Self::Revoked => 401,
+            Self::InsufficientScope => 403,
             Self::Unavailable => 503,
         }
     }
@@ -36,6 +39,7 @@ impl Denial {
             Self::Invalid => "token_invalid",
             Self::Expired => "token_expired",
             Self::Revoked => "token_revoked",
+            Self::InsufficientScope => "insufficient_scope",
             Self::Unavailable => "unavailable",
         }
     }
@@ -44,6 +48,7 @@ impl Denial {
     pub const fn title(self) -> &'static str {
         match self {
             Self::Missing | Self::Invalid | Self::Expired | Self::Revoked => "Unauthorized",
+            Self::InsufficientScope => "Forbidden",
             Self::Unavailable => "Service Unavailable",
         }
     }
@@ -55,11 +60,12 @@ impl Denial {
             Self::Invalid => "The token is not valid.",
             Self::Expired => "The token has expired.",
             Self::Revoked => "The token was logged out.",
+            Self::InsufficientScope => "The token lacks a claim that is required here.",
             Self::Unavailable => "It could not be checked whether the token was logged out. Try again.",
         }
     }
 
-    /// The value of `WWW-Authenticate` on a 401: RFC 6750 section 3, without `error` if no token was sent.
+    /// The value of `WWW-Authenticate` on a 401 or 403: RFC 6750 section 3, without `error` if no token was sent.
     pub const fn challenge(self) -> Option<&'static str> {
         match self {
             Self::Missing => Some(r#"Bearer realm="curfew""#),
@@ -74,6 +80,10 @@ impl Denial {
             Self::Revoked => Some(concat!(
                 r#"Bearer realm="curfew", error="invalid_token", "#,
                 r#"error_description="The token was logged out.""#
+            )),
+            Self::InsufficientScope => Some(concat!(
+                r#"Bearer realm="curfew", error="insufficient_scope", "#,
+                r#"error_description="The token lacks a claim that is required here.""#
             )),
             Self::Unavailable => None,
         }
@@ -125,6 +135,17 @@ mod tests {
         assert_eq!(
             Denial::Revoked.problem().to_json(),
             r#"{"type":"about:blank","title":"Unauthorized","status":401,"detail":"The token was logged out.","code":"token_revoked"}"#
+        );
+    }
+
+    #[test]
+    fn a_token_that_lacks_a_claim_is_forbidden() {
+        let denial = Denial::InsufficientScope;
+        assert_eq!((denial.status(), denial.code()), (403, "insufficient_scope"));
+        let challenge = denial.challenge().unwrap();
+        assert!(
+            challenge.contains(r#"error="insufficient_scope""#) && challenge.contains(denial.detail()),
+            "{challenge}"
         );
     }
 

@@ -7,7 +7,7 @@ mod feed;
 mod step;
 mod waiting;
 
-use std::collections::{HashSet, VecDeque};
+use std::collections::{HashMap, VecDeque};
 use std::rc::Rc;
 
 use curfew_core::wire::{CheckRequest, CheckVerdict};
@@ -32,6 +32,17 @@ use crate::sources::{Ambiguous, Candidate, find};
 pub use step::{Decision, Question, Refusal, Released, Step};
 pub use waiting::RELEASED_AT_ONCE;
 
+/// How a request is to be treated, apart from the verdict about its token.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+struct Manner {
+    /// Its client speaks gRPC.
+    grpc: bool,
+    /// Its rule reports and does not refuse.
+    report_only: bool,
+    /// Its token lacks a claim that its rule requires.
+    lacks: bool,
+}
+
 /// Everything that one configuration of the filter knows in one VM.
 pub struct Gate {
     config: Config,
@@ -39,8 +50,8 @@ pub struct Gate {
     proofs: Proofs,
     knowledge: Knowledge<Rc<Facts>>,
     counted: Vec<Metric>,
-    /// The streams that wait and whose clients speak gRPC.
-    grpc_waiting: HashSet<StreamId>,
+    /// How the streams that wait are to be treated; those that are like most have no entry.
+    manners: HashMap<StreamId, Manner>,
     /// The streams that may go, in the order of their arrival, each with the verdict about it.
     ready: VecDeque<(StreamId, Option<CheckVerdict>)>,
     outage: Outage,
@@ -63,7 +74,7 @@ impl Gate {
             knowledge: Knowledge::new(mode, config.control_plane.timeout),
             config,
             counted: Vec::new(),
-            grpc_waiting: HashSet::new(),
+            manners: HashMap::new(),
             ready: VecDeque::new(),
             outage: Outage::of(Wanted::Verdicts),
             feed_outage: Outage::of(Wanted::Leases),
@@ -105,34 +116,38 @@ impl Gate {
         now: Now,
         verify: impl FnMut(&SignatureCheck<'_>) -> bool,
     ) -> Step {
-        let action = self.config.rules.action(request);
-        if action == Action::Skip {
+        let demand = self.config.rules.demand(request);
+        if demand.action == Action::Skip {
             return Ok(self.admit(Reason::Skipped, self.edits(request, None))).into();
         }
         if self.config.rules.let_pass_as_preflight(request) {
             return Ok(self.admit(Reason::Preflight, self.edits(request, None))).into();
         }
+        let mut manner = Manner { grpc: request.is_grpc(), report_only: demand.report_only, lacks: false };
         let candidate = match find(&self.config.sources, request) {
             Ok(Some(candidate)) => candidate,
-            Ok(None) if action == Action::Optional => {
+            Ok(None) if demand.action == Action::Optional => {
                 return Ok(self.admit(Reason::Anonymous, self.edits(request, None))).into();
             }
             Ok(None) => {
                 let detail = self.config.sources.missing().to_owned();
-                return self.refuse(request, Denial::Missing, &detail);
+                return self.refuse(request, manner, Denial::Missing, &detail);
             }
-            Err(ambiguous) => return self.refuse_ambiguous(request, ambiguous),
+            Err(ambiguous) => return self.refuse_ambiguous(request, manner, ambiguous),
         };
         match self.prove(candidate, now, verify) {
-            Ok(Ok(facts)) => self.check(stream, request, &facts, now),
-            Ok(Err(error)) => self.refuse(request, error.denial(), &error.to_string()),
-            Err(ambiguous) => self.refuse_ambiguous(request, ambiguous),
+            Ok(Ok(facts)) => {
+                manner.lacks = demand.exceeds(facts.meets);
+                self.check(stream, request, manner, &facts, now)
+            }
+            Ok(Err(error)) => self.refuse(request, manner, error.denial(), &error.to_string()),
+            Err(ambiguous) => self.refuse_ambiguous(request, manner, ambiguous),
         }
     }
 
-    fn refuse_ambiguous(&mut self, request: &Request<'_>, ambiguous: Ambiguous) -> Step {
+    fn refuse_ambiguous(&mut self, request: &Request<'_>, manner: Manner, ambiguous: Ambiguous) -> Step {
         let detail = self.config.sources.explain(ambiguous);
-        self.refuse(request, Denial::Invalid, &detail)
+        self.refuse(request, manner, Denial::Invalid, &detail)
     }
 
     /// The facts about a token that is well signed and in time.
@@ -167,20 +182,21 @@ impl Gate {
             check: CheckRequest::about(&token),
             times: token.times,
             identity: identity::values(&self.config.identity_headers, self.config.policy.user_claim(), &token, text),
+            meets: self.config.rules.met_by(token.claims()),
         });
         self.proofs.insert(text, Rc::clone(&facts), &self.keys);
         facts.usable()
     }
 
     /// Decides about a request whose token is proven and in time.
-    fn check(&mut self, stream: StreamId, request: &Request<'_>, facts: &Rc<Facts>, now: Now) -> Step {
+    fn check(&mut self, stream: StreamId, request: &Request<'_>, manner: Manner, facts: &Rc<Facts>, now: Now) -> Step {
         let edits = self.edits(request, Some(facts)).strip(&self.config.sources, request);
         let found = self.knowledge.look(facts, stream, now);
         self.note_lease(now);
         let question = match found {
             Lookup::Decided(verdict) => {
                 self.count_own_decision();
-                return self.decide(Some(verdict), request.is_grpc(), edits).into();
+                return self.decide(Some(verdict), manner, edits).into();
             }
             Lookup::Joined => {
                 self.count(Metric::CheckShared);
@@ -189,11 +205,11 @@ impl Gate {
             Lookup::Ask(id) => Some(Question { id, request: facts.check.clone() }),
             Lookup::Full => {
                 self.failed(Failure::TooMany, now);
-                return self.decide(None, request.is_grpc(), edits).into();
+                return self.decide(None, manner, edits).into();
             }
         };
-        if request.is_grpc() {
-            self.grpc_waiting.insert(stream);
+        if manner != Manner::default() {
+            self.manners.insert(stream, manner);
         }
         Step::Wait { edits, question }
     }
@@ -210,14 +226,15 @@ impl Gate {
     }
 
     /// Decides by a verdict: the one place where a missing verdict becomes a decision.
-    fn decide(&mut self, verdict: Option<CheckVerdict>, grpc: bool, edits: Edits) -> Decision {
+    fn decide(&mut self, verdict: Option<CheckVerdict>, manner: Manner, edits: Edits) -> Decision {
         let denial = match (verdict, self.config.on_unavailable) {
+            (Some(CheckVerdict::Active), _) | (None, OnUnavailable::Allow) if manner.lacks => Denial::InsufficientScope,
             (Some(CheckVerdict::Active), _) => return Ok(self.admit(Reason::Active, edits)),
             (None, OnUnavailable::Allow) => return Ok(self.admit(Reason::UnavailableAllowed, edits)),
             (Some(CheckVerdict::Revoked), _) => Denial::Revoked,
             (None, OnUnavailable::Deny) => Denial::Unavailable,
         };
-        self.refuse_with(edits, grpc, denial, denial.detail())
+        self.refuse_with(edits, manner, denial, denial.detail())
     }
 
     fn edits(&self, request: &Request<'_>, facts: Option<&Facts>) -> Edits {
@@ -229,28 +246,29 @@ impl Gate {
         Permit::new(reason, edits)
     }
 
-    fn refuse(&mut self, request: &Request<'_>, denial: Denial, detail: &str) -> Step {
+    fn refuse(&mut self, request: &Request<'_>, manner: Manner, denial: Denial, detail: &str) -> Step {
         // Only a request that goes on needs edits.
-        let edits = match self.config.report_only {
+        let edits = match self.config.report_only || manner.report_only {
             true => self.edits(request, None).strip(&self.config.sources, request),
             false => Edits::default(),
         };
-        self.refuse_with(edits, request.is_grpc(), denial, detail).into()
+        self.refuse_with(edits, manner, denial, detail).into()
     }
 
-    /// Refuses a request, or admits it and reports it if `report_only` is on.
-    fn refuse_with(&mut self, edits: Edits, grpc: bool, denial: Denial, detail: &str) -> Decision {
+    /// Refuses a request, or admits it and reports it if `report_only` is on, for all requests or for its rule.
+    fn refuse_with(&mut self, edits: Edits, manner: Manner, denial: Denial, detail: &str) -> Decision {
         self.count(match denial {
             Denial::Missing => Metric::Missing,
             Denial::Invalid => Metric::Invalid,
             Denial::Expired => Metric::Expired,
             Denial::Revoked => Metric::Revoked,
+            Denial::InsufficientScope => Metric::InsufficientScope,
             Denial::Unavailable => Metric::UnavailableDenied,
         });
-        if self.config.report_only {
+        if self.config.report_only || manner.report_only {
             return Ok(self.admit(Reason::ReportOnly(denial), edits));
         }
-        Err(Refusal { denial, detail: detail.to_owned(), grpc })
+        Err(Refusal { denial, detail: detail.to_owned(), grpc: manner.grpc })
     }
 
     fn count(&mut self, metric: Metric) {

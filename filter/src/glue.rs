@@ -172,6 +172,9 @@ impl Root {
         if config.report_only {
             log::warn!("report_only is on: nothing is refused");
         }
+        if config.rules.report_some() {
+            log::warn!("report_only is on for some rules: under these, nothing is refused");
+        }
         if matches!(config.consistency, Consistency::Strict { .. }) && config.on_unavailable == OnUnavailable::Allow {
             log::warn!("on_unavailable is allow: while the control plane is away, logged-out tokens may be admitted");
         }

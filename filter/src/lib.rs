@@ -8,7 +8,7 @@
 //! holds that:
 //!
 //! ```text
-//! now, ids, names, paths, request, claim_path
+//! now, ids, names, paths, request, claim_path, requirement
 //! header_map, host_signature, metrics, outage, cache
 //! copy, feed                    # the copy of the log, and the polls and leases that keep it true
 //! sources, preflight, rules, identity      # what a request shows, what it needs, what the upstream is told
@@ -40,6 +40,7 @@ mod preflight;
 pub mod proofs;
 mod redirects;
 pub mod request;
+mod requirement;
 pub mod rules;
 pub mod sources;
 

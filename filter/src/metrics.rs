@@ -24,6 +24,8 @@ pub enum Metric {
     Expired,
     /// Refused: logged out.
     Revoked,
+    /// Refused: a good token that lacks a claim that a rule requires.
+    InsufficientScope,
     /// Refused: no answer from the control plane.
     UnavailableDenied,
     /// Admitted without an answer, because `on_unavailable` is `allow`.
@@ -63,7 +65,7 @@ pub enum Metric {
 }
 
 /// Every counter with its name, in the order of the enum.
-pub const NAMES: [(Metric, &str); 26] = [
+pub const NAMES: [(Metric, &str); 27] = [
     (Metric::Admitted, "curfew_requests_admitted"),
     (Metric::Skipped, "curfew_requests_skipped"),
     (Metric::Preflight, "curfew_requests_preflight"),
@@ -72,6 +74,7 @@ pub const NAMES: [(Metric, &str); 26] = [
     (Metric::Invalid, "curfew_requests_invalid"),
     (Metric::Expired, "curfew_requests_expired"),
     (Metric::Revoked, "curfew_requests_revoked"),
+    (Metric::InsufficientScope, "curfew_requests_insufficient_scope"),
     (Metric::UnavailableDenied, "curfew_requests_unavailable_denied"),
     (Metric::UnavailableAllowed, "curfew_requests_unavailable_allowed"),
     (Metric::ReportOnly, "curfew_requests_report_only"),

@@ -28,6 +28,8 @@ pub struct Facts {
     /// The identity headers' values, in the order of the configuration, or why this token has none that can be used.
     /// The error is worth remembering too, because it is found only after the signature was checked.
     pub identity: Result<Vec<Option<Arc<str>>>, TokenError>,
+    /// Which of the rules' requirements it meets, a bit for each.
+    pub meets: u64,
 }
 
 impl Facts {
@@ -176,6 +178,7 @@ mod tests {
             },
             times: Times { issued_at: None, cutoff_time: None, not_before: None, expires_at: 1 },
             identity: Ok(Vec::new()),
+            meets: 0,
         })
     }
 

@@ -1,17 +1,25 @@
-//! Which requests need a token: the operator's rules over method and path.
+//! Which requests need a token, and what of the token: the operator's rules over method, path and host.
 //!
 //! An attacker writes the path, and the upstream may read it differently. So a rule that admits requests without a
 //! token matches narrowly: only a path with one reading alone (see [`crate::paths`]), and no request that makes some
 //! frameworks take another path or method. A rule that asks for a token matches widely, as many routers do: it decodes
 //! escapes, and ignores case, a slash at the end, and a suffix for a format such as `.json`.
 
-use curfew_core::Fields;
+mod hosts;
+mod path_match;
+#[cfg(test)]
+mod tests;
+
+use curfew_core::{Fields, Object};
 use serde_json::Value;
 
-use crate::paths::{Path, is_canonical, may_be_read_as, segments};
+use crate::paths::Path;
 use crate::preflight::is_preflight;
 use crate::redirects::Redirects;
 use crate::request::Request;
+use crate::requirement::Requirement;
+
+use path_match::PathMatch;
 
 /// What a rule asks of a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -24,11 +32,33 @@ pub enum Action {
     Skip,
 }
 
+/// What a request needs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Demand {
+    /// Whether it needs a token.
+    pub action: Action,
+    /// Which of [`Rules::met_by`] its token must meet, a bit for each.
+    pub claims: u64,
+    /// True if it is let pass whatever is wrong with its token, and only reported.
+    pub report_only: bool,
+}
+
+impl Demand {
+    const TOKEN: Self = Self { action: Action::Require, claims: 0, report_only: false };
+
+    /// True if a token that meets `met` lacks something.
+    pub fn exceeds(self, met: u64) -> bool {
+        self.claims & !met != 0
+    }
+}
+
 /// The rules in order. The first rule that matches decides; a request that no rule matches needs a token.
 #[derive(Debug, Default)]
 pub struct Rules {
     rules: Vec<Rule>,
     redirects: Redirects,
+    /// What rules ask of a token; a rule names one by its bit.
+    requirements: Vec<Requirement>,
     /// True if preflights need no token.
     preflights: bool,
 }
@@ -36,32 +66,79 @@ pub struct Rules {
 #[derive(Debug)]
 struct Rule {
     path: PathMatch,
+    /// Empty matches every host.
+    hosts: Vec<String>,
     /// Empty matches every method.
     methods: Vec<String>,
     action: Action,
+    /// The bit of what it asks of a token, or 0.
+    claims: u64,
+    report_only: bool,
 }
 
-#[derive(Debug)]
-enum PathMatch {
-    Exact(String),
-    /// Whole segments: `/public` matches `/public` and `/public/a`, not `/publicity`.
-    Prefix(String),
-}
+/// As many as a number has bits.
+const MOST_REQUIREMENTS: usize = 64;
 
 impl Rules {
-    /// What a request needs.
+    /// Whether a request needs a token.
     pub fn action(&self, request: &Request<'_>) -> Action {
+        self.demand(request).action
+    }
+
+    /// What a request needs.
+    ///
+    /// A rule applies surely if it matches narrowly. Then it decides, and no later rule is looked at. A rule that asks
+    /// for something also applies if some program may read the request as one that it matches: what it asks is asked
+    /// in addition, and no later rule opens anything.
+    pub fn demand(&self, request: &Request<'_>) -> Demand {
         if self.rules.is_empty() {
-            return Action::Require;
+            return Demand::TOKEN;
         }
         let path = Path::new(request.target().split(|&byte| byte == b'?').next().unwrap_or_default());
-        let matching = self.rules.iter().find(|rule| match rule.action {
-            Action::Require => rule.matches_widely(request.method(), &path),
-            Action::Optional | Action::Skip => {
-                rule.matches(request.method(), &path) && path.has_one_reading() && !self.redirects.concern(request)
+        let has_one_meaning = || path.has_one_reading() && !self.redirects.concern(request);
+        if !self.requirements.is_empty() && !has_one_meaning() {
+            // Any rule may be the one that the upstream's reading needs.
+            return Demand { claims: self.all_requirements(), ..Demand::TOKEN };
+        }
+        let mut demand = Demand { report_only: true, ..Demand::TOKEN };
+        let mut closed = false;
+        for rule in &self.rules {
+            let sure = || rule.matches(request, &path) && has_one_meaning();
+            let opens = rule.action != Action::Require;
+            if opens && sure() {
+                demand.claims |= rule.claims;
+                demand.report_only &= rule.report_only;
+                demand.action = if closed { Action::Require } else { rule.action };
+                return demand;
             }
-        });
-        matching.map_or(Action::Require, |rule| rule.action)
+            if (!opens || rule.claims != 0) && rule.matches_widely(request, &path) {
+                closed = true;
+                demand.claims |= rule.claims;
+                demand.report_only &= rule.report_only;
+                if self.requirements.is_empty() && !rule.report_only {
+                    return demand;
+                }
+                if sure() {
+                    return demand;
+                }
+            }
+        }
+        Demand { report_only: false, ..demand }
+    }
+
+    /// What of the rules' requirements a token with these claims meets, a bit for each.
+    pub fn met_by(&self, claims: &Object) -> u64 {
+        let met = self.requirements.iter().enumerate().filter(|(_, requirement)| requirement.is_met_by(claims));
+        met.fold(0, |met, (index, _)| met | bit(index))
+    }
+
+    fn all_requirements(&self) -> u64 {
+        (0..self.requirements.len()).fold(0, |all, index| all | bit(index))
+    }
+
+    /// True if some rule only reports.
+    pub fn report_some(&self) -> bool {
+        self.rules.iter().any(|rule| rule.report_only)
     }
 
     /// True if the request is a preflight, and preflights need no token.
@@ -71,34 +148,64 @@ impl Rules {
 
     pub(crate) fn read(fields: &mut Fields<'_, '_>) -> Self {
         let values = fields.list("rules").unwrap_or_default();
-        let mut rules = Vec::new();
+        let (mut rules, mut requirements) = (Vec::new(), Vec::new());
         for (index, value) in values.iter().enumerate() {
             let path = fields.at(&format!("rules[{index}]"));
-            rules.extend(Rule::read(path, value, fields));
+            rules.extend(Rule::read(path, value, &mut requirements, fields));
+        }
+        if requirements.len() > MOST_REQUIREMENTS {
+            fields.wrong(
+                "rules",
+                format!("at most {MOST_REQUIREMENTS} different sets of claims and audiences can be required"),
+            );
         }
         let preflights = fields.boolean("cors_preflight").unwrap_or(false);
-        Self { rules, redirects: Redirects::read(fields), preflights }
+        Self { rules, redirects: Redirects::read(fields), requirements, preflights }
     }
+}
+
+/// The bit of a requirement; the configuration has not more than there are bits.
+fn bit(index: usize) -> u64 {
+    u32::try_from(index).ok().and_then(|index| 1_u64.checked_shl(index)).unwrap_or(0)
+}
+
+/// The bit of this requirement, which is added if it is new.
+fn bit_of(requirement: Requirement, requirements: &mut Vec<Requirement>) -> u64 {
+    let known = requirements.iter().position(|own| *own == requirement);
+    bit(known.unwrap_or_else(|| {
+        requirements.push(requirement);
+        requirements.len().saturating_sub(1)
+    }))
 }
 
 impl Rule {
     /// The path is compared as it was sent: a program that does not decode it must find it below the rule's path too.
-    fn matches(&self, method: &[u8], path: &Path<'_>) -> bool {
-        self.has_method(|own| own.as_bytes() == method) && self.path.matches(path.raw())
+    fn matches(&self, request: &Request<'_>, path: &Path<'_>) -> bool {
+        self.has_method(|own| own.as_bytes() == request.method())
+            && self.path.matches(path.raw())
+            && hosts::match_narrowly(&self.hosts, request)
     }
 
     /// Routers run the handlers of GET for HEAD too, and some frameworks ignore the case of a method.
-    fn matches_widely(&self, method: &[u8], path: &Path<'_>) -> bool {
+    fn matches_widely(&self, request: &Request<'_>, path: &Path<'_>) -> bool {
+        let method = request.method();
         let same = |own: &str| own.as_bytes().eq_ignore_ascii_case(method);
         let head = method.eq_ignore_ascii_case(b"HEAD");
-        self.has_method(|own| same(own) || (head && own == "GET")) && self.path.may_be(path)
+        self.has_method(|own| same(own) || (head && own == "GET"))
+            && self.path.may_be(path)
+            && hosts::may_be(&self.hosts, request)
     }
 
     fn has_method(&self, matches: impl Fn(&str) -> bool) -> bool {
         self.methods.is_empty() || self.methods.iter().any(|own| matches(own))
     }
 
-    fn read(path: String, value: &Value, fields: &mut Fields<'_, '_>) -> Option<Self> {
+    fn read(
+        path: String,
+        value: &Value,
+        requirements: &mut Vec<Requirement>,
+        fields: &mut Fields<'_, '_>,
+    ) -> Option<Self> {
         let read = |fields: &mut Fields<'_, '_>| {
             let actions = [("require", Action::Require), ("optional", Action::Optional), ("skip", Action::Skip)];
             let action = fields.choice("action", &actions);
@@ -109,257 +216,25 @@ impl Rule {
             if methods.iter().any(|method| !method.bytes().all(|byte| byte.is_ascii_uppercase())) {
                 fields.wrong("methods", "must be methods in upper case, such as GET");
             }
+            let hosts = fields.texts("hosts").unwrap_or_default();
+            if !hosts.iter().all(|host| hosts::is_host(host)) {
+                fields.wrong(
+                    "hosts",
+                    "must be host names in lower case without a port, such as a.example.com or *.example.com",
+                );
+            }
+            let requirement = Requirement::read(fields);
+            let report_only = fields.boolean("report_only").unwrap_or(false);
+            if action == Some(Action::Skip) && (requirement.is_some() || report_only) {
+                fields.wrong(
+                    "action",
+                    "skip looks at no token: claims, audiences and report_only belong to the other actions",
+                );
+            }
+            let claims = requirement.map_or(0, |requirement| bit_of(requirement, requirements));
             let path = PathMatch::read(fields)?;
-            Some(Self { path, methods, action: action? })
+            Some(Self { path, hosts, methods, action: action?, claims, report_only })
         };
         Fields::read(path, value, fields.mistakes(), read).flatten()
-    }
-}
-
-impl PathMatch {
-    fn matches(&self, path: &[u8]) -> bool {
-        match self {
-            Self::Exact(own) => path == own.as_bytes(),
-            Self::Prefix(own) => {
-                let rest = path.strip_prefix(own.as_bytes());
-                rest.is_some_and(|rest| own.ends_with('/') || rest.is_empty() || rest.starts_with(b"/"))
-            }
-        }
-    }
-
-    /// True if some program may take the path for one that this matches.
-    fn may_be(&self, path: &Path<'_>) -> bool {
-        let decoded = |text: &str| {
-            if text.is_ascii() { self.matches_widely(text.as_bytes()) } else { self.may_be_read_from(text) }
-        };
-        self.matches_widely(path.raw()) || path.decoded().is_some_and(decoded)
-    }
-
-    /// The same as [`Self::matches_widely`], for a text beyond ASCII.
-    fn may_be_read_from(&self, text: &str) -> bool {
-        let (Self::Exact(own) | Self::Prefix(own)) = self;
-        let mut sent = segments(text);
-        let own = segments(own.strip_suffix('/').unwrap_or(own)).filter(|own| !own.is_empty());
-        for own in own {
-            let Some(segment) = sent.next() else { return false };
-            let cuts = segment.match_indices('.').filter_map(|(dot, _)| segment.get(..dot));
-            if !cuts.chain([segment]).any(|segment| may_be_read_as(segment, own)) {
-                return false;
-            }
-        }
-        matches!(self, Self::Prefix(_)) || sent.all(str::is_empty)
-    }
-
-    /// Matches as a router that ignores case, a slash at the end and a suffix.
-    fn matches_widely(&self, path: &[u8]) -> bool {
-        let (Self::Exact(own) | Self::Prefix(own)) = self;
-        let own = own.strip_suffix('/').unwrap_or(own).as_bytes();
-        let split = path.split_at_checked(own.len());
-        let rest = split.filter(|(start, _)| start.eq_ignore_ascii_case(own)).map(|(_, rest)| rest);
-        match (self, rest) {
-            (_, None) => false,
-            (_, Some([] | b"/" | [b'.', ..])) => true,
-            (Self::Exact(_), Some(_)) => false,
-            (Self::Prefix(_), Some(rest)) => rest.starts_with(b"/"),
-        }
-    }
-
-    fn read(fields: &mut Fields<'_, '_>) -> Option<Self> {
-        let (name, text, prefix) = match (fields.text("path"), fields.text("prefix")) {
-            (Some(path), None) => ("path", path, false),
-            (None, Some(prefix)) => ("prefix", prefix, true),
-            _ => {
-                fields.wrong("path", "exactly one of path and prefix must be given");
-                return None;
-            }
-        };
-        if !is_canonical(text.as_bytes()) {
-            let form = "it starts with / and has no empty or dot segments, %, ; or \\";
-            fields.wrong(name, format!("must be a path in canonical form: {form}"));
-            return None;
-        }
-        Some(if prefix { Self::Prefix(text.to_owned()) } else { Self::Exact(text.to_owned()) })
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use curfew_core::Mistakes;
-    use serde_json::json;
-
-    use super::*;
-
-    fn rules(rules: Value) -> Rules {
-        let document = json!({ "rules": rules });
-        let mut mistakes = Mistakes::default();
-        let rules = Fields::read("", &document, &mut mistakes, Rules::read).unwrap();
-        assert_eq!(mistakes, Mistakes::default());
-        rules
-    }
-
-    fn action(rules: &Rules, method: &str, path: &[u8]) -> Action {
-        rules.action(&Request::new(&[(b":method", method.as_bytes()), (b":path", path)]))
-    }
-
-    #[test]
-    fn the_first_matching_rule_decides() {
-        let rules = rules(json!([
-            {"prefix": "/public/admin", "action": "require"},
-            {"prefix": "/public/", "action": "skip"},
-            {"path": "/news", "methods": ["GET", "HEAD"], "action": "optional"},
-        ]));
-        let action = |method: &str, path: &str| action(&rules, method, path.as_bytes());
-        assert_eq!(action("GET", "/public/a.css?v=1"), Action::Skip);
-        assert_eq!(action("GET", "/public/"), Action::Skip);
-        assert_eq!(action("GET", "/public/admin/x"), Action::Require);
-        assert_eq!(action("GET", "/public/administrator"), Action::Skip);
-        assert_eq!(action("GET", "/news"), Action::Optional);
-        assert_eq!(action("POST", "/news"), Action::Require);
-        assert_eq!(action("GET", "/news/1"), Action::Require);
-        assert_eq!(action("GET", "/"), Action::Require);
-        assert_eq!(action("OPTIONS", "*"), Action::Require);
-        assert_eq!(action("CONNECT", ""), Action::Require);
-    }
-
-    #[test]
-    fn a_path_with_a_second_reading_opens_nothing() {
-        let rules = rules(json!([{"prefix": "/public", "action": "skip"}, {"path": "/", "action": "skip"}]));
-        let paths: [&[u8]; 23] = [
-            b"/public/../admin",
-            b"/public/%2e%2e/admin",
-            b"/public/%252e%252e/admin",
-            b"/public/..%2fadmin",
-            b"//public/x",
-            b"/public//admin",
-            b"/public//",
-            b"/./public",
-            b"/public/.",
-            b"/public/..",
-            b"/public/x;y=1",
-            b"/public;/../admin",
-            b"/public\\..\\admin",
-            b"/public/x%00.css",
-            b"/public/\xc0\xae\xc0\xae/admin",
-            b"/public/\xef\xbc\x8fadmin",
-            b"/public#/admin",
-            b"/PUBLIC/x",
-            b"/publicity",
-            b"/p%75blic/x",
-            b"http://example.com/public/x",
-            b"/admin?x=/public/",
-            b"//",
-        ];
-        for path in paths {
-            assert_eq!(action(&rules, "GET", path), Action::Require, "{}", path.escape_ascii());
-        }
-        for path in [&b"/public"[..], b"/public/", b"/public/a/b", b"/public?a=%2e%2e", b"/"] {
-            assert_eq!(action(&rules, "GET", path), Action::Skip, "{}", path.escape_ascii());
-        }
-    }
-
-    #[test]
-    fn an_escape_that_every_program_reads_alike_is_no_disguise() {
-        let rules = rules(json!([
-            {"prefix": "/public/admin", "action": "require"},
-            {"path": "/public/me", "action": "require"},
-            {"prefix": "/public", "action": "skip"},
-        ]));
-        for path in
-            ["/public/a%20b.png", "/public/caf%C3%A9/b", "/public/%E6%97%A5", "/public/%61", "/public/b%C3%BCcher"]
-        {
-            assert_eq!(action(&rules, "GET", path.as_bytes()), Action::Skip, "{path}");
-        }
-        for path in [
-            "/public/%61dmin",
-            "/public/%61DMIN/x%20y",
-            "/public/admin%20/x",
-            "/public/adm%C3%ADn/x",
-            "/public/admi%CC%81n.json",
-            "/public/m%65",
-            "/public/m%C3%A9/",
-            "/p%75blic/a%20b",
-        ] {
-            assert_eq!(action(&rules, "GET", path.as_bytes()), Action::Require, "{path}");
-        }
-        assert_eq!(action(&rules, "GET", b"/public/m%C3%A9/x"), Action::Skip);
-    }
-
-    #[test]
-    fn a_rule_that_asks_for_a_token_matches_what_a_lenient_router_does() {
-        let rules = rules(json!([
-            {"prefix": "/public/admin", "action": "require"},
-            {"prefix": "/public/Keys/", "action": "require"},
-            {"path": "/public/me", "action": "require"},
-            {"prefix": "/public", "action": "skip"},
-        ]));
-        for path in [
-            "/public/admin.json",
-            "/public/me.json",
-            "/public/Admin/x",
-            "/public/ADMIN",
-            "/public/me/",
-            "/public/ME",
-            "/public/keys",
-            "/public/keys/1",
-        ] {
-            assert_eq!(action(&rules, "GET", path.as_bytes()), Action::Require, "{path}");
-        }
-        for path in ["/public/administrator", "/public/me/x", "/public/keysmith"] {
-            assert_eq!(action(&rules, "GET", path.as_bytes()), Action::Skip, "{path}");
-        }
-    }
-
-    #[test]
-    fn a_header_that_names_another_path_or_method_opens_nothing() {
-        let rules = rules(json!([
-            {"prefix": "/public", "methods": ["GET"], "action": "skip"},
-            {"prefix": "/news", "action": "optional"},
-        ]));
-        for path in [&b"/public/a"[..], b"/news"] {
-            let with = |name: &[u8], value: &[u8]| {
-                rules.action(&Request::new(&[(b":method", b"GET"), (b":path", path), (name, value)]))
-            };
-            for name in ["x-original-url", "X_Rewrite_URL", "script_name", "x-http-method-override"] {
-                assert_eq!(with(name.as_bytes(), b"/admin"), Action::Require, "{name}");
-            }
-            assert_ne!(with(b"x-original-url", path), Action::Require, "it repeats the path");
-        }
-        assert_eq!(action(&rules, "GET", b"/public/a?x=1&_method=DELETE"), Action::Require);
-    }
-
-    #[test]
-    fn a_rule_that_asks_for_a_token_takes_methods_as_lenient_routers_do() {
-        let rules = rules(json!([
-            {"path": "/orders", "methods": ["GET", "POST"], "action": "require"},
-            {"path": "/orders", "action": "skip"},
-        ]));
-        for method in ["GET", "POST", "post", "HEAD"] {
-            assert_eq!(action(&rules, method, b"/orders"), Action::Require, "{method}");
-        }
-        assert_eq!(action(&rules, "OPTIONS", b"/orders"), Action::Skip);
-    }
-
-    #[test]
-    fn wrong_rules_are_named() {
-        let document = json!({"rules": [
-            {"path": "/a", "prefix": "/b", "action": "skip"},
-            {"path": "/a/../b", "action": "open", "methods": ["get"]},
-            {"prefix": "/a"},
-            3,
-        ]});
-        let mut mistakes = Mistakes::default();
-        Fields::read("", &document, &mut mistakes, Rules::read);
-        let lines: Vec<_> = mistakes.iter().map(ToString::to_string).collect();
-        assert_eq!(
-            lines,
-            [
-                "rules[0].path: exactly one of path and prefix must be given",
-                "rules[1].action: must be one of: require, optional, skip",
-                "rules[1].methods: must be methods in upper case, such as GET",
-                "rules[1].path: must be a path in canonical form: it starts with / and has no empty or dot segments, %, ; or \\",
-                "rules[2].action: must be given: require, optional or skip",
-                "rules[3]: must be an object",
-            ]
-        );
     }
 }

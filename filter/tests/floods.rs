@@ -41,6 +41,7 @@ fn facts(token: u64) -> Rc<Facts> {
         },
         times: Times { issued_at: None, cutoff_time: None, not_before: None, expires_at: 1 },
         identity: Ok(Vec::new()),
+        meets: 0,
     })
 }
 

@@ -18,7 +18,7 @@ use curfew_filter::knowledge::Answer;
 use curfew_filter::metrics::Metric;
 use curfew_filter::now::Now;
 use curfew_filter::outage::{Failure, Notice, Wanted};
-use curfew_filter::permit::{Edits, Reason};
+use curfew_filter::permit::{Edits, Permit, Reason};
 use curfew_filter::request::Request;
 use serde_json::{Value, json};
 
@@ -372,6 +372,58 @@ fn a_refusal_says_where_the_token_was_looked_for() {
     assert!(detail(twice).starts_with("The request has the cookie access_token more than once"));
     let other = story.arrive(1, 0, &[(":path", "/orders"), ("authorization", "Basic dTpw")]);
     assert_eq!(detail(other), "In the header authorization, there is something else than one token.");
+}
+
+#[test]
+fn a_good_token_that_lacks_a_claim_is_forbidden_and_a_revoked_one_is_not_told_so() {
+    let rules = json!([
+        {"prefix": "/orders", "action": "require", "claims": {"scope": {"contains": "orders.write"}}},
+        {"prefix": "/trial", "action": "require", "claims": {"scope": {"contains": "trial"}}, "report_only": true},
+    ]);
+    let mut story = Story::new(json!({ "rules": rules }));
+    let (with, without) =
+        (token_with(json!({"scope": "a orders.write"})), token_with(json!({"scope": "orders.writer"})));
+    let step = story.get(1, 0, &without);
+    let call = story.sent(step);
+    assert_eq!(outcomes(&story.answer(call, 1, Some(CheckVerdict::Active)).streams), [(1, "insufficient_scope")]);
+    assert_eq!(denial(&story.get(2, 2, &without)), Denial::InsufficientScope, "from memory");
+    assert_eq!(story.counted(Metric::InsufficientScope), 2);
+    let step = story.get(3, 3, &with);
+    let call = story.sent(step);
+    assert_eq!(outcomes(&story.answer(call, 4, Some(CheckVerdict::Active)).streams), [(3, "resumed")]);
+    // The same token, where nothing is asked of it, and where a rule only reports.
+    let authorization = format!("Bearer {without}");
+    let mut on = |path: &str| story.arrive(4, 5, &[(":path", path), ("authorization", &authorization)]);
+    assert!(matches!(on("/other"), Step::Admit(Permit { reason: Reason::Active, .. })));
+    let reported = Reason::ReportOnly(Denial::InsufficientScope);
+    assert!(matches!(on("/trial"), Step::Admit(Permit { reason, .. }) if reason == reported));
+    let missing = story.arrive(4, 5, &[(":path", "/trial")]);
+    assert!(matches!(missing, Step::Admit(Permit { reason: Reason::ReportOnly(Denial::Missing), .. })));
+    // What is asked about is refused as revoked, whatever it lacks.
+    let step = story.get(5, 6, &token_with(json!({"jti": "other"})));
+    let call = story.sent(step);
+    assert_eq!(outcomes(&story.answer(call, 7, Some(CheckVerdict::Revoked)).streams), [(5, "token_revoked")]);
+}
+
+#[test]
+fn a_request_that_waits_keeps_the_manner_of_its_rule() {
+    let rules = json!([{"prefix": "/trial", "action": "require", "report_only": true}]);
+    let mut story = Story::new(json!({"rules": rules, "on_unavailable": "allow"}));
+    let authorization = format!("Bearer {}", token());
+    let step = story.arrive(1, 0, &[(":path", "/trial"), ("authorization", &authorization)]);
+    let call = story.sent(step);
+    story.get(2, 1, &token());
+    let released = story.answer(call, 2, Some(CheckVerdict::Revoked));
+    assert_eq!(outcomes(&released.streams), [(1, "resumed"), (2, "token_revoked")]);
+    let lacking = json!([{"prefix": "/", "action": "require", "claims": {"paid": true}}]);
+    let mut story = Story::new(json!({"rules": lacking, "on_unavailable": "allow"}));
+    let step = story.get(1, 0, &token());
+    let call = story.sent(step);
+    assert_eq!(
+        outcomes(&story.answer(call, 1, None).streams),
+        [(1, "insufficient_scope")],
+        "it is known without an answer"
+    );
 }
 
 #[test]

@@ -29,6 +29,7 @@ const CONTROL_PLANE: &[&[&str]] = &[
 /// The modules of the filter, as its `lib.rs` lists them.
 const FILTER: &[&[&str]] = &[
     &["now", "ids", "names", "paths", "request", "claim_path"],
+    &["requirement"],
     &["header_map", "host_signature", "metrics", "outage", "cache"],
     &["copy"],
     &["feed"],

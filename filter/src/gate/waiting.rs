@@ -102,7 +102,7 @@ impl Gate {
 
     /// The stream is gone.
     pub fn forget(&mut self, stream: StreamId) {
-        self.grpc_waiting.remove(&stream);
+        self.manners.remove(&stream);
         if let Some(place) = self.ready.iter().position(|(ready, _)| *ready == stream) {
             self.ready.remove(place);
         }
@@ -120,7 +120,7 @@ impl Gate {
     }
 
     fn release_one(&mut self, stream: StreamId, verdict: Option<CheckVerdict>) -> Decision {
-        let grpc = self.grpc_waiting.remove(&stream);
-        self.decide(verdict, grpc, Edits::default())
+        let manner = self.manners.remove(&stream).unwrap_or_default();
+        self.decide(verdict, manner, Edits::default())
     }
 }

@@ -10,6 +10,8 @@
 #[cfg(test)]
 mod bodies;
 #[cfg(test)]
+mod claims;
+#[cfg(test)]
 mod configuration;
 #[cfg(test)]
 mod crowds;

@@ -24,6 +24,7 @@ fn facts_about(token: [u8; 16]) -> Rc<Facts> {
         },
         times: Times { issued_at: None, cutoff_time: None, not_before: None, expires_at: 1 },
         identity: Ok(Vec::new()),
+        meets: 0,
     })
 }
 
