@@ -10,6 +10,7 @@ use std::time::Duration;
 use serde_json::Value;
 use serde_json::error::Category;
 
+use crate::nearest::nearest;
 use crate::{Object, json};
 
 /// Reads a configuration's text. A member that is named twice is a mistake, because it is unclear which of the two
@@ -130,7 +131,8 @@ impl<'a, 'm> Fields<'a, 'm> {
         for name in self.object.keys() {
             if !self.asked.contains(name.as_str()) {
                 let known: Vec<_> = self.asked.iter().copied().collect();
-                let problem = format!("is not a known field here (known: {})", known.join(", "));
+                let meant = nearest(name, &known).map(|meant| format!("; did you mean {meant}?")).unwrap_or_default();
+                let problem = format!("is not a known field here{meant} (known: {})", known.join(", "));
                 self.mistakes.add(join(&self.path, name), problem);
             }
         }
@@ -291,6 +293,27 @@ mod tests {
                 "settings.tags: must be a list of non-empty strings, at least one",
                 "settings.on: must be true or false",
                 "settings.odd: is not a known field here (known: mode, name, on, port, tags, wait)",
+            ]
+        );
+    }
+
+    #[test]
+    fn a_misspelt_field_is_told_what_it_is_meant_to_be() {
+        let document = json!({"max_stalenes": 1, "corsPreflight": 2, "surprise": 3});
+        let mut mistakes = Mistakes::default();
+        Fields::read("", &document, &mut mistakes, |fields| {
+            for name in ["cors_preflight", "max_staleness", "rules"] {
+                fields.value(name);
+            }
+        });
+        let lines: Vec<_> = mistakes.iter().map(Mistake::to_string).collect();
+        let known = "(known: cors_preflight, max_staleness, rules)";
+        assert_eq!(
+            lines,
+            [
+                format!("corsPreflight: is not a known field here; did you mean cors_preflight? {known}"),
+                format!("max_stalenes: is not a known field here; did you mean max_staleness? {known}"),
+                format!("surprise: is not a known field here {known}"),
             ]
         );
     }

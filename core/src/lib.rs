@@ -22,6 +22,7 @@ mod issuer;
 mod json;
 mod key;
 mod key_set;
+mod nearest;
 mod policy;
 mod position;
 mod problem;

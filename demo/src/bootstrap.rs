@@ -17,7 +17,6 @@ const CLUSTERS: &str = "/static_resources/clusters";
 const ENDPOINTS: &str = "/load_assignment/endpoints/0/lb_endpoints";
 const ENDPOINT: &str = "/load_assignment/endpoints/0/lb_endpoints/0/endpoint/address/socket_address";
 const CONNECTION_MANAGER: &str = "/static_resources/listeners/0/filter_chains/0/filters/0/typed_config";
-const PLUGIN: &str = "/http_filters/0/typed_config/config";
 
 /// An Envoy bootstrap configuration.
 #[derive(Clone, Debug)]
@@ -106,9 +105,18 @@ impl Bootstrap {
     /// # Errors
     /// If the file does not load the filter from a local file.
     pub fn load_filter_from(&mut self, module: &Path) -> Result<()> {
-        let pointer = format!("{CONNECTION_MANAGER}{PLUGIN}/vm_config/code/local/filename");
+        let pointer = format!("{}/vm_config/code/local/filename", self.plugin()?);
         *self.at_mut(&pointer)? = json!(module.to_string_lossy());
         Ok(())
+    }
+
+    /// The JSON pointer of the filter's plugin, wherever it stands among the filters.
+    fn plugin(&self) -> Result<String> {
+        let filters = format!("{CONNECTION_MANAGER}/http_filters");
+        let list = self.at(&filters)?.as_array().context("http_filters is no list")?;
+        let position =
+            list.iter().position(|filter| filter["name"] == "curfew").context("no filter is named curfew")?;
+        Ok(format!("{filters}/{position}/typed_config/config"))
     }
 
     /// Removes the filter, so that a measurement can compare Envoy with and without it.
@@ -127,7 +135,7 @@ impl Bootstrap {
     /// # Errors
     /// If it is not a string of JSON.
     pub fn filter(&self) -> Result<Value> {
-        let text = self.at(&format!("{CONNECTION_MANAGER}{PLUGIN}/configuration/value"))?;
+        let text = self.at(&format!("{}/configuration/value", self.plugin()?))?;
         let text = text.as_str().context("the filter's configuration is no string")?;
         serde_json::from_str(text).context("the filter's configuration is no JSON")
     }
@@ -137,8 +145,19 @@ impl Bootstrap {
     /// # Errors
     /// If the file has no place for it.
     pub fn set_filter(&mut self, configuration: &Value) -> Result<()> {
-        let pointer = format!("{CONNECTION_MANAGER}{PLUGIN}/configuration/value");
+        let pointer = format!("{}/configuration/value", self.plugin()?);
         *self.at_mut(&pointer)? = json!(configuration.to_string());
+        Ok(())
+    }
+
+    /// Replaces the filter's own configuration by a `google.protobuf.Struct`.
+    ///
+    /// # Errors
+    /// If the file has no place for it.
+    pub fn write_filter_as_struct(&mut self, configuration: &Value) -> Result<()> {
+        let pointer = format!("{}/configuration", self.plugin()?);
+        *self.at_mut(&pointer)? =
+            json!({"@type": "type.googleapis.com/google.protobuf.Struct", "value": configuration});
         Ok(())
     }
 
@@ -153,7 +172,7 @@ impl Bootstrap {
         let secret = control_plane.remove("secret").context("the filter has no secret")?;
         control_plane.insert("secret_env".to_owned(), json!(variable));
         self.set_filter(&filter)?;
-        let vm = self.at_mut(&format!("{CONNECTION_MANAGER}{PLUGIN}/vm_config"))?;
+        let vm = self.at_mut(&format!("{}/vm_config", self.plugin()?))?;
         vm["environment_variables"] = json!({"host_env_keys": [variable]});
         Ok(secret.as_str().context("the secret is no text")?.to_owned())
     }

@@ -7,6 +7,7 @@ use std::time::Duration;
 use curfew_core::{Fields, KeySets, Mistakes, Policy, read_document};
 
 use crate::identity::IdentityHeader;
+use crate::protobuf_struct;
 use crate::rules::Rules;
 use crate::sources::Sources;
 
@@ -122,10 +123,13 @@ impl Config {
         let mut mistakes = Mistakes::default();
         let document = match read_document(bytes) {
             Ok(document) => document,
-            Err(problem) => {
-                mistakes.add("configuration", not_json(bytes, problem));
-                return Err(mistakes);
-            }
+            Err(problem) => match protobuf_struct::read(bytes).filter(|_| !bytes.is_empty()) {
+                Some(document) => document,
+                None => {
+                    mistakes.add("configuration", not_json(bytes, problem));
+                    return Err(mistakes);
+                }
+            },
         };
         let config = Fields::read("", &document, &mut mistakes, |fields| Self::read(fields, environment));
         config.flatten().filter(|_| mistakes.is_empty()).ok_or(mistakes)
@@ -256,9 +260,8 @@ fn not_json(bytes: &[u8], problem: String) -> String {
     match bytes.trim_ascii_start().first() {
         None => "is empty; give the plugin's settings as JSON in a google.protobuf.StringValue".to_owned(),
         Some(b'{') => problem,
-        // Envoy passes a Struct in its binary form, which cannot be distinguished from other bytes.
-        Some(_) => "is not JSON; a google.protobuf.Struct arrives in binary form, so write \
-                    \"@type\": type.googleapis.com/google.protobuf.StringValue with the JSON text as its value"
+        Some(_) => "is neither JSON nor a google.protobuf.Struct; write \"@type\": \
+                    type.googleapis.com/google.protobuf.StringValue with the JSON text as its value"
             .to_owned(),
     }
 }
@@ -352,7 +355,7 @@ mod tests {
                 "control_plane.secret: must have at least 16 bytes",
                 "control_plane.authority: must be printable ASCII without spaces, because it travels in a header",
                 "control_plane.timeout: must be from 1ms to 60s",
-                "control_plane.clusters: is not a known field here (known: authority, cluster, secret, secret_env, timeout)",
+                "control_plane.clusters: is not a known field here; did you mean cluster? (known: authority, cluster, secret, secret_env, timeout)",
                 "consistency: must be one of: strict, bounded",
                 "replica_bytes: must be from 65536 to 536870912",
                 "on_unavailable: must be one of: deny, allow",
@@ -387,6 +390,14 @@ mod tests {
         let mistakes = mistakes_with(json!({"max_stalenes": "1s"}));
         assert_eq!(mistakes.len(), 1);
         assert!(mistakes[0].starts_with("max_stalenes: is not a known field here"), "{mistakes:?}");
+    }
+
+    #[test]
+    fn a_struct_is_read_like_the_same_json() {
+        // {"consistency": "loose"}, as `protoc` encodes a Struct.
+        let bytes = b"\x0a\x16\x0a\x0bconsistency\x12\x07\x1a\x05loose";
+        let mistakes = Config::parse(bytes).unwrap_err();
+        assert_eq!(mistakes, Config::parse(br#"{"consistency": "loose"}"#).unwrap_err());
     }
 
     #[test]

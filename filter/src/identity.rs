@@ -163,7 +163,7 @@ mod tests {
             [
                 "identity_headers.Host: is not a header that may be overwritten",
                 "identity_headers.a b: must be a header's name",
-                "identity_headers.x-a.lists: is not a known field here (known: claim, list, payload)",
+                "identity_headers.x-a.lists: is not a known field here; did you mean list? (known: claim, list, payload)",
                 "identity_headers.x-b.claim: exactly one of claim and payload must be given; list belongs to claim",
                 "identity_headers.x-c.claim: must be a list of non-empty strings, at least one",
                 "identity_headers.x-id: must be the name of a claim, or an object with claim or payload",

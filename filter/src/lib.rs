@@ -9,7 +9,7 @@
 //!
 //! ```text
 //! now, ids, names, paths, request, claim_path, requirement
-//! header_map, host_signature, metrics, outage, cache
+//! header_map, host_signature, protobuf_struct, metrics, outage, cache
 //! copy, feed                    # the copy of the log, and the polls and leases that keep it true
 //! sources, preflight, rules, identity      # what a request shows, what it needs, what the upstream is told
 //! proofs, permit                # what was proven, and the right to go on
@@ -38,6 +38,7 @@ mod paths;
 pub mod permit;
 mod preflight;
 pub mod proofs;
+pub mod protobuf_struct;
 mod redirects;
 pub mod request;
 mod requirement;

@@ -30,7 +30,7 @@ const CONTROL_PLANE: &[&[&str]] = &[
 const FILTER: &[&[&str]] = &[
     &["now", "ids", "names", "paths", "request", "claim_path"],
     &["requirement"],
-    &["header_map", "host_signature", "metrics", "outage", "cache"],
+    &["header_map", "host_signature", "protobuf_struct", "metrics", "outage", "cache"],
     &["copy"],
     &["feed"],
     &["sources"],

@@ -85,3 +85,24 @@ fn a_configuration_without_a_control_plane_is_refused() {
     assert!(!validation.accepted);
     assert!(validation.output.contains("control_plane"), "{}", validation.output);
 }
+
+#[test]
+fn a_configuration_may_be_written_as_a_struct() {
+    let mut plan = Plan::shipped().unwrap();
+    let mut written = plan.bootstrap.filter().unwrap();
+    written["cache_bytes"] = json!(1 << 20);
+    plan.bootstrap.write_filter_as_struct(&written).unwrap();
+    let stack = plan.start().unwrap();
+    let signer = Signer::from_secret(stack.settings.required("JWT_SECRET").unwrap());
+    let token = signer.sign(&claims("alice")).unwrap();
+    assert_eq!(stack.send(&Request::get("/orders").bearer(&token)).unwrap().status, 200);
+    assert_eq!(stack.send(&Request::get("/orders")).unwrap().code(), "token_missing");
+}
+
+#[test]
+fn a_misspelt_field_is_told_the_nearest_name() {
+    let validation = validated(|filter| filter["identity_header"] = json!({"x-user-id": "sub"})).unwrap();
+    assert!(!validation.accepted);
+    let expected = "identity_header: is not a known field here; did you mean identity_headers?";
+    assert!(validation.output.contains(expected), "{}", validation.output);
+}
