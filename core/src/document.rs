@@ -155,6 +155,11 @@ impl<'a, 'm> Fields<'a, 'm> {
         }
     }
 
+    /// A mistake of the value of the field `name`, which was read by itself, with its whole path.
+    pub(crate) fn inside(&self, name: &str, inner: &Mistake) -> Mistake {
+        Mistake { field: join(&self.at(name), &inner.field), problem: inner.problem.clone() }
+    }
+
     /// The mistakes so far, for readers of nested values to add to.
     pub fn mistakes(&mut self) -> &mut Mistakes {
         self.mistakes

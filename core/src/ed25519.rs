@@ -7,7 +7,11 @@
 //! The rules are exactly ed25519-compact's, because a token that one side accepts and the other refuses is a bypass: S
 //! is below the group's order L; R and the key are encoded canonically and have no small order; the equation is
 //! multiplied by the cofactor. `core/tests/ed25519` compares the two. Checking a forged signature costs what checking a
-//! good one does.
+//! good one does, but for a key that has not verified anything yet: its table is made after its first good signature. So
+//! the keys of a large set that sign nothing take neither the time nor the memory, and nobody without a private key can
+//! change that.
+
+use std::sync::OnceLock;
 
 use curve25519_dalek::constants::ED25519_BASEPOINT_TABLE;
 use curve25519_dalek::edwards::{CompressedEdwardsY, EdwardsBasepointTable, EdwardsPoint};
@@ -18,8 +22,9 @@ use sha2::{Digest as _, Sha512};
 /// A public key, ready for use.
 pub(crate) struct Key {
     encoding: [u8; 32],
-    /// Multiples of the negated key: 30 KiB in WebAssembly.
-    negated: Box<EdwardsBasepointTable>,
+    negated: EdwardsPoint,
+    /// Multiples of the negated key: 30 KiB in WebAssembly, and as many instructions as some dozens of checks.
+    multiples: OnceLock<Box<EdwardsBasepointTable>>,
 }
 
 impl Key {
@@ -27,12 +32,16 @@ impl Key {
     /// small order.
     pub(crate) fn new(encoding: [u8; 32]) -> Option<Self> {
         let point = decode(&encoding)?;
-        Some(Self { encoding, negated: Box::new(EdwardsBasepointTable::create(&-point)) })
+        Some(Self { encoding, negated: -point, multiples: OnceLock::new() })
     }
 
     /// True if the signature is this key's for the message.
     pub(crate) fn verify(&self, message: &[u8], signature: &[u8]) -> bool {
-        self.residue(message, signature).is_some_and(|residue| residue.is_small_order())
+        let verified = self.residue(message, signature).is_some_and(|residue| residue.is_small_order());
+        if verified {
+            self.multiples.get_or_init(|| Box::new(EdwardsBasepointTable::create(&self.negated)));
+        }
+        verified
     }
 
     /// `S*B - k*A - R`, which has small order for a good signature: multiplied by the cofactor, it is zero. `None` if
@@ -43,7 +52,11 @@ impl Key {
         let point = decode(r)?;
         let hash = Sha512::new().chain_update(r).chain_update(self.encoding).chain_update(message).finalize();
         let k = Scalar::from_bytes_mod_order_wide(&hash.into());
-        Some(ED25519_BASEPOINT_TABLE * &s + &*self.negated * &k - point)
+        let sum = match self.multiples.get() {
+            Some(multiples) => ED25519_BASEPOINT_TABLE * &s + &**multiples * &k,
+            None => EdwardsPoint::vartime_double_scalar_mul_basepoint(&k, &self.negated, &s),
+        };
+        Some(sum - point)
     }
 }
 

@@ -44,9 +44,15 @@ pub enum TokenError {
     /// The token lacks the claim that names the user, and the issuer's `require_user` is on.
     #[error("The token names no user.")]
     NoUser,
-    /// No key of the issuer fits the header's `kid` and `alg`.
-    #[error("The token's key or algorithm is not accepted here.")]
+    /// No key of the issuer has the header's `kid`, or the issuer has no keys yet.
+    #[error("The token's key is not known here: no key of its issuer has its kid.")]
     UnknownKey,
+    /// The issuer's tokens may not have the header's `alg`, or the key with its `kid` is of another.
+    #[error("The token's algorithm (alg) is not accepted from its issuer, or is not that of its key.")]
+    Algorithm,
+    /// The header has no `kid`, and the issuer has several keys of its algorithm.
+    #[error("The token does not name its key (kid), and its issuer has several.")]
+    MissingKid,
     /// The signature does not verify.
     #[error("The token's signature does not verify.")]
     Signature,
@@ -89,6 +95,8 @@ impl TokenError {
             Self::RequiredClaim => "required_claim",
             Self::NoUser => "no_user",
             Self::UnknownKey => "unknown_key",
+            Self::Algorithm => "algorithm",
+            Self::MissingKid => "missing_kid",
             Self::Signature => "signature",
             Self::Expired => "expired",
             Self::NotYetValid => "not_yet_valid",

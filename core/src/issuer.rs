@@ -6,7 +6,8 @@ use serde_json::Value;
 
 use crate::Keyspace;
 use crate::algorithm::Algorithm;
-use crate::document::{Fields, Mistakes};
+use crate::document::{Fields, Mistake, Mistakes};
+use crate::key::is_private;
 use crate::key_set::KeySet;
 use crate::required_claims::RequiredClaims;
 
@@ -25,6 +26,12 @@ pub(crate) struct Issuer {
     pub(crate) required_claims: RequiredClaims,
     /// Refuse tokens that name no user. A logout of all devices would not reach them.
     pub(crate) require_user: bool,
+    /// The algorithms that its tokens may have; empty stands for those of its keys.
+    pub(crate) algorithms: Vec<Algorithm>,
+    /// Try a token without `kid` with each of a bounded number of keys.
+    pub(crate) try_all_keys: bool,
+    /// The keys of the configuration that are not used, and why.
+    pub(crate) unused_keys: Vec<Mistake>,
     /// The rule by which its tokens become keys. The policy sets it once all fields of the policy have been read.
     pub(crate) keyspace: Keyspace,
 }
@@ -40,10 +47,19 @@ impl Issuer {
             }
             let audiences = fields.texts("audiences").unwrap_or_default();
             let required_claims = RequiredClaims::read(fields);
-            let require_user = fields.boolean("require_user").unwrap_or(false);
-            let keys = read_keys(fields);
-            let keyspace = Keyspace::from_bytes([0; 16]);
-            (Self { name, audiences, required_claims, require_user, keyspace }, keys)
+            let algorithms = read_algorithms(fields);
+            let (keys, unused_keys) = read_keys(&algorithms, fields);
+            let issuer = Self {
+                name,
+                audiences,
+                required_claims,
+                require_user: fields.boolean("require_user").unwrap_or(false),
+                algorithms,
+                try_all_keys: fields.boolean("try_all_keys").unwrap_or(false),
+                unused_keys,
+                keyspace: Keyspace::from_bytes([0; 16]),
+            };
+            (issuer, keys)
         })
     }
 
@@ -53,19 +69,34 @@ impl Issuer {
     }
 }
 
-/// The issuer's keys. Empty if they are wrong, which has then been noted.
-fn read_keys(fields: &mut Fields<'_, '_>) -> KeySet {
-    let algorithm = fields.choice("algorithm", &Algorithm::ALL);
+/// The algorithms of the issuer's tokens: `algorithms`, or the one `algorithm`.
+fn read_algorithms(fields: &mut Fields<'_, '_>) -> Vec<Algorithm> {
+    let one = fields.choice("algorithm", &Algorithm::ALL);
+    let Some(names) = fields.texts("algorithms") else {
+        return one.into_iter().collect();
+    };
+    if fields.has("algorithm") {
+        fields.wrong("algorithms", "must not be given together with algorithm");
+    }
+    let known: Option<Vec<_>> = names.iter().map(|name| Algorithm::parse(name)).collect();
+    known.unwrap_or_else(|| {
+        let names: Vec<_> = Algorithm::ALL.iter().map(|(name, _)| *name).collect();
+        fields.wrong("algorithms", format!("must be a list of: {}", names.join(", ")));
+        Vec::new()
+    })
+}
+
+/// The issuer's keys, and those that are not used. Empty if they are wrong, which has then been noted.
+fn read_keys(algorithms: &[Algorithm], fields: &mut Fields<'_, '_>) -> (KeySet, Vec<Mistake>) {
     let sources = (fields.value("jwks"), fields.text("secret"), fields.text("secret_base64"));
     match sources {
-        (Some(jwks), None, None) => read_jwks(jwks, algorithm, fields),
-        (None, Some(secret), None) => read_secret(secret.as_bytes(), "secret", algorithm, fields),
+        (Some(jwks), None, None) => return read_jwks(jwks, algorithms, fields),
+        (None, Some(secret), None) => {
+            return (read_secret(secret.as_bytes(), "secret", algorithms, fields), Vec::new());
+        }
         (None, None, Some(encoded)) => match decode_secret(encoded) {
-            Some(secret) => read_secret(&secret, "secret_base64", algorithm, fields),
-            None => {
-                fields.wrong("secret_base64", "must be base64");
-                KeySet::default()
-            }
+            Some(secret) => return (read_secret(&secret, "secret_base64", algorithms, fields), Vec::new()),
+            None => fields.wrong("secret_base64", "must be base64"),
         },
         _ => {
             let given = ["jwks", "secret", "secret_base64"].iter().filter(|name| fields.has(name)).count();
@@ -73,23 +104,46 @@ fn read_keys(fields: &mut Fields<'_, '_>) -> KeySet {
             if given != 1 {
                 fields.wrong("jwks", "exactly one of jwks, secret and secret_base64 must be given");
             }
-            KeySet::default()
         }
     }
+    (KeySet::default(), Vec::new())
 }
 
-fn read_secret(secret: &[u8], field: &str, algorithm: Option<Algorithm>, fields: &mut Fields<'_, '_>) -> KeySet {
-    KeySet::from_secret(algorithm.unwrap_or(Algorithm::HS256), secret).unwrap_or_else(|problem| {
-        fields.wrong(field, problem);
-        KeySet::default()
-    })
+/// One key for each algorithm: an operator that names several wants the secret to serve them all.
+fn read_secret(secret: &[u8], field: &str, algorithms: &[Algorithm], fields: &mut Fields<'_, '_>) -> KeySet {
+    let algorithms = if algorithms.is_empty() { &[Algorithm::HS256] } else { algorithms };
+    let mut keys = KeySet::default();
+    for algorithm in algorithms {
+        match KeySet::from_secret(*algorithm, secret) {
+            Ok(key) => keys = keys.and(key),
+            Err(problem) => fields.wrong(field, problem),
+        }
+    }
+    keys
 }
 
-fn read_jwks(jwks: &Value, default: Option<Algorithm>, fields: &mut Fields<'_, '_>) -> KeySet {
-    KeySet::from_jwks(jwks, default).unwrap_or_else(|mistakes| {
-        fields.all_wrong("jwks", &mistakes);
-        KeySet::default()
-    })
+/// A configuration is written by its operator, so a private key in it is a mistake. In a set that was fetched, it would
+/// be left out.
+fn read_jwks(jwks: &Value, algorithms: &[Algorithm], fields: &mut Fields<'_, '_>) -> (KeySet, Vec<Mistake>) {
+    let (keys, unused) = match KeySet::read(jwks, algorithms) {
+        Ok(read) => read,
+        Err(mistakes) => {
+            fields.all_wrong("jwks", &mistakes);
+            return (KeySet::default(), Vec::new());
+        }
+    };
+    let private = private_keys(jwks);
+    for place in &private {
+        fields.wrong(&format!("jwks.{place}"), "is a private key; put only its public part here");
+    }
+    (keys, unused.iter().map(|mistake| fields.inside("jwks", mistake)).collect())
+}
+
+/// The places of private keys in a set.
+fn private_keys(jwks: &Value) -> Vec<String> {
+    let members = jwks.get("keys").and_then(Value::as_array).into_iter().flatten().enumerate();
+    let private = members.filter(|(_, member)| member.as_object().is_some_and(is_private));
+    private.map(|(index, _)| format!("keys[{index}]")).collect()
 }
 
 /// The bytes of a `secret_base64`: either alphabet, padded or not, because secrets are pasted from everywhere. Signer

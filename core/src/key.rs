@@ -1,25 +1,39 @@
 //! A key that tokens are verified with, from a JWK (RFC 7517) or a shared secret. The algorithm belongs to the key; a
 //! token's header can only agree with it.
+//!
+//! A JWK that serves several algorithms becomes a key for each of them, which share the material.
 
 mod import;
+mod kind;
+mod members;
 
+use std::sync::Arc;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use hmac::{Hmac, KeyInit as _};
 use jwt_simple::prelude::{ES256PublicKey, ES384PublicKey};
 use serde_json::Value;
-use sha2::{Sha256, Sha384, Sha512};
+use sha2::{Digest as _, Sha256, Sha384, Sha512};
 use superboring::pkey::{PKey, Public};
 
 use crate::algorithm::Algorithm;
 use crate::id::labelled;
 use crate::{Object, ed25519};
+use kind::KeyType;
+pub(crate) use kind::is_plain;
+use members::PublicMembers;
 
-/// A key that tokens are verified with. Its debug form shows no key material.
+/// A key that tokens are verified with. Its debug form shows no key material. A clone shares the material.
+#[derive(Clone)]
 pub struct VerificationKey {
     pub(crate) algorithm: Algorithm,
     pub(crate) kid: Option<String>,
-    pub(crate) material: Material,
+    pub(crate) material: Arc<Material>,
     id: KeyId,
-    spki: Option<Vec<u8>>,
+    spki: Option<Arc<[u8]>>,
+    /// `None` for a secret, which has no public part.
+    members: Option<Arc<PublicMembers>>,
 }
 
 /// The key in the form that its algorithm's implementation takes.
@@ -40,7 +54,7 @@ pub(crate) enum Material {
 /// It stays the same wherever and however often the key is read, so a proof can name the key that it was made with. It
 /// is shown nowhere, not even by `Debug`: a shared secret that a person has chosen can be guessed, and this hash would
 /// tell whether a guess is right.
-#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct KeyId([u8; 16]);
 
 impl std::fmt::Debug for KeyId {
@@ -95,38 +109,46 @@ impl VerificationKey {
         };
         let material = material.map_err(|error| error.to_string())?;
         let id = KeyId::of(algorithm, secret, kid.as_deref());
-        Ok(Self { algorithm, kid, material, id, spki: None })
+        Ok(Self { algorithm, kid, material: Arc::new(material), id, spki: None, members: None })
     }
 
-    /// Makes a key from one member of a JWK Set. `Ok(None)` for a key that is not for verifying tokens, which a set may
-    /// well hold (RFC 7517 section 5): a key for encryption, or of a type or algorithm that Curfew does not know.
+    /// Makes the keys of one member of a JWK Set: one for each algorithm that it serves.
     ///
-    /// A key that names no `alg` takes `default` if that fits its type, else the usual algorithm of its type.
+    /// `allowed` are the algorithms that tokens of the issuer may have; empty stands for all of them. A JWK with `alg`
+    /// serves that algorithm. One without serves the allowed algorithms of its type; where `allowed` is empty, RS256 for
+    /// an RSA key, and the algorithm of the curve for others.
+    ///
+    /// Members that are not known, or that belong to another type, are ignored (RFC 7517 section 4).
     ///
     /// # Errors
-    /// A sentence for the operator.
-    pub fn from_jwk(jwk: &Object, default: Option<Algorithm>) -> Result<Option<Self>, String> {
-        if jwk.get("use").is_some_and(|usage| usage != "sig") {
-            return Ok(None);
+    /// Why the key cannot be used, in words that follow the key's name: a key for another purpose, of a type or an
+    /// algorithm that is not known or not allowed, with a member that is wrong, or with its private part.
+    pub fn from_jwk(jwk: &Object, allowed: &[Algorithm]) -> Result<Vec<Self>, String> {
+        let kind = KeyType::of(jwk)?;
+        kind::check_purpose(jwk)?;
+        let algorithms = kind.algorithms(jwk, allowed)?;
+        if kind.is_private(jwk) {
+            return Err(PRIVATE.into());
         }
-        let Some(algorithm) = import::algorithm_of(jwk, default)? else {
-            return Ok(None);
-        };
-        if ["d", "p", "q"].iter().any(|member| jwk.contains_key(*member)) {
-            return Err("is a private key; put only its public part here".into());
+        let kid = kid(jwk)?;
+        if kind == KeyType::Secret {
+            let secret = members::bytes(jwk, "k")?;
+            let key = |algorithm| Self::from_named_secret(algorithm, &secret, kid.clone());
+            return algorithms.into_iter().map(|algorithm| key(algorithm).map_err(|why| format!("k {why}"))).collect();
         }
-        let kid = match jwk.get("kid") {
-            None => None,
-            Some(Value::String(kid)) => Some(kid.clone()),
-            Some(_) => return Err("has a kid that is not a string".into()),
-        };
-        import::key(jwk, algorithm, kid).map(Some)
+        let public = import::public_key(jwk, kind)?;
+        Ok(algorithms.into_iter().map(|algorithm| Self::of_public(algorithm, kid.clone(), &public)).collect())
     }
 
-    /// The key of these parts. `public` is the encoding that its identity is computed over.
-    fn public(algorithm: Algorithm, kid: Option<String>, material: Material, public: &[u8]) -> Self {
-        let id = KeyId::of(algorithm, public, kid.as_deref());
-        Self { algorithm, kid, material, id, spki: None }
+    fn of_public(algorithm: Algorithm, kid: Option<String>, key: &import::PublicKey) -> Self {
+        Self {
+            algorithm,
+            id: KeyId::of(algorithm, &key.encoding, kid.as_deref()),
+            kid,
+            material: Arc::clone(&key.material),
+            spki: key.is_spki.then(|| Arc::clone(&key.encoding)),
+            members: Some(Arc::clone(&key.members)),
+        }
     }
 
     /// The algorithm of this key.
@@ -134,7 +156,7 @@ impl VerificationKey {
         self.algorithm
     }
 
-    /// Its `kid`, if it has one.
+    /// The name that tokens call the key by.
     pub fn kid(&self) -> Option<&str> {
         self.kid.as_deref()
     }
@@ -147,6 +169,40 @@ impl VerificationKey {
     /// The public key as DER SubjectPublicKeyInfo (RFC 5280 section 4.1), for RSA and ECDSA keys.
     pub fn spki(&self) -> Option<&[u8]> {
         self.spki.as_deref()
+    }
+
+    /// The thumbprint (RFC 7638) with SHA-256, as base64url: it names the key whatever its `kid`, its algorithm and the
+    /// spelling of its JWK. `None` for a secret: a secret that a person has chosen can be guessed, and its hash would
+    /// tell whether a guess is right.
+    pub fn thumbprint(&self) -> Option<String> {
+        let members = self.members.as_ref()?;
+        Some(URL_SAFE_NO_PAD.encode(Sha256::digest(members.to_text())))
+    }
+
+    /// The key as a JWK: its public members, its `alg` and its `kid`, and nothing else. `None` for a secret.
+    pub(crate) fn to_public_jwk(&self) -> Option<Value> {
+        let mut jwk = Object::new();
+        jwk.insert("alg".to_owned(), self.algorithm.as_str().into());
+        jwk.extend(self.members.as_ref()?.iter().map(|(name, text)| (name.to_owned(), text.into())));
+        jwk.extend(self.kid.as_deref().map(|kid| ("kid".to_owned(), kid.into())));
+        Some(Value::Object(jwk))
+    }
+}
+
+/// What is said of a key that was published with its private part.
+const PRIVATE: &str = "is a private key; put only its public part here";
+
+/// True if the member of a JWK Set holds the private part of a key pair.
+pub(crate) fn is_private(jwk: &Object) -> bool {
+    KeyType::of(jwk).is_ok_and(|kind| kind.is_private(jwk))
+}
+
+/// An empty `kid` is one: tokens cannot name it, but it is not the same as no `kid`.
+fn kid(jwk: &Object) -> Result<Option<String>, String> {
+    match jwk.get("kid") {
+        None | Some(Value::Null) => Ok(None),
+        Some(Value::String(kid)) => Ok(Some(kid.clone())),
+        Some(_) => Err("kid is not a text".into()),
     }
 }
 

@@ -7,32 +7,46 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::algorithm::Algorithm;
-use crate::document::Mistakes;
+use crate::document::{Mistake, Mistakes};
 use crate::key::{KeyId, VerificationKey};
-
-/// More keys than any issuer rotates through.
-const MAX_KEYS: usize = 16;
+use crate::read_jwks::read_jwks;
 
 /// How many keys of one algorithm may have no `kid`: the new one and the old one of a rotation. Each of them is tried
 /// for each token, so every further one would multiply what a flood of bad tokens costs.
-const MAX_NAMELESS_KEYS: usize = 2;
+pub(crate) const MAX_NAMELESS_KEYS: usize = 2;
+
+/// How many keys of one algorithm may have the same `kid`: a publisher that does not change it in a rotation.
+pub(crate) const MAX_NAMESAKES: usize = 2;
+
+/// The most keys that one token's signature is checked with, where the issuer has the keys tried that the token does
+/// not name. A forged token costs so many checks.
+const MAX_TRIED_KEYS: usize = 8;
 
 /// The keys of one issuer. Empty as long as the issuer's keys are not known; then no token of it is proven.
+///
+/// The keys are in one order, whatever order they were read in: two sets with the same keys are the same.
 #[derive(Debug, Default)]
 pub struct KeySet(Vec<VerificationKey>);
 
 impl KeySet {
-    /// Reads a JWK Set (RFC 7517 section 5). `default` is the algorithm of keys that name none and can be of several.
+    /// Reads a JWK Set (RFC 7517 section 5) tolerantly. `algorithms` are those that the issuer's tokens may have; empty
+    /// stands for the usual ones, see [`VerificationKey::from_jwk`].
+    ///
+    /// A key that cannot be used is left out, as RFC 7517 section 5 asks. The mistakes beside the set say which, and
+    /// why; they are for operators. Fields are named from the set on, such as `keys[0]`.
     ///
     /// # Errors
-    /// Everything that is wrong with the set; fields are named from the set on, such as `keys[0]`.
-    pub fn from_jwks(jwks: &Value, default: Option<Algorithm>) -> Result<Self, Mistakes> {
-        let mut mistakes = Mistakes::default();
-        let keys = read_jwks(jwks, default, &mut mistakes);
-        if mistakes.is_empty() { Ok(Self(keys)) } else { Err(mistakes) }
+    /// Everything that is wrong with a set in which no key can be used.
+    pub fn read(jwks: &Value, algorithms: &[Algorithm]) -> Result<(Self, Vec<Mistake>), Mistakes> {
+        let (keys, mut mistakes) = read_jwks(jwks, algorithms)?;
+        if keys.is_empty() {
+            mistakes.add("", "holds no key that tokens can be verified with");
+            return Err(mistakes);
+        }
+        Ok((Self::sorted(keys), mistakes.iter().cloned().collect()))
     }
 
     /// The set of one shared secret.
@@ -43,14 +57,47 @@ impl KeySet {
         Ok(Self(vec![VerificationKey::from_secret(algorithm, secret)?]))
     }
 
-    /// The keys that a header with this `alg` and `kid` can mean: the key with that `kid` and the keys without any. A
-    /// header without `kid` means the keys without any, or the only key of its algorithm.
-    pub(crate) fn keys_for(&self, alg: Algorithm, kid: Option<&str>) -> Vec<&VerificationKey> {
-        let of_algorithm: Vec<_> = self.0.iter().filter(|key| key.algorithm == alg).collect();
-        match (kid, of_algorithm.as_slice()) {
-            (None, [_only]) => of_algorithm,
-            _ => of_algorithm.into_iter().filter(|key| key.kid.is_none() || key.kid.as_deref() == kid).collect(),
+    fn sorted(mut keys: Vec<VerificationKey>) -> Self {
+        keys.sort_by(|one, other| order(one).cmp(&order(other)));
+        Self(keys)
+    }
+
+    /// The same with the keys of another set.
+    pub(crate) fn and(self, other: Self) -> Self {
+        Self::sorted(self.0.into_iter().chain(other.0).collect())
+    }
+
+    /// The set of those keys that `keep` says yes to.
+    #[must_use]
+    pub fn filtered(&self, keep: impl Fn(&VerificationKey) -> bool) -> Self {
+        Self(self.0.iter().filter(|key| keep(key)).cloned().collect())
+    }
+
+    /// The keys, one for each algorithm that a JWK serves, in the set's order.
+    pub fn keys(&self) -> impl Iterator<Item = &VerificationKey> {
+        self.0.iter()
+    }
+
+    /// The set as a JWK Set (RFC 7517 section 5) that [`Self::read`] reads back as this set: only the public members of
+    /// each key, with its `alg`, its `kid` where it has one, and no `use`. A key of several algorithms is written once
+    /// for each. Sets with the same keys have the same text. `None` if the set holds a secret, which may not leave the
+    /// configuration.
+    pub fn to_public_jwks(&self) -> Option<Value> {
+        let keys: Option<Vec<_>> = self.0.iter().map(VerificationKey::to_public_jwk).collect();
+        Some(json!({ "keys": keys? }))
+    }
+
+    /// The keys that a header with this `alg` and `kid` can mean: the keys with that `kid`, and the keys without any. A
+    /// header without `kid` means the keys without any, or the only key of its algorithm; with `try_all`, any key of its
+    /// algorithm.
+    pub(crate) fn keys_for(&self, alg: Algorithm, kid: Option<&str>, try_all: bool) -> Vec<&VerificationKey> {
+        let of_algorithm = || self.0.iter().filter(move |key| key.algorithm == alg);
+        if kid.is_none() && (try_all || of_algorithm().nth(1).is_none()) {
+            return of_algorithm().take(MAX_TRIED_KEYS).collect();
         }
+        let namesakes = of_algorithm().filter(|key| kid.is_some() && key.kid.as_deref() == kid);
+        let nameless = of_algorithm().filter(|key| key.kid.is_none());
+        namesakes.take(MAX_NAMESAKES).chain(nameless.take(MAX_NAMELESS_KEYS)).collect()
     }
 
     /// True if no key is known.
@@ -58,52 +105,25 @@ impl KeySet {
         self.0.is_empty()
     }
 
+    /// True if a key has this `kid`, whatever its algorithm.
+    pub(crate) fn names(&self, kid: &str) -> bool {
+        self.0.iter().any(|key| key.kid.as_deref() == Some(kid))
+    }
+
+    /// True if a key is of this algorithm.
+    pub(crate) fn has_algorithm(&self, alg: Algorithm) -> bool {
+        self.0.iter().any(|key| key.algorithm == alg)
+    }
+
     fn contains(&self, id: KeyId) -> bool {
         self.0.iter().any(|key| key.id() == id)
     }
 }
 
-fn read_jwks(jwks: &Value, default: Option<Algorithm>, mistakes: &mut Mistakes) -> Vec<VerificationKey> {
-    let Some(members) = jwks.get("keys").and_then(Value::as_array) else {
-        mistakes.add("", r#"must be a JWK Set: an object with a list "keys""#);
-        return Vec::new();
-    };
-    let mut keys = Vec::new();
-    for (index, member) in members.iter().enumerate() {
-        // Checked before the next key is read, because a key may take much memory.
-        if keys.len() > MAX_KEYS {
-            break;
-        }
-        let key = match member.as_object() {
-            Some(jwk) => VerificationKey::from_jwk(jwk, default),
-            None => Err("must be an object".into()),
-        };
-        match key {
-            Ok(key) => keys.extend(key),
-            Err(problem) => mistakes.add(format!("keys[{index}]"), problem),
-        }
-    }
-    check_count(&keys, mistakes);
-    keys
-}
-
-fn check_count(keys: &[VerificationKey], mistakes: &mut Mistakes) {
-    if keys.is_empty() {
-        mistakes.add("", "holds no key that tokens can be verified with");
-    }
-    if keys.len() > MAX_KEYS {
-        mistakes.add("", format!("holds more than {MAX_KEYS} keys"));
-        return;
-    }
-    let count = |wanted: &VerificationKey| {
-        keys.iter().filter(|key| key.algorithm == wanted.algorithm && key.kid == wanted.kid).count()
-    };
-    if keys.iter().any(|key| key.kid.is_none() && count(key) > MAX_NAMELESS_KEYS) {
-        mistakes.add("", format!("holds more than {MAX_NAMELESS_KEYS} keys of one algorithm without kid"));
-    }
-    if keys.iter().any(|key| key.kid.is_some() && count(key) > 1) {
-        mistakes.add("", "holds two keys of one algorithm with the same kid");
-    }
+/// Keys without a `kid` first, then by `kid`. The identity comes last, so that the order never depends on the text that
+/// the set was read from.
+fn order(key: &VerificationKey) -> (Option<&str>, &'static str, KeyId) {
+    (key.kid(), key.algorithm.as_str(), key.id())
 }
 
 /// A key of one issuer of a policy. The same key in the set of another issuer is another [`IssuerKey`].
@@ -184,8 +204,6 @@ fn next_generation() -> u64 {
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
-
     use super::*;
 
     fn secret(byte: u8) -> KeySet {
@@ -222,28 +240,6 @@ mod tests {
         for (place, generation) in generations.iter().enumerate() {
             assert!(*generation != first.generation() && !generations[..place].contains(generation));
         }
-    }
-
-    #[test]
-    fn a_set_by_itself_names_its_mistakes_from_itself_on() {
-        let mistakes = |jwks: Value| KeySet::from_jwks(&jwks, None).unwrap_err().to_string();
-        assert_eq!(mistakes(json!([])), r#"must be a JWK Set: an object with a list "keys""#);
-        assert_eq!(
-            mistakes(json!({"keys": [7, {"kty": "oct", "k": "AA"}]})),
-            "keys[0]: must be an object; keys[1]: needs an alg, for its type does not imply one; \
-             holds no key that tokens can be verified with"
-        );
-    }
-
-    #[test]
-    fn a_set_is_read_no_further_than_its_limit() {
-        let jwk = |kid: usize| json!({"kty": "oct", "alg": "HS256", "kid": kid.to_string(), "k": "A".repeat(43)});
-        let set = |count| KeySet::from_jwks(&json!({"keys": (0..count).map(jwk).collect::<Vec<_>>()}), None);
-        assert_eq!(set(MAX_KEYS).unwrap().0.len(), MAX_KEYS);
-        let mut keys: Vec<_> = (0..=MAX_KEYS).map(jwk).collect();
-        keys.push(json!("not read any more"));
-        let mistakes = KeySet::from_jwks(&json!({ "keys": keys }), None).unwrap_err();
-        assert_eq!(mistakes.to_string(), "holds more than 16 keys");
     }
 
     #[test]

@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use crate::algorithm::Algorithm;
 use crate::claims::{self, ProvenToken, Times, UnprovenToken};
-use crate::document::{Fields, Mistakes};
+use crate::document::{Fields, Mistake, Mistakes};
 use crate::issuer::Issuer;
 use crate::key::{KeyId, VerificationKey};
 use crate::key_set::{IssuerKey, KeySet, KeySets};
@@ -116,7 +116,7 @@ impl Policy {
         let session_id = claims::identifier(&token.claims, "sid", "sid")?;
         let jti = claims::identifier(&token.claims, "jti", "jti")?;
         self.check_times(&times, now)?;
-        let key = check_signature(keys.get(place), &token, &mut verify)?;
+        let key = check_signature(issuer, keys.get(place), &token, &mut verify)?;
         let namespace = issuer.namespace();
         let keys = claims::keys(token.signing_input, namespace, jti.as_deref(), session_id.as_deref(), user.as_deref());
         Ok(ProvenToken {
@@ -188,6 +188,17 @@ impl Policy {
     /// The issuer namespaces, in the order of the configuration; "" stands for an issuer without a name.
     pub fn issuers(&self) -> impl Iterator<Item = &str> {
         self.issuers.iter().map(Issuer::namespace)
+    }
+
+    /// The keys in the document that are not used, each with its place and the reason. The document is accepted all the
+    /// same; its operator should know.
+    pub fn warnings(&self) -> impl Iterator<Item = &Mistake> {
+        self.issuers.iter().flat_map(|issuer| &issuer.unused_keys)
+    }
+
+    /// The algorithms that tokens of the issuer at this place may have, as [`KeySet::read`] takes them.
+    pub fn algorithms(&self, issuer: usize) -> &[Algorithm] {
+        self.issuers.get(issuer).map_or(&[], |issuer| &issuer.algorithms)
     }
 
     /// Names the rule by which tokens of an issuer namespace become keys.
@@ -291,20 +302,37 @@ impl Policy {
     }
 }
 
-/// The key of the issuer that the signature verifies with.
+/// The key of the issuer that the signature verifies with. The header can only agree with a key and the algorithm that
+/// belongs to it (RFC 8725 section 3.1).
 fn check_signature(
+    issuer: &Issuer,
     keys: Option<&KeySet>,
     token: &UnverifiedToken<'_>,
     verify: &mut impl FnMut(&SignatureCheck<'_>) -> bool,
 ) -> Result<KeyId, TokenError> {
-    let alg = Algorithm::parse(&token.header.alg).ok_or(TokenError::UnknownKey)?;
-    let fitting = keys.map(|keys| keys.keys_for(alg, token.header.kid.as_deref())).unwrap_or_default();
+    let alg = Algorithm::parse(&token.header.alg).ok_or(TokenError::Algorithm)?;
+    if !issuer.algorithms.is_empty() && !issuer.algorithms.contains(&alg) {
+        return Err(TokenError::Algorithm);
+    }
+    let keys = keys.ok_or(TokenError::UnknownKey)?;
+    let kid = token.header.kid.as_deref();
+    let fitting = keys.keys_for(alg, kid, issuer.try_all_keys);
     if fitting.is_empty() {
-        return Err(TokenError::UnknownKey);
+        return Err(why_no_key_fits(keys, alg, kid));
     }
     let check = |key| SignatureCheck { key, signing_input: token.signing_input, signature: &token.signature };
     let verified = fitting.into_iter().find(|key| verify(&check(key)));
     verified.map(VerificationKey::id).ok_or(TokenError::Signature)
+}
+
+/// Which of `kid`, `alg` and a missing `kid` it is. A `kid` that no key has is named first: the issuer may have new keys.
+fn why_no_key_fits(keys: &KeySet, alg: Algorithm, kid: Option<&str>) -> TokenError {
+    match kid {
+        Some(kid) if !keys.names(kid) => TokenError::UnknownKey,
+        None if keys.is_empty() => TokenError::UnknownKey,
+        None if keys.has_algorithm(alg) => TokenError::MissingKid,
+        _ => TokenError::Algorithm,
+    }
 }
 
 /// The issuers and the keys of each.

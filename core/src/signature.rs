@@ -52,7 +52,7 @@ impl SignatureCheck<'_> {
 #[must_use]
 pub fn verify_natively(check: &SignatureCheck<'_>) -> bool {
     let (message, signature) = (check.signing_input, check.signature);
-    match &check.key.material {
+    match &*check.key.material {
         Material::Hs256(key) => mac(key, message, signature),
         Material::Hs384(key) => mac(key, message, signature),
         Material::Hs512(key) => mac(key, message, signature),

@@ -169,6 +169,9 @@ impl Root {
     }
 
     fn plugin(&mut self, config: Config) -> Option<Plugin> {
+        for warning in config.policy.warnings() {
+            log::warn!("configuration: {warning}");
+        }
         if config.report_only {
             log::warn!("report_only is on: nothing is refused");
         }

@@ -58,7 +58,7 @@ impl Story {
     }
 
     fn replace(&mut self, keys: &[(&str, &str)]) {
-        let set = KeySet::from_jwks(&jwks(keys), None).unwrap();
+        let set = KeySet::read(&jwks(keys), &[]).unwrap().0;
         self.keys = self.keys.with(0, set).unwrap();
         self.gate.replace_keys(self.keys.clone());
     }

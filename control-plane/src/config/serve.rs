@@ -122,7 +122,8 @@ impl ServeArgs {
             access.refuse_weak_secrets(open, &tokens.signing_secrets, mistakes);
         }
         let retention = Settings::of(&tokens.policy).retention;
-        let warnings = self.warnings(redis.as_ref(), retention, environment);
+        let mut warnings = self.warnings(redis.as_ref(), retention, environment);
+        warnings.extend(tokens.warnings);
         let operation = operation?;
         Some(Config {
             listen: listen?,

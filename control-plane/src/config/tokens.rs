@@ -110,6 +110,8 @@ pub struct Tokens {
     pub user_claim: String,
     /// The claim that cutoffs are compared with.
     pub issued_at_claim: String,
+    /// What is unusual in the settings: keys that are not used, each with the setting that holds it.
+    pub warnings: Vec<String>,
 }
 
 impl TokenArgs {
@@ -192,6 +194,7 @@ impl TokenArgs {
         });
         match Policy::from_document(&document) {
             Ok((policy, keys)) => Some(Tokens {
+                warnings: policy.warnings().map(|mistake| warning(mistake, from_file)).collect(),
                 policy,
                 keys,
                 signers: signers(&document),
@@ -255,6 +258,11 @@ fn named(secrets: Vec<IssuerSecret>, from_file: bool) -> Vec<(String, IssuerSecr
 
 fn list(text: &str) -> Vec<&str> {
     text.split(',').map(str::trim).collect()
+}
+
+fn warning(mistake: &Mistake, from_file: bool) -> String {
+    let (name, problem) = by_setting(mistake, from_file);
+    format!("{name}: {problem}")
 }
 
 /// Names a mistake in the document by the setting that the document's field came from.

@@ -96,7 +96,7 @@ fn a_token_without_exp_has_the_longest_life_where_such_tokens_are_allowed() {
 fn the_header_can_only_agree_with_the_key() {
     let refused = |header: Value| prove(&shop(), &sign(&header, &claims_with(json!({})))).err();
     for alg in ["none", "None", "hs256", "HS256 ", "HS512", "RS256", "ES256", ""] {
-        assert_eq!(refused(json!({ "alg": alg })), Some(TokenError::UnknownKey), "{alg}");
+        assert_eq!(refused(json!({ "alg": alg })), Some(TokenError::Algorithm), "{alg}");
     }
     for typ in ["logout+jwt", "dpop+jwt", "secevent+jwt", "", "JWT "] {
         assert_eq!(refused(json!({"alg": "HS256", "typ": typ})), Some(TokenError::Type), "{typ}");

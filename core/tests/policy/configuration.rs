@@ -56,26 +56,97 @@ fn kid_picks_the_key() {
     let rules = rules(json!([{"jwks": {"keys": [jwk("old", other), jwk("new", SECRET)]}}]));
     let outcome = |header: Value| prove(&rules, &sign(&header, &claims_with(json!({})))).err();
     assert_eq!(outcome(json!({"alg": "HS256", "kid": "new"})), None);
-    assert_eq!(outcome(json!({"alg": "HS256"})), Some(TokenError::UnknownKey));
+    assert_eq!(outcome(json!({"alg": "HS256"})), Some(TokenError::MissingKid));
     assert_eq!(outcome(json!({"alg": "HS256", "kid": "old"})), Some(TokenError::Signature));
     assert_eq!(outcome(json!({"alg": "HS256", "kid": "gone"})), Some(TokenError::UnknownKey));
 }
 
 #[test]
-fn keys_without_a_kid_are_limited_and_a_kid_names_one_key() {
-    let jwk = |kid: Option<&str>| match kid {
-        Some(kid) => json!({"kty": "oct", "alg": "HS256", "kid": kid, "k": encode(SECRET)}),
-        None => json!({"kty": "oct", "alg": "HS256", "k": encode(SECRET)}),
+fn keys_that_are_not_used_are_warnings_with_their_place() {
+    let jwk = |kid: Option<&str>, secret: &str| json!({"kty": "oct", "alg": "HS256", "kid": kid, "k": encode(secret)});
+    let warnings = |keys: Vec<Value>| {
+        let (policy, _) = Policy::from_document(&json!({"issuers": [{"jwks": {"keys": keys}}]})).unwrap();
+        policy.warnings().map(ToString::to_string).collect::<Vec<_>>()
     };
-    let problem = |keys: Vec<Value>| {
-        let document = json!({"issuers": [{"jwks": {"keys": keys}}]});
-        Policy::from_document(&document).map(|_| ()).map_err(|mistakes| mistakes.to_string())
+    assert!(warnings(vec![jwk(None, SECRET), jwk(Some("a"), SECRET)]).is_empty());
+    let weak =
+        "issuers[0].jwks.keys[1]: (kid w) is not used: k is too short for HS256: 5 bytes, at least 32 are needed";
+    assert_eq!(warnings(vec![jwk(None, SECRET), jwk(Some("w"), "short")]), [weak]);
+}
+
+#[test]
+fn a_private_key_in_a_configuration_is_a_mistake() {
+    let good = json!({"kty": "oct", "alg": "HS256", "k": encode(SECRET)});
+    let private = json!({"kty": "OKP", "crv": "Ed25519", "x": "AA", "d": "AA"});
+    let document = json!({"issuers": [{"jwks": {"keys": [good, private]}}]});
+    let mistakes = Policy::from_document(&document).unwrap_err().to_string();
+    assert_eq!(mistakes, "issuers[0].jwks.keys[1]: is a private key; put only its public part here");
+}
+
+#[test]
+fn a_token_has_one_of_the_issuer_s_algorithms() {
+    let outcome = |settings: Value, alg: &str| {
+        let mut issuer = json!({"issuer": ISSUER, "secret": SECRET});
+        issuer.as_object_mut().unwrap().extend(settings.as_object().unwrap().clone());
+        prove(&rules(json!([issuer])), &sign(&json!({ "alg": alg }), &claims_with(json!({})))).err()
     };
-    assert_eq!(problem(vec![jwk(None), jwk(None), jwk(Some("a"))]), Ok(()));
-    let nameless = "issuers[0].jwks: holds more than 2 keys of one algorithm without kid";
-    assert_eq!(problem(vec![jwk(None), jwk(None), jwk(None)]), Err(nameless.to_owned()));
-    let twice = "issuers[0].jwks: holds two keys of one algorithm with the same kid";
-    assert_eq!(problem(vec![jwk(Some("a")), jwk(Some("a"))]), Err(twice.to_owned()));
+    assert_eq!(outcome(json!({}), "HS256"), None);
+    assert_eq!(outcome(json!({"algorithms": ["HS512", "HS256"]}), "HS256"), None);
+    assert_eq!(outcome(json!({"algorithms": ["HS512", "HS256"]}), "HS384"), Some(TokenError::Algorithm));
+    assert_eq!(outcome(json!({"algorithm": "HS512"}), "HS256"), Some(TokenError::Algorithm));
+    let problem = |settings: Value| {
+        let mut issuer = json!({"secret": SECRET});
+        issuer.as_object_mut().unwrap().extend(settings.as_object().unwrap().clone());
+        Policy::from_document(&json!({"issuers": [issuer]})).unwrap_err().to_string()
+    };
+    let both = json!({"algorithm": "HS256", "algorithms": ["HS256"]});
+    assert_eq!(problem(both), "issuers[0].algorithms: must not be given together with algorithm");
+    assert!(problem(json!({"algorithms": ["none"]})).starts_with("issuers[0].algorithms: must be a list of: HS256, "));
+    let public = "issuers[0].secret: RS256 takes a JWK Set, not a secret";
+    assert_eq!(problem(json!({"algorithms": ["HS256", "RS256"]})), public, "no secret serves public-key algorithms");
+}
+
+/// The sentences say which of kid, alg and a missing kid it was.
+#[test]
+fn a_key_that_does_not_fit_is_told_apart() {
+    let jwk = |kid: &str| json!({"kty": "oct", "alg": "HS256", "kid": kid, "k": encode(SECRET)});
+    let keys = json!({"keys": [jwk("a"), jwk("b"), jwk("c")]});
+    let by = |settings: Value, header: Value| {
+        let mut issuer = json!({"jwks": keys});
+        issuer.as_object_mut().unwrap().extend(settings.as_object().unwrap().clone());
+        let rules = rules(json!([issuer]));
+        prove(&rules, &sign(&header, &claims_with(json!({})))).map(drop).map_err(|error| error.to_string())
+    };
+    let kid = "The token's key is not known here: no key of its issuer has its kid.";
+    let alg = "The token's algorithm (alg) is not accepted from its issuer, or is not that of its key.";
+    let missing = "The token does not name its key (kid), and its issuer has several.";
+    assert_eq!(by(json!({}), json!({"alg": "HS256", "kid": "d"})), Err(kid.to_owned()));
+    assert_eq!(
+        by(json!({}), json!({"alg": "RS256", "kid": "d"})),
+        Err(kid.to_owned()),
+        "new keys may be of another alg"
+    );
+    assert_eq!(by(json!({}), json!({"alg": "RS256", "kid": "a"})), Err(alg.to_owned()));
+    assert_eq!(by(json!({}), json!({"alg": "RS256"})), Err(alg.to_owned()));
+    assert_eq!(by(json!({}), json!({"alg": "HS256"})), Err(missing.to_owned()));
+    assert_eq!(by(json!({"try_all_keys": true}), json!({"alg": "HS256"})), Ok(()));
+    assert_eq!(by(json!({"try_all_keys": true}), json!({"alg": "HS256", "kid": "d"})), Err(kid.to_owned()));
+    for error in [TokenError::UnknownKey, TokenError::Algorithm, TokenError::MissingKid] {
+        assert_eq!(error.denial().code(), "token_invalid");
+    }
+}
+
+#[test]
+fn a_token_without_kid_is_tried_with_a_bounded_number_of_keys() {
+    let jwk = |kid: usize| json!({"kty": "oct", "alg": "HS256", "kid": kid.to_string(), "k": encode(SECRET)});
+    let keys = (0..40).map(jwk).collect::<Vec<_>>();
+    let rules = rules(json!([{"jwks": {"keys": keys}, "try_all_keys": true}]));
+    let mut tried = 0;
+    let outcome = rules.prove(sign(&json!({"alg": "HS256"}), &claims_with(json!({}))).as_bytes(), NOW, |_| {
+        tried += 1;
+        false
+    });
+    assert_eq!((outcome.err(), tried), (Some(TokenError::Signature), 8));
 }
 
 #[test]
@@ -98,8 +169,8 @@ fn a_wrong_policy_names_all_its_mistakes() {
         [
             "issuers[0].audiences: must be a list of non-empty strings, at least one",
             "issuers[0].secret: is too short for HS256: 5 bytes, at least 32 are needed",
-            "issuers[0].audience: is not a known field here; did you mean audiences? (known: algorithm, audiences, issuer, jwks, require_user, required_claims, secret, secret_base64)",
-            "issuers[1].jwks.keys[0]: is not a usable RS256 key: Weak key (shorter than the minimum size for its algorithm)",
+            "issuers[0].audience: is not a known field here; did you mean audiences? (known: algorithm, algorithms, audiences, issuer, jwks, require_user, required_claims, secret, secret_base64, try_all_keys)",
+            "issuers[1].jwks.keys[0]: is not used: n has 17 bits, and 2048 to 4096 are accepted",
             "issuers[1].jwks: holds no key that tokens can be verified with",
             "issuers[1].issuer: is given twice",
             "issuers[2].secret: RS256 takes a JWK Set, not a secret",

@@ -13,7 +13,7 @@ fn jwks(keys: &[(&str, &str)]) -> Value {
 }
 
 fn set(keys: &[(&str, &str)]) -> KeySet {
-    KeySet::from_jwks(&jwks(keys), None).unwrap()
+    KeySet::read(&jwks(keys), &[]).unwrap().0
 }
 
 fn token(kid: &str) -> String {

@@ -175,7 +175,7 @@ fn rsa_pss() -> Vec<Row> {
             let signature = forge.rsa(&input, Padding::Pss(256, -1))?;
             Ok(format!("{input}.{}", base64(&signature)).into_bytes())
         }),
-        bad(SECTION, "ps256-kid-rs", "PS256 with the kid of the RS256 key", TokenError::UnknownKey, |forge| {
+        bad(SECTION, "ps256-kid-rs", "PS256 with the kid of the RS256 key", TokenError::Algorithm, |forge| {
             let input = forge.input(r#"{"alg":"PS256","kid":"rs"}"#);
             let signature = forge.rsa(&input, Padding::Pss(256, -1))?;
             Ok(format!("{input}.{}", base64(&signature)).into_bytes())
@@ -223,7 +223,7 @@ fn ecdsa() -> Vec<Row> {
             der.resize(72, 0);
             Ok(der)
         }),
-        bad(SECTION, "es256-as-es384", "ES384 with the P-256 key", TokenError::UnknownKey, |forge| {
+        bad(SECTION, "es256-as-es384", "ES384 with the P-256 key", TokenError::Algorithm, |forge| {
             let signed = forge.signed("ES256")?;
             let input = forge.input(r#"{"alg":"ES384","kid":"es"}"#);
             Ok(format!("{input}.{}", base64(&signed.signature)).into_bytes())
@@ -279,7 +279,7 @@ fn eddsa() -> Vec<Row> {
             }
             [r, &scalar].concat()
         }),
-        bad(SECTION, "eddsa-as-es256", "ES256 with the Ed25519 key", TokenError::UnknownKey, |forge| {
+        bad(SECTION, "eddsa-as-es256", "ES256 with the Ed25519 key", TokenError::Algorithm, |forge| {
             let signed = forge.signed("EdDSA")?;
             let input = forge.input(r#"{"alg":"ES256","kid":"ed"}"#);
             Ok(format!("{input}.{}", base64(&signed.signature)).into_bytes())

@@ -13,7 +13,7 @@ use super::respelling::respellings;
 use super::{Outcome, json::Tree};
 
 /// Every rule that a token can break, and "accepted".
-pub(super) const REACHES: [Outcome; 19] = [
+pub(super) const REACHES: [Outcome; 21] = [
     "accepted",
     "too_long",
     "not_compact",
@@ -28,6 +28,8 @@ pub(super) const REACHES: [Outcome; 19] = [
     "required_claim",
     "no_user",
     "unknown_key",
+    "algorithm",
+    "missing_kid",
     "signature",
     "expired",
     "not_yet_valid",

@@ -65,7 +65,7 @@ impl Message {
 
     fn verify(&self) -> Option<bool> {
         let (jwk, signature) = self.rsa().or_else(|| self.ecdsa())?;
-        let key = VerificationKey::from_jwk(jwk.as_object()?, None).ok()??;
+        let key = VerificationKey::from_jwk(jwk.as_object()?, &[]).ok()?.pop()?;
         let check = SignatureCheck { key: &key, signing_input: &self.text, signature: &signature };
         Some(verify_natively(&check))
     }

@@ -58,7 +58,7 @@ pub(super) fn kinds(keys: &Keys, stack: &Stack, bursts: usize) -> Result<Vec<Kin
         Kind { requests: no_token, ..Kind::refused("no token", &[], "token_missing", "Jwt is missing") },
         Kind::refused("not a JWT", &junk(FORGED), "compact form", "not in the form"),
         Kind::refused("expired, RS256", &expired(&keys.rs256, 20)?, "token_expired", "Jwt is expired"),
-        Kind::refused("unknown kid", &of_unknown_keys(FORGED), "key or algorithm", "match kid or alg"),
+        Kind::refused("unknown kid", &of_unknown_keys(FORGED), "key is not known", "match kid or alg"),
         Kind::refused("bad signature, HS256", &badly(&keys.hs256)?, SIGNATURE.0, SIGNATURE.1),
         Kind::refused("bad signature, RS256", &badly(&keys.rs256)?, SIGNATURE.0, SIGNATURE.1),
         Kind::refused("bad signature, ES256", &badly(&keys.es256)?, SIGNATURE.0, SIGNATURE.1),
