@@ -63,7 +63,7 @@ impl Source {
 fn names_one(pair: &[u8], names: &[&str]) -> bool {
     let named =
         |name: &&str| pair.trim_ascii_start().strip_prefix(name.as_bytes()).is_some_and(|rest| rest.starts_with(b"="));
-    names.iter().any(|name| named(name))
+    names.iter().any(named)
 }
 
 fn left_of<'a>(header: &'static str, left: impl Iterator<Item = &'a [u8]>, separator: &[u8]) -> Strip {
