@@ -104,6 +104,8 @@ pub struct Config {
     pub cache_bytes: u64,
     /// Decide, count and log, but admit every request.
     pub report_only: bool,
+    /// Write decisions into filter state, for access logs.
+    pub filter_state: bool,
 }
 
 impl Config {
@@ -153,6 +155,7 @@ impl Config {
                 .unwrap_or(OnUnavailable::Deny),
             cache_bytes: bytes(fields, "cache_bytes", DEFAULT_CACHE_BYTES, MIN_CACHE_BYTES, MAX_CACHE_BYTES),
             report_only: fields.boolean("report_only").unwrap_or(false),
+            filter_state: fields.boolean("filter_state").unwrap_or(false),
             control_plane: control_plane?,
         };
         Some(config)

@@ -11,7 +11,7 @@ use std::collections::{HashMap, VecDeque};
 use std::rc::Rc;
 
 use curfew_core::wire::{CheckRequest, CheckVerdict};
-use curfew_core::{Denial, KeySets, SignatureCheck, TokenError};
+use curfew_core::{Denial, KeySets, RevocationKey, SignatureCheck, TokenError};
 
 use crate::config::{Config, Consistency, OnUnavailable};
 use crate::feed::FeedSettings;
@@ -22,7 +22,7 @@ use crate::metrics::{Gauges, Metric};
 use crate::names::alike;
 use crate::now::Now;
 use crate::outage::{Failure, Notice, Outage, Wanted, WithoutUser};
-use crate::permit::{Edits, Permit, Reason};
+use crate::permit::{Edits, Mark, Permit, Reason};
 use crate::proofs::{Facts, Proofs};
 use crate::redirects;
 use crate::request::Request;
@@ -190,7 +190,10 @@ impl Gate {
 
     /// Decides about a request whose token is proven and in time.
     fn check(&mut self, stream: StreamId, request: &Request<'_>, manner: Manner, facts: &Rc<Facts>, now: Now) -> Step {
-        let edits = self.edits(request, Some(facts)).strip(&self.config.sources, request);
+        let mut edits = self.edits(request, Some(facts)).strip(&self.config.sources, request);
+        if self.config.filter_state {
+            edits.token = Some(shortened(facts.check.token));
+        }
         let found = self.knowledge.look(facts, stream, now);
         self.note_lease(now);
         let question = match found {
@@ -243,7 +246,7 @@ impl Gate {
 
     fn admit(&mut self, reason: Reason, edits: Edits) -> Permit {
         self.count(reason.metric());
-        Permit::new(reason, edits)
+        Permit::new(reason, edits, self.config.filter_state.then(|| Mark::admitted(reason)))
     }
 
     fn refuse(&mut self, request: &Request<'_>, manner: Manner, denial: Denial, detail: &str) -> Step {
@@ -268,12 +271,18 @@ impl Gate {
         if self.config.report_only || manner.report_only {
             return Ok(self.admit(Reason::ReportOnly(denial), edits));
         }
-        Err(Refusal { denial, detail: detail.to_owned(), grpc: manner.grpc })
+        let mark = self.config.filter_state.then(|| Mark::refused(denial));
+        Err(Refusal { denial, detail: detail.to_owned(), grpc: manner.grpc, mark, token: edits.token })
     }
 
     fn count(&mut self, metric: Metric) {
         self.counted.push(metric);
     }
+}
+
+/// The first half of a token's id. It tells the tokens of a log apart, and `curfew token inspect` shows the whole id.
+fn shortened(id: RevocationKey) -> String {
+    id.to_string().chars().take(16).collect()
 }
 
 /// The mode that the configuration asks for, and the bytes that are left of `cache_bytes` for proofs.

@@ -8,6 +8,7 @@
 mod abi;
 mod callouts;
 mod counters;
+mod filter_state;
 
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
@@ -25,6 +26,7 @@ use abi::OK;
 
 pub(crate) use callouts::{ask, page, poll, verdict};
 pub(crate) use counters::Counters;
+pub(crate) use filter_state::mark;
 
 const NOT_FOUND: u32 = 1;
 const MAP_REQUEST_HEADERS: u32 = 0;
@@ -79,6 +81,7 @@ fn map(map: u32) -> Option<Vec<u8>> {
 /// Makes the edits; false if one of them failed. The request must not go on then, because an identity that the client
 /// wrote could reach the upstream.
 pub(crate) fn edit(edits: &Edits) -> bool {
+    filter_state::name_token(edits.token.as_deref());
     let removed = edits.remove.iter().all(|name| remove(MAP_REQUEST_HEADERS, name));
     let set = edits.set.iter().all(|(name, value)| replace(name, value.as_bytes()));
     let replaced = edits.replace.iter().all(|(name, value)| replace(name, value));
@@ -130,6 +133,8 @@ pub(crate) fn resume() -> bool {
 /// send them.
 #[expect(unsafe_code, reason = "raw host call")]
 pub(crate) fn refuse(refusal: &Refusal) -> bool {
+    mark(refusal.mark);
+    filter_state::name_token(refusal.token.as_deref());
     let denial = refusal.denial;
     let retry_after = RETRY_AFTER_SECONDS.to_string();
     let mut headers = vec![("cache-control", "no-store")];

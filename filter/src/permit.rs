@@ -17,6 +17,17 @@ pub struct Permit {
     pub reason: Reason,
     /// The changes to make before it goes on.
     pub edits: Edits,
+    /// What the access log may say.
+    pub mark: Option<Mark>,
+}
+
+/// What the access log may say of a decision. Only stable words: nothing in it comes from a client.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Mark {
+    /// `admitted`, `refused`, or `reported`: would have been refused.
+    pub decision: &'static str,
+    /// Why, in one word; the code of the denial.
+    pub reason: &'static str,
 }
 
 /// All the reasons for which a request may go on.
@@ -50,9 +61,29 @@ impl Reason {
     }
 }
 
+impl Mark {
+    /// Of a request that goes on.
+    pub(crate) const fn admitted(reason: Reason) -> Self {
+        let (decision, reason) = match reason {
+            Reason::Active => ("admitted", "active"),
+            Reason::Skipped => ("admitted", "skipped"),
+            Reason::Preflight => ("admitted", "preflight"),
+            Reason::Anonymous => ("admitted", "anonymous"),
+            Reason::UnavailableAllowed => ("admitted", "unavailable"),
+            Reason::ReportOnly(denial) => ("reported", denial.code()),
+        };
+        Self { decision, reason }
+    }
+
+    /// Of a request that is refused.
+    pub(crate) const fn refused(denial: Denial) -> Self {
+        Self { decision: "refused", reason: denial.code() }
+    }
+}
+
 impl Permit {
-    pub(crate) const fn new(reason: Reason, edits: Edits) -> Self {
-        Self { reason, edits }
+    pub(crate) const fn new(reason: Reason, edits: Edits, mark: Option<Mark>) -> Self {
+        Self { reason, edits, mark }
     }
 }
 
@@ -65,6 +96,8 @@ pub struct Edits {
     pub set: Vec<(Arc<str>, Arc<str>)>,
     /// Names of headers, and the values that remain when the token was taken out.
     pub replace: Vec<(&'static str, Vec<u8>)>,
+    /// A name of the token for the access log: the start of its id, from which nobody can make a token.
+    pub token: Option<String>,
 }
 
 impl Edits {
@@ -74,7 +107,7 @@ impl Edits {
         let values = facts.and_then(|facts| facts.identity.as_deref().ok()).unwrap_or_default();
         let pairs = headers.iter().zip(values);
         let set = pairs.filter_map(|(header, value)| Some((Arc::clone(&header.name), value.clone()?))).collect();
-        Self { remove, set, replace: Vec::new() }
+        Self { remove, set, ..Self::default() }
     }
 
     /// Takes the token out of the request too, if the upstream must not see it.

@@ -18,7 +18,7 @@ use curfew_filter::knowledge::Answer;
 use curfew_filter::metrics::Metric;
 use curfew_filter::now::Now;
 use curfew_filter::outage::{Failure, Notice, Wanted};
-use curfew_filter::permit::{Edits, Permit, Reason};
+use curfew_filter::permit::{Edits, Mark, Permit, Reason};
 use curfew_filter::request::Request;
 use serde_json::{Value, json};
 
@@ -111,7 +111,7 @@ fn token() -> String {
 
 fn identity() -> Edits {
     let set = [("x-role", "buyer"), ("x-user-id", "42")];
-    Edits { remove: vec![], set: set.map(|(name, value)| (name.into(), value.into())).to_vec(), replace: vec![] }
+    Edits { remove: vec![], set: set.map(|(name, value)| (name.into(), value.into())).to_vec(), ..Edits::default() }
 }
 
 fn denial(step: &Step) -> Denial {
@@ -312,7 +312,7 @@ fn only_the_user_claim_decides_about_admission() {
         let forged = [(":path", "/orders"), ("x-role", "admin"), ("authorization", &token_with(claims))];
         let Step::Wait { edits, .. } = story.arrive(1, 0, &forged) else { panic!("{role} refused") };
         let set = vec![("x-user-id".into(), "42".into())];
-        assert_eq!(edits, Edits { remove: vec![b"x-role".to_vec()], set, replace: vec![] }, "{role}");
+        assert_eq!(edits, Edits { remove: vec![b"x-role".to_vec()], set, ..Edits::default() }, "{role}");
     }
 }
 
@@ -424,6 +424,31 @@ fn a_request_that_waits_keeps_the_manner_of_its_rule() {
         [(1, "insufficient_scope")],
         "it is known without an answer"
     );
+}
+
+#[test]
+fn decisions_are_marked_for_access_logs_where_that_is_configured() {
+    let mut story = Story::new(json!({"filter_state": true}));
+    let step = story.get(1, 0, &token());
+    let Step::Wait { edits, .. } = &step else { panic!("{step:?}") };
+    let name = edits.token.clone().unwrap();
+    assert!(name.len() == 16 && name.bytes().all(|byte| byte.is_ascii_hexdigit()), "{name}");
+    let call = story.sent(step);
+    let released = story.answer(call, 1, Some(CheckVerdict::Revoked));
+    let [(1, Err(refusal))] = &released.streams[..] else { panic!("{released:?}") };
+    let revoked = Some(Mark { decision: "refused", reason: "token_revoked" });
+    assert_eq!(
+        (refusal.mark, refusal.token.as_deref()),
+        (revoked, None),
+        "the token was named when the stream began to wait"
+    );
+    let Step::Refuse(refusal) = story.get(2, 2, &token()) else { panic!("admitted") };
+    assert_eq!((refusal.mark, refusal.token), (revoked, Some(name)));
+    let Step::Admit(permit) = story.arrive(3, 3, &[(":path", "/public/x")]) else { panic!("refused") };
+    assert_eq!((permit.mark, permit.edits.token), (Some(Mark { decision: "admitted", reason: "skipped" }), None));
+    let mut silent = Story::new(json!({}));
+    let Step::Refuse(refusal) = silent.arrive(1, 0, &[(":path", "/x")]) else { panic!("admitted") };
+    assert_eq!((refusal.mark, refusal.token), (None, None));
 }
 
 #[test]

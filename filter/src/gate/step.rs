@@ -5,7 +5,7 @@ use curfew_core::wire::CheckRequest;
 
 use crate::ids::StreamId;
 use crate::knowledge::QuestionId;
-use crate::permit::{Edits, Permit};
+use crate::permit::{Edits, Mark, Permit};
 
 /// What to do with a request that has just arrived.
 #[derive(Debug, PartialEq, Eq)]
@@ -50,6 +50,10 @@ pub struct Refusal {
     pub detail: String,
     /// The client speaks gRPC and gets no body.
     pub grpc: bool,
+    /// What the access log may say.
+    pub mark: Option<Mark>,
+    /// A name of the token for the access log, if it is known and not yet told.
+    pub token: Option<String>,
 }
 
 /// Requests that have waited, with the decision about each, and a question to send.

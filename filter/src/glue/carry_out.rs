@@ -9,7 +9,10 @@ use crate::host;
 /// Carries out a step for the stream whose callback runs.
 pub(super) fn carry_out(step: Step) -> Action {
     match step {
-        Step::Admit(permit) if host::edit(&permit.edits) => Action::Continue,
+        Step::Admit(permit) if host::edit(&permit.edits) => {
+            host::mark(permit.mark);
+            Action::Continue
+        }
         Step::Refuse(refusal) => {
             host::refuse(&refusal);
             Action::Pause
@@ -21,5 +24,5 @@ pub(super) fn carry_out(step: Step) -> Action {
 /// The refusal of a request whose headers the host did not give, or did not change.
 pub(super) fn unreadable() -> Step {
     let denial = Denial::Unavailable;
-    Step::Refuse(Refusal { denial, detail: denial.detail().to_owned(), grpc: false })
+    Step::Refuse(Refusal { denial, detail: denial.detail().to_owned(), grpc: false, mark: None, token: None })
 }

@@ -172,7 +172,8 @@ impl Plugin {
     /// Acts for a stream that has waited and is selected.
     fn act(&self, stream: StreamId, decision: &Decision) {
         match decision {
-            Ok(_permit) => {
+            Ok(permit) => {
+                host::mark(permit.mark);
                 // Removed before the host goes on with the request, because the body may come at once.
                 self.held.borrow_mut().remove(&stream);
                 host::resume()

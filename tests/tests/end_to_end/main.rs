@@ -8,6 +8,8 @@
 //! `cfg(test)` is always true here; it tells clippy that these modules are test code, which may unwrap.
 
 #[cfg(test)]
+mod access_log;
+#[cfg(test)]
 mod bodies;
 #[cfg(test)]
 mod claims;
