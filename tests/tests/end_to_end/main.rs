@@ -43,3 +43,5 @@ mod strict;
 mod tokens;
 #[cfg(test)]
 mod traps;
+#[cfg(test)]
+mod updates;
