@@ -3,7 +3,7 @@
 //! Settings with a flag are also in the command line, and a test compares the two. Secrets and settings that are
 //! refused have no flag.
 
-const SETTINGS: [&str; 48] = [
+const SETTINGS: [&str; 50] = [
     "APP_ID",
     "APP_KEY",
     "APP_KEY_FILE",
@@ -12,6 +12,7 @@ const SETTINGS: [&str; 48] = [
     "CURFEW_ADOPT_FROM",
     "CURFEW_ADOPT_FROM_FILE",
     "CURFEW_ALGORITHM",
+    "CURFEW_ALGORITHMS",
     "CURFEW_ALLOW_MISSING_EXP",
     "CURFEW_AUDIENCES",
     "CURFEW_AUDIT_RETENTION",
@@ -43,6 +44,7 @@ const SETTINGS: [&str; 48] = [
     "CURFEW_TOKEN",
     "CURFEW_TOKEN_TYPES",
     "CURFEW_TRUSTED_PROXIES",
+    "CURFEW_TRY_ALL_KEYS",
     "CURFEW_USER_CLAIM",
     "DATABASE_URL",
     "JWKS_FILE",

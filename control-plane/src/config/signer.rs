@@ -76,11 +76,13 @@ fn signer(issuer: &Value) -> Option<Signer> {
     };
     let audiences = issuer.get("audiences").and_then(Value::as_array);
     let audiences = audiences.into_iter().flatten().filter_map(Value::as_str);
+    let algorithms = issuer.get("algorithms").and_then(Value::as_array);
+    let first = algorithms.and_then(|algorithms| algorithms.first()).and_then(Value::as_str);
     Some(Signer {
         issuer: text("issuer").map(str::to_owned),
         audiences: audiences.map(str::to_owned).collect(),
         required_claims: required_claims(issuer),
-        algorithm: text("algorithm").unwrap_or("HS256").to_owned(),
+        algorithm: text("algorithm").or(first).unwrap_or("HS256").to_owned(),
         secret: SigningSecret(secret),
     })
 }

@@ -30,9 +30,15 @@ pub struct TokenArgs {
     /// One of these must be in `aud`, with commas between them [default: anything]
     #[arg(long = "token-audiences", env = "CURFEW_AUDIENCES", value_name = "AUD,...", hide_env_values = true)]
     token_audiences: Option<String>,
-    /// The algorithm of the secret, or of keys that name none [default: HS256 for a secret]
+    /// The algorithm that tokens must have [default: that of the keys]
     #[arg(long = "token-algorithm", env = "CURFEW_ALGORITHM", value_name = "ALG", hide_env_values = true)]
     token_algorithm: Option<String>,
+    /// The algorithms that tokens may have, with commas between them [default: those of the keys]
+    #[arg(long = "token-algorithms", env = "CURFEW_ALGORITHMS", value_name = "ALG,...", hide_env_values = true)]
+    token_algorithms: Option<String>,
+    /// Try a token without `kid` with each of up to eight keys: true or false [default: false]
+    #[arg(long = "token-try-all-keys", env = "CURFEW_TRY_ALL_KEYS", value_name = "BOOL", hide_env_values = true)]
+    token_try_all_keys: Option<String>,
     /// Claims that tokens must have, as JSON: {"token_type": "access"} [default: none]
     #[arg(long = "token-required-claims", env = "CURFEW_REQUIRED_CLAIMS", value_name = "JSON", hide_env_values = true)]
     token_required_claims: Option<String>,
@@ -155,6 +161,8 @@ impl TokenArgs {
             ("CURFEW_ISSUER", &self.token_issuer),
             ("CURFEW_AUDIENCES", &self.token_audiences),
             ("CURFEW_ALGORITHM", &self.token_algorithm),
+            ("CURFEW_ALGORITHMS", &self.token_algorithms),
+            ("CURFEW_TRY_ALL_KEYS", &self.token_try_all_keys),
             ("CURFEW_REQUIRED_CLAIMS", &self.token_required_claims),
             ("CURFEW_REQUIRE_USER", &self.token_require_user),
         ];
@@ -230,8 +238,12 @@ impl TokenArgs {
                 Err(problem) => mistakes.add("CURFEW_REQUIRED_CLAIMS", problem),
             }
         }
-        if let Some(required) = &self.token_require_user {
-            issuer.insert("require_user".to_owned(), boolean(required));
+        if let Some(algorithms) = &self.token_algorithms {
+            issuer.insert("algorithms".to_owned(), list(algorithms).into());
+        }
+        let booleans = [("require_user", &self.token_require_user), ("try_all_keys", &self.token_try_all_keys)];
+        for (name, value) in booleans {
+            issuer.extend(value.as_deref().map(|value| (name.to_owned(), boolean(value))));
         }
         json!([issuer])
     }
@@ -277,7 +289,9 @@ fn by_setting(mistake: &Mistake, from_file: bool) -> (String, String) {
         Some(part) if part.starts_with("required_claims.") => {
             ("CURFEW_REQUIRED_CLAIMS".to_owned(), format!("{part}: {problem}"))
         }
-        Some(part) if part.starts_with("jwks.") => ("JWKS_FILE".to_owned(), format!("{part}: {problem}")),
+        Some(part) if part.starts_with("jwks.") => {
+            ("JWKS_FILE".to_owned(), format!("{}: {problem}", part.trim_start_matches("jwks.")))
+        }
         Some(part) => (format!("CURFEW_{}", part.to_uppercase()), problem.to_owned()),
         None => (format!("CURFEW_{}", field.to_uppercase()), problem.to_owned()),
     }

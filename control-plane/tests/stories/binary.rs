@@ -336,3 +336,19 @@ fn a_second_server_on_the_same_file_is_refused_until_the_first_one_is_gone() {
     let third = Server::start(directory.path());
     assert_eq!(curfew(directory.path(), &third, &["logout", "--token", &token]).0, Some(0));
 }
+
+#[test]
+fn keys_that_are_not_used_are_told_at_the_start() {
+    let directory = TempDir::new().unwrap();
+    let k = "A".repeat(43);
+    let keys = format!(
+        r#"{{"keys": [{{"kty": "oct", "alg": "HS256", "k": "{k}"}}, {{"kty": "RSA", "kid": "old", "n": "AQAB=", "e": "AQAB"}}]}}"#
+    );
+    std::fs::write(directory.path().join("jwks.json"), keys).unwrap();
+    let mut command = command(directory.path());
+    command.env("JWKS_FILE", "jwks.json");
+    drop(Server::spawn(directory.path(), command));
+    let log = std::fs::read_to_string(directory.path().join("log")).unwrap();
+    let told = "JWKS_FILE: keys[1]: (kid old) is not used: n is not base64url: it ends with '='";
+    assert!(log.lines().any(|line| line.contains("WARN") && line.contains(told)), "{log}");
+}

@@ -132,6 +132,8 @@ fn mistakes_in_what_tokens_must_be_are_named_by_their_settings() {
         ("CURFEW_USER_CLAIM", " "),
         ("CURFEW_USER_CLAIM", "user_id "),
         ("CURFEW_ALGORITHM", "none"),
+        ("CURFEW_ALGORITHMS", "HS256,none"),
+        ("CURFEW_TRY_ALL_KEYS", "perhaps"),
     ] {
         let directory = TempDir::new().unwrap();
         let settings = [("JWT_SECRET", SECRET), (name, value)];

@@ -1,5 +1,6 @@
 //! The plugin configuration, the messages to operators, and the memory that caches take.
 
+use curfew_testbed::tokens::{ISSUER, base64};
 use curfew_testbed::wasm_host::{Host, Setup};
 use serde_json::json;
 
@@ -117,4 +118,17 @@ fn a_flood_of_tokens_stays_inside_the_cache_budget() {
     let after_first = host.memory_size();
     flood(&mut host, 8_000);
     assert!(host.memory_size() <= after_first + 1_000_000, "{after_first} -> {}", host.memory_size());
+}
+
+#[test]
+fn keys_that_are_not_used_are_told_once_and_the_others_are_used() {
+    let keys = json!([
+        {"kty": "oct", "alg": "HS256", "kid": "good", "k": base64(SECRET.as_bytes())},
+        {"kty": "RSA", "kid": "enc", "use": "enc", "n": "AQAB", "e": "AQAB"},
+    ]);
+    let issuers = json!({"issuers": [{"issuer": ISSUER, "jwks": {"keys": keys}}]});
+    let mut host = Host::start(&configured(issuers)).unwrap();
+    admitted(&send_and_answer(&mut host, &token().unwrap(), "active").unwrap()).unwrap();
+    let told = "configuration: issuers[0].jwks.keys[1]: (kid enc) is not used: use is enc, and only keys for signatures are used";
+    assert_eq!(host.log().iter().filter(|line| line.contains(told)).count(), 1, "{:?}", host.log());
 }
