@@ -133,6 +133,7 @@ pub(crate) fn facts(token: Token) -> Arc<Facts> {
         },
         times: Times { issued_at: None, cutoff_time: None, not_before: None, expires_at: 1 },
         identity: Ok(Vec::new()),
+        meets: 0,
     })
 }
 
