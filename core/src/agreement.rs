@@ -39,11 +39,11 @@ pub struct Agreement {
 type PartHash = u32;
 
 impl Agreement {
-    /// The hashes of these values of [`SETTINGS`], and of these issuer namespaces.
-    pub(crate) fn new<'a>(values: [&str; SHARED], issuers: impl Iterator<Item = &'a str>) -> Self {
+    /// The hashes of these values of [`SETTINGS`], and of what is said of each issuer.
+    pub(crate) fn new(values: [&str; SHARED], issuers: impl Iterator<Item = impl AsRef<str>>) -> Self {
         let mut names = SETTINGS.iter();
         let shared = values.map(|value| hash(names.next().map_or("", |(name, _)| name), value));
-        Self { shared, issuers: issuers.map(|issuer| hash("issuers", issuer)).collect() }
+        Self { shared, issuers: issuers.map(|issuer| hash("issuers", issuer.as_ref())).collect() }
     }
 
     /// Reads the header's text; `None` if it is anything else.

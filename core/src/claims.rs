@@ -52,6 +52,22 @@ impl ProvenToken {
     }
 }
 
+/// The claim of this very name, else the one at this path: `user.id` is `id` inside `user`. The name comes first, because
+/// many issuers put URLs into names. `null` is absent.
+pub fn claim_at<'a>(claims: &'a Object, path: &str) -> Option<&'a Value> {
+    let present = |value: &&Value| !value.is_null();
+    claims.get(path).filter(present).or_else(|| {
+        let (first, rest) = path.split_once('.')?;
+        let inner = rest.split('.').try_fold(claims.get(first)?, |value, name| value.get(name));
+        inner.filter(present)
+    })
+}
+
+/// The user of a token, by the claim of this name or at this path.
+pub(crate) fn user(claims: &Object, claim: &str) -> Result<Option<String>, TokenError> {
+    claim_at(claims, claim).map(|value| identifier_text("user", value)).transpose()
+}
+
 /// The claims of a token, read without any proof: see [`crate::Policy::read_unproven`]. No `Debug`: the claims are
 /// personal data.
 #[derive(Clone)]
@@ -71,10 +87,10 @@ pub struct UnprovenToken {
 /// The NumericDates of a token, in seconds of Unix time; fractions are floored.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Times {
-    /// `iat`.
+    /// `iat`, or `exp` less the issuer's `token_lifetime` for a token without it.
     pub issued_at: Option<i64>,
     /// The time that is compared with a subject revocation's cutoff: `iat`, or `auth_time` where that is configured.
-    /// `None` means that every cutoff covers the token.
+    /// `None` means that a cutoff covers the token, unless the token was registered after it.
     pub cutoff_time: Option<i64>,
     /// `nbf`.
     pub not_before: Option<i64>,
@@ -93,20 +109,18 @@ pub fn claim_text(claim: &Value) -> Option<String> {
 }
 
 /// A claim that identifies something: a string, or an integer, which means its decimal text (many issuers write
-/// numbers).
+/// numbers). `null` is absent.
 ///
 /// Empty and overlong identifiers are refused, and so are control characters: identifiers end up in headers, logs and
 /// databases, and a control character can split an entry in any of them.
-pub(crate) fn identifier(claims: &Object, name: &'static str, claim: &str) -> Result<Option<String>, TokenError> {
-    let text = match claims.get(claim) {
-        None => return Ok(None),
-        Some(Value::Bool(_)) => None,
-        Some(value) => claim_text(value),
-    };
-    match text {
-        Some(text) if is_identifier(&text) => Ok(Some(text)),
-        _ => Err(TokenError::Claim(name)),
-    }
+pub(crate) fn identifier(claims: &Object, name: &'static str) -> Result<Option<String>, TokenError> {
+    let value = claims.get(name).filter(|value| !value.is_null());
+    value.map(|value| identifier_text(name, value)).transpose()
+}
+
+fn identifier_text(name: &'static str, value: &Value) -> Result<String, TokenError> {
+    let text = if value.is_boolean() { None } else { claim_text(value) };
+    text.filter(|text| is_identifier(text)).ok_or(TokenError::Claim(name))
 }
 
 /// True if `text` can identify a user, a session or a token: 1 to 256 bytes without control characters.
@@ -116,7 +130,7 @@ pub fn is_identifier(text: &str) -> bool {
 
 /// A NumericDate (RFC 7519 section 2): a number, not negative, floored to whole seconds.
 pub(crate) fn numeric_date(claims: &Object, name: &'static str, claim: &str) -> Result<Option<i64>, TokenError> {
-    let Some(value) = claims.get(claim) else {
+    let Some(value) = claims.get(claim).filter(|value| !value.is_null()) else {
         return Ok(None);
     };
     let seconds = match value {
@@ -139,7 +153,7 @@ fn floor(seconds: f64) -> Option<i64> {
 /// but one that is neither a string nor a list of strings is malformed in any case.
 pub(crate) fn check_audience(claims: &Object, audiences: &[String]) -> Result<(), TokenError> {
     let named: Vec<&str> = match claims.get("aud") {
-        None => Vec::new(),
+        None | Some(Value::Null) => Vec::new(),
         Some(Value::String(audience)) => vec![audience],
         Some(Value::Array(values)) => {
             let texts: Option<Vec<_>> = values.iter().map(Value::as_str).collect();
@@ -188,7 +202,35 @@ mod tests {
             (json!(" Émile "), " Émile "),
         ] {
             let claims = object(json!({ "sub": claim }));
-            assert_eq!(identifier(&claims, "sub", "sub"), Ok(Some(expected.to_owned())));
+            assert_eq!(identifier(&claims, "sub"), Ok(Some(expected.to_owned())));
+        }
+    }
+
+    #[test]
+    fn null_is_absent() {
+        let claims = object(json!({"sub": null, "jti": null, "exp": null, "aud": null}));
+        assert_eq!((identifier(&claims, "jti"), user(&claims, "sub")), (Ok(None), Ok(None)));
+        assert_eq!(numeric_date(&claims, "exp", "exp"), Ok(None));
+        assert_eq!(check_audience(&claims, &[]), Ok(()));
+        assert_eq!(check_audience(&claims, &["shop".to_owned()]), Err(TokenError::Audience));
+    }
+
+    #[test]
+    fn the_claim_of_the_very_name_comes_before_the_one_at_the_path() {
+        let named = |claims: Value, claim: &str| user(&object(claims), claim);
+        assert_eq!(named(json!({"user": {"id": 7, "x": {"y": "z"}}}), "user.id"), Ok(Some("7".to_owned())));
+        assert_eq!(named(json!({"user": {"x": {"y": "z"}}}), "user.x.y"), Ok(Some("z".to_owned())));
+        assert_eq!(named(json!({"user.id": "a", "user": {"id": "b"}}), "user.id"), Ok(Some("a".to_owned())));
+        assert_eq!(named(json!({"user.id": null, "user": {"id": "b"}}), "user.id"), Ok(Some("b".to_owned())));
+        let url = "https://example.com/id";
+        assert_eq!(named(json!({"https://example.com/id": "a"}), url), Ok(Some("a".to_owned())));
+        for absent in
+            [json!({}), json!({"user": 7}), json!({"user": {}}), json!({"user": {"id": null}}), json!({"user": ["id"]})]
+        {
+            assert_eq!(named(absent, "user.id"), Ok(None));
+        }
+        for empty in [json!({"user": {"id": ""}}), json!({"user.id": ""}), json!({"user": {"id": {}}})] {
+            assert_eq!(named(empty, "user.id"), Err(TokenError::Claim("user")));
         }
     }
 
@@ -197,7 +239,6 @@ mod tests {
         let long = "x".repeat(MAX_IDENTIFIER_BYTES + 1);
         for claim in [
             json!(""),
-            json!(null),
             json!(true),
             json!(1.5),
             json!([1]),
@@ -207,7 +248,7 @@ mod tests {
             json!("a\r\nx-role: admin"),
         ] {
             let claims = object(json!({ "sub": claim }));
-            assert_eq!(identifier(&claims, "sub", "sub"), Err(TokenError::Claim("sub")), "{claim}");
+            assert_eq!(identifier(&claims, "sub"), Err(TokenError::Claim("sub")), "{claim}");
         }
     }
 
@@ -218,9 +259,7 @@ mod tests {
         {
             assert_eq!(numeric_date(&object(json!({ "exp": claim })), "exp", "exp"), Ok(Some(expected)));
         }
-        for claim in
-            [json!(-1), json!("7"), json!(null), json!(true), json!([7]), json!(1e300), json!(-0.5), json!(u64::MAX)]
-        {
+        for claim in [json!(-1), json!("7"), json!(true), json!([7]), json!(1e300), json!(-0.5), json!(u64::MAX)] {
             let claims = object(json!({ "exp": claim }));
             assert_eq!(numeric_date(&claims, "exp", "exp"), Err(TokenError::Claim("exp")), "{claim}");
         }

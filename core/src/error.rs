@@ -7,7 +7,7 @@ use crate::problem::Denial;
 /// The first rule that a token broke.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, thiserror::Error)]
 pub enum TokenError {
-    /// Longer than [`crate::MAX_TOKEN_BYTES`].
+    /// Longer than `max_token_bytes`.
     #[error("The token is too long.")]
     TooLong,
     /// Not three non-empty parts of base64url characters with dots between them (RFC 7515 section 7.1).
@@ -19,8 +19,8 @@ pub enum TokenError {
     /// The header is not one small strict JSON object.
     #[error("The token's header is malformed.")]
     Header,
-    /// The header carries a member that Curfew does not accept: `crit`, `jku`, `x5u`, `x5c`, `jwk`, `b64`, `zip`,
-    /// `enc`, or `cty: JWT` (RFC 8725 sections 3.8 to 3.11).
+    /// The header carries a member that changes what the token means, and that Curfew does not implement: `crit`, `b64`,
+    /// `zip`, `enc`, or `cty: JWT` (RFC 7515 section 4.1.11, RFC 7797, RFC 7516, RFC 7519 section 5.2).
     #[error("The token's header carries a parameter that is not accepted here.")]
     HeaderParameter,
     /// `typ` is not in the allowed list (RFC 8725 section 3.11).
@@ -44,6 +44,11 @@ pub enum TokenError {
     /// The token lacks the claim that names the user, and the issuer's `require_user` is on.
     #[error("The token names no user.")]
     NoUser,
+    /// The token names a user and lacks the claim that cutoffs are compared with, which is named here.
+    #[error(
+        "The token does not say when it was issued ({0}), so no logout of all devices could tell it from later ones."
+    )]
+    NoIssueTime(&'static str),
     /// No key of the issuer has the header's `kid`, or the issuer has no keys yet.
     #[error("The token's key is not known here: no key of its issuer has its kid.")]
     UnknownKey,
@@ -94,6 +99,7 @@ impl TokenError {
             Self::Audience => "audience",
             Self::RequiredClaim => "required_claim",
             Self::NoUser => "no_user",
+            Self::NoIssueTime(_) => "no_issue_time",
             Self::UnknownKey => "unknown_key",
             Self::Algorithm => "algorithm",
             Self::MissingKid => "missing_kid",

@@ -26,6 +26,10 @@ pub(crate) struct Issuer {
     pub(crate) required_claims: RequiredClaims,
     /// Refuse tokens that name no user. A logout of all devices would not reach them.
     pub(crate) require_user: bool,
+    /// Refuse tokens that name a user and not when they were issued.
+    pub(crate) require_issued_at: bool,
+    /// How long its tokens live, in seconds: what says when a token without `iat` was issued.
+    pub(crate) token_lifetime: Option<i64>,
     /// The algorithms that its tokens may have; empty stands for those of its keys.
     pub(crate) algorithms: Vec<Algorithm>,
     /// Try a token without `kid` with each of a bounded number of keys.
@@ -54,6 +58,8 @@ impl Issuer {
                 audiences,
                 required_claims,
                 require_user: fields.boolean("require_user").unwrap_or(false),
+                require_issued_at: fields.boolean("require_issued_at").unwrap_or(true),
+                token_lifetime: read_lifetime(fields),
                 algorithms,
                 try_all_keys: fields.boolean("try_all_keys").unwrap_or(false),
                 unused_keys,
@@ -67,6 +73,24 @@ impl Issuer {
     pub(crate) fn namespace(&self) -> &str {
         self.name.as_deref().unwrap_or("")
     }
+
+    /// What both sides must agree on about this issuer. No name has a control character in it.
+    pub(crate) fn agreed(&self) -> String {
+        match self.token_lifetime {
+            None => self.namespace().to_owned(),
+            Some(lifetime) => format!("{}\n{lifetime}", self.namespace()),
+        }
+    }
+}
+
+/// A whole number of seconds, as the times in tokens are.
+fn read_lifetime(fields: &mut Fields<'_, '_>) -> Option<i64> {
+    let lifetime = fields.duration("token_lifetime")?;
+    let seconds = i64::try_from(lifetime.as_secs()).ok().filter(|_| lifetime.subsec_nanos() == 0);
+    if seconds.is_none_or(|seconds| seconds == 0) {
+        fields.wrong("token_lifetime", "must be whole seconds, at least one");
+    }
+    seconds
 }
 
 /// The algorithms of the issuer's tokens: `algorithms`, or the one `algorithm`.

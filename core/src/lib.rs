@@ -30,13 +30,14 @@ mod read_jwks;
 mod required_claims;
 mod revocation;
 mod signature;
+mod signer_key;
 mod subject_rule;
 mod token;
 pub mod wire;
 
 pub use agreement::{AGREEMENT_HEADER, Agreement, Differences};
 pub use algorithm::{Algorithm, Hash};
-pub use claims::{ProvenToken, Times, UnprovenToken, claim_text, is_identifier};
+pub use claims::{ProvenToken, Times, UnprovenToken, claim_at, claim_text, is_identifier};
 pub use credential::{CredentialError, from_authorization, in_authorization, is_token_text};
 pub use document::{Fields, Mistake, Mistakes, read_document};
 pub use error::TokenError;
@@ -50,7 +51,7 @@ pub use problem::{Denial, Problem, RETRY_AFTER_SECONDS};
 pub use revocation::{Coverage, Keyspace, Kind, RevocationKey, TokenKeys, covers};
 pub use signature::{SignatureCheck, verify_natively};
 pub use subject_rule::SubjectRule;
-pub use token::{MAX_HEADER_BYTES, MAX_TOKEN_BYTES, UnverifiedToken};
+pub use token::{DEFAULT_MAX_TOKEN_BYTES, MAX_HEADER_BYTES, MAX_TOKEN_BYTES, UnverifiedToken};
 
 /// A JSON object that has passed the strict reader: no member twice, bounded depth, valid UTF-8 throughout.
 pub type Object = serde_json::Map<String, serde_json::Value>;

@@ -10,10 +10,10 @@ use crate::algorithm::Algorithm;
 use crate::claims::{self, ProvenToken, Times, UnprovenToken};
 use crate::document::{Fields, Mistake, Mistakes};
 use crate::issuer::Issuer;
-use crate::key::{KeyId, VerificationKey};
 use crate::key_set::{IssuerKey, KeySet, KeySets};
 use crate::signature::SignatureCheck;
-use crate::token::UnverifiedToken;
+use crate::signer_key::check_signature;
+use crate::token::{DEFAULT_MAX_TOKEN_BYTES, MAX_TOKEN_BYTES, MIN_MAX_TOKEN_BYTES, UnverifiedToken};
 use crate::{Agreement, Keyspace, SubjectRule, TokenError};
 
 const DEFAULT_CLOCK_SKEW: Duration = Duration::from_secs(5);
@@ -32,6 +32,7 @@ pub struct Policy {
     allow_missing_exp: bool,
     clock_skew: i64,
     max_token_ttl: i64,
+    max_token_bytes: usize,
 }
 
 /// The claim that is compared with the cutoff of a subject revocation.
@@ -78,7 +79,9 @@ impl Policy {
             allow_missing_exp: fields.boolean("allow_missing_exp").unwrap_or(false),
             clock_skew,
             max_token_ttl,
+            max_token_bytes: max_token_bytes(fields),
         };
+        policy.check_lifetimes(fields);
         let keyspaces: Vec<_> = policy.issuers.iter().map(|issuer| policy.keyspace(issuer.namespace())).collect();
         for (issuer, keyspace) in policy.issuers.iter_mut().zip(keyspaces) {
             issuer.keyspace = keyspace;
@@ -103,18 +106,19 @@ impl Policy {
         keys: &KeySets,
         mut verify: impl FnMut(&SignatureCheck<'_>) -> bool,
     ) -> Result<ProvenToken, TokenError> {
-        let token = UnverifiedToken::parse(text)?;
+        let token = UnverifiedToken::parse(text, self.max_token_bytes)?;
         self.check_type(token.header.typ.as_deref())?;
         let (place, issuer) = self.issuer_of(&token)?;
         claims::check_audience(&token.claims, &issuer.audiences)?;
         issuer.required_claims.check(&token.claims)?;
-        let times = self.times(&token)?;
-        let user = claims::identifier(&token.claims, "user", &self.user_claim)?;
+        let times = self.times(issuer, &token)?;
+        let user = claims::user(&token.claims, &self.user_claim)?;
         if issuer.require_user && user.is_none() {
             return Err(TokenError::NoUser);
         }
-        let session_id = claims::identifier(&token.claims, "sid", "sid")?;
-        let jti = claims::identifier(&token.claims, "jti", "jti")?;
+        self.check_issue_time(issuer, &times, user.is_some(), now)?;
+        let session_id = claims::identifier(&token.claims, "sid")?;
+        let jti = claims::identifier(&token.claims, "jti")?;
         self.check_times(&times, now)?;
         let key = check_signature(issuer, keys.get(place), &token, &mut verify)?;
         let namespace = issuer.namespace();
@@ -138,13 +142,13 @@ impl Policy {
     /// # Errors
     /// The first rule of form that the token breaks, or [`TokenError::Issuer`].
     pub fn read_unproven(&self, text: &[u8]) -> Result<UnprovenToken, TokenError> {
-        let token = UnverifiedToken::parse(text)?;
+        let token = UnverifiedToken::parse(text, self.max_token_bytes)?;
         let (_, issuer) = self.issuer_of(&token)?;
         let namespace = issuer.namespace();
-        let times = self.times(&token)?;
-        let user = claims::identifier(&token.claims, "user", &self.user_claim)?;
-        let session_id = claims::identifier(&token.claims, "sid", "sid")?;
-        let jti = claims::identifier(&token.claims, "jti", "jti")?;
+        let times = self.times(issuer, &token)?;
+        let user = claims::user(&token.claims, &self.user_claim)?;
+        let session_id = claims::identifier(&token.claims, "sid")?;
+        let jti = claims::identifier(&token.claims, "jti")?;
         let keys = claims::keys(token.signing_input, namespace, jti.as_deref(), session_id.as_deref(), user.as_deref());
         Ok(UnprovenToken { keys, issuer: namespace.to_owned(), user, session_id, times })
     }
@@ -203,14 +207,15 @@ impl Policy {
 
     /// Names the rule by which tokens of an issuer namespace become keys.
     pub fn keyspace(&self, issuer: &str) -> Keyspace {
-        Keyspace::new(&[
-            issuer,
-            &self.user_claim,
-            self.cutoff_claim.as_str(),
-            &self.max_token_ttl.to_string(),
-            &self.clock_skew.to_string(),
-            &self.allow_missing_exp.to_string(),
-        ])
+        let [ttl, skew] = [self.max_token_ttl, self.clock_skew].map(|seconds| seconds.to_string());
+        let missing_exp = self.allow_missing_exp.to_string();
+        let named = self.issuers.iter().find(|known| known.namespace() == issuer);
+        // A time that one side computes and the other does not would make cutoffs cover other tokens.
+        let lifetime =
+            named.and_then(|issuer| issuer.token_lifetime).map(|seconds| format!("token_lifetime={seconds}"));
+        let mut parts = vec![issuer, &self.user_claim, self.cutoff_claim.as_str(), &ttl, &skew, &missing_exp];
+        parts.extend(lifetime.as_deref());
+        Keyspace::new(&parts)
     }
 
     /// The parts of all keyspaces, in hashes; see [`Self::keyspace`].
@@ -222,7 +227,7 @@ impl Policy {
             &self.clock_skew.to_string(),
             &self.allow_missing_exp.to_string(),
         ];
-        Agreement::new(values, self.issuers())
+        Agreement::new(values, self.issuers.iter().map(Issuer::agreed))
     }
 
     /// The keyspaces of all issuers, in the order of the configuration.
@@ -254,6 +259,11 @@ impl Policy {
         self.clock_skew
     }
 
+    /// How long a token's text may be, in bytes.
+    pub fn max_token_bytes(&self) -> usize {
+        self.max_token_bytes
+    }
+
     /// How long a token may live, in seconds.
     pub fn max_token_ttl(&self) -> i64 {
         self.max_token_ttl
@@ -272,7 +282,7 @@ impl Policy {
     /// The issuer that the token names, and its place among the issuers.
     fn issuer_of(&self, token: &UnverifiedToken<'_>) -> Result<(usize, &Issuer), TokenError> {
         let iss = match token.claims.get("iss") {
-            None => None,
+            None | Some(Value::Null) => None,
             Some(Value::String(iss)) => Some(iss.as_str()),
             Some(_) => return Err(TokenError::Claim("iss")),
         };
@@ -281,9 +291,35 @@ impl Policy {
         found.ok_or(TokenError::Issuer)
     }
 
-    fn times(&self, token: &UnverifiedToken<'_>) -> Result<Times, TokenError> {
+    /// Notes a lifetime that no token could have.
+    fn check_lifetimes(&self, fields: &mut Fields<'_, '_>) {
+        for (index, issuer) in self.issuers.iter().enumerate() {
+            if issuer.token_lifetime.is_some_and(|lifetime| lifetime > self.max_token_ttl) {
+                fields.wrong(&format!("issuers[{index}].token_lifetime"), "must not be longer than max_token_ttl");
+            }
+        }
+    }
+
+    /// Checks that the token says when it was issued, if a logout of all devices is to reach it.
+    ///
+    /// Without that time, every logout of all devices of the last `max_token_ttl` covers a token, also one of a later
+    /// login, unless the token was registered after it. So such a token is refused from the start, where the issuer
+    /// does not say otherwise, and not for weeks after the first logout. And a token that expires later than the
+    /// issuer's `token_lifetime` allows would escape cutoffs: the time that is computed for it lies in the future.
+    fn check_issue_time(&self, issuer: &Issuer, times: &Times, has_user: bool, now: i64) -> Result<(), TokenError> {
+        if has_user && issuer.require_issued_at && times.cutoff_time.is_none() {
+            return Err(TokenError::NoIssueTime(self.cutoff_claim.as_str()));
+        }
+        let computed = issuer.token_lifetime.map(|lifetime| times.expires_at.saturating_sub(lifetime));
+        let in_future = computed.is_some_and(|computed| computed > now.saturating_add(self.clock_skew));
+        if in_future && times.issued_at == computed { Err(TokenError::LivesTooLong) } else { Ok(()) }
+    }
+
+    fn times(&self, issuer: &Issuer, token: &UnverifiedToken<'_>) -> Result<Times, TokenError> {
         let date = |name: &'static str| claims::numeric_date(&token.claims, name, name);
-        let issued_at = date("iat")?;
+        let computed =
+            date("exp")?.zip(issuer.token_lifetime).map(|(exp, lifetime)| exp.saturating_sub(lifetime).max(0));
+        let issued_at = date("iat")?.or(computed);
         let expires_at = match (date("exp")?, issued_at) {
             (Some(0), _) => return Err(TokenError::Claim("exp")),
             (Some(expires_at), _) => expires_at,
@@ -299,39 +335,6 @@ impl Policy {
             not_before: date("nbf")?,
             expires_at,
         })
-    }
-}
-
-/// The key of the issuer that the signature verifies with. The header can only agree with a key and the algorithm that
-/// belongs to it (RFC 8725 section 3.1).
-fn check_signature(
-    issuer: &Issuer,
-    keys: Option<&KeySet>,
-    token: &UnverifiedToken<'_>,
-    verify: &mut impl FnMut(&SignatureCheck<'_>) -> bool,
-) -> Result<KeyId, TokenError> {
-    let alg = Algorithm::parse(&token.header.alg).ok_or(TokenError::Algorithm)?;
-    if !issuer.algorithms.is_empty() && !issuer.algorithms.contains(&alg) {
-        return Err(TokenError::Algorithm);
-    }
-    let keys = keys.ok_or(TokenError::UnknownKey)?;
-    let kid = token.header.kid.as_deref();
-    let fitting = keys.keys_for(alg, kid, issuer.try_all_keys);
-    if fitting.is_empty() {
-        return Err(why_no_key_fits(keys, alg, kid));
-    }
-    let check = |key| SignatureCheck { key, signing_input: token.signing_input, signature: &token.signature };
-    let verified = fitting.into_iter().find(|key| verify(&check(key)));
-    verified.map(VerificationKey::id).ok_or(TokenError::Signature)
-}
-
-/// Which of `kid`, `alg` and a missing `kid` it is. A `kid` that no key has is named first: the issuer may have new keys.
-fn why_no_key_fits(keys: &KeySet, alg: Algorithm, kid: Option<&str>) -> TokenError {
-    match kid {
-        Some(kid) if !keys.names(kid) => TokenError::UnknownKey,
-        None if keys.is_empty() => TokenError::UnknownKey,
-        None if keys.has_algorithm(alg) => TokenError::MissingKid,
-        _ => TokenError::Algorithm,
     }
 }
 
@@ -357,6 +360,15 @@ fn read_issuers(fields: &mut Fields<'_, '_>) -> Vec<(Issuer, KeySet)> {
         issuers.push((issuer, keys));
     }
     issuers
+}
+
+fn max_token_bytes(fields: &mut Fields<'_, '_>) -> usize {
+    let bytes = fields.whole_number("max_token_bytes").map(|bytes| usize::try_from(bytes).unwrap_or(usize::MAX));
+    let bytes = bytes.unwrap_or(DEFAULT_MAX_TOKEN_BYTES);
+    if !(MIN_MAX_TOKEN_BYTES..=MAX_TOKEN_BYTES).contains(&bytes) {
+        fields.wrong("max_token_bytes", format!("must be from {MIN_MAX_TOKEN_BYTES} to {MAX_TOKEN_BYTES}"));
+    }
+    bytes
 }
 
 /// A duration in whole seconds, because NumericDates are compared in whole seconds.

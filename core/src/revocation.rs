@@ -121,8 +121,8 @@ impl TokenKeys {
 pub enum Coverage {
     /// The token was issued after the cutoff.
     Clear,
-    /// The token was issued in the second of the cutoff. Only the control plane may know whether that was before or
-    /// after the cutoff.
+    /// The token was issued in the second of the cutoff, or does not say when. Only the control plane may know whether
+    /// that was before or after the cutoff, by the token's registration.
     SameSecond,
     /// The token is revoked.
     Revoked,
@@ -131,11 +131,13 @@ pub enum Coverage {
 /// Tells whether a revocation of `kind` with `cutoff` covers a token issued at `issued_at`, both in seconds of Unix
 /// time.
 ///
-/// Token, `jti` and session entries always cover. A subject entry covers tokens that were issued before its cutoff. It
-/// also covers a token that does not say when it was issued, because nothing shows that the token is newer.
+/// Token, `jti` and session entries always cover. A subject entry covers tokens that were issued before its cutoff. A
+/// token that does not say when it was issued is judged by its registration, as one of the cutoff's own second is:
+/// nothing else shows that it is newer.
 pub fn covers(kind: Kind, cutoff: i64, issued_at: Option<i64>) -> Coverage {
     match (kind, issued_at) {
-        (Kind::Token | Kind::Jti | Kind::Session, _) | (Kind::Subject, None) => Coverage::Revoked,
+        (Kind::Token | Kind::Jti | Kind::Session, _) => Coverage::Revoked,
+        (Kind::Subject, None) => Coverage::SameSecond,
         (Kind::Subject, Some(issued_at)) if issued_at > cutoff => Coverage::Clear,
         (Kind::Subject, Some(issued_at)) if issued_at == cutoff => Coverage::SameSecond,
         (Kind::Subject, Some(_)) => Coverage::Revoked,
@@ -192,7 +194,7 @@ mod tests {
         assert_eq!(covers(Kind::Subject, 100, Some(99)), Coverage::Revoked);
         assert_eq!(covers(Kind::Subject, 100, Some(100)), Coverage::SameSecond);
         assert_eq!(covers(Kind::Subject, 100, Some(101)), Coverage::Clear);
-        assert_eq!(covers(Kind::Subject, 100, None), Coverage::Revoked);
+        assert_eq!(covers(Kind::Subject, 100, None), Coverage::SameSecond);
     }
 
     #[test]

@@ -7,18 +7,28 @@ use serde_json::Value;
 use crate::credential::is_token_text;
 use crate::{Object, TokenError, base64url, json};
 
-/// The longest token that is read. Envoy's own limit for all headers is 60 KiB by default.
-pub const MAX_TOKEN_BYTES: usize = 8 * 1024;
+/// The longest token that can be configured to be read. Envoy's own limit for all headers is 60 KiB by default, and the
+/// control plane's for the head of an HTTP/1 request is 64 KiB.
+pub const MAX_TOKEN_BYTES: usize = 48 * 1024;
 
-/// The longest decoded header that is read.
-pub const MAX_HEADER_BYTES: usize = 1024;
+/// The longest token that is read where nothing else is configured: tokens with many roles have 9 KiB and more.
+pub const DEFAULT_MAX_TOKEN_BYTES: usize = 16 * 1024;
+
+/// The least bound that can be configured. Tokens of RSA keys have 500 bytes and more.
+pub(crate) const MIN_MAX_TOKEN_BYTES: usize = 1024;
+
+/// The longest decoded header that is read. A chain of certificates in `x5c` has some KiB.
+pub const MAX_HEADER_BYTES: usize = 8 * 1024;
 
 const MAX_KID_BYTES: usize = 128;
 
-/// Header parameters that ask a verifier to fetch or trust a key, or that change what was signed or how it is encoded
-/// (RFC 7515 section 4.1, RFC 7797, RFC 7516). Curfew implements none of them. It refuses them, because verifiers that
-/// ignored or followed them have accepted an attacker's key.
-const REFUSED_PARAMETERS: [&str; 8] = ["crit", "jku", "jwk", "x5u", "x5c", "b64", "zip", "enc"];
+/// Header parameters that change what was signed or how it is encoded (RFC 7515 section 4.1.11, RFC 7797, RFC 7516).
+/// Curfew implements none of them, and a verifier that ignored them would read another token than its issuer wrote.
+///
+/// Parameters that bring or name a key (`jku`, `jwk`, `x5u`, `x5c`) are ignored like all others that are not known:
+/// [`UnverifiedHeader`] has no place for them, so that nothing can follow them. Keys come from the configuration of the
+/// issuer alone.
+const REFUSED_PARAMETERS: [&str; 4] = ["crit", "b64", "zip", "enc"];
 
 /// A token whose form is right and in which nothing is verified. No `Debug`: it holds the token.
 pub struct UnverifiedToken<'a> {
@@ -38,12 +48,12 @@ pub(crate) struct UnverifiedHeader {
 }
 
 impl<'a> UnverifiedToken<'a> {
-    /// Takes a token's text apart.
+    /// Takes a token's text of at most `longest` bytes apart.
     ///
     /// # Errors
     /// The first rule of form that the text breaks.
-    pub fn parse(text: &'a [u8]) -> Result<Self, TokenError> {
-        if text.len() > MAX_TOKEN_BYTES {
+    pub fn parse(text: &'a [u8], longest: usize) -> Result<Self, TokenError> {
+        if text.len() > longest {
             return Err(TokenError::TooLong);
         }
         let (signing_input, parts) = split(text)?;
@@ -63,7 +73,7 @@ impl<'a> UnverifiedToken<'a> {
     /// # Errors
     /// As [`Self::parse`].
     pub fn to_json(text: &'a [u8]) -> Result<(Value, Value), TokenError> {
-        let token = Self::parse(text)?;
+        let token = Self::parse(text, MAX_TOKEN_BYTES)?;
         let (_, [header, ..]) = split(text)?;
         let header = base64url::decode(header).and_then(|bytes| json::read_object(&bytes));
         let header = header.ok_or(TokenError::Header)?;
@@ -153,13 +163,13 @@ mod tests {
     }
 
     fn outcome(text: &str) -> Result<(), TokenError> {
-        UnverifiedToken::parse(text.as_bytes()).map(|_| ())
+        UnverifiedToken::parse(text.as_bytes(), DEFAULT_MAX_TOKEN_BYTES).map(|_| ())
     }
 
     #[test]
     fn a_plain_token_is_taken_apart() {
         let text = token(r#"{"alg":"HS256","kid":"k1","typ":"JWT"}"#, r#"{"sub":"1"}"#);
-        let token = UnverifiedToken::parse(text.as_bytes()).ok().unwrap();
+        let token = UnverifiedToken::parse(text.as_bytes(), DEFAULT_MAX_TOKEN_BYTES).ok().unwrap();
         let header = UnverifiedHeader { alg: "HS256".into(), kid: Some("k1".into()), typ: Some("JWT".into()) };
         assert_eq!(token.header, header);
         assert_eq!(Value::Object(token.claims), serde_json::json!({"sub": "1"}));
@@ -194,7 +204,7 @@ mod tests {
         for text in bad {
             assert_eq!(outcome(&text), Err(TokenError::NotCompact), "{text:?}");
         }
-        let endless = format!("{signing_input}.{}", "A".repeat(MAX_TOKEN_BYTES));
+        let endless = format!("{signing_input}.{}", "A".repeat(DEFAULT_MAX_TOKEN_BYTES));
         assert_eq!(outcome(&endless), Err(TokenError::TooLong));
     }
 
@@ -233,14 +243,28 @@ mod tests {
     }
 
     #[test]
-    fn parameters_that_choose_keys_or_change_the_payload_are_refused() {
+    fn parameters_that_bring_or_name_a_key_are_ignored() {
+        let parameters = [
+            r#""jku":"https://issuer.example.com/token_keys""#,
+            r#""x5u":"x""#,
+            r#""x5c":["MIIB"]"#,
+            r#""jwk":{"kty":"oct","k":"AA"}"#,
+            r#""jku":null"#,
+            r#""x5t":"AA","new":{"a":[1]}"#,
+        ];
+        for parameter in parameters {
+            let text = token(&format!(r#"{{"alg":"HS256","kid":"k1",{parameter}}}"#), "{}");
+            let read = UnverifiedToken::parse(text.as_bytes(), DEFAULT_MAX_TOKEN_BYTES).ok().unwrap();
+            let header = UnverifiedHeader { alg: "HS256".into(), kid: Some("k1".into()), typ: None };
+            assert_eq!(read.header, header, "{parameter}");
+        }
+    }
+
+    #[test]
+    fn parameters_that_change_what_was_signed_are_refused() {
         let parameters = [
             r#""crit":[]"#,
             r#""crit":["exp"]"#,
-            r#""jku":"https://attacker.example.com""#,
-            r#""x5u":"x""#,
-            r#""x5c":[]"#,
-            r#""jwk":{}"#,
             r#""b64":true"#,
             r#""zip":"DEF""#,
             r#""enc":"A128GCM""#,

@@ -37,8 +37,8 @@ pub struct CheckRequest {
     /// The key of the user, if the token has one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub subject: Option<RevocationKey>,
-    /// The time that cutoffs are compared with, in seconds of Unix time. Absent means that every cutoff covers the
-    /// token.
+    /// The time that cutoffs are compared with, in seconds of Unix time. Absent means that a cutoff covers the token,
+    /// unless the token was registered after it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub issued_at: Option<i64>,
 }

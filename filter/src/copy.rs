@@ -1,10 +1,10 @@
 //! The worker's copy of the log of revocations: exact, compact, within a budget of bytes.
 //!
 //! It answers as a control plane with the same revocations would. The exception is a token that was issued in the
-//! second of a cutoff: only the control plane knows whether that token was registered. The copy never drops a
-//! revocation for want of space. Once a revocation does not fit, the copy calls no token clear until it is thrown away,
-//! and the worker asks the control plane instead. How far the copy reaches, and whether it may be used, is kept in
-//! [`crate::feed`].
+//! second of a cutoff, or does not say when: only the control plane knows whether that token was registered. The copy
+//! never drops a revocation for want of space. Once a revocation does not fit, the copy calls no token clear until it is
+//! thrown away, and the worker asks the control plane instead. How far the copy reaches, and whether it may be used, is
+//! kept in [`crate::feed`].
 
 mod table;
 
@@ -124,7 +124,7 @@ mod tests {
         assert_eq!(copy.coverage(&token(Some(NOW - 1))), Some(Coverage::Revoked));
         assert_eq!(copy.coverage(&token(Some(NOW))), Some(Coverage::SameSecond));
         assert_eq!(copy.coverage(&token(Some(NOW + 1))), Some(Coverage::Clear));
-        assert_eq!(copy.coverage(&token(None)), Some(Coverage::Revoked));
+        assert_eq!(copy.coverage(&token(None)), Some(Coverage::SameSecond), "its registration decides");
     }
 
     #[test]

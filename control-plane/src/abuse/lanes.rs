@@ -19,7 +19,7 @@ use super::source::Source;
 use super::source_limit::{SourceLimit, SourcePermit};
 
 /// Slots of a lane, for tokens that wait or are being checked: as many as the public listener has connections at most. Each
-/// holds a token of 8 KiB at most.
+/// holds a token of 48 KiB at most.
 const SLOTS: usize = 4096;
 
 /// Slots of the first lane that one source may hold: more than a user's devices ever log out at once, and all of them are

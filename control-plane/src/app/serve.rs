@@ -170,6 +170,7 @@ impl Servers {
             router: public_router(Arc::clone(&state)),
             terms: Terms::new(limits.public, share).behind_proxies(state.trusted_proxies > 0),
             counters: state.counters.clone(),
+            longest_token: state.policy.max_token_bytes(),
         };
         let internal = Server {
             socket: internal,
@@ -177,6 +178,7 @@ impl Servers {
             router: internal_router(Arc::clone(&state)),
             terms: Terms::new(limits.internal, share),
             counters: state.counters.clone(),
+            longest_token: state.policy.max_token_bytes(),
         };
         tokio::join!(
             server::serve(public, stop.clone()),

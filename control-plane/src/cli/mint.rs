@@ -107,7 +107,7 @@ fn claims(args: &MintArgs, tokens: &Tokens, signer: &Signer) -> Result<JWTClaims
         custom.insert(tokens.issued_at_claim.clone(), crate::clock::Clock::system().now().into());
     }
     if tokens.user_claim != "sub" {
-        custom.insert(tokens.user_claim.clone(), args.user.as_str().into());
+        insert_at(&mut custom, &tokens.user_claim, args.user.as_str().into());
     }
     let jti = match &args.jti {
         Some(jti) => jti.clone(),
@@ -125,6 +125,19 @@ fn claims(args: &MintArgs, tokens: &Tokens, signer: &Signer) -> Result<JWTClaims
         claims = claims.with_audience(audience);
     }
     Ok(claims)
+}
+
+/// Writes a claim where it is read: `user.id` is `id` inside `user`. A URL is a name.
+fn insert_at(claims: &mut Map<String, Value>, path: &str, value: Value) {
+    match path.split_once('.') {
+        Some((first, rest)) if !path.contains('/') => {
+            let inner = claims.entry(first).or_insert_with(|| Map::new().into());
+            if let Value::Object(inner) = inner {
+                insert_at(inner, rest, value);
+            }
+        }
+        _ => drop(claims.insert(path.to_owned(), value)),
+    }
 }
 
 fn sign(signer: &Signer, claims: JWTClaims<Map<String, Value>>) -> Result<String, Failure> {

@@ -3,7 +3,7 @@
 //! Settings with a flag are also in the command line, and a test compares the two. Secrets and settings that are
 //! refused have no flag.
 
-const SETTINGS: [&str; 50] = [
+const SETTINGS: [&str; 53] = [
     "APP_ID",
     "APP_KEY",
     "APP_KEY_FILE",
@@ -31,6 +31,7 @@ const SETTINGS: [&str; 50] = [
     "CURFEW_ISSUERS_FILE",
     "CURFEW_LOG",
     "CURFEW_LOG_FORMAT",
+    "CURFEW_MAX_TOKEN_BYTES",
     "CURFEW_MAX_TOKEN_TTL",
     "CURFEW_PUBLIC_LISTEN",
     "CURFEW_PUBLIC_URL",
@@ -40,8 +41,10 @@ const SETTINGS: [&str; 50] = [
     "CURFEW_REDIS_PREFIX",
     "CURFEW_REQUEST_TIMEOUT",
     "CURFEW_REQUIRED_CLAIMS",
+    "CURFEW_REQUIRE_ISSUED_AT",
     "CURFEW_REQUIRE_USER",
     "CURFEW_TOKEN",
+    "CURFEW_TOKEN_LIFETIME",
     "CURFEW_TOKEN_TYPES",
     "CURFEW_TRUSTED_PROXIES",
     "CURFEW_TRY_ALL_KEYS",

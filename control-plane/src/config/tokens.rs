@@ -45,6 +45,17 @@ pub struct TokenArgs {
     /// Refuse tokens that name no user: true or false [default: false]
     #[arg(long = "token-require-user", env = "CURFEW_REQUIRE_USER", value_name = "BOOL", hide_env_values = true)]
     token_require_user: Option<String>,
+    /// Refuse tokens that name a user and not when they were issued: true or false [default: true]
+    #[arg(
+        long = "token-require-issued-at",
+        env = "CURFEW_REQUIRE_ISSUED_AT",
+        value_name = "BOOL",
+        hide_env_values = true
+    )]
+    token_require_issued_at: Option<String>,
+    /// How long tokens live, for tokens without `iat` [default: not known]
+    #[arg(long, env = "CURFEW_TOKEN_LIFETIME", value_name = "DURATION", hide_env_values = true)]
+    token_lifetime: Option<String>,
     /// File with several issuers: the JSON list "issuers" of the filter's configuration
     #[arg(long, env = "CURFEW_ISSUERS_FILE", value_name = "FILE", hide_env_values = true)]
     issuers_file: Option<PathBuf>,
@@ -78,6 +89,9 @@ pub struct TokenArgs {
     /// The longest life a token may have
     #[arg(long, env = "CURFEW_MAX_TOKEN_TTL", value_name = "DURATION", default_value = "30d", hide_env_values = true)]
     max_token_ttl: String,
+    /// The longest text of a token, in bytes
+    #[arg(long, env = "CURFEW_MAX_TOKEN_BYTES", value_name = "BYTES", default_value = "16384", hide_env_values = true)]
+    max_token_bytes: String,
 }
 
 /// Where the keys come from.
@@ -163,6 +177,8 @@ impl TokenArgs {
             ("CURFEW_ALGORITHM", &self.token_algorithm),
             ("CURFEW_ALGORITHMS", &self.token_algorithms),
             ("CURFEW_TRY_ALL_KEYS", &self.token_try_all_keys),
+            ("CURFEW_REQUIRE_ISSUED_AT", &self.token_require_issued_at),
+            ("CURFEW_TOKEN_LIFETIME", &self.token_lifetime),
             ("CURFEW_REQUIRED_CLAIMS", &self.token_required_claims),
             ("CURFEW_REQUIRE_USER", &self.token_require_user),
         ];
@@ -199,6 +215,7 @@ impl TokenArgs {
             "allow_missing_exp": boolean(&self.allow_missing_exp),
             "clock_skew": self.clock_skew,
             "max_token_ttl": self.max_token_ttl,
+            "max_token_bytes": number(&self.max_token_bytes),
         });
         match Policy::from_document(&document) {
             Ok((policy, keys)) => Some(Tokens {
@@ -241,7 +258,12 @@ impl TokenArgs {
         if let Some(algorithms) = &self.token_algorithms {
             issuer.insert("algorithms".to_owned(), list(algorithms).into());
         }
-        let booleans = [("require_user", &self.token_require_user), ("try_all_keys", &self.token_try_all_keys)];
+        issuer.extend(self.token_lifetime.as_deref().map(|lifetime| ("token_lifetime".to_owned(), lifetime.into())));
+        let booleans = [
+            ("require_user", &self.token_require_user),
+            ("try_all_keys", &self.token_try_all_keys),
+            ("require_issued_at", &self.token_require_issued_at),
+        ];
         for (name, value) in booleans {
             issuer.extend(value.as_deref().map(|value| (name.to_owned(), boolean(value))));
         }
@@ -256,6 +278,11 @@ fn boolean(text: &str) -> Value {
         "false" => false.into(),
         other => other.into(),
     }
+}
+
+/// The JSON of a setting that is a number; the policy names what is none.
+fn number(text: &str) -> Value {
+    text.parse::<u64>().map_or_else(|_| text.into(), Value::from)
 }
 
 /// Names each secret by its setting, as a mistake in it would be named.

@@ -35,9 +35,9 @@ const HEAD_TIMEOUT: Duration = PATIENCE;
 const MAX_HEAD_BYTES: usize = 64 * 1024;
 
 /// Bytes of an HTTP/2 request's head after decompression. With HPACK a client sends only a few bytes for each of many
-/// long headers. So one connection can make the server hold this many bytes for each of its streams. A token has 8 KiB
-/// at most.
-const MAX_HTTP2_HEAD_BYTES: u32 = 16 * 1024;
+/// long headers. So one connection can make the server hold this many bytes for each of its streams, and the longest
+/// token that is configured.
+const OTHER_HTTP2_HEAD_BYTES: u32 = 8 * 1024;
 
 /// Headers of a request over either protocol; hyper has the same limit for HTTP/1.
 const MAX_HEADERS: usize = 100;
@@ -80,11 +80,16 @@ pub struct Peer(pub IpAddr);
 
 /// Serves a connection to its end: until the client closes it, the process stops, it is too old, the client has said
 /// nothing from the start, or others need its place.
-pub(super) async fn serve<T>(stream: T, place: Place, router: Router, listener: Listener, stop: CancellationToken)
-where
+pub(super) async fn serve<T>(
+    stream: T,
+    place: Place,
+    router: Router,
+    (listener, longest_token): (Listener, usize),
+    stop: CancellationToken,
+) where
     T: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
-    let builder = builder(listener);
+    let builder = builder(listener, longest_token);
     let service = service(router, place.visit());
     let mut connection = pin!(builder.serve_connection(TokioIo::new(timed(stream)), service));
     let ended = tokio::select! {
@@ -167,12 +172,13 @@ fn service(
     })
 }
 
-fn builder(listener: Listener) -> Builder<TokioExecutor> {
+fn builder(listener: Listener, longest_token: usize) -> Builder<TokioExecutor> {
+    let longest_head = u32::try_from(longest_token).unwrap_or(u32::MAX).saturating_add(OTHER_HTTP2_HEAD_BYTES);
     let mut builder = Builder::new(TokioExecutor::new());
     builder.http1().timer(TokioTimer::new()).header_read_timeout(HEAD_TIMEOUT).max_buf_size(MAX_HEAD_BYTES);
     let mut http2 = builder.http2();
     http2.timer(TokioTimer::new()).keep_alive_interval(HTTP2_PING);
-    http2.max_header_list_size(MAX_HTTP2_HEAD_BYTES).max_concurrent_streams(most_streams(listener));
+    http2.max_header_list_size(longest_head).max_concurrent_streams(most_streams(listener));
     builder
 }
 

@@ -15,7 +15,7 @@ use super::{internal, operations, public};
 /// Where to ask for the progress of a logout.
 pub(super) const STATUS_PATH: &str = "/api/v2/logout/status/{id}";
 
-/// Bytes of a registration: a thousand tokens of 8 KiB with their devices.
+/// Bytes of a registration: a thousand tokens of 8 KiB with their devices, or fewer longer ones.
 const TOKENS_BODY: usize = 10 * 1024 * 1024;
 
 /// Bytes of a token to explain, with its JSON.

@@ -30,17 +30,19 @@ pub struct Server {
     pub terms: Terms,
     /// Where connections are counted.
     pub counters: Counters,
+    /// How long a token may be, in bytes: the head of a request must have room for it.
+    pub longest_token: usize,
 }
 
 /// Serves until it is told to stop, then finishes what has begun and returns. If all connections are busy, further ones wait
 /// in the kernel's queue.
 pub async fn serve(server: Server, stop: CancellationToken) {
-    let Server { socket, listener, router, terms, counters } = server;
+    let Server { socket, listener, router, terms, counters, longest_token } = server;
     let connections = Connections::new(listener, terms, counters);
     let (begun, sweeping) = (TaskTracker::new(), Arc::clone(&connections));
     tokio::select! {
         () = accept_all(&socket, &connections, terms, |stream, place, slot| {
-            let connection = connection::serve(stream, place, router.clone(), listener, stop.clone());
+            let connection = connection::serve(stream, place, router.clone(), (listener, longest_token), stop.clone());
             begun.spawn(async move {
                 connection.await;
                 drop(slot);

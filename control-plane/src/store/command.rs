@@ -17,7 +17,8 @@ pub struct TokenRecord {
     pub user: Option<String>,
     /// The `sid` claim.
     pub session_id: Option<String>,
-    /// When the token was issued, seconds of Unix time; shown in the list of sessions.
+    /// When the token was issued, seconds of Unix time; shown in the list of sessions. `None` if `cutoff_time` is: a
+    /// logout of all devices revokes the known tokens without it one by one, because its cutoff does not cover them.
     pub issued_at: Option<i64>,
     /// The time that cutoffs are compared with, seconds of Unix time: `iat` or, if configured, `auth_time`.
     pub cutoff_time: Option<i64>,
@@ -32,7 +33,7 @@ impl From<&ProvenToken> for TokenRecord {
             issuer: token.issuer.clone(),
             user: token.user.clone(),
             session_id: token.session_id.clone(),
-            issued_at: token.times.issued_at,
+            issued_at: token.times.cutoff_time.and(token.times.issued_at),
             cutoff_time: token.times.cutoff_time,
             expires_at: token.times.expires_at,
         }
@@ -47,7 +48,7 @@ impl From<UnprovenToken> for TokenRecord {
             issuer: token.issuer,
             user: token.user,
             session_id: token.session_id,
-            issued_at: token.times.issued_at,
+            issued_at: token.times.cutoff_time.and(token.times.issued_at),
             cutoff_time: token.times.cutoff_time,
             expires_at: token.times.expires_at,
         }

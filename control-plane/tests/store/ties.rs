@@ -1,5 +1,6 @@
 //! Registrations, logouts and logouts of all devices in the same few seconds, in random order, against a reference of
-//! the rule "a token of the cutoff's own second passes only if it was registered after the cutoff was made".
+//! the rule "a token of the cutoff's own second passes only if it was registered after the cutoff was made". A token that
+//! does not say when it was issued is of the second of every cutoff.
 //!
 //! A failure names its seed; `CURFEW_TIES_SEED=7 cargo test --workspace --test store ties` plays it again.
 
@@ -55,8 +56,14 @@ struct Token {
 }
 
 impl Token {
-    fn time(&self) -> i64 {
-        self.record.cutoff_time.unwrap()
+    /// `None` if the token does not say when it was issued.
+    fn time(&self) -> Option<i64> {
+        self.record.cutoff_time
+    }
+
+    /// True if its time shows that it is older than a cutoff.
+    fn is_before(&self, cutoff: i64) -> bool {
+        self.time().is_some_and(|time| time < cutoff)
     }
 }
 
@@ -74,9 +81,10 @@ struct Reference {
 
 impl Reference {
     fn verdict(&self, number: usize, token: &Token) -> CheckVerdict {
-        let cutoff = self.cutoffs.get(&token.user).copied().unwrap_or(i64::MIN);
-        let tie = token.time() == cutoff;
-        let passes = token.time() > cutoff || tie && self.registered.contains(&number);
+        let passes = self.cutoffs.get(&token.user).is_none_or(|cutoff| {
+            let tie = token.time().is_none_or(|time| time == *cutoff);
+            token.time().is_some_and(|time| time > *cutoff) || tie && self.registered.contains(&number)
+        });
         if passes && !self.ended.contains(&number) { Active } else { Revoked }
     }
 
@@ -88,7 +96,7 @@ impl Reference {
                 let outcome = self.log_out(*number, tokens);
                 if outcome == LogoutOutcome::LoggedOut {
                     let token = &tokens[*number];
-                    self.cut(token.user, now.max(token.time()), tokens);
+                    self.cut(token.user, token.time().map_or(now, |time| time.max(now)), tokens);
                 }
                 Ended::Logout(outcome)
             }
@@ -103,7 +111,8 @@ impl Reference {
         let mut registered = Registered::default();
         for number in numbers {
             let is_new = self.rows.insert(*number);
-            if is_new && tokens[*number].time() >= *self.cutoffs.get(&tokens[*number].user).unwrap_or(&i64::MIN) {
+            let cutoff = *self.cutoffs.get(&tokens[*number].user).unwrap_or(&i64::MIN);
+            if is_new && !tokens[*number].is_before(cutoff) {
                 self.registered.insert(*number);
             }
             registered.new += u64::from(is_new);
@@ -117,7 +126,7 @@ impl Reference {
     fn log_out(&mut self, number: usize, tokens: &[Token]) -> LogoutOutcome {
         let token = &tokens[number];
         let verdict = self.verdict(number, token);
-        let covered = self.cutoffs.get(&token.user).is_some_and(|cutoff| token.time() < *cutoff);
+        let covered = self.cutoffs.get(&token.user).is_some_and(|cutoff| token.is_before(*cutoff));
         if !covered {
             self.rows.insert(number);
         }
@@ -162,12 +171,12 @@ async fn carry_out(store: &Store, seed: u64, tokens: &[Token], deed: &Deed) -> E
     }
 }
 
-/// A token of these seconds; more than half of them are of the present second.
+/// A token of these seconds, or of none; more than half of them are of the present second.
 fn new_token(dice: &mut Dice, seed: u64, number: usize, now: i64) -> Token {
     let user = dice.roll(USERS);
-    let time = now + [-1, 0, 0, 0, 0, 1][dice.roll(6)];
+    let time = [Some(-1), Some(0), Some(0), Some(0), Some(0), Some(1), None][dice.roll(7)].map(|ahead| now + ahead);
     let record = token(&name(seed, user), number as u64);
-    Token { user, record: TokenRecord { issued_at: Some(time), cutoff_time: Some(time), ..record } }
+    Token { user, record: TokenRecord { issued_at: time, cutoff_time: time, ..record } }
 }
 
 fn deed(dice: &mut Dice, tokens: usize) -> Deed {
@@ -207,7 +216,10 @@ async fn in_the_cutoffs_second_a_token_passes_only_if_it_was_registered_afterwar
             for (number, token) in tokens.iter().enumerate().rev().take(8) {
                 let verdict = planes[dice.roll(2)].verdict(&token.record).await;
                 assert_eq!(verdict, reference.verdict(number, token), "{scene}: token {number}");
-                let tie = reference.cutoffs.get(&token.user) == Some(&token.time());
+                let tie = reference
+                    .cutoffs
+                    .get(&token.user)
+                    .is_some_and(|cutoff| token.time().is_none_or(|time| time == *cutoff));
                 passed += usize::from(tie && verdict == Active);
                 refused += usize::from(tie && verdict == Revoked);
             }

@@ -3,7 +3,17 @@
 use serde_json::json;
 
 use crate::plane::Plane;
-use crate::tokens::{NOW, OTHER_ISSUER, claims, token, token_of, with};
+use crate::tokens::{ISSUER, NOW, OTHER_ISSUER, SECRET, claims, token, token_of, with};
+
+/// A control plane whose issuer writes no `iat` and registers each login.
+async fn with_timeless_tokens() -> Plane {
+    let issuer = json!({"issuer": ISSUER, "secret": SECRET, "require_issued_at": false});
+    Plane::start_with(json!({"issuers": [issuer]})).await
+}
+
+fn timeless(jti: &str) -> String {
+    token(&with(claims("alice", jti), json!({"iat": null})))
+}
 
 #[tokio::test]
 async fn every_token_of_the_user_dies_registered_or_not() {
@@ -60,7 +70,7 @@ async fn in_the_cutoffs_second_only_what_was_registered_afterwards_lives() {
 #[tokio::test]
 async fn the_calling_token_dies_whatever_its_time_of_issue() {
     for iat in [json!(NOW - 1), json!(NOW), json!(NOW + 5), json!(null)] {
-        let plane = Plane::start().await;
+        let plane = with_timeless_tokens().await;
         let caller = token(&with(claims("alice", "1"), json!({"iat": iat})));
         plane.register(&[&caller]).await;
         assert_eq!(plane.logout_all(&caller).await.status, 200, "{iat}");
@@ -123,4 +133,41 @@ async fn a_token_that_names_no_user_cannot_log_out_all_devices() {
     );
     assert_eq!(plane.rows().await, (0, 0, 0));
     assert_eq!(plane.logout(&nobodys).await.status, 200);
+}
+
+/// PyJWT writes no `iat` unless it is told to.
+#[tokio::test]
+async fn tokens_without_iat_are_judged_by_their_registration() {
+    let plane = with_timeless_tokens().await;
+    let [phone, laptop, never] = ["phone", "laptop", "never"].map(timeless);
+    plane.register(&[&phone, &laptop]).await;
+    assert_eq!(plane.verdict(&never).await, "active", "nobody has logged out");
+    assert_eq!(plane.logout_all(&phone).await.status, 200);
+    for (name, token) in [("phone", &phone), ("laptop", &laptop), ("never", &never)] {
+        assert_eq!(plane.verdict(token).await, "revoked", "{name}");
+    }
+    plane.advance(3);
+    let login = timeless("login");
+    plane.register(&[&login]).await;
+    assert_eq!(plane.verdict(&login).await, "active", "a login after the logout is no lock-out");
+    plane.register(&[&laptop]).await;
+    assert_eq!(plane.verdict(&laptop).await, "revoked", "registering again brings nothing back");
+    plane.advance(3);
+    assert_eq!(plane.logout_all(&login).await.status, 200);
+    assert_eq!(plane.verdict(&login).await, "revoked", "the next logout ends it");
+    assert_eq!(plane.logout_all(&never).await.problem(), (401, "token_revoked".to_owned()));
+    plane.register(&[&never]).await;
+    assert_eq!(plane.verdict(&never).await, "revoked", "its holder was told that it is dead");
+}
+
+#[tokio::test]
+async fn a_lifetime_tells_logins_after_the_logout_from_those_before() {
+    let issuer = json!({"issuer": ISSUER, "secret": SECRET, "token_lifetime": "1h"});
+    let plane = Plane::start_with(json!({"issuers": [issuer]})).await;
+    let until = |exp: i64| token(&with(claims("alice", &exp.to_string()), json!({"iat": null, "exp": exp})));
+    let before = until(NOW + 3600);
+    assert_eq!(plane.logout_all(&until(NOW + 3599)).await.status, 200);
+    plane.advance(3);
+    assert_eq!(plane.verdict(&before).await, "revoked");
+    assert_eq!(plane.verdict(&until(NOW + 3603)).await, "active", "never registered");
 }

@@ -47,7 +47,7 @@ async fn framing() {
         ("two credentials", format!("{good}, Bearer {good}")),
         ("JSON serialisation", r#"{"payload":"e30","protected":"e30","signature":"e30"}"#.to_owned()),
         ("not ASCII", format!("{good}\u{e9}")),
-        ("over 8 KiB", format!("{header}.{}.{signature}", "A".repeat(8192))),
+        ("over 16 KiB", format!("{header}.{}.{signature}", "A".repeat(16_384))),
         ("60 KB", "A".repeat(60_000)),
     ];
     for (what, text) in cases {
@@ -76,9 +76,6 @@ async fn headers() {
         r#"{"alg":"HS256","\u0061lg":"none"}"#,
         r#"{"alg":"HS256","kid":7}"#,
         r#"{"alg":"HS256","kid":"../../etc/passwd"}"#,
-        r#"{"alg":"HS256","jku":"https://evil.example.com"}"#,
-        r#"{"alg":"HS256","jwk":{"kty":"oct","k":"AA"}}"#,
-        r#"{"alg":"HS256","x5u":"https://evil.example.com"}"#,
         r#"{"alg":"HS256","crit":[]}"#,
         r#"{"alg":"HS256","crit":["exp"],"exp":1}"#,
         r#"{"alg":"HS256","b64":true}"#,
@@ -93,8 +90,8 @@ async fn headers() {
     for header in headers {
         refused(&plane, header, &signed(header, &payload), "token_invalid").await;
     }
-    let long = format!(r#"{{"alg":"HS256","x":"{}"}}"#, "a".repeat(1100));
-    refused(&plane, "a header over 1 KiB", &signed(&long, &payload), "token_invalid").await;
+    let long = format!(r#"{{"alg":"HS256","x":"{}"}}"#, "a".repeat(8192));
+    refused(&plane, "a header over 8 KiB", &signed(&long, &payload), "token_invalid").await;
 }
 
 #[tokio::test]

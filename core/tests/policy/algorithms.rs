@@ -72,7 +72,7 @@ fn es512() -> (Value, String) {
     let point = key.verifying_key().to_sec1_point(false);
     let (x, y) = point.as_bytes()[1..].split_at(66);
     let jwk = json!({"kty": "EC", "crv": "P-521", "x": encode(x), "y": encode(y)});
-    let claims = json!({"sub": "42", "exp": clock() + 600});
+    let claims = json!({"sub": "42", "iat": clock(), "exp": clock() + 600});
     let signing_input = format!("{}.{}", encode(r#"{"alg":"ES512"}"#), encode(claims.to_string()));
     let signature: p521::ecdsa::Signature = key.sign(signing_input.as_bytes());
     (jwk, format!("{signing_input}.{}", encode(signature.to_bytes())))

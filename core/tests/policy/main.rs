@@ -5,5 +5,7 @@
 mod algorithms;
 mod claims;
 mod configuration;
+mod headers;
+mod issue_times;
 mod key_sets;
 mod support;

@@ -16,8 +16,8 @@
 //! answer: a token that the copy calls revoked is refused, and while the lease runs, a token that the copy calls clear
 //! is clear for every request that waits.
 //!
-//! **The second of the cutoff.** A token that was issued in the second of a logout of all devices is clear if it was
-//! registered after the logout, which only the control plane knows. Its answer is remembered, but only if it was read
+//! **The second of the cutoff.** A token that was issued in the second of a logout of all devices, or that does not say
+//! when, is clear if it was registered after the logout, which only the control plane knows. Its answer is remembered, but only if it was read
 //! at a position that covers the copy's: an older answer does not know of that logout. It may be remembered because a
 //! registered token is revoked later only by its own id, which the copy then calls revoked.
 
@@ -32,7 +32,7 @@ use crate::feed::{Feed, FeedSettings};
 use crate::now::Now;
 
 /// How many ties are remembered. Beyond that all are forgotten and asked about again. To fill this, an attacker needs
-/// that many logins in the second of a logout.
+/// that many logins in the second of a logout, or tokens without a time that were registered after one.
 const MAX_TIES: usize = 10_000;
 
 /// The feed, and the ties that are known.

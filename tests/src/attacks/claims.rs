@@ -32,6 +32,15 @@ fn raw(id: &str, asks: &str, rule: TokenError, claim: &'static str, text: &'stat
     })
 }
 
+/// A token in which this claim is null, which is as good as absent.
+fn raw_admitted(id: &'static str, asks: &str, claim: &'static str) -> Row {
+    good(SECTION, id, asks, move |forge| {
+        // Another member keeps the token apart from others where the claim is what does.
+        let member = format!(r#""{claim}":null,"x":"{}-{id}""#, forge.now());
+        Ok(appended(forge, &with(forge.claims(), json!({ claim: null })), &member))
+    })
+}
+
 /// A token with one more member, as text.
 fn member(id: &str, asks: &str, rule: TokenError, text: &'static str) -> Row {
     bad(SECTION, id, asks, rule, move |forge| Ok(appended(forge, &forge.claims(), text)))
@@ -126,16 +135,16 @@ fn starts() -> Vec<Row> {
         refused("nbf-bool", "nbf: false", Claim("nbf"), |_| json!({"nbf": false})),
         refused("nbf-negative", "a negative nbf", Claim("nbf"), |_| json!({"nbf": -1})),
         refused("nbf-list", "nbf in a list", Claim("nbf"), |_| json!({"nbf": []})),
-        raw("nbf-null", "nbf: null", Claim("nbf"), "nbf", "null"),
+        raw_admitted("nbf-null", "nbf: null, which is no nbf", "nbf"),
         refused("iat-future", "issued in a minute", IssuedInFuture, |now| json!({"iat": now + 60})),
         refused("iat-text", "iat as text", Claim("iat"), |now| json!({"iat": now.to_string()})),
         refused("iat-bool", "iat: true", Claim("iat"), |_| json!({"iat": true})),
         refused("iat-negative", "a negative iat", Claim("iat"), |_| json!({"iat": -1})),
         refused("iat-huge", "iat: 1e300", Claim("iat"), |_| json!({"iat": 1e300})),
-        raw("iat-null", "iat: null", Claim("iat"), "iat", "null"),
+        raw("iat-null", "iat: null", TokenError::NoIssueTime("iat"), "iat", "null"),
         admitted("nbf-skew", "not valid for another two seconds, within the skew", |now| json!({"nbf": now + 2})),
         admitted("nbf-zero", "nbf: 0", |_| json!({"nbf": 0})),
-        admitted("iat-missing", "no iat", |_| json!({"iat": null})),
+        refused("iat-missing", "no iat", TokenError::NoIssueTime("iat"), |_| json!({"iat": null})),
         admitted("iat-skew", "issued in two seconds, within the skew", |now| json!({"iat": now + 2})),
     ]
 }
@@ -218,7 +227,7 @@ fn issuers() -> Vec<Row> {
         refused("iss-nul", "the issuer with a NUL", Issuer, |_| json!({"iss": "https://issuer.example\0"})),
         refused("iss-list", "the issuer in a list", Claim("iss"), |_| json!({"iss": ["https://issuer.example"]})),
         refused("iss-number", "a number for an issuer", Claim("iss"), |_| json!({"iss": 7})),
-        raw("iss-null", "null for an issuer", Claim("iss"), "iss", "null"),
+        raw("iss-null", "null for an issuer", Issuer, "iss", "null"),
         refused(
             "iss-crossed",
             "another trusted issuer's name, this one's key",
@@ -248,7 +257,7 @@ fn audiences() -> Vec<Row> {
         refused("aud-mixed", "a list with a number in it", Claim("aud"), |_| json!({"aud": ["shop", 7]})),
         refused("aud-number", "a number for an audience", Claim("aud"), |_| json!({"aud": 7})),
         refused("aud-object", "an object for an audience", Claim("aud"), |_| json!({"aud": {"shop": true}})),
-        raw("aud-null", "null for an audience", Claim("aud"), "aud", "null"),
+        raw("aud-null", "null for an audience", Audience, "aud", "null"),
         admitted("aud-list", "the audience among others", |_| json!({"aud": ["bank", "shop"]})),
     ]
 }
@@ -282,12 +291,12 @@ fn identifiers() -> Vec<Row> {
         refused("jti-float", "jti: 1.5", Claim("jti"), |_| json!({"jti": 1.5})),
         refused("jti-list", "jti in a list", Claim("jti"), |_| json!({"jti": ["a"]})),
         refused("jti-object", "jti in an object", Claim("jti"), |_| json!({"jti": {}})),
-        raw("jti-null", "jti: null", Claim("jti"), "jti", "null"),
+        raw_admitted("jti-null", "jti: null, which is no jti", "jti"),
         refused("sid-empty", "an empty sid", Claim("sid"), |_| json!({"sid": ""})),
         refused("sid-long", "a sid of 257 bytes", Claim("sid"), |_| json!({"sid": "s".repeat(257)})),
         refused("sid-nul", "a sid with a NUL", Claim("sid"), |_| json!({"sid": "\0"})),
         refused("sid-object", "sid in an object", Claim("sid"), |_| json!({"sid": {"a": 1}})),
-        raw("sid-null", "sid: null", Claim("sid"), "sid", "null"),
+        raw_admitted("sid-null", "sid: null, which is no sid", "sid"),
         admitted("jti-missing", "no jti", |now| json!({"jti": null, "x": format!("{now}-no-jti")})),
         admitted("sid-256", "a sid of 256 bytes", |_| json!({"sid": "s".repeat(256)})),
         admitted("sid-number", "an integer for a sid", |_| json!({"sid": 7})),
@@ -307,7 +316,7 @@ fn users() -> Vec<Row> {
         refused("sub-float", "sub: 1.5", Claim("user"), |_| json!({"sub": 1.5})),
         refused("sub-list", "sub in a list", Claim("user"), |_| json!({"sub": ["alice"]})),
         refused("sub-object", "sub in an object", Claim("user"), |_| json!({"sub": {"id": "alice"}})),
-        raw("sub-null", "sub: null", Claim("user"), "sub", "null"),
+        raw_admitted("sub-null", "sub: null, which names no user", "sub"),
         raw("sub-2-64", "sub: 2^64, which no integer type holds", Claim("user"), "sub", "18446744073709551616"),
         raw("sub-exponent", "sub: 4e2", Claim("user"), "sub", "4e2"),
         raw("sub-minus-zero", "sub: -0", Claim("user"), "sub", "-0"),

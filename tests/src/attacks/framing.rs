@@ -1,7 +1,7 @@
 //! The form of a token: three parts of canonical base64url, two dots, nothing else.
 
 use anyhow::{Context as _, Result};
-use curfew_core::{MAX_TOKEN_BYTES, TokenError};
+use curfew_core::{DEFAULT_MAX_TOKEN_BYTES, TokenError};
 use serde_json::json;
 
 use super::{BARE_CR, Expected, Forge, NO_FIELD_VALUE, Row, bad, good};
@@ -134,10 +134,12 @@ fn sizes() -> Vec<Row> {
         forge.hs256(r#"{"alg":"HS256"}"#, with(forge.claims(), json!({"x": "x".repeat(length)})).to_string())
     };
     vec![
-        bad(SECTION, "9-kib", "a good token of over 8 KiB", TooLong, move |forge| Ok(sized(forge, 6500).into_bytes())),
-        good(SECTION, "8-kib", "a good token of just under 8 KiB", move |forge| {
-            let longest = (5500..6500).rev().map(|length| sized(forge, length));
-            let mut fitting = longest.filter(|token| token.len() <= MAX_TOKEN_BYTES);
+        bad(SECTION, "17-kib", "a good token of over 16 KiB", TooLong, move |forge| {
+            Ok(sized(forge, 13_000).into_bytes())
+        }),
+        good(SECTION, "16-kib", "a good token of just under 16 KiB", move |forge| {
+            let longest = (11_500..13_000).rev().map(|length| sized(forge, length));
+            let mut fitting = longest.filter(|token| token.len() <= DEFAULT_MAX_TOKEN_BYTES);
             Ok(fitting.next().context("a token that fits")?.into_bytes())
         }),
         bad(SECTION, "55-kb", "55,000 characters", TooLong, |_| Ok(vec![b'A'; 55_000])),

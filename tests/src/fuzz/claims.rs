@@ -16,7 +16,7 @@ use crate::attacks::{ISSUER, OTHER_ISSUER, OTHER_SECRET};
 use crate::tokens::hs256_bytes;
 
 /// "accepted" by each of the policies, and the rules about claims.
-pub(super) const REACHES: [Outcome; 12] = [
+pub(super) const REACHES: [Outcome; 13] = [
     "accepted",
     "accepted leniently",
     "claims",
@@ -25,6 +25,7 @@ pub(super) const REACHES: [Outcome; 12] = [
     "audience",
     "required_claim",
     "no_user",
+    "no_issue_time",
     "expired",
     "not_yet_valid",
     "issued_in_future",
@@ -89,7 +90,9 @@ impl Reading<'_> {
         let named = |name: &str| -> Result<Option<String>> {
             let (first, last) = tree.first_and_last(name);
             ensure!(first == last, "{name} has two readings");
-            let text = first.map(|claim| claim.identifier().with_context(|| format!("{name} identifies nothing")));
+            let text = first
+                .filter(|claim| !matches!(claim, Tree::Null))
+                .map(|claim| claim.identifier().with_context(|| format!("{name} identifies nothing")));
             text.transpose()
         };
         for name in [self.user, "sid", "jti"] {

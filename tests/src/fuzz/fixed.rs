@@ -59,7 +59,7 @@ impl Fixed {
         issuers.as_array_mut().context("a list")?.push(json!({"issuer": THIRD_ISSUER, "jwks": jwks}));
         let strict = Rules::read(&json!({ "issuers": issuers }))?;
         let lenient = Rules::read(&json!({
-            "issuers": [{"jwks": keys.jwks()?}],
+            "issuers": [{"jwks": keys.jwks()?, "require_issued_at": false}],
             "issued_at_claim": "auth_time",
             "user_claim": "uid",
             "allow_missing_exp": true,

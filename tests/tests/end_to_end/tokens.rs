@@ -2,8 +2,9 @@
 
 use curfew_testbed::http::Request;
 use curfew_testbed::http2;
-use curfew_testbed::tokens::ALGORITHMS;
+use curfew_testbed::tokens::{ALGORITHMS, claims, with};
 use curfew_testbed::upstream::echoed_header;
+use serde_json::json;
 
 use crate::shared::{shared, told};
 
@@ -45,6 +46,23 @@ fn http2_is_treated_alike() {
     assert_eq!(admitted.json()["path"], "/orders?page=2");
     assert_eq!(told(&http2::send(address, &Request::get("/orders")).unwrap()), (401, "token_missing".into()));
     let logout = http2::send(address, &Request::post("/api/v2/logout").bearer(&token)).unwrap();
+    assert_eq!(logout.status, 200, "{}", logout.text());
+}
+
+/// Tokens with many roles are long.
+#[test]
+fn a_token_of_9_kb_is_admitted_and_dies_with_its_logout() {
+    let shared = shared();
+    let [first, second] = ["1", "2"].map(|jti| {
+        let claims = with(claims("alice"), json!({"jti": format!("long-{jti}"), "roles": "r".repeat(6_500)}));
+        shared.demo.sign(&claims).unwrap()
+    });
+    assert!(first.len() > 9_000, "{}", first.len());
+    let answer = shared.use_token(&first);
+    assert_eq!(answer.status, 200, "{}", answer.text());
+    assert_eq!(shared.log_out(&first).status, 200);
+    assert_eq!(told(&shared.use_token(&first)), (401, "token_revoked".into()));
+    let logout = http2::send(shared.stack.address(), &Request::post("/api/v2/logout").bearer(&second)).unwrap();
     assert_eq!(logout.status, 200, "{}", logout.text());
 }
 

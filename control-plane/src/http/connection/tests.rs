@@ -17,13 +17,18 @@ const REQUEST: &[u8] = b"GET / HTTP/1.1\r\nhost: x\r\n\r\n";
 /// A connection over a pipe that holds `buffer` bytes. The task ends with the connection, and returns how long it
 /// lasted.
 fn connect(router: Router, buffer: usize) -> (DuplexStream, JoinHandle<Duration>, DropGuard) {
+    connect_for(8 * 1024, router, buffer)
+}
+
+/// The same where tokens may be as long as this.
+fn connect_for(longest_token: usize, router: Router, buffer: usize) -> (DuplexStream, JoinHandle<Duration>, DropGuard) {
     let (theirs, ours) = duplex(buffer);
     let stop = CancellationToken::new();
     let stopper = stop.clone().drop_guard();
     let started = Instant::now();
     let task = tokio::spawn(async move {
         // Without a timeout, a connection that never ends would make the test hang instead of fail.
-        let _ = timeout(2 * MAX_AGE, serve(ours, place(), router, Listener::Public, stop)).await;
+        let _ = timeout(2 * MAX_AGE, serve(ours, place(), router, (Listener::Public, longest_token), stop)).await;
         started.elapsed()
     });
     (theirs, task, stopper)
@@ -126,6 +131,26 @@ async fn a_head_that_unpacks_to_much_is_refused_however_short_it_was() {
         sender.ready().await.unwrap();
         let answer = sender.send_request(request.body(String::new()).unwrap()).await.unwrap();
         assert_eq!(answer.status(), expected, "{count} of {bytes} bytes");
+    }
+}
+
+#[tokio::test]
+async fn the_longest_token_fits_into_a_head_of_either_protocol() {
+    for longest_token in [16 * 1024, 48 * 1024] {
+        let authorization = format!("Bearer {}", "x".repeat(longest_token));
+        let (mut client, _task, _stopper) = connect_for(longest_token, hello(), 1 << 17);
+        let request = format!("GET / HTTP/1.1\r\nhost: x\r\nauthorization: {authorization}\r\n\r\n");
+        client.write_all(request.as_bytes()).await.unwrap();
+        let mut answer = [0; 15];
+        client.read_exact(&mut answer).await.unwrap();
+        assert_eq!(&answer, b"HTTP/1.1 200 OK");
+
+        let (client, _task, _stopper) = connect_for(longest_token, hello(), 1 << 17);
+        let (mut sender, connection) = http2::handshake(TokioExecutor::new(), TokioIo::new(client)).await.unwrap();
+        tokio::spawn(connection);
+        let request = Request::builder().uri("http://x/").header("authorization", authorization);
+        let answer = sender.send_request(request.body(String::new()).unwrap()).await.unwrap();
+        assert_eq!(answer.status(), 200);
     }
 }
 

@@ -105,7 +105,7 @@ fn configurations(fixed: &Fixed) -> [Value; 8] {
         "control_plane": {"cluster": "curfew", "secret": "0123456789abcdef0123456789abcdef", "timeout": "250ms"},
     });
     let lenient = json!({
-        "issuers": [{"jwks": own}],
+        "issuers": [{"jwks": own, "require_issued_at": false}],
         "issued_at_claim": "auth_time",
         "user_claim": "uid",
         "allow_missing_exp": true,
