@@ -4,6 +4,8 @@
 //! A [`KeySet`] holds the keys of one issuer, the [`KeySets`] those of all issuers of a policy. Both are values that
 //! never change; a replaced set makes new [`KeySets`] with another generation.
 
+mod read_jwks;
+
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -12,14 +14,14 @@ use serde_json::{Value, json};
 use crate::algorithm::Algorithm;
 use crate::document::{Mistake, Mistakes};
 use crate::key::{KeyId, VerificationKey};
-use crate::read_jwks::read_jwks;
+use read_jwks::read_jwks;
 
 /// How many keys of one algorithm may have no `kid`: the new one and the old one of a rotation. Each of them is tried
 /// for each token, so every further one would multiply what a flood of bad tokens costs.
-pub(crate) const MAX_NAMELESS_KEYS: usize = 2;
+const MAX_NAMELESS_KEYS: usize = 2;
 
 /// How many keys of one algorithm may have the same `kid`: a publisher that does not change it in a rotation.
-pub(crate) const MAX_NAMESAKES: usize = 2;
+const MAX_NAMESAKES: usize = 2;
 
 /// The most keys that one token's signature is checked with, where the issuer has the keys tried that the token does
 /// not name. A forged token costs so many checks.

@@ -26,7 +26,6 @@ mod nearest;
 mod policy;
 mod position;
 mod problem;
-mod read_jwks;
 mod required_claims;
 mod revocation;
 mod signature;

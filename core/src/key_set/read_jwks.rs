@@ -2,10 +2,10 @@
 
 use serde_json::Value;
 
+use super::{MAX_NAMELESS_KEYS, MAX_NAMESAKES};
 use crate::algorithm::Algorithm;
 use crate::document::Mistakes;
 use crate::key::{VerificationKey, is_plain};
-use crate::key_set::{MAX_NAMELESS_KEYS, MAX_NAMESAKES};
 
 /// The most JWKs of a set that are used. Multi-tenant providers publish dozens. An RSA key takes some
 /// KiB of each VM, so a full set takes about 1 MiB. An Ed25519 key takes 30 KiB more once it has verified a token,
@@ -19,7 +19,7 @@ const MAX_MEMBERS: usize = 1024;
 ///
 /// # Errors
 /// The document is no JWK Set.
-pub(crate) fn read_jwks(jwks: &Value, allowed: &[Algorithm]) -> Result<(Vec<VerificationKey>, Mistakes), Mistakes> {
+pub(super) fn read_jwks(jwks: &Value, allowed: &[Algorithm]) -> Result<(Vec<VerificationKey>, Mistakes), Mistakes> {
     let mut mistakes = Mistakes::default();
     let Some(members) = jwks.get("keys").and_then(Value::as_array) else {
         mistakes.add("", r#"must be a JWK Set: an object with a list "keys""#);
