@@ -41,6 +41,8 @@ const NO_FIELD_VALUE: &str = "it is no field value (RFC 9110 section 5.5)";
 pub enum Expected {
     /// 200, and the upstream (or the logout endpoint) saw it.
     Admitted,
+    /// 200, and the upstream was told of no user.
+    Nameless,
     /// 401. Natively, the token breaks exactly this rule.
     Breaks(TokenError),
     /// 401 with this denial's code; there is no single token to judge natively.
@@ -58,6 +60,7 @@ impl Expected {
     pub fn text(self) -> String {
         match self {
             Self::Admitted => "admitted".to_owned(),
+            Self::Nameless => "admitted, and no user is told".to_owned(),
             Self::Breaks(error) => format!("401 `{}`", error.denial().code()),
             Self::Refused(denial) => format!("401 `{}`", denial.code()),
             Self::NotHttp => "400".to_owned(),

@@ -3,10 +3,13 @@
 use curfew_core::TokenError;
 use serde_json::{Value, json};
 
-use super::{Forge, Row, bad, good};
+use super::{Expected, Forge, Row, bad, good};
 use crate::tokens::with;
 
 const SECTION: &str = "claims";
+
+/// Why no identity is told.
+const NAMELESS: &str = "the token names none";
 
 /// The header of every row here.
 const HEADER: &str = r#"{"alg":"HS256","typ":"JWT"}"#;
@@ -316,7 +319,7 @@ fn users() -> Vec<Row> {
         refused("sub-float", "sub: 1.5", Claim("user"), |_| json!({"sub": 1.5})),
         refused("sub-list", "sub in a list", Claim("user"), |_| json!({"sub": ["alice"]})),
         refused("sub-object", "sub in an object", Claim("user"), |_| json!({"sub": {"id": "alice"}})),
-        raw_admitted("sub-null", "sub: null, which names no user", "sub"),
+        raw_admitted("sub-null", "sub: null, which names no user", "sub").behind_envoy(Expected::Nameless, NAMELESS),
         raw("sub-2-64", "sub: 2^64, which no integer type holds", Claim("user"), "sub", "18446744073709551616"),
         raw("sub-exponent", "sub: 4e2", Claim("user"), "sub", "4e2"),
         raw("sub-minus-zero", "sub: -0", Claim("user"), "sub", "-0"),

@@ -29,6 +29,9 @@ impl Row {
         let expected = self.behind_envoy.map_or_else(|| self.expected_of(request), |(expected, _)| expected);
         let met = match expected {
             Expected::Admitted => answer.status == 200 && one_identity(&echo) && one_credential(&echo),
+            Expected::Nameless => {
+                answer.status == 200 && echoed(&echo, "x-user-id").is_empty() && one_credential(&echo)
+            }
             Expected::Open => answer.status == 200,
             Expected::Closed => answer.status != 200 || stays_public(&echo),
             other => refused_as(other, answer),
@@ -51,7 +54,7 @@ fn refused_as(expected: Expected, answer: &Answer) -> bool {
         Expected::Breaks(error) => answer.status == 401 && answer.code() == error.denial().code(),
         Expected::Refused(denial) => answer.status == 401 && answer.code() == denial.code(),
         Expected::NotHttp => answer.status == 400,
-        Expected::Admitted | Expected::Closed | Expected::Open => false,
+        Expected::Admitted | Expected::Nameless | Expected::Closed | Expected::Open => false,
     }
 }
 
