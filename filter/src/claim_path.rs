@@ -17,10 +17,21 @@ impl ClaimPath {
     /// The claim there. JSON's null is no claim.
     pub fn find<'c>(&self, claims: &'c Object) -> Option<&'c Value> {
         let found = match self {
-            Self::Named(name) => claims.get(name).or_else(|| step_down(claims, name.split('.'))),
+            Self::Named(name) => {
+                let named = claims.get(name).filter(|value| !value.is_null());
+                named.or_else(|| step_down(claims, name.split('.')))
+            }
             Self::Nested(names) => step_down(claims, names.iter().map(String::as_str)),
         };
         found.filter(|value| !value.is_null())
+    }
+
+    /// True if it leads to the claim that is configured by this name.
+    pub(crate) fn is_of(&self, claim: &str) -> bool {
+        match self {
+            Self::Named(name) => name == claim,
+            Self::Nested(names) => names.join(".") == claim,
+        }
     }
 
     /// Reads a name, or a list of names.
@@ -46,13 +57,14 @@ mod tests {
     #[test]
     fn a_claim_is_found_by_its_name_or_by_the_way_to_it() {
         let claims = json!({
-            "sub": "7", "a.b": 1, "a": {"b": 2, "c": {"d": [3]}, "e": null}, "https://example.com/app": {"roles": 4},
+            "sub": "7", "a.b": 1, "a.c": null, "a": {"b": 2, "c": {"d": [3]}, "e": null}, "https://example.com/app": {"roles": 4},
         });
         let find = |path: ClaimPath| path.find(claims.as_object().unwrap()).cloned();
         let named = |name: &str| find(ClaimPath::Named(name.to_owned()));
         assert_eq!(named("sub"), Some(json!("7")));
         assert_eq!(named("a.b"), Some(json!(1)), "a claim of that very name comes first");
         assert_eq!(named("a.c.d"), Some(json!([3])));
+        assert_eq!(named("a.c"), Some(json!({"d": [3]})), "null is no claim of that name");
         for missing in ["a.e", "a.x", "sub.x", "a.c.d.0", "", "."] {
             assert_eq!(named(missing), None, "{missing}");
         }

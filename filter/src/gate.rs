@@ -121,7 +121,8 @@ impl Gate {
             return Ok(self.admit(Reason::Skipped, self.edits(request, None))).into();
         }
         if self.config.rules.let_pass_as_preflight(request) {
-            return Ok(self.admit(Reason::Preflight, self.edits(request, None))).into();
+            let edits = self.edits(request, None).strip(&self.config.sources, request);
+            return Ok(self.admit(Reason::Preflight, edits)).into();
         }
         let mut manner = Manner { grpc: request.is_grpc(), report_only: demand.report_only, lacks: false };
         let candidate = match find(&self.config.sources, request) {

@@ -107,9 +107,7 @@ pub fn values(
 ) -> Result<Vec<Option<Arc<str>>>, TokenError> {
     let payload = text.split(|&byte| byte == b'.').nth(1).and_then(|payload| std::str::from_utf8(payload).ok());
     let value = |header: &IdentityHeader| match header.carried.value(token.claims(), payload.unwrap_or_default()) {
-        None if header.carried.is_text_of(user_claim) && token.user.is_some() => {
-            Err(TokenError::Claim("identity header"))
-        }
+        None if header.carried.is_of(user_claim) && token.user.is_some() => Err(TokenError::Claim("identity header")),
         value => Ok(value.map(Arc::from)),
     };
     headers.iter().map(value).collect()

@@ -7,7 +7,7 @@ use crate::redirects::Redirects;
 use crate::request::Request;
 
 /// True if the request is a preflight and nothing else: `OPTIONS` with exactly one `Origin` and exactly one
-/// `Access-Control-Request-Method` that is a method, without a body, and without anything from which a program takes
+/// `Access-Control-Request-Method` that is a method, without a body that it announces, and without anything from which a program takes
 /// another path or method.
 ///
 /// An attacker can send one to any path. So a preflight is as open as the upstream's answer to `OPTIONS`.

@@ -49,9 +49,12 @@ impl Carried {
         }
     }
 
-    /// True if the header carries nothing but this claim's text.
-    pub(super) fn is_text_of(&self, claim: &str) -> bool {
-        matches!(self, Self::Text(ClaimPath::Named(name)) if name == claim)
+    /// True if the header carries nothing but this claim, in whatever form.
+    pub(super) fn is_of(&self, claim: &str) -> bool {
+        match self {
+            Self::Text(path) | Self::Json(path) | Self::Comma(path) => path.is_of(claim),
+            Self::Payload { .. } => false,
+        }
     }
 
     /// Reads the object form: `claim` with `list`, or `payload`.

@@ -20,14 +20,27 @@ pub(super) fn is_host(text: &str) -> bool {
 /// True if the request is for one of the hosts and nothing in it names another one.
 pub(super) fn match_narrowly(hosts: &[String], request: &Request<'_>) -> bool {
     let host = without_port(request.value(":authority"));
-    hosts.is_empty() || (!names_another(request) && hosts.iter().any(|own| covers(own, host)))
+    hosts.is_empty() || (is_plain(host) && !names_another(request) && hosts.iter().any(|own| covers(own, host)))
 }
 
 /// True if some program may take the request for one to these hosts.
 pub(super) fn may_be(hosts: &[String], request: &Request<'_>) -> bool {
     let host = without_port(request.value(":authority")).to_ascii_lowercase();
     let host = host.strip_suffix(b".").unwrap_or(&host);
-    hosts.is_empty() || host.is_empty() || names_another(request) || hosts.iter().any(|own| covers(own, host))
+    let unclear = !is_plain(host) || names_another(request);
+    hosts.is_empty() || unclear || hosts.iter().any(|own| covers(own, host))
+}
+
+/// True for a name, or an IPv6 address in brackets, that every program reads alike. Of `admin.example.com:x` some programs
+/// take what stands before the colon, and Envoy takes no port away that is no number.
+fn is_plain(host: &[u8]) -> bool {
+    let bracketed = host.strip_prefix(b"[").and_then(|rest| rest.strip_suffix(b"]"));
+    match bracketed {
+        Some(address) => {
+            !address.is_empty() && address.iter().all(|byte| byte.is_ascii_hexdigit() || b":.".contains(byte))
+        }
+        None => !host.is_empty() && host.iter().all(|byte| byte.is_ascii_alphanumeric() || b"-._".contains(byte)),
+    }
 }
 
 fn covers(own: &str, host: &[u8]) -> bool {

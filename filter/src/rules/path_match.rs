@@ -49,7 +49,9 @@ impl PathMatch {
             (_, None) => false,
             (None, Some(_)) => true,
             (Some(own), Some(sent)) => {
-                let cuts = sent.match_indices('.').filter_map(|(dot, _)| sent.get(..dot));
+                // A cut further on has more dots than the name has bytes.
+                let cuts = sent.match_indices('.').take(own.len().saturating_add(1));
+                let cuts = cuts.filter_map(|(dot, _)| sent.get(..dot));
                 cuts.chain([sent]).any(|sent| may_be_read_as(sent, own))
             }
         };

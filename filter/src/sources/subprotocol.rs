@@ -8,9 +8,14 @@ use crate::request::Request;
 /// The header.
 pub(super) const HEADER: &str = "sec-websocket-protocol";
 
-/// The entries, in the order in which they were offered. Several headers are one list.
+/// The entries, in the order in which they were offered. Several headers are one list, and empty entries are none (RFC 9110
+/// section 5.6.1.2).
 pub(super) fn entries<'a>(request: &Request<'a>) -> impl Iterator<Item = &'a [u8]> {
-    request.values(HEADER).flat_map(|value| value.split(|&byte| byte == b',')).map(<[u8]>::trim_ascii)
+    request
+        .values(HEADER)
+        .flat_map(|value| value.split(|&byte| byte == b','))
+        .map(<[u8]>::trim_ascii)
+        .filter(|entry| !entry.is_empty())
 }
 
 /// What an entry is to a source of this name.
@@ -57,7 +62,9 @@ pub(super) fn token<'a>(request: &Request<'a>, name: &str) -> Result<Option<&'a 
     }
     match (found.as_slice(), alike_entries) {
         ([], 0) => Ok(None),
-        ([token], 1) => Ok(Some(*token).filter(|token| !token.is_empty())),
+        // A program may find the token elsewhere in the list.
+        ([[]], 1) => Err(Problem::NotOneToken),
+        ([token], 1) => Ok(Some(*token)),
         _ => Err(Problem::Several),
     }
 }

@@ -211,16 +211,11 @@ fn a_token_is_found_among_the_subprotocols() {
         &["access_token.a.b.c, chat.v1"],
         &["chat.v1", "access_token.a.b.c"],
         &["access_token", "a.b.c"],
+        &["access_token, , a.b.c"],
     ] {
         assert_eq!(found(values), Ok(Some("a.b.c".to_owned())), "{values:?}");
     }
-    for values in [
-        &["chat.v1"][..],
-        &["chat.v1, access_tokens.a.b.c"],
-        &["access_token"],
-        &["chat, access_token"],
-        &["access_token."],
-    ] {
+    for values in [&["chat.v1"][..], &["chat.v1, access_tokens.a.b.c"], &[", ,"]] {
         assert_eq!(found(values), Ok(None), "{values:?}");
     }
     for values in [
@@ -228,6 +223,10 @@ fn a_token_is_found_among_the_subprotocols() {
         &["access_token.a.b.c, access_token.d.e.f"],
         &["access_token, a.b.c, access_token.a.b.c"],
         &["access_token, access_token.a.b.c"],
+        // Announced, and in no place that every program looks at.
+        &["access_token"],
+        &["a.b.c, access_token"],
+        &["access_token., a.b.c"],
         &["Access_Token.a.b.c"],
         &["ACCESS_TOKEN, a.b.c"],
     ] {

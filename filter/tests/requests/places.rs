@@ -23,6 +23,17 @@ fn only_the_user_claim_decides_about_admission() {
 }
 
 #[test]
+fn a_header_of_the_user_refuses_what_it_cannot_carry_in_every_form() {
+    let forms =
+        [json!("sub"), json!({"claim": "sub"}), json!({"claim": ["sub"]}), json!({"claim": "sub", "list": "comma"})];
+    for form in forms {
+        let mut story = Story::new(json!({"identity_headers": {"x-user-id": form}}));
+        let step = story.get(1, 0, &token_with(json!({"sub": " alice"})));
+        assert!(matches!(step, Step::Refuse(_)), "{form}: {step:?}");
+    }
+}
+
+#[test]
 fn nested_claims_lists_and_the_whole_payload_become_headers() {
     let mut story = Story::new(json!({"identity_headers": {
         "x-user-id": "sub", "x-roles": {"claim": "realm_access.roles", "list": "comma"},
