@@ -36,6 +36,9 @@ pub(crate) struct Issuer {
     pub(crate) try_all_keys: bool,
     /// The keys of the configuration that are not used, and why.
     pub(crate) unused_keys: Vec<Mistake>,
+    /// Its keys do not stand in the configuration. A filter gets them from the control plane, and the control plane
+    /// from where its own settings say.
+    pub(crate) keys_elsewhere: bool,
     /// The rule by which its tokens become keys. The policy sets it once all fields of the policy have been read.
     pub(crate) keyspace: Keyspace,
 }
@@ -52,7 +55,11 @@ impl Issuer {
             let audiences = fields.texts("audiences").unwrap_or_default();
             let required_claims = RequiredClaims::read(fields);
             let algorithms = read_algorithms(fields);
-            let (keys, unused_keys) = read_keys(&algorithms, fields);
+            let keys_elsewhere = read_keys_elsewhere(fields);
+            let (keys, unused_keys) = match keys_elsewhere {
+                true => (KeySet::default(), Vec::new()),
+                false => read_keys(&algorithms, fields),
+            };
             let issuer = Self {
                 name,
                 audiences,
@@ -63,6 +70,7 @@ impl Issuer {
                 algorithms,
                 try_all_keys: fields.boolean("try_all_keys").unwrap_or(false),
                 unused_keys,
+                keys_elsewhere,
                 keyspace: Keyspace::from_bytes([0; 16]),
             };
             (issuer, keys)
@@ -110,6 +118,18 @@ fn read_algorithms(fields: &mut Fields<'_, '_>) -> Vec<Algorithm> {
     })
 }
 
+/// The fields that hold keys.
+const KEY_FIELDS: [&str; 3] = ["jwks", "secret", "secret_base64"];
+
+/// True if the issuer's keys do not stand in the configuration: none are given, or `keys` says so.
+fn read_keys_elsewhere(fields: &mut Fields<'_, '_>) -> bool {
+    let given = KEY_FIELDS.iter().any(|name| fields.has(name));
+    if fields.choice("keys", &[("control_plane", ())]).is_some() && given {
+        fields.wrong("keys", "must not be given together with jwks, secret or secret_base64");
+    }
+    !given
+}
+
 /// The issuer's keys, and those that are not used. Empty if they are wrong, which has then been noted.
 fn read_keys(algorithms: &[Algorithm], fields: &mut Fields<'_, '_>) -> (KeySet, Vec<Mistake>) {
     let sources = (fields.value("jwks"), fields.text("secret"), fields.text("secret_base64"));
@@ -123,10 +143,10 @@ fn read_keys(algorithms: &[Algorithm], fields: &mut Fields<'_, '_>) -> (KeySet, 
             None => fields.wrong("secret_base64", "must be base64"),
         },
         _ => {
-            let given = ["jwks", "secret", "secret_base64"].iter().filter(|name| fields.has(name)).count();
+            let given = KEY_FIELDS.iter().filter(|name| fields.has(name)).count();
             // A field that is present but wrong has been noted already.
             if given != 1 {
-                fields.wrong("jwks", "exactly one of jwks, secret and secret_base64 must be given");
+                fields.wrong("jwks", "only one of jwks, secret and secret_base64 may be given");
             }
         }
     }

@@ -179,10 +179,11 @@ impl VerificationKey {
         Some(URL_SAFE_NO_PAD.encode(Sha256::digest(members.to_text())))
     }
 
-    /// The key as a JWK: its public members, its `alg` and its `kid`, and nothing else. `None` for a secret.
-    pub(crate) fn to_public_jwk(&self) -> Option<Value> {
+    /// The key as a JWK: its public members, its `kid`, its `alg` if `with_alg` is true, and nothing else. `None` for a
+    /// secret.
+    pub(crate) fn to_public_jwk(&self, with_alg: bool) -> Option<Value> {
         let mut jwk = Object::new();
-        jwk.insert("alg".to_owned(), self.algorithm.as_str().into());
+        jwk.extend(with_alg.then(|| ("alg".to_owned(), self.algorithm.as_str().into())));
         jwk.extend(self.members.as_ref()?.iter().map(|(name, text)| (name.to_owned(), text.into())));
         jwk.extend(self.kid.as_deref().map(|kid| ("kid".to_owned(), kid.into())));
         Some(Value::Object(jwk))

@@ -4,16 +4,18 @@
 //! A [`KeySet`] holds the keys of one issuer, the [`KeySets`] those of all issuers of a policy. Both are values that
 //! never change; a replaced set makes new [`KeySets`] with another generation.
 
+mod published;
 mod read_jwks;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use crate::algorithm::Algorithm;
 use crate::document::{Mistake, Mistakes};
 use crate::key::{KeyId, VerificationKey};
+pub use published::{PublishedKey, PublishedKeys};
 use read_jwks::read_jwks;
 
 /// How many keys of one algorithm may have no `kid`: the new one and the old one of a rotation. Each of them is tried
@@ -43,7 +45,8 @@ impl KeySet {
     /// # Errors
     /// Everything that is wrong with a set in which no key can be used.
     pub fn read(jwks: &Value, algorithms: &[Algorithm]) -> Result<(Self, Vec<Mistake>), Mistakes> {
-        let (keys, mut mistakes) = read_jwks(jwks, algorithms)?;
+        let (members, mut mistakes) = read_jwks(jwks, algorithms)?;
+        let keys: Vec<_> = members.into_iter().flat_map(|member| member.keys).collect();
         if keys.is_empty() {
             mistakes.add("", "holds no key that tokens can be verified with");
             return Err(mistakes);
@@ -78,15 +81,6 @@ impl KeySet {
     /// The keys, one for each algorithm that a JWK serves, in the set's order.
     pub fn keys(&self) -> impl Iterator<Item = &VerificationKey> {
         self.0.iter()
-    }
-
-    /// The set as a JWK Set (RFC 7517 section 5) that [`Self::read`] reads back as this set: only the public members of
-    /// each key, with its `alg`, its `kid` where it has one, and no `use`. A key of several algorithms is written once
-    /// for each. Sets with the same keys have the same text. `None` if the set holds a secret, which may not leave the
-    /// configuration.
-    pub fn to_public_jwks(&self) -> Option<Value> {
-        let keys: Option<Vec<_>> = self.0.iter().map(VerificationKey::to_public_jwk).collect();
-        Some(json!({ "keys": keys? }))
     }
 
     /// The keys that a header with this `alg` and `kid` can mean: the keys with that `kid`, and the keys without any. A
@@ -145,6 +139,11 @@ impl IssuerKey {
     /// The identity of the key.
     pub const fn id(self) -> KeyId {
         self.id
+    }
+
+    /// The place of the issuer in the policy.
+    pub const fn issuer(self) -> usize {
+        self.issuer
     }
 }
 

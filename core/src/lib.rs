@@ -43,12 +43,13 @@ pub use error::TokenError;
 pub use id::{Epoch, ParseIdError, WorkerId};
 pub use issuer::decode_secret;
 pub use key::{KeyId, VerificationKey};
-pub use key_set::{IssuerKey, KeySet, KeySets};
+pub use key_set::{IssuerKey, KeySet, KeySets, PublishedKey, PublishedKeys};
 pub use policy::Policy;
 pub use position::LogPosition;
 pub use problem::{Denial, Problem, RETRY_AFTER_SECONDS};
 pub use revocation::{Coverage, Keyspace, Kind, RevocationKey, TokenKeys, covers};
 pub use signature::{SignatureCheck, verify_natively};
+pub use signer_key::Unproven;
 pub use subject_rule::SubjectRule;
 pub use token::{DEFAULT_MAX_TOKEN_BYTES, MAX_HEADER_BYTES, MAX_TOKEN_BYTES, UnverifiedToken};
 

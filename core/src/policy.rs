@@ -12,7 +12,7 @@ use crate::document::{Fields, Mistake, Mistakes};
 use crate::issuer::Issuer;
 use crate::key_set::{IssuerKey, KeySet, KeySets};
 use crate::signature::SignatureCheck;
-use crate::signer_key::check_signature;
+use crate::signer_key::{Unproven, check_signature};
 use crate::token::{DEFAULT_MAX_TOKEN_BYTES, MAX_TOKEN_BYTES, MIN_MAX_TOKEN_BYTES, UnverifiedToken};
 use crate::{Agreement, Keyspace, SubjectRule, TokenError};
 
@@ -104,8 +104,22 @@ impl Policy {
         text: &[u8],
         now: i64,
         keys: &KeySets,
-        mut verify: impl FnMut(&SignatureCheck<'_>) -> bool,
+        verify: impl FnMut(&SignatureCheck<'_>) -> bool,
     ) -> Result<ProvenToken, TokenError> {
+        self.prove_with(text, now, keys, verify).map_err(|unproven| unproven.error)
+    }
+
+    /// The same, and where it fails, whether other keys of the issuer could make a difference.
+    ///
+    /// # Errors
+    /// The first rule that the token breaks.
+    pub fn prove_with(
+        &self,
+        text: &[u8],
+        now: i64,
+        keys: &KeySets,
+        mut verify: impl FnMut(&SignatureCheck<'_>) -> bool,
+    ) -> Result<ProvenToken, Unproven> {
         let token = UnverifiedToken::parse(text, self.max_token_bytes)?;
         self.check_type(token.header.typ.as_deref())?;
         let (place, issuer) = self.issuer_of(&token)?;
@@ -114,13 +128,16 @@ impl Policy {
         let times = self.times(issuer, &token)?;
         let user = claims::user(&token.claims, &self.user_claim)?;
         if issuer.require_user && user.is_none() {
-            return Err(TokenError::NoUser);
+            return Err(TokenError::NoUser.into());
         }
         self.check_issue_time(issuer, &times, user.is_some(), now)?;
         let session_id = claims::identifier(&token.claims, "sid")?;
         let jti = claims::identifier(&token.claims, "jti")?;
         self.check_times(&times, now)?;
-        let key = check_signature(issuer, keys.get(place), &token, &mut verify)?;
+        let key = check_signature(issuer, keys.get(place), &token, &mut verify).map_err(|failure| Unproven {
+            error: failure.error,
+            newer_keys: (failure.newer_keys && issuer.keys_elsewhere).then_some(place),
+        })?;
         let namespace = issuer.namespace();
         let keys = claims::keys(token.signing_input, namespace, jti.as_deref(), session_id.as_deref(), user.as_deref());
         Ok(ProvenToken {
@@ -198,6 +215,12 @@ impl Policy {
     /// same; its operator should know.
     pub fn warnings(&self) -> impl Iterator<Item = &Mistake> {
         self.issuers.iter().flat_map(|issuer| &issuer.unused_keys)
+    }
+
+    /// True if the keys of the issuer at this place do not stand in the document. A filter gets them from the control
+    /// plane.
+    pub fn keys_elsewhere(&self, issuer: usize) -> bool {
+        self.issuers.get(issuer).is_some_and(|issuer| issuer.keys_elsewhere)
     }
 
     /// The algorithms that tokens of the issuer at this place may have, as [`KeySet::read`] takes them.

@@ -11,8 +11,10 @@ use serde::{Deserialize, Serialize};
 use crate::{Keyspace, ProvenToken, RevocationKey};
 
 mod feed;
+mod keys;
 
 pub use feed::{FEED_PATH, FeedAnswer, FeedRequest, FeedRevocation, PAGE_REVOCATIONS};
+pub use keys::{IssuerKeys, KEYS_PATH, KeysAnswer, KeysRequest, MAX_KEYS_BYTES};
 
 /// The path of a [`CheckRequest`].
 pub const CHECK_PATH: &str = "/internal/v1/check";
@@ -64,6 +66,10 @@ pub struct CheckAnswer {
     pub epoch: String,
     /// The newest revocation that the answer takes into account.
     pub seq: u64,
+    /// The newest change of handed-out keys that the same reading shows; 0 for none. "Active" says nothing to a filter
+    /// whose keys are older: the key that proved the token may have been removed.
+    #[serde(default)]
+    pub keys_seq: u64,
     /// The answer.
     pub verdict: CheckVerdict,
 }
@@ -157,8 +163,8 @@ mod tests {
 
     #[test]
     fn an_answer_is_pinned_and_may_gain_members() {
-        let answer = CheckAnswer { epoch: "ab".repeat(16), seq: 7, verdict: CheckVerdict::Active };
-        let json = r#"{"epoch":"abababababababababababababababab","seq":7,"verdict":"active"}"#;
+        let answer = CheckAnswer { epoch: "ab".repeat(16), seq: 7, keys_seq: 5, verdict: CheckVerdict::Active };
+        let json = r#"{"epoch":"abababababababababababababababab","seq":7,"keys_seq":5,"verdict":"active"}"#;
         assert_eq!(serde_json::to_string(&answer).unwrap(), json);
         let grown = json.replace(r#""seq":7"#, r#""seq":7,"new":1"#);
         assert_eq!(serde_json::from_str::<CheckAnswer>(&grown).unwrap(), answer);

@@ -96,7 +96,7 @@ fn page(poll: &Callout, revoked: &str) -> Result<FeedAnswer> {
     let expires_at = START + 3_600;
     let revocations = keys.map(|key| FeedRevocation { kind: Kind::Token, key, cutoff: START, expires_at }).collect();
     let (epoch, to) = (Epoch::from_bytes([0x11; 16]), REVOCATIONS.into());
-    Ok(FeedAnswer { epoch, from, to, more: false, revocations, lease_ms: 2_000, fresh_ms: 0 })
+    Ok(FeedAnswer { epoch, from, to, more: false, keys_seq: 0, revocations, lease_ms: 2_000, fresh_ms: 0 })
 }
 
 /// Sends one request. Returns its outcome, its instructions, and separately those of the answer to its question, if it

@@ -124,7 +124,7 @@ async fn check(State(shared): State<Arc<Shared>>, Json(question): Json<CheckRequ
         let revoked = |entry: &FeedRevocation| entry.kind == Kind::Token && entry.key == question.token;
         let revoked = script.log.iter().any(revoked);
         let verdict = if revoked { CheckVerdict::Revoked } else { CheckVerdict::Active };
-        (CheckAnswer { epoch: EPOCH.to_string(), seq: script.log.len() as u64, verdict }, script.silent)
+        (CheckAnswer { epoch: EPOCH.to_string(), seq: script.log.len() as u64, keys_seq: 0, verdict }, script.silent)
     };
     if silent {
         tokio::time::sleep(SILENCE).await;
@@ -166,6 +166,7 @@ impl Script {
             from,
             to: self.log.len() as u64,
             more: false,
+            keys_seq: 0,
             revocations: self.log.iter().skip(skipped).copied().collect(),
             lease_ms: LEASE_MS,
             fresh_ms: i64::try_from(arrived.elapsed().as_millis()).unwrap_or(0),

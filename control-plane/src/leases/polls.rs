@@ -145,7 +145,16 @@ impl Polls<'_> {
             expires_at: entry.expires_at,
         });
         let from = after.unwrap_or(0);
-        Some(FeedAnswer { epoch: head.epoch, from, to, more, revocations: revocations.collect(), lease_ms, fresh_ms })
+        Some(FeedAnswer {
+            epoch: head.epoch,
+            from,
+            to,
+            more,
+            keys_seq: 0,
+            revocations: revocations.collect(),
+            lease_ms,
+            fresh_ms,
+        })
     }
 
     fn grant(&self, shared: &SharedReading, request: &FeedRequest, arrived: Duration, last: bool) -> Grant {

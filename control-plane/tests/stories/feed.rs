@@ -101,8 +101,16 @@ async fn a_worker_with_a_copy_of_another_history_is_told_to_start_again() {
     let worker = Worker::new(1);
     for (epoch, applied) in [(Epoch::from_bytes([7; 16]), 1), (head.epoch, 2)] {
         let request = FeedRequest { epoch: Some(epoch), applied, ..worker.request(&plane, 0) };
-        let start_again =
-            FeedAnswer { epoch: head.epoch, from: 0, to: 0, more: true, revocations: vec![], lease_ms: 0, fresh_ms: 0 };
+        let start_again = FeedAnswer {
+            epoch: head.epoch,
+            from: 0,
+            to: 0,
+            more: true,
+            keys_seq: 0,
+            revocations: vec![],
+            lease_ms: 0,
+            fresh_ms: 0,
+        };
         assert_eq!(poll(&plane, &request).await, start_again);
     }
 }

@@ -15,24 +15,32 @@ const MAX_JWKS: usize = 256;
 /// The most members of a set that are looked at, so that a set full of keys that cannot be used takes no long time.
 const MAX_MEMBERS: usize = 1024;
 
-/// The keys of a JWK Set, without two that are the same, and what is wrong with the members that are left out.
+/// A member of a JWK Set that can be used.
+pub(super) struct Member {
+    /// One key for each algorithm that it serves, but for those that a member before it serves with the same key.
+    pub(super) keys: Vec<VerificationKey>,
+    /// True if it names its algorithm.
+    pub(super) with_alg: bool,
+}
+
+/// The members of a JWK Set that can be used, without two that are the same, and what is wrong with the others.
 ///
 /// # Errors
 /// The document is no JWK Set.
-pub(super) fn read_jwks(jwks: &Value, allowed: &[Algorithm]) -> Result<(Vec<VerificationKey>, Mistakes), Mistakes> {
+pub(super) fn read_jwks(jwks: &Value, allowed: &[Algorithm]) -> Result<(Vec<Member>, Mistakes), Mistakes> {
     let mut mistakes = Mistakes::default();
     let Some(members) = jwks.get("keys").and_then(Value::as_array) else {
         mistakes.add("", r#"must be a JWK Set: an object with a list "keys""#);
         return Err(mistakes);
     };
-    let (mut keys, mut used) = (Vec::new(), 0);
+    let (mut found, mut used) = (Vec::new(), 0);
     for (index, member) in members.iter().enumerate() {
         // Checked before the next key is read, because a key takes memory.
         if used == MAX_JWKS || index == MAX_MEMBERS {
             mistakes.add(format!("keys[{index}]"), format!("is not used, nor is any key after it: {BOUND}"));
             break;
         }
-        match read_member(member, allowed, &mut keys) {
+        match read_member(member, allowed, &mut found) {
             Ok(warning) => {
                 used += 1;
                 warning.into_iter().for_each(|warning| mistakes.add(format!("keys[{index}]"), warning));
@@ -40,17 +48,13 @@ pub(super) fn read_jwks(jwks: &Value, allowed: &[Algorithm]) -> Result<(Vec<Veri
             Err(problem) => mistakes.add(format!("keys[{index}]"), problem),
         }
     }
-    Ok((keys, mistakes))
+    Ok((found, mistakes))
 }
 
 const BOUND: &str = "of a set, 256 keys are used, and 1024 are looked at";
 
-/// Adds the keys of a member. What is returned is said to the operator all the same.
-fn read_member(
-    member: &Value,
-    allowed: &[Algorithm],
-    keys: &mut Vec<VerificationKey>,
-) -> Result<Option<String>, String> {
+/// Adds a member, if it says something new. What is returned is said to the operator all the same.
+fn read_member(member: &Value, allowed: &[Algorithm], found: &mut Vec<Member>) -> Result<Option<String>, String> {
     let Value::Object(jwk) = member else {
         return Err("is not used: it is no object".into());
     };
@@ -60,13 +64,19 @@ fn read_member(
     };
     let read = VerificationKey::from_jwk(jwk, allowed).map_err(|problem| format!("{name}is not used: {problem}"))?;
     // The same key twice says nothing else than once.
-    let new: Vec<_> = read.into_iter().filter(|key| keys.iter().all(|known| known.id() != key.id())).collect();
-    let alike = new.iter().map(|key| like(keys, key)).max().unwrap_or(0);
+    let known = || found.iter().flat_map(|member| &member.keys);
+    let new: Vec<_> = read.into_iter().filter(|key| known().all(|known| known.id() != key.id())).collect();
+    let alike = new.iter().map(|key| like(known(), key)).max().unwrap_or(0);
     let nameless = new.iter().any(|key| key.kid().is_none());
     if !nameless && alike >= MAX_NAMESAKES {
         return Err(format!("{name}is not used: {MAX_NAMESAKES} keys before it have its kid and its algorithm"));
     }
-    keys.extend(new);
+    if !new.is_empty() {
+        found.push(Member {
+            keys: new,
+            with_alg: jwk.get("alg").is_some_and(|alg| alg.as_str() != Some("") && !alg.is_null()),
+        });
+    }
     let too_many = nameless && alike >= MAX_NAMELESS_KEYS;
     Ok(too_many.then(|| {
         let more = format!("is one of more than {MAX_NAMELESS_KEYS} keys of its algorithm without kid");
@@ -75,8 +85,8 @@ fn read_member(
 }
 
 /// How many keys have the algorithm and the `kid` of this one, or both none.
-fn like(keys: &[VerificationKey], key: &VerificationKey) -> usize {
-    keys.iter().filter(|known| known.algorithm() == key.algorithm() && known.kid() == key.kid()).count()
+fn like<'k>(keys: impl Iterator<Item = &'k VerificationKey>, key: &VerificationKey) -> usize {
+    keys.filter(|known| known.algorithm() == key.algorithm() && known.kid() == key.kid()).count()
 }
 
 #[cfg(test)]

@@ -56,6 +56,10 @@ pub struct FeedAnswer {
     pub to: u64,
     /// The snapshot of this page held revocations after `to`.
     pub more: bool,
+    /// The newest change of handed-out keys in the snapshot of this page; 0 for none. It may be above `to` as long as
+    /// there are `more`. A worker whose keys are older decides nothing by its copy until it has asked for the keys.
+    #[serde(default)]
+    pub keys_seq: u64,
     /// The revocations with `from < seq <= to`, in that order. Of two under one key, the later one counts.
     pub revocations: Vec<FeedRevocation>,
     /// How long a lease runs, counted from the sending of the request and corrected by `fresh_ms`; 0 for none.
@@ -154,12 +158,13 @@ mod tests {
             from: 7,
             to: 9,
             more: false,
+            keys_seq: 8,
             revocations: vec![revocation(Kind::Token, 1), revocation(Kind::Subject, 2)],
             lease_ms: 2000,
             fresh_ms: -3,
         };
         let json = concat!(
-            r#"{"epoch":"cccccccccccccccccccccccccccccccc","from":7,"to":9,"more":false,"revocations":["#,
+            r#"{"epoch":"cccccccccccccccccccccccccccccccc","from":7,"to":9,"more":false,"keys_seq":8,"revocations":["#,
             r#"["token","01010101010101010101010101010101",1700000000,1700003600],"#,
             r#"["subject","02020202020202020202020202020202",1700000000,1700003600]],"#,
             r#""lease_ms":2000,"fresh_ms":-3}"#

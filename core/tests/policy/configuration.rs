@@ -1,6 +1,6 @@
 //! What a policy's document may say, and which mistakes in it are named.
 
-use curfew_core::{Policy, RevocationKey, TokenError};
+use curfew_core::{KeySet, Policy, RevocationKey, TokenError};
 use serde_json::{Value, json};
 
 use crate::support::{ISSUER, NOW, Rules, SECRET, claims_with, encode, prove, rules, shop, sign};
@@ -156,7 +156,7 @@ fn a_wrong_policy_names_all_its_mistakes() {
             {"issuer": ISSUER, "secret": "short", "audience": "shop", "audiences": []},
             {"issuer": ISSUER, "jwks": {"keys": [{"kty": "RSA", "n": "AQAB", "e": "AQAB"}]}},
             {"secret": SECRET, "algorithm": "RS256"},
-            {"issuer": "https://b.example.com"},
+            {"issuer": "https://b.example.com", "secret": SECRET, "secret_base64": SECRET, "keys": "control_plane"},
             {"issuer": "https://c.example.com", "jwks": "https://c.example.com/jwks"},
             7,
         ],
@@ -169,13 +169,14 @@ fn a_wrong_policy_names_all_its_mistakes() {
         [
             "issuers[0].audiences: must be a list of non-empty strings, at least one",
             "issuers[0].secret: is too short for HS256: 5 bytes, at least 32 are needed",
-            "issuers[0].audience: is not a known field here; did you mean audiences? (known: algorithm, algorithms, audiences, issuer, jwks, require_issued_at, require_user, required_claims, secret, secret_base64, token_lifetime, try_all_keys)",
+            "issuers[0].audience: is not a known field here; did you mean audiences? (known: algorithm, algorithms, audiences, issuer, jwks, keys, require_issued_at, require_user, required_claims, secret, secret_base64, token_lifetime, try_all_keys)",
             "issuers[1].jwks.keys[0]: is not used: n has 17 bits, and 2048 to 4096 are accepted",
             "issuers[1].jwks: holds no key that tokens can be verified with",
             "issuers[1].issuer: is given twice",
             "issuers[2].secret: RS256 takes a JWK Set, not a secret",
             "issuers[2].issuer: must be given where there is more than one issuer",
-            "issuers[3].jwks: exactly one of jwks, secret and secret_base64 must be given",
+            "issuers[3].keys: must not be given together with jwks, secret or secret_base64",
+            "issuers[3].jwks: only one of jwks, secret and secret_base64 may be given",
             r#"issuers[4].jwks: must be a JWK Set: an object with a list "keys""#,
             "issuers[5]: must be an object",
             "clock_skew: must be whole seconds, from 0s to 5m",
@@ -186,4 +187,23 @@ fn a_wrong_policy_names_all_its_mistakes() {
     );
     let empty = Policy::from_document(&json!({})).unwrap_err();
     assert_eq!(empty.to_string(), "issuers: at least one issuer must be given");
+}
+
+#[test]
+fn an_issuer_without_keys_gets_them_from_elsewhere() {
+    let document = json!({"issuers": [
+        {"issuer": "https://a.example.com"},
+        {"issuer": "https://b.example.com", "keys": "control_plane"},
+        {"issuer": "https://c.example.com", "secret": SECRET},
+    ]});
+    let (policy, keys) = Policy::from_document(&document).unwrap();
+    let elsewhere: Vec<_> = (0..4).map(|place| policy.keys_elsewhere(place)).collect();
+    assert_eq!(elsewhere, [true, true, false, false]);
+    let empty: Vec<_> = (0..4).map(|place| keys.get(place).map(KeySet::is_empty)).collect();
+    assert_eq!(empty, [Some(true), Some(true), Some(false), None]);
+    let other = json!({"issuers": [{"issuer": "https://a.example.com", "keys": "inline"}]});
+    assert_eq!(
+        Policy::from_document(&other).unwrap_err().to_string(),
+        "issuers[0].keys: must be one of: control_plane"
+    );
 }

@@ -77,3 +77,32 @@ fn an_issuer_whose_keys_are_not_known_proves_nothing() {
     }
     assert_eq!(checks, 0);
 }
+
+#[test]
+fn only_a_token_that_a_newer_key_could_prove_asks_for_newer_keys() {
+    let mut rules = rules(json!([{"issuer": ISSUER, "algorithms": ["HS256", "HS384"]}]));
+    let newer = |rules: &Rules, header: Value| {
+        let token = sign(&header, &claims_with(json!({})));
+        let unproven = rules.policy.prove_with(token.as_bytes(), NOW, &rules.keys, verify_natively).unwrap_err();
+        (unproven.error, unproven.newer_keys.is_some())
+    };
+    let with_kid = json!({"alg": "HS256", "kid": "new"});
+    assert_eq!(newer(&rules, with_kid.clone()), (TokenError::UnknownKey, true), "no key is known yet");
+    rules.keys = KeySets::new([set(&[("old", OTHER_SECRET)])]);
+    assert_eq!(newer(&rules, with_kid), (TokenError::UnknownKey, true));
+    assert_eq!(newer(&rules, json!({"alg": "HS256"})), (TokenError::Signature, true), "its key is a guess");
+    assert_eq!(newer(&rules, json!({"alg": "HS384"})), (TokenError::Algorithm, true));
+    assert_eq!(newer(&rules, json!({"alg": "HS256", "kid": "old"})), (TokenError::Signature, false), "forged");
+    assert_eq!(newer(&rules, json!({"alg": "HS384", "kid": "old"})), (TokenError::Algorithm, false));
+    assert_eq!(newer(&rules, json!({"alg": "HS512", "kid": "new"})), (TokenError::Algorithm, false), "not allowed");
+    let expired = sign(&json!({"alg": "HS256", "kid": "new"}), &claims_with(json!({"exp": NOW - 60, "iat": NOW - 90})));
+    let unproven = rules.policy.prove_with(expired.as_bytes(), NOW, &rules.keys, verify_natively).unwrap_err();
+    assert_eq!((unproven.error, unproven.newer_keys), (TokenError::Expired, None));
+}
+
+#[test]
+fn keys_of_the_configuration_are_never_asked_for() {
+    let rules = with_old_key();
+    let unproven = rules.policy.prove_with(token("new").as_bytes(), NOW, &rules.keys, verify_natively).unwrap_err();
+    assert_eq!((unproven.error, unproven.newer_keys), (TokenError::UnknownKey, None));
+}

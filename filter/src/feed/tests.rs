@@ -36,7 +36,16 @@ fn page(from: u64, to: u64) -> FeedAnswer {
         cutoff: 0,
         expires_at: 2_000_000,
     });
-    FeedAnswer { epoch: EPOCH, from, to, more: false, revocations: revocations.collect(), lease_ms: L, fresh_ms: 0 }
+    FeedAnswer {
+        epoch: EPOCH,
+        from,
+        to,
+        more: false,
+        keys_seq: 0,
+        revocations: revocations.collect(),
+        lease_ms: L,
+        fresh_ms: 0,
+    }
 }
 
 /// Polls, and has the host take it as callout `call`.

@@ -67,7 +67,16 @@ pub(crate) fn page(poll: &FeedRequest, log: &[FeedRevocation]) -> FeedAnswer {
     let from = if poll.epoch == Some(EPOCH) { poll.applied } else { 0 };
     let news = log.iter().skip(usize::try_from(from).unwrap()).copied().collect();
     let lease_ms = u64::try_from(LEASE.as_millis()).unwrap();
-    FeedAnswer { epoch: EPOCH, from, to: log.len() as u64, more: false, revocations: news, lease_ms, fresh_ms: 0 }
+    FeedAnswer {
+        epoch: EPOCH,
+        from,
+        to: log.len() as u64,
+        more: false,
+        keys_seq: 0,
+        revocations: news,
+        lease_ms,
+        fresh_ms: 0,
+    }
 }
 
 pub(crate) fn body(page: &FeedAnswer) -> Vec<u8> {

@@ -47,7 +47,12 @@ async fn answer(state: &AppState, headers: &HeaderMap, request: &CheckRequest) -
     let keys = TokenKeys { token: request.token, jti: request.jti, session: request.session, subject: request.subject };
     let asked = timeout(state.check_timeout, ask(state, keys, request.issued_at)).await;
     let checked = asked.unwrap_or_else(|_| Err(state.records.late()))?;
-    Ok(CheckAnswer { epoch: checked.head.epoch.to_string(), seq: checked.head.seq, verdict: checked.verdict })
+    Ok(CheckAnswer {
+        epoch: checked.head.epoch.to_string(),
+        seq: checked.head.seq,
+        keys_seq: 0,
+        verdict: checked.verdict,
+    })
 }
 
 /// Asks Redis; and the database as well, as soon as Redis has no answer or is slow.

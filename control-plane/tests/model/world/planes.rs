@@ -227,6 +227,7 @@ impl World {
             from: after.unwrap_or(0),
             to,
             more,
+            keys_seq: 0,
             revocations: tokens.into_iter().map(|token| scene.revocation(token)).collect(),
             lease_ms,
             fresh_ms,

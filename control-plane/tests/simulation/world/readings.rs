@@ -203,5 +203,14 @@ fn answer(
         let applied = FeedRequest { epoch: Some(reading.head.epoch), applied: to, ..request.clone() };
         plane.barrier.polled(&applied);
     }
-    Some(FeedAnswer { epoch: snapshot.head.epoch, from: after.unwrap_or(0), to, more, revocations, lease_ms, fresh_ms })
+    Some(FeedAnswer {
+        epoch: snapshot.head.epoch,
+        from: after.unwrap_or(0),
+        to,
+        more,
+        keys_seq: 0,
+        revocations,
+        lease_ms,
+        fresh_ms,
+    })
 }

@@ -83,38 +83,3 @@ fn more_than_two_keys_without_kid_are_named() {
                  issuer has try_all_keys";
     assert_eq!(warnings, [named]);
 }
-
-#[test]
-fn the_public_text_of_a_set_depends_on_its_keys_alone() {
-    let (one, other) = (rsa(Some("a"), 1), rsa(Some("b"), 2));
-    let mut more = other.clone();
-    more.as_object_mut()
-        .unwrap()
-        .extend(json!({"x5c": ["MIIB"], "use": "sig", "alg": "RS256"}).as_object().unwrap().clone());
-    let text = |keys: Vec<Value>| read(keys).0.to_public_jwks().unwrap().to_string();
-    let canonical = text(vec![one.clone(), other]);
-    assert_eq!(canonical, text(vec![more, one]));
-    let first = r#"{"keys":[{"alg":"RS256","e":"AQAB","kid":"a","kty":"RSA","n":"pQAAAAAAAAABpaWl"#;
-    assert!(canonical.starts_with(first), "{canonical}");
-}
-
-#[test]
-fn the_public_text_is_read_back_as_the_same_set() {
-    use Algorithm::{PS256, RS256};
-    let ed25519 = json!({"kty": "OKP", "crv": "Ed25519", "x": "11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"});
-    let keys = json!({"keys": [rsa(None, 1), rsa(Some("b"), 2), ed25519]});
-    let (set, _) = KeySet::read(&keys, &[PS256, RS256, Algorithm::EdDSA]).unwrap();
-    let written = set.to_public_jwks().unwrap();
-    let (again, warnings) = KeySet::read(&written, &[]).unwrap();
-    let ids = |set: &KeySet| set.keys().map(VerificationKey::id).collect::<Vec<_>>();
-    assert_eq!((ids(&set).len(), ids(&set), warnings), (5, ids(&again), Vec::new()));
-    assert_eq!(again.to_public_jwks(), Some(written));
-}
-
-#[test]
-fn a_secret_is_never_written() {
-    let secret = json!({"kty": "oct", "alg": "HS256", "k": URL_SAFE_NO_PAD.encode([1; 32])});
-    let (set, _) = read(vec![rsa(Some("a"), 1), secret]);
-    assert_eq!(set.to_public_jwks(), None);
-    assert!(set.filtered(|key| key.thumbprint().is_some()).to_public_jwks().is_some());
-}

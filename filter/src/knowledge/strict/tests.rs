@@ -66,6 +66,7 @@ impl Story {
             from: request.applied,
             to,
             more: false,
+            keys_seq: 0,
             revocations,
             lease_ms: 2000,
             fresh_ms: 0,

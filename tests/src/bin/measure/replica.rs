@@ -108,6 +108,7 @@ fn join(host: &mut Host, revocations: u32) -> Result<(Duration, u64)> {
             from: applied.into(),
             to: to.into(),
             more: to < revocations,
+            keys_seq: 0,
             revocations: (applied..to).map(revocation).collect(),
             lease_ms: 2_000,
             fresh_ms: 0,

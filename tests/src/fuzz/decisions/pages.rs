@@ -37,7 +37,7 @@ pub(super) fn body(words: &[u8], poll: &FeedRequest, tokens: &[Option<CheckReque
 
 fn empty() -> FeedAnswer {
     let epoch = Epoch::from_bytes([0; 16]);
-    FeedAnswer { epoch, from: 0, to: 0, more: false, revocations: Vec::new(), lease_ms: 2000, fresh_ms: 0 }
+    FeedAnswer { epoch, from: 0, to: 0, more: false, keys_seq: 0, revocations: Vec::new(), lease_ms: 2000, fresh_ms: 0 }
 }
 
 struct Page<'a> {
@@ -146,7 +146,7 @@ mod tests {
             entry(Kind::Subject, 4, NOW - 11, NOW + 60),
         ];
         let (epoch, lease_ms, fresh_ms) = (Epoch::from_bytes([9; 16]), 5, -6);
-        let expected = FeedAnswer { epoch, from: 3, to: 13, more: true, revocations, lease_ms, fresh_ms };
+        let expected = FeedAnswer { epoch, from: 3, to: 13, more: true, keys_seq: 0, revocations, lease_ms, fresh_ms };
         // Token 0 has no key, token 1 has no session, and there is no token 2.
         let page = page(" @1 j1 s1 x60 u1 v1 @0 @2 l5 f-6 m e9 g3 +10 z600");
         assert_eq!((serde_json::from_slice::<FeedAnswer>(&page).unwrap(), page.len()), (expected, 600));
