@@ -131,7 +131,7 @@ pub(crate) fn facts(token: Token) -> Arc<Facts> {
             subject: Some(user(token)),
             issued_at: Some(UNIX),
         },
-        times: Times { issued_at: None, cutoff_time: None, not_before: None, expires_at: 1 },
+        times: Times { issued_at: None, cutoff_time: None, not_before: None, expires_at: 1, clock_skew: 0 },
         identity: Ok(Vec::new()),
         meets: 0,
     })
