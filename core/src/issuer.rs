@@ -77,7 +77,7 @@ impl Issuer {
                 require_user: fields.boolean("require_user").unwrap_or(false),
                 require_issued_at: fields.boolean("require_issued_at").unwrap_or(true),
                 token_lifetime: read_lifetime(fields),
-                own_clock_skew: fields.has("clock_skew").then(|| read_clock_skew(fields)),
+                own_clock_skew: fields.value("clock_skew").is_some().then(|| read_clock_skew(fields)),
                 clock_skew: 0,
                 algorithms,
                 try_all_keys: fields.boolean("try_all_keys").unwrap_or(false),
@@ -155,7 +155,7 @@ const KEY_FIELDS: [&str; 3] = ["jwks", "secret", "secret_base64"];
 
 /// True if the issuer's keys do not stand in the configuration: none are given, or `keys` says so.
 fn read_keys_elsewhere(fields: &mut Fields<'_, '_>) -> bool {
-    let given = KEY_FIELDS.iter().any(|name| fields.has(name));
+    let given = KEY_FIELDS.iter().filter(|name| fields.value(name).is_some()).count() > 0;
     if fields.choice("keys", &[("control_plane", ())]).is_some() && given {
         fields.wrong("keys", "must not be given together with jwks, secret or secret_base64");
     }

@@ -138,6 +138,9 @@ impl Gate {
         };
         match self.prove(candidate, now, verify) {
             Ok(Ok(facts)) => {
+                if let Some(detail) = self.misplaced(&candidate, &facts) {
+                    return self.refuse(request, manner, Denial::Invalid, &detail);
+                }
                 manner.lacks = demand.exceeds(facts.meets);
                 self.check(stream, request, manner, &facts, now)
             }
@@ -149,6 +152,12 @@ impl Gate {
     fn refuse_ambiguous(&mut self, request: &Request<'_>, manner: Manner, ambiguous: Ambiguous) -> Step {
         let detail = self.config.sources.explain(ambiguous);
         self.refuse(request, manner, Denial::Invalid, &detail)
+    }
+
+    /// Why the token may not be in its place.
+    fn misplaced(&self, candidate: &Candidate<'_>, facts: &Facts) -> Option<String> {
+        let issuer = || self.config.policy.issuers().nth(facts.key.issuer()).unwrap_or_default().to_owned();
+        self.config.sources.misplaced(candidate, issuer)
     }
 
     /// The facts about a token that is well signed and in time.

@@ -22,7 +22,7 @@ fn facts_about(token: [u8; 16]) -> Rc<Facts> {
             subject: None,
             issued_at: None,
         },
-        times: Times { issued_at: None, cutoff_time: None, not_before: None, expires_at: 1 },
+        times: Times { issued_at: None, cutoff_time: None, not_before: None, expires_at: 1, clock_skew: 0 },
         identity: Ok(Vec::new()),
         meets: 0,
     })

@@ -31,7 +31,7 @@ fn facts() -> Rc<Facts> {
             subject: Some(USER),
             issued_at: Some(SECOND),
         },
-        times: Times { issued_at: None, cutoff_time: None, not_before: None, expires_at: 1 },
+        times: Times { issued_at: None, cutoff_time: None, not_before: None, expires_at: 1, clock_skew: 0 },
         identity: Ok(Vec::new()),
         meets: 0,
     })
