@@ -73,7 +73,9 @@ mod tests {
             (HeaderName::from_bytes(name.as_bytes()).unwrap(), HeaderValue::from_str(value).unwrap())
         };
         let mut headers = HeaderMap::new();
-        lines.iter().map(header).for_each(|(name, value)| drop(headers.append(name, value)));
+        for (name, value) in lines.iter().map(header) {
+            headers.append(name, value);
+        }
         headers
     }
 
