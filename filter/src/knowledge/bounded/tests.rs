@@ -1,10 +1,11 @@
 use std::rc::Rc;
 
+use curfew_core::wire::CheckRequest;
 use curfew_core::{IssuerKey, KeyId, Keyspace, Times};
 
 use super::*;
 use crate::ids::{CallId, StreamId};
-use crate::knowledge::{Knowledge, Lookup, QuestionId, Settled};
+use crate::knowledge::{Answer, Knowledge, Lookup, QuestionId, Settled};
 use crate::proofs::Facts;
 
 type Checks = Knowledge<Rc<Facts>, Bounded>;

@@ -1,4 +1,5 @@
 use std::rc::Rc;
+use std::time::Duration;
 
 use curfew_core::wire::{FeedAnswer, FeedRevocation};
 use curfew_core::{IssuerKey, KeyId, Keyspace, Kind, LogPosition, Times, WorkerId};
