@@ -123,6 +123,7 @@ fn clock(rate: u64, tick: u64) -> Duration {
 pub(crate) fn facts(token: Token) -> Arc<Facts> {
     Arc::new(Facts {
         key: IssuerKey::new(0, KeyId::from_bytes([0; 16])),
+        handed_out: false,
         check: CheckRequest {
             keyspace: Keyspace::from_bytes([0; 16]),
             token: RevocationKey::from_bytes([token; 16]),

@@ -53,7 +53,7 @@ impl Gate {
         self.knowledge.mode().feed().is_some_and(|feed| feed.asked(call))
     }
 
-    /// The poll has ended, with a page or without any. Call [`Self::poll`] after it.
+    /// The poll has ended, with a page or without any. Call [`Self::poll`] after it, and [`Self::key_call`].
     pub fn poll_answered(
         &mut self,
         call: CallId,
@@ -78,6 +78,7 @@ impl Gate {
         }
         self.note_lease(now);
         self.note_gauges();
+        self.note_keys_of_log(now);
     }
 
     /// Gives the lease up for good, because another gate serves from now on. The poll to send now tells the control

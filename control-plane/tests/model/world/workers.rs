@@ -155,7 +155,7 @@ impl World {
     pub(super) fn check_is_read(&mut self, index: usize, call: u32) -> Option<()> {
         let LogPosition { epoch, seq } = self.store.head();
         let verdict = if self.store.is_revoked(0) { CheckVerdict::Revoked } else { CheckVerdict::Active };
-        let answer = Answer { verdict, read_at: Some(LogPosition { epoch, seq }) };
+        let answer = Answer { verdict, read_at: Some(LogPosition { epoch, seq }), keys_seq: 0 };
         let check = self.worker_mut(index)?.checks.iter_mut().find(|(asked, _)| *asked == call)?;
         check.1 = Some(answer);
         Some(())

@@ -1,4 +1,5 @@
 use std::rc::Rc;
+use std::time::Duration;
 
 use curfew_core::wire::{FeedAnswer, FeedRevocation};
 use curfew_core::{IssuerKey, KeyId, Keyspace, Kind, LogPosition, Times, WorkerId};
@@ -23,6 +24,7 @@ fn at(milliseconds: u64) -> Now {
 fn facts() -> Rc<Facts> {
     Rc::new(Facts {
         key: IssuerKey::new(0, KeyId::from_bytes([0; 16])),
+        handed_out: false,
         check: CheckRequest {
             keyspace: Keyspace::from_bytes([0; 16]),
             token: TOKEN,
@@ -101,7 +103,7 @@ impl Story {
         applied: u64,
         now: u64,
     ) -> (Vec<StreamId>, Option<CheckVerdict>, Option<CallId>) {
-        let answer = Answer { verdict, read_at: Some(LogPosition { epoch: EPOCH, seq: applied }) };
+        let answer = Answer { verdict, read_at: Some(LogPosition { epoch: EPOCH, seq: applied }), keys_seq: 0 };
         let settled = self.strict.answered(call, Some(answer), at(now));
         let again = settled.ask_again.map(|(id, _)| self.sent(id));
         (settled.streams, settled.verdict, again)
