@@ -340,7 +340,8 @@ fn a_crowd_that_waits_for_keys_is_released_in_portions() {
     host.close(streams[900]).unwrap();
     give(&mut host, 0, &[&signers.old]).unwrap();
     let living: Vec<_> = (0..1_200).filter(|place| ![40, 900].contains(place)).map(|place| streams[place]).collect();
-    let decided = |host: &Host| living.iter().filter(|stream| host.outcome(**stream).unwrap() != Outcome::Paused).count();
+    let decided =
+        |host: &Host| living.iter().filter(|stream| host.outcome(**stream).unwrap() != Outcome::Paused).count();
     let mut before = decided(&host);
     assert_eq!(before, 32);
     while before < living.len() {
