@@ -20,8 +20,8 @@ use curfew_core::{KeySet, KeySets, LogPosition, Policy};
 use crate::ids::{CallId, StreamId};
 use crate::outage::Failure;
 
-pub use calls::{KeyCall, Kind, MAX_ROUNDS, Waited};
 use calls::Calls;
+pub use calls::{KeyCall, Kind, MAX_ROUNDS, Waited};
 
 /// A token that names an unknown key causes no call with `refresh` if there was one for its issuer this recently.
 pub const REFRESH_INTERVAL: Duration = Duration::from_secs(10);
@@ -86,12 +86,8 @@ impl HeldKeys {
     /// Starts with the keys of the configuration. `timeout` is that of a call that the control plane answers at once.
     pub fn new(sets: KeySets, policy: &Policy, timeout: Duration) -> Self {
         let issuers = policy.issuers().enumerate().filter(|(place, _)| policy.keys_elsewhere(*place));
-        let handed_out = |(place, name): (usize, &str)| HandedOut {
-            place,
-            name: name.to_owned(),
-            known: false,
-            refreshed_at: None,
-        };
+        let handed_out =
+            |(place, name): (usize, &str)| HandedOut { place, name: name.to_owned(), known: false, refreshed_at: None };
         let issuers = issuers.map(handed_out).collect();
         Self { sets, issuers, held: None, shown: None, read_at: None, calls: Calls::new(timeout) }
     }
@@ -162,7 +158,14 @@ impl HeldKeys {
 
     /// A token of the issuer at this place was not proven, and a key that is not held could. `current`: the held keys are
     /// known to be the newest of the control plane.
-    pub fn wait_for_key(&mut self, place: usize, current: bool, stream: StreamId, waited: Waited, now: Duration) -> Turn {
+    pub fn wait_for_key(
+        &mut self,
+        place: usize,
+        current: bool,
+        stream: StreamId,
+        waited: Waited,
+        now: Duration,
+    ) -> Turn {
         let Some(issuer) = self.issuers.iter().find(|issuer| issuer.place == place) else { return Turn::Final };
         if !issuer.known {
             let asked_lately = self.calls.ended_within(Kind::Plain, PAUSE, now);
@@ -276,7 +279,8 @@ impl HeldKeys {
         if self.held.is_some_and(|held| held != position && held.covers(position)) {
             return Ok(false);
         }
-        let sets: Vec<_> = self.issuers.iter().map(|issuer| read(issuer, &answer.sets, policy)).collect::<Result<_, _>>()?;
+        let sets: Vec<_> =
+            self.issuers.iter().map(|issuer| read(issuer, &answer.sets, policy)).collect::<Result<_, _>>()?;
         let mut replaced = false;
         for (issuer, set) in self.issuers.iter_mut().zip(sets) {
             issuer.known = set.is_some();

@@ -87,8 +87,14 @@ struct Flight {
 enum State {
     #[default]
     Idle,
-    Due { refresh: Option<usize> },
-    UnderWay { refresh: Option<usize>, sent_at: Duration, call: Option<CallId> },
+    Due {
+        refresh: Option<usize>,
+    },
+    UnderWay {
+        refresh: Option<usize>,
+        sent_at: Duration,
+        call: Option<CallId>,
+    },
 }
 
 impl Calls {

@@ -194,12 +194,9 @@ fn an_issuer_is_asked_once_in_ten_seconds() {
     assert_eq!(held.wait_for_key(2, true, 2, new, ms(1)), Turn::Wait, "the answer is on its way");
     held.answered(9, Ok(&both(1, 1, &["a"])), &policy, ms(2));
     assert_eq!(held.take_returning(10).len(), 2);
-    for (now, current, turn) in [
-        (2, true, Turn::Final),
-        (9_999, true, Turn::Final),
-        (9_999, false, Turn::Wait),
-        (10_000, true, Turn::Wait),
-    ] {
+    for (now, current, turn) in
+        [(2, true, Turn::Final), (9_999, true, Turn::Final), (9_999, false, Turn::Wait), (10_000, true, Turn::Wait)]
+    {
         assert_eq!(held.wait_for_key(2, current, 3, new, ms(now)), turn, "{now}");
     }
     assert_eq!(held.wait_for_key(0, true, 4, new, ms(2)), Turn::Wait, "the other issuer was not asked");
@@ -235,7 +232,8 @@ fn a_stream_that_is_gone_is_forgotten_wherever_it_waits() {
 fn only_so_many_wait() {
     let mut held = held();
     called(&mut held, Ok(&both(1, 1, &["a"])), ms(0));
-    let count = |wait: &mut dyn FnMut(StreamId) -> Turn| (0..20_000).take_while(|stream| wait(*stream) == Turn::Wait).count();
+    let count =
+        |wait: &mut dyn FnMut(StreamId) -> Turn| (0..20_000).take_while(|stream| wait(*stream) == Turn::Wait).count();
     assert_eq!(count(&mut |stream| held.wait_for_shown(stream, Waited::default(), ms(0))), 8_192);
     assert_eq!(count(&mut |stream| held.wait_for_key(0, true, stream, Waited::default(), ms(0))), 1_024);
 }

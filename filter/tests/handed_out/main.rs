@@ -1,10 +1,6 @@
 //! Keys that the control plane hands out, told as stories: who waits for them, what is asked, how each request ends.
 
-#![expect(
-    clippy::unwrap_used,
-    clippy::indexing_slicing,
-    reason = "a helper that fails is a test that fails"
-)]
+#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a helper that fails is a test that fails")]
 
 mod rotations;
 mod story;

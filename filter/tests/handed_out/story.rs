@@ -134,10 +134,7 @@ impl Story {
     }
 
     fn time(&self) -> Now {
-        Now {
-            monotonic: Duration::from_millis(self.now),
-            unix: UNIX + i64::try_from(self.now / 1000).unwrap(),
-        }
+        Now { monotonic: Duration::from_millis(self.now), unix: UNIX + i64::try_from(self.now / 1000).unwrap() }
     }
 
     /// Time passes.

@@ -170,7 +170,10 @@ fn two_issuers_share_calls_and_each_is_asked_for_its_own_keys() {
     };
     story.keys(&both(0, &["a"], &["b"]));
     assert_eq!(story.asked(), 2);
-    assert_eq!((story.get(3, &token("x")), story.get(4, &token_of(OTHER, "y", "bob"))), ("waits".into(), "waits".into()));
+    assert_eq!(
+        (story.get(3, &token("x")), story.get(4, &token_of(OTHER, "y", "bob"))),
+        ("waits".into(), "waits".into())
+    );
     assert_eq!(story.refreshes().as_deref(), Some(ISSUER));
     story.keys(&both(1, &["a", "x"], &["b"]));
     assert_eq!(story.refreshes().as_deref(), Some(OTHER), "it waits for its turn");

@@ -205,7 +205,9 @@ impl Both {
         let (ticks, native) = (self.host.ticks_wanted(), Duration::from_millis(self.native.ticks));
         ensure!(ticks.unwrap_or_default() == native, "the module wants ticks every {ticks:?}, natively {native:?}");
         let metrics = self.host.metrics();
-        for (name, count) in metrics.iter().filter(|(name, _)| !GAUGE_NAMES.contains(&name.as_str()) && name != KEYS_GAUGE) {
+        for (name, count) in
+            metrics.iter().filter(|(name, _)| !GAUGE_NAMES.contains(&name.as_str()) && name != KEYS_GAUGE)
+        {
             let native = self.native.told(name);
             let signatures = name.starts_with("curfew_signatures_");
             ensure!(signatures || native == *count, "{name} is {count} in the module and {native} natively");

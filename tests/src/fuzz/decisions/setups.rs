@@ -107,7 +107,8 @@ fn own_issuers(fixed: &Fixed) -> Value {
 fn configurations(fixed: &Fixed) -> [Value; 10] {
     let issuers = own_issuers(fixed);
     let own = issuers.pointer("/0/jwks").cloned();
-    let handed_out: Value = issuers.as_array().into_iter().flatten().map(|issuer| with(issuer.clone(), json!({"jwks": null}))).collect();
+    let handed_out: Value =
+        issuers.as_array().into_iter().flatten().map(|issuer| with(issuer.clone(), json!({"jwks": null}))).collect();
     let plain = json!({
         "issuers": issuers,
         "sources": [{"header": "authorization"}, {"cookie": "access_token"}, {"query": "access_token"}],
