@@ -1,7 +1,17 @@
 //! The keys that tokens are verified with, which may be replaced while the control plane runs.
 
+mod fetch;
+mod files;
+mod schedule;
+mod source;
+
 use curfew_core::{KeySet, KeySets};
 use tokio::sync::watch;
+
+pub use fetch::{Cause, Document, FetchFailure, Fetched, Fetcher, NotFollowed, Outcome, Resolve};
+pub use files::{FileWatch, Reread};
+pub use schedule::{DEMAND_EVERY, LastFetch, may_fetch_on_demand, next_fetch, serves_refresh, wait_after};
+pub use source::{Discovery, FetchTerms, KeySource, KeyUrl, Refused, Source, take_source};
 
 /// The key sets of all issuers of the policy.
 pub struct Keys(watch::Sender<KeySets>);
