@@ -1,5 +1,7 @@
 //! The keys that tokens are verified with, which may be replaced while the control plane runs.
 
+pub mod shelf;
+
 use curfew_core::{KeySet, KeySets};
 use tokio::sync::watch;
 

@@ -120,6 +120,8 @@ pub enum KeyRefusal {
     NotFetched,
     /// The issuer has no such key.
     UnknownKey,
+    /// The row was written by a version that this one does not understand.
+    Unreadable,
 }
 
 /// A change of one issuer's row. It is carried out within a transaction, and again if that is not committed, so it depends on

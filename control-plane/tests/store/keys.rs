@@ -7,7 +7,7 @@ use curfew_control_plane::store::keys::{
 use curfew_control_plane::store::{self, watch};
 use curfew_core::IssuerId;
 
-use crate::place::{ISSUER, NOW, Place, Plane, answered, on_each_database, token};
+use crate::place::{ISSUER, Kind, NOW, Place, Plane, answered, on_each_database, token};
 
 fn texts(jwks: &str) -> KeyTexts {
     let (jwks, listed) = (jwks.to_owned(), jwks.to_owned());
