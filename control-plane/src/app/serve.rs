@@ -134,6 +134,9 @@ async fn start(mut config: Config) -> Result<Tasks, ServeFailure> {
     let (purge, share) = (config.purge, config.limits.connections_per_address);
     let state = Arc::new(state(config, store.clone(), Arc::clone(&leases), redis_copy, clock, &metrics));
     let clocks = (metrics.clock_rate.clone(), metrics.clock_doubt.clone());
+    if state.keys.start().await.is_err() {
+        warn!("the keys of the settings could not be stored: filters that ask for them get what was stored before");
+    }
     let servers = Servers { state, store, listeners: (public, internal), limits, share, purge, clocks };
     let servers = Task::spawn("a server", |stop| servers.run(stop));
     print_addresses(addresses)?;
@@ -186,6 +189,7 @@ impl Servers {
             purge::run(store.writer(), &state.store_counters, purge, stop.clone()),
             watch::run(&store, stop.clone()),
             state.failures.report(stop.clone()),
+            state.keys.follow(stop.clone()),
             clocks.0.watch(stop.clone()),
             clocks.1.watch(&state.clock, stop.clone()),
             http2_warnings::report(stop.clone()),

@@ -99,9 +99,11 @@ pub(super) fn state(
     clock: Clock,
     metrics: &Metrics,
 ) -> AppState {
+    let keys = Keys::new(config.key_issuers, config.keys, store.clone(), clock.clone(), metrics.keys.clone());
+    let keys = Arc::new(keys);
     AppState {
         policy: config.policy,
-        keys: Keys::new(config.keys),
+        keys,
         entrances: Entrances::new(&store, Logouts::new(Arc::clone(&leases), &config.internal_secret)),
         records: Records::of(store),
         leases,

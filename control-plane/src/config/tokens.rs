@@ -12,6 +12,7 @@ use serde_json::{Map, Value, json};
 use super::environment::{Environment, read};
 use super::generated::{GENERATED_ISSUER, Generated};
 use super::signer::{IssuerSecret, Signer, issuer_secrets, signers};
+use crate::keys::KeyIssuer;
 use crate::secret::Secret;
 
 /// Which tokens to accept.
@@ -122,6 +123,8 @@ pub struct Tokens {
     pub policy: Policy,
     /// The keys that stand in the settings.
     pub keys: KeySets,
+    /// Where the keys of each issuer come from, in the order of the policy.
+    pub key_issuers: Vec<KeyIssuer>,
     /// The issuers whose tokens this process can make, in the order of the configuration.
     pub signers: Vec<Signer>,
     /// All secrets that sign tokens, each with the setting that holds it.
@@ -220,6 +223,7 @@ impl TokenArgs {
         match Policy::from_document(&document) {
             Ok((policy, keys)) => Some(Tokens {
                 warnings: policy.warnings().map(|mistake| warning(mistake, from_file)).collect(),
+                key_issuers: key_issuers(&policy, &keys, &document, from_file),
                 policy,
                 keys,
                 signers: signers(&document),
@@ -269,6 +273,13 @@ impl TokenArgs {
         }
         json!([issuer])
     }
+}
+
+/// Where the keys of each issuer come from.
+fn key_issuers(policy: &Policy, keys: &KeySets, document: &Value, from_file: bool) -> Vec<KeyIssuer> {
+    let from = if from_file { "CURFEW_ISSUERS_FILE" } else { "JWKS_FILE" };
+    let issuers = document.get("issuers").unwrap_or(&Value::Null);
+    KeyIssuer::of_policy(policy, keys, issuers, from, |_| "the issuer".to_owned())
 }
 
 /// The JSON of a setting that is true or false; the policy names what is neither.

@@ -68,7 +68,7 @@ impl Shelf {
     ///
     /// # Errors
     ///
-    /// No key has this name. Only listed keys can be removed or distrusted, and only what is held back can be let go.
+    /// No key has this name. Only listed keys can be removed or distrusted.
     pub fn holding(mut self, hold: Hold, name: &str, now: i64) -> Result<Self, KeyRefusal> {
         let named: Vec<_> = self.listed.iter().filter(|key| is_named(key, name)).collect();
         let done = match hold {

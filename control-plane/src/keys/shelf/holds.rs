@@ -92,12 +92,12 @@ impl Holds {
         true
     }
 
-    /// Lets go what is held back under a name; false if nothing is. A distrusted `kid` is let go by that name alone: with one
+    /// Lets go what is held back under a name; false if there is nothing of that name. A distrusted `kid` is let go by that name alone: with one
     /// of its keys let go, the others would stay away for a reason that nobody sees.
     pub(super) fn trust(&mut self, name: &str, listed: &[&PublishedKey]) -> bool {
         let distrusted = self.distrusted.remove(name).is_some();
         let removed = listed.iter().filter(|key| self.removed.remove(&key.thumbprint).is_some()).count();
-        distrusted || removed > 0
+        distrusted || removed > 0 || !listed.is_empty()
     }
 }
 
