@@ -18,7 +18,7 @@ use super::log::{LogArgs, LogSettings};
 use super::operation::OperationArgs;
 use super::redis::RedisArgs;
 use super::tokens::TokenArgs;
-use crate::keys::KeySource;
+use crate::keys::{KeyIssuer, KeySource};
 use crate::log::retention::Retention;
 use crate::secret::{AppCredentials, Secret};
 use crate::store::purge::Pace;
@@ -60,6 +60,8 @@ pub struct Config {
     pub keys: KeySets,
     /// Where the keys of each issuer come from, if not from the settings.
     pub sources: Vec<Option<KeySource>>,
+    /// Where the keys of each issuer come from.
+    pub key_issuers: Vec<KeyIssuer>,
     /// The secret of callers of the internal listener.
     pub internal_secret: Secret,
     /// The credentials of callers of `lgt-all`.
@@ -135,6 +137,7 @@ impl ServeArgs {
             policy: tokens.policy,
             keys: tokens.keys,
             sources: tokens.sources,
+            key_issuers: tokens.key_issuers,
             internal_secret: access.internal_secret(generated.as_ref())?,
             app: access.app(generated.as_ref())?,
             check_timeout: operation.check_timeout,

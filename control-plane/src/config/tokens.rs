@@ -13,7 +13,7 @@ use super::environment::{Environment, read};
 use super::generated::{GENERATED_ISSUER, Generated};
 use super::key_source::{KeySourceArgs, setting_of};
 use super::signer::{IssuerSecret, Signer, issuer_secrets, signers};
-use crate::keys::{KeySource, KeyUrl, take_source};
+use crate::keys::{KeyIssuer, KeySource, KeyUrl, take_source};
 use crate::secret::Secret;
 
 /// Which tokens to accept.
@@ -131,6 +131,8 @@ pub struct Tokens {
     /// Where the keys of each issuer of the policy come from; `None` where they stand in the settings or are a secret. A
     /// JWK Set in `JWKS_FILE` is in `keys` and has its file here too.
     pub sources: Vec<Option<KeySource>>,
+    /// Where the keys of each issuer come from, in the order of the policy.
+    pub key_issuers: Vec<KeyIssuer>,
     /// The issuers whose tokens this process can make, in the order of the configuration.
     pub signers: Vec<Signer>,
     /// All secrets that sign tokens, each with the setting that holds it.
@@ -249,6 +251,7 @@ impl TokenArgs {
         match Policy::from_document(&document) {
             Ok((policy, keys)) => Some(Tokens {
                 warnings: policy.warnings().map(|mistake| warning(mistake, from_file)).collect(),
+                key_issuers: key_issuers(&policy, &keys, &document, from_file, &sources),
                 policy,
                 keys,
                 sources,
@@ -297,6 +300,20 @@ impl TokenArgs {
         }
         json!([issuer])
     }
+}
+
+/// Where the keys of each issuer come from.
+fn key_issuers(
+    policy: &Policy,
+    keys: &KeySets,
+    document: &Value,
+    from_file: bool,
+    sources: &[Option<KeySource>],
+) -> Vec<KeyIssuer> {
+    let from = if from_file { "CURFEW_ISSUERS_FILE" } else { "JWKS_FILE" };
+    let issuers = document.get("issuers").unwrap_or(&Value::Null);
+    let source = |place: usize| sources.get(place).and_then(Option::as_ref).map(KeySource::shown);
+    KeyIssuer::of_policy(policy, keys, issuers, from, source)
 }
 
 /// Where the keys of each of these issuers come from. What is about that is taken out of their entries.

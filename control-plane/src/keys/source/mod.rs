@@ -56,6 +56,17 @@ impl KeySource {
     }
 }
 
+impl KeySource {
+    /// Where the keys come from, for operators: no query of a URL is shown.
+    pub fn shown(&self) -> String {
+        match &self.source {
+            Source::Url(url) => url.place(),
+            Source::Discovery(discovery) => format!("discovery at {}", discovery.at.place()),
+            Source::File(path) => format!("file {}", path.display()),
+        }
+    }
+}
+
 impl Source {
     /// The operator's own URL: what the fetch begins at. A file has none.
     pub(crate) fn own_url(&self) -> Option<&KeyUrl> {
