@@ -32,6 +32,8 @@ mod outages;
 #[cfg(test)]
 mod preflights;
 #[cfg(test)]
+mod providers;
+#[cfg(test)]
 mod redirects;
 #[cfg(test)]
 mod routes;
