@@ -84,7 +84,7 @@ pub struct UnprovenToken {
     pub times: Times,
 }
 
-/// The NumericDates of a token, in seconds of Unix time; fractions are floored.
+/// The NumericDates of a token, in seconds of Unix time; fractions are floored. And how exactly they are taken.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Times {
     /// `iat`, or `exp` less the issuer's `token_lifetime` for a token without it.
@@ -96,6 +96,8 @@ pub struct Times {
     pub not_before: Option<i64>,
     /// `exp`. For a token without `exp`, where that is allowed, `iat` plus the longest life that is accepted.
     pub expires_at: i64,
+    /// How far its issuer's clock may differ from ours, in seconds.
+    pub clock_skew: i64,
 }
 
 /// A string, integer or boolean claim as text. Other types have no obvious text and give `None`.

@@ -1,5 +1,7 @@
 //! An issuer that is trusted: its name and its audiences, and its keys where the configuration holds them.
 
+use std::time::Duration;
+
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD_NO_PAD, URL_SAFE_NO_PAD};
 use serde_json::Value;
@@ -10,6 +12,9 @@ use crate::document::{Fields, Mistake, Mistakes};
 use crate::key::is_private;
 use crate::key_set::KeySet;
 use crate::required_claims::RequiredClaims;
+
+const DEFAULT_CLOCK_SKEW: Duration = Duration::from_secs(5);
+const MAX_CLOCK_SKEW: Duration = Duration::from_secs(300);
 
 /// Longer than any URL in use. The name is stored with each token, and databases bound the length of what they index.
 const MAX_ISSUER_BYTES: usize = 1024;
@@ -30,6 +35,11 @@ pub(crate) struct Issuer {
     pub(crate) require_issued_at: bool,
     /// How long its tokens live, in seconds: what says when a token without `iat` was issued.
     pub(crate) token_lifetime: Option<i64>,
+    /// How far its clock may differ from ours, in seconds, where it has a rule of its own. What holds is in `clock_skew`.
+    pub(crate) own_clock_skew: Option<i64>,
+    /// How far its clock may differ from ours, in seconds. The policy sets it once all fields of the policy have been
+    /// read.
+    pub(crate) clock_skew: i64,
     /// The algorithms that its tokens may have; empty stands for those of its keys.
     pub(crate) algorithms: Vec<Algorithm>,
     /// Try a token without `kid` with each of a bounded number of keys.
@@ -67,6 +77,8 @@ impl Issuer {
                 require_user: fields.boolean("require_user").unwrap_or(false),
                 require_issued_at: fields.boolean("require_issued_at").unwrap_or(true),
                 token_lifetime: read_lifetime(fields),
+                own_clock_skew: fields.value("clock_skew").is_some().then(|| read_clock_skew(fields)),
+                clock_skew: 0,
                 algorithms,
                 try_all_keys: fields.boolean("try_all_keys").unwrap_or(false),
                 unused_keys,
@@ -84,11 +96,31 @@ impl Issuer {
 
     /// What both sides must agree on about this issuer. No name has a control character in it.
     pub(crate) fn agreed(&self) -> String {
-        match self.token_lifetime {
-            None => self.namespace().to_owned(),
-            Some(lifetime) => format!("{}\n{lifetime}", self.namespace()),
-        }
+        let lifetime = self.token_lifetime.map(|seconds| format!("\n{seconds}")).unwrap_or_default();
+        let skew = self.own_clock_skew.map(|seconds| format!("\nclock_skew={seconds}")).unwrap_or_default();
+        format!("{}{lifetime}{skew}", self.namespace())
     }
+}
+
+/// How far clocks may differ, in seconds: 5 s unless the fields say otherwise.
+pub(crate) fn read_clock_skew(fields: &mut Fields<'_, '_>) -> i64 {
+    seconds(fields, "clock_skew", DEFAULT_CLOCK_SKEW, Duration::ZERO, MAX_CLOCK_SKEW)
+}
+
+/// A duration in whole seconds, because NumericDates are compared in whole seconds.
+pub(crate) fn seconds(
+    fields: &mut Fields<'_, '_>,
+    name: &'static str,
+    default: Duration,
+    least: Duration,
+    most: Duration,
+) -> i64 {
+    let duration = fields.duration(name).unwrap_or(default);
+    if duration < least || duration > most || duration.subsec_nanos() != 0 {
+        let (least, most) = (humantime::format_duration(least), humantime::format_duration(most));
+        fields.wrong(name, format!("must be whole seconds, from {least} to {most}"));
+    }
+    i64::try_from(duration.as_secs()).unwrap_or(i64::MAX)
 }
 
 /// A whole number of seconds, as the times in tokens are.
@@ -123,7 +155,7 @@ const KEY_FIELDS: [&str; 3] = ["jwks", "secret", "secret_base64"];
 
 /// True if the issuer's keys do not stand in the configuration: none are given, or `keys` says so.
 fn read_keys_elsewhere(fields: &mut Fields<'_, '_>) -> bool {
-    let given = KEY_FIELDS.iter().any(|name| fields.has(name));
+    let given = KEY_FIELDS.iter().filter(|name| fields.value(name).is_some()).count() > 0;
     if fields.choice("keys", &[("control_plane", ())]).is_some() && given {
         fields.wrong("keys", "must not be given together with jwks, secret or secret_base64");
     }

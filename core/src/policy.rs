@@ -9,16 +9,14 @@ use serde_json::Value;
 use crate::algorithm::Algorithm;
 use crate::claims::{self, ProvenToken, Times, UnprovenToken};
 use crate::document::{Fields, Mistake, Mistakes};
-use crate::issuer::Issuer;
+use crate::issuer::{Issuer, read_clock_skew, seconds};
 use crate::key_set::{IssuerKey, KeySet, KeySets};
 use crate::signature::SignatureCheck;
 use crate::signer_key::{Unproven, check_signature};
 use crate::token::{DEFAULT_MAX_TOKEN_BYTES, MAX_TOKEN_BYTES, MIN_MAX_TOKEN_BYTES, UnverifiedToken};
 use crate::{Agreement, Keyspace, SubjectRule, TokenError};
 
-const DEFAULT_CLOCK_SKEW: Duration = Duration::from_secs(5);
 const DEFAULT_MAX_TOKEN_TTL: Duration = Duration::from_secs(30 * 24 * 3600);
-const MAX_CLOCK_SKEW: Duration = Duration::from_secs(300);
 /// Ten years of 365.25 days, as the text form of durations counts them.
 const MAX_MAX_TOKEN_TTL: Duration = Duration::from_secs(10 * 31_557_600);
 
@@ -68,7 +66,7 @@ impl Policy {
     /// noted.
     pub fn read(fields: &mut Fields<'_, '_>) -> (Self, KeySets) {
         let (issuers, keys): (Vec<_>, Vec<_>) = read_issuers(fields).into_iter().unzip();
-        let clock_skew = seconds(fields, "clock_skew", DEFAULT_CLOCK_SKEW, Duration::ZERO, MAX_CLOCK_SKEW);
+        let clock_skew = read_clock_skew(fields);
         let shortest = Duration::from_secs(1);
         let max_token_ttl = seconds(fields, "max_token_ttl", DEFAULT_MAX_TOKEN_TTL, shortest, MAX_MAX_TOKEN_TTL);
         let mut policy = Self {
@@ -81,6 +79,9 @@ impl Policy {
             max_token_ttl,
             max_token_bytes: max_token_bytes(fields),
         };
+        for issuer in &mut policy.issuers {
+            issuer.clock_skew = issuer.own_clock_skew.unwrap_or(clock_skew);
+        }
         policy.check_lifetimes(fields);
         let keyspaces: Vec<_> = policy.issuers.iter().map(|issuer| policy.keyspace(issuer.namespace())).collect();
         for (issuer, keyspace) in policy.issuers.iter_mut().zip(keyspaces) {
@@ -176,10 +177,10 @@ impl Policy {
     /// The first rule that the times break.
     pub fn check_times(&self, times: &Times, now: i64) -> Result<(), TokenError> {
         self.check_life(times, now)?;
-        if times.expires_at.saturating_add(self.clock_skew) <= now {
+        if times.expires_at.saturating_add(times.clock_skew) <= now {
             return Err(TokenError::Expired);
         }
-        let latest = now.saturating_add(self.clock_skew);
+        let latest = now.saturating_add(times.clock_skew);
         if times.not_before.is_some_and(|not_before| not_before > latest) {
             return Err(TokenError::NotYetValid);
         }
@@ -200,7 +201,7 @@ impl Policy {
     /// # Errors
     /// [`TokenError::LivesTooLong`].
     pub fn check_life(&self, times: &Times, now: i64) -> Result<(), TokenError> {
-        let longest = self.max_token_ttl.saturating_add(self.clock_skew);
+        let longest = self.max_token_ttl.saturating_add(times.clock_skew);
         let starts = [times.issued_at, times.cutoff_time, Some(now)];
         let too_long = starts.iter().flatten().any(|start| times.expires_at.saturating_sub(*start) > longest);
         if too_long { Err(TokenError::LivesTooLong) } else { Ok(()) }
@@ -230,9 +231,10 @@ impl Policy {
 
     /// Names the rule by which tokens of an issuer namespace become keys.
     pub fn keyspace(&self, issuer: &str) -> Keyspace {
-        let [ttl, skew] = [self.max_token_ttl, self.clock_skew].map(|seconds| seconds.to_string());
-        let missing_exp = self.allow_missing_exp.to_string();
         let named = self.issuers.iter().find(|known| known.namespace() == issuer);
+        let skew = named.map_or(self.clock_skew, |issuer| issuer.clock_skew);
+        let [ttl, skew] = [self.max_token_ttl, skew].map(|seconds| seconds.to_string());
+        let missing_exp = self.allow_missing_exp.to_string();
         // A time that one side computes and the other does not would make cutoffs cover other tokens.
         let lifetime =
             named.and_then(|issuer| issuer.token_lifetime).map(|seconds| format!("token_lifetime={seconds}"));
@@ -277,9 +279,9 @@ impl Policy {
         &self.user_claim
     }
 
-    /// How far clocks may differ, in seconds.
+    /// How far clocks may differ, in seconds: the largest of all issuers. Revocations are kept for that much longer.
     pub fn clock_skew(&self) -> i64 {
-        self.clock_skew
+        self.issuers.iter().map(|issuer| issuer.clock_skew).max().unwrap_or(self.clock_skew)
     }
 
     /// How long a token's text may be, in bytes.
@@ -334,7 +336,7 @@ impl Policy {
             return Err(TokenError::NoIssueTime(self.cutoff_claim.as_str()));
         }
         let computed = issuer.token_lifetime.map(|lifetime| times.expires_at.saturating_sub(lifetime));
-        let in_future = computed.is_some_and(|computed| computed > now.saturating_add(self.clock_skew));
+        let in_future = computed.is_some_and(|computed| computed > now.saturating_add(times.clock_skew));
         if in_future && times.issued_at == computed { Err(TokenError::LivesTooLong) } else { Ok(()) }
     }
 
@@ -357,6 +359,7 @@ impl Policy {
             },
             not_before: date("nbf")?,
             expires_at,
+            clock_skew: issuer.clock_skew,
         })
     }
 }
@@ -392,14 +395,4 @@ fn max_token_bytes(fields: &mut Fields<'_, '_>) -> usize {
         fields.wrong("max_token_bytes", format!("must be from {MIN_MAX_TOKEN_BYTES} to {MAX_TOKEN_BYTES}"));
     }
     bytes
-}
-
-/// A duration in whole seconds, because NumericDates are compared in whole seconds.
-fn seconds(fields: &mut Fields<'_, '_>, name: &'static str, default: Duration, least: Duration, most: Duration) -> i64 {
-    let duration = fields.duration(name).unwrap_or(default);
-    if duration < least || duration > most || duration.subsec_nanos() != 0 {
-        let (least, most) = (humantime::format_duration(least), humantime::format_duration(most));
-        fields.wrong(name, format!("must be whole seconds, from {least} to {most}"));
-    }
-    i64::try_from(duration.as_secs()).unwrap_or(i64::MAX)
 }

@@ -143,6 +143,7 @@ impl Config {
     fn read(fields: &mut Fields<'_, '_>, environment: Environment<'_>) -> Option<Self> {
         let (policy, keys) = Policy::read(fields);
         let sources = Sources::read(fields);
+        sources.check_issuers(&policy.issuers().collect::<Vec<_>>(), fields);
         let rules = Rules::read(fields);
         let identity_headers = IdentityHeader::read_all(fields);
         let control_plane = ControlPlane::read(fields, &policy, environment);

@@ -115,6 +115,8 @@ pub struct Feed {
     copy: LogCopy,
     /// The position up to which the copy is complete; `None` if it holds nothing.
     position: Option<LogPosition>,
+    /// The newest change of handed-out keys that a page of this history has shown; 0 for none.
+    keys_seq: u64,
     /// `None`: the next poll takes a new id.
     worker: Option<WorkerId>,
     /// The latest second of Unix time at which the copy was changed.
@@ -145,6 +147,7 @@ impl Feed {
             copy: LogCopy::new(settings.budget, settings.seed),
             settings,
             position: None,
+            keys_seq: 0,
             worker: None,
             changed_at: None,
             lease: None,
@@ -165,6 +168,14 @@ impl Feed {
     /// How far the copy reaches.
     pub fn position(&self) -> Option<LogPosition> {
         self.position
+    }
+
+    /// The newest change of handed-out keys that the copy's log shows. `None` if the copy holds nothing.
+    ///
+    /// A worker acknowledges a page at once, though its keys may be older: then [`super::knowledge::Strict`] admits
+    /// nothing by the copy that such a key has proven.
+    pub fn keys(&self) -> Option<LogPosition> {
+        self.position.map(|position| LogPosition { seq: self.keys_seq, ..position })
     }
 
     /// True if the copy may say that a token is not revoked. `now` must have been read after the request arrived.
@@ -335,6 +346,8 @@ impl Feed {
         self.copy.apply(&answer.revocations, now.unix);
         self.changed_at = self.changed_at.max(Some(now.unix));
         self.position = Some(LogPosition { epoch: answer.epoch, seq: answer.to });
+        // A page of another control plane may come from an older snapshot.
+        self.keys_seq = self.keys_seq.max(answer.keys_seq);
         if self.copy.overflowed() {
             self.lease = None;
             self.rest(now.monotonic.saturating_add(OVERFLOW_PAUSE));
@@ -369,6 +382,7 @@ impl Feed {
     fn start_again(&mut self) {
         self.copy = LogCopy::new(self.settings.budget, self.settings.seed);
         self.position = None;
+        self.keys_seq = 0;
         self.worker = None;
         self.changed_at = None;
         self.lease = None;

@@ -4,6 +4,7 @@
 //! few [`Reason`]s, or a [`Refusal`]; everything else that happens ends in a refusal.
 
 mod feed;
+mod keys;
 mod step;
 mod waiting;
 
@@ -11,10 +12,11 @@ use std::collections::{HashMap, VecDeque};
 use std::rc::Rc;
 
 use curfew_core::wire::{CheckRequest, CheckVerdict};
-use curfew_core::{Denial, KeySets, RevocationKey, SignatureCheck, TokenError};
+use curfew_core::{Coverage, Denial, IssuerKey, RevocationKey, SignatureCheck, Unproven};
 
 use crate::config::{Config, Consistency, OnUnavailable};
 use crate::feed::FeedSettings;
+use crate::held_keys::{HeldKeys, Waited};
 use crate::identity;
 use crate::ids::StreamId;
 use crate::knowledge::{Bounded, Knowledge, Lookup, Mode, Strict};
@@ -29,8 +31,23 @@ use crate::request::Request;
 use crate::rules::Action;
 use crate::sources::{Ambiguous, Candidate, find};
 
-pub use step::{Decision, Question, Refusal, Released, Step};
+pub use step::{Decision, Portion, Question, Refusal, Released, Step};
 pub use waiting::RELEASED_AT_ONCE;
+
+/// What a login is told that came in the second of a logout of all devices.
+const SAME_SECOND: &str = "All devices of the user were logged out in the second in which the token was issued, so it counts as \
+                           logged out. A token that is registered before its use, or issued a second later, is accepted.";
+
+/// What is known about a request's token when it is decided about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Verdict {
+    /// This.
+    Is(CheckVerdict),
+    /// Nothing: `on_unavailable` says what that means.
+    Missing,
+    /// Nothing, because the keys could not be had that it takes.
+    WithoutKeys,
+}
 
 /// How a request is to be treated, apart from the verdict about its token.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -41,26 +58,34 @@ struct Manner {
     report_only: bool,
     /// Its token lacks a claim that its rule requires.
     lacks: bool,
+    /// Its token was issued in the second of a logout of all its user's devices, as far as the copy of the log knows.
+    same_second: bool,
+    /// The key that has proven its token, if the key may be removed while it waits. Another request with the same token
+    /// may have been proven by another key: a token can be signed twice.
+    proven_by: Option<IssuerKey>,
 }
 
 /// Everything that one configuration of the filter knows in one VM.
 pub struct Gate {
     config: Config,
-    keys: KeySets,
+    keys: HeldKeys,
     proofs: Proofs,
     knowledge: Knowledge<Rc<Facts>>,
     counted: Vec<Metric>,
     /// How the streams that wait are to be treated; those that are like most have no entry.
     manners: HashMap<StreamId, Manner>,
     /// The streams that may go, in the order of their arrival, each with the verdict about it.
-    ready: VecDeque<(StreamId, Option<CheckVerdict>)>,
+    ready: VecDeque<(StreamId, Verdict)>,
     outage: Outage,
     feed_outage: Outage,
+    key_outage: Outage,
     without_user: WithoutUser,
     /// True if there was a lease when the gate last looked.
     leased: bool,
     gauges: Option<Gauges>,
     shown: Option<Gauges>,
+    /// How new the keys are, if that has changed since it was taken.
+    keys_gauge: Option<u64>,
     notices: Vec<Notice>,
 }
 
@@ -69,7 +94,7 @@ impl Gate {
     pub fn new(config: Config, seed: [u64; 2]) -> Self {
         let (mode, proofs) = mode(&config, seed);
         Self {
-            keys: config.keys.clone(),
+            keys: HeldKeys::new(config.keys.clone(), &config.policy, config.control_plane.timeout),
             proofs: Proofs::new(proofs),
             knowledge: Knowledge::new(mode, config.control_plane.timeout),
             config,
@@ -78,10 +103,12 @@ impl Gate {
             ready: VecDeque::new(),
             outage: Outage::of(Wanted::Verdicts),
             feed_outage: Outage::of(Wanted::Leases),
+            key_outage: Outage::of(Wanted::Keys),
             without_user: WithoutUser::default(),
             leased: false,
             gauges: None,
             shown: None,
+            keys_gauge: None,
             notices: Vec::new(),
         }
     }
@@ -89,13 +116,6 @@ impl Gate {
     /// The configuration.
     pub fn config(&self) -> &Config {
         &self.config
-    }
-
-    /// Proves tokens with these keys from now on. Proofs whose key its issuer still has stay; the others are proven
-    /// anew or refused. A request that waits for an answer at this moment is concurrent with the replacement and may
-    /// finish.
-    pub fn replace_keys(&mut self, keys: KeySets) {
-        self.keys = keys;
     }
 
     /// Takes the counts since the last call.
@@ -116,6 +136,19 @@ impl Gate {
         now: Now,
         verify: impl FnMut(&SignatureCheck<'_>) -> bool,
     ) -> Step {
+        self.arrive_again(stream, Waited::default(), request, now, verify)
+    }
+
+    /// Decides anew about a request that has waited for keys; see [`Portion::returning`]. Its headers are as they were
+    /// when it arrived.
+    pub fn arrive_again(
+        &mut self,
+        stream: StreamId,
+        waited: Waited,
+        request: &Request<'_>,
+        now: Now,
+        verify: impl FnMut(&SignatureCheck<'_>) -> bool,
+    ) -> Step {
         let demand = self.config.rules.demand(request);
         if demand.action == Action::Skip {
             return Ok(self.admit(Reason::Skipped, self.edits(request, None))).into();
@@ -124,7 +157,7 @@ impl Gate {
             let edits = self.edits(request, None).strip(&self.config.sources, request);
             return Ok(self.admit(Reason::Preflight, edits)).into();
         }
-        let mut manner = Manner { grpc: request.is_grpc(), report_only: demand.report_only, lacks: false };
+        let mut manner = Manner { grpc: request.is_grpc(), report_only: demand.report_only, ..Manner::default() };
         let candidate = match find(&self.config.sources, request) {
             Ok(Some(candidate)) => candidate,
             Ok(None) if demand.action == Action::Optional => {
@@ -136,12 +169,16 @@ impl Gate {
             }
             Err(ambiguous) => return self.refuse_ambiguous(request, manner, ambiguous),
         };
-        match self.prove(candidate, now, verify) {
+        match self.prove(candidate, waited, now, verify) {
             Ok(Ok(facts)) => {
+                if let Some(detail) = self.misplaced(&candidate, &facts) {
+                    return self.refuse(request, manner, Denial::Invalid, &detail);
+                }
                 manner.lacks = demand.exceeds(facts.meets);
-                self.check(stream, request, manner, &facts, now)
+                manner.proven_by = facts.handed_out.then_some(facts.key);
+                self.check(stream, waited, request, manner, &facts, now)
             }
-            Ok(Err(error)) => self.refuse(request, manner, error.denial(), &error.to_string()),
+            Ok(Err(unproven)) => self.refuse_unproven(stream, waited, request, manner, unproven, now),
             Err(ambiguous) => self.refuse_ambiguous(request, manner, ambiguous),
         }
     }
@@ -151,19 +188,31 @@ impl Gate {
         self.refuse(request, manner, Denial::Invalid, &detail)
     }
 
+    /// Why the token may not be in its place.
+    fn misplaced(&self, candidate: &Candidate<'_>, facts: &Facts) -> Option<String> {
+        let issuer = || self.config.policy.issuers().nth(facts.key.issuer()).unwrap_or_default().to_owned();
+        self.config.sources.misplaced(candidate, issuer)
+    }
+
     /// The facts about a token that is well signed and in time.
     fn prove(
         &mut self,
         candidate: Candidate<'_>,
+        waited: Waited,
         now: Now,
         verify: impl FnMut(&SignatureCheck<'_>) -> bool,
-    ) -> Result<Result<Rc<Facts>, TokenError>, Ambiguous> {
-        if let Some(facts) = self.proofs.get(candidate.text(), &self.keys) {
+    ) -> Result<Result<Rc<Facts>, Unproven>, Ambiguous> {
+        if let Some(facts) = self.proofs.get(candidate.text(), self.keys.sets()) {
             self.count(Metric::ProofHit);
             let checked = self.config.policy.check_times(&facts.times, now.unix);
-            return Ok(checked.and_then(|()| facts.usable()));
+            return Ok(checked.and_then(|()| facts.usable()).map_err(Unproven::from));
         }
-        candidate.token().map(|text| self.prove_anew(text, now, verify))
+        let text = candidate.token()?;
+        // A request that has waited was counted when it arrived.
+        if waited.is_new() {
+            self.count(Metric::ProofMiss);
+        }
+        Ok(self.prove_anew(text, now, verify))
     }
 
     fn prove_anew(
@@ -171,36 +220,50 @@ impl Gate {
         text: &[u8],
         now: Now,
         verify: impl FnMut(&SignatureCheck<'_>) -> bool,
-    ) -> Result<Rc<Facts>, TokenError> {
-        self.count(Metric::ProofMiss);
-        let token = self.config.policy.prove(text, now.unix, &self.keys, verify)?;
+    ) -> Result<Rc<Facts>, Unproven> {
+        let token = self.config.policy.prove_with(text, now.unix, self.keys.sets(), verify)?;
         if token.keys.subject.is_none() {
             self.count(Metric::WithoutUser);
             self.notices.extend(self.without_user.proven(now.monotonic));
         }
         let facts = Rc::new(Facts {
             key: token.key,
+            handed_out: self.config.policy.keys_elsewhere(token.key.issuer()),
             check: CheckRequest::about(&token),
             times: token.times,
             identity: identity::values(&self.config.identity_headers, self.config.policy.user_claim(), &token, text),
             meets: self.config.rules.met_by(token.claims()),
         });
-        self.proofs.insert(text, Rc::clone(&facts), &self.keys);
-        facts.usable()
+        self.proofs.insert(text, Rc::clone(&facts), self.keys.sets());
+        Ok(facts.usable()?)
     }
 
     /// Decides about a request whose token is proven and in time.
-    fn check(&mut self, stream: StreamId, request: &Request<'_>, manner: Manner, facts: &Rc<Facts>, now: Now) -> Step {
+    fn check(
+        &mut self,
+        stream: StreamId,
+        waited: Waited,
+        request: &Request<'_>,
+        manner: Manner,
+        facts: &Rc<Facts>,
+        now: Now,
+    ) -> Step {
+        let own = self.knowledge.own(facts, now);
+        if own.is_none() && facts.handed_out && self.keys.are_behind() {
+            self.note_lease(now);
+            return self.wait_for_shown(stream, waited, request, manner, now);
+        }
         let mut edits = self.edits(request, Some(facts)).strip(&self.config.sources, request);
         if self.config.filter_state {
             edits.token = Some(shortened(facts.check.token));
         }
-        let found = self.knowledge.look(facts, stream, now);
         self.note_lease(now);
+        let found = own.map_or_else(|| self.knowledge.ask(facts, stream, now), Lookup::Decided);
+        let mut manner = manner;
         let question = match found {
             Lookup::Decided(verdict) => {
                 self.count_own_decision();
-                return self.decide(Some(verdict), manner, edits).into();
+                return self.decide(Verdict::Is(verdict), manner, edits).into();
             }
             Lookup::Joined => {
                 self.count(Metric::CheckShared);
@@ -209,9 +272,10 @@ impl Gate {
             Lookup::Ask(id) => Some(Question { id, request: facts.check.clone() }),
             Lookup::Full => {
                 self.failed(Failure::TooMany, now);
-                return self.decide(None, manner, edits).into();
+                return self.decide(Verdict::Missing, manner, edits).into();
             }
         };
+        manner.same_second = self.is_of_a_cutoffs_second(facts);
         if manner != Manner::default() {
             self.manners.insert(stream, manner);
         }
@@ -230,15 +294,30 @@ impl Gate {
     }
 
     /// Decides by a verdict: the one place where a missing verdict becomes a decision.
-    fn decide(&mut self, verdict: Option<CheckVerdict>, manner: Manner, edits: Edits) -> Decision {
+    fn decide(&mut self, verdict: Verdict, manner: Manner, edits: Edits) -> Decision {
         let denial = match (verdict, self.config.on_unavailable) {
-            (Some(CheckVerdict::Active), _) | (None, OnUnavailable::Allow) if manner.lacks => Denial::InsufficientScope,
-            (Some(CheckVerdict::Active), _) => return Ok(self.admit(Reason::Active, edits)),
-            (None, OnUnavailable::Allow) => return Ok(self.admit(Reason::UnavailableAllowed, edits)),
-            (Some(CheckVerdict::Revoked), _) => Denial::Revoked,
-            (None, OnUnavailable::Deny) => Denial::Unavailable,
+            (Verdict::Is(CheckVerdict::Revoked), _) => Denial::Revoked,
+            _ if self.is_unproven_now(manner) => return self.refuse_removed_key(edits, manner),
+            (Verdict::WithoutKeys, _) => return self.refuse_without_keys(edits, manner),
+            (Verdict::Missing, OnUnavailable::Deny) => Denial::Unavailable,
+            (Verdict::Is(CheckVerdict::Active), _) | (Verdict::Missing, OnUnavailable::Allow) if manner.lacks => {
+                Denial::InsufficientScope
+            }
+            (Verdict::Is(CheckVerdict::Active), _) => return Ok(self.admit(Reason::Active, edits)),
+            (Verdict::Missing, OnUnavailable::Allow) => return Ok(self.admit(Reason::UnavailableAllowed, edits)),
         };
-        self.refuse_with(edits, manner, denial, denial.detail())
+        let detail = match denial {
+            Denial::Revoked if manner.same_second => SAME_SECOND,
+            denial => denial.detail(),
+        };
+        self.refuse_with(edits, manner, denial, detail)
+    }
+
+    /// True if the copy of the log has a logout of all devices in the second in which the token was issued, or the token
+    /// does not say when: only the control plane can tell which came first.
+    fn is_of_a_cutoffs_second(&self, facts: &Facts) -> bool {
+        let coverage = self.knowledge.mode().feed().and_then(|feed| feed.copy().coverage(&facts.check));
+        coverage == Some(Coverage::SameSecond)
     }
 
     fn edits(&self, request: &Request<'_>, facts: Option<&Facts>) -> Edits {
@@ -251,12 +330,16 @@ impl Gate {
     }
 
     fn refuse(&mut self, request: &Request<'_>, manner: Manner, denial: Denial, detail: &str) -> Step {
-        // Only a request that goes on needs edits.
-        let edits = match self.config.report_only || manner.report_only {
+        let edits = self.edits_of_refused(request, manner);
+        self.refuse_with(edits, manner, denial, detail).into()
+    }
+
+    /// Only a request that goes on needs edits.
+    fn edits_of_refused(&self, request: &Request<'_>, manner: Manner) -> Edits {
+        match self.config.report_only || manner.report_only {
             true => self.edits(request, None).strip(&self.config.sources, request),
             false => Edits::default(),
-        };
-        self.refuse_with(edits, manner, denial, detail).into()
+        }
     }
 
     /// Refuses a request, or admits it and reports it if `report_only` is on, for all requests or for its rule.
@@ -273,7 +356,7 @@ impl Gate {
             return Ok(self.admit(Reason::ReportOnly(denial), edits));
         }
         let mark = self.config.filter_state.then(|| Mark::refused(denial));
-        Err(Refusal { denial, detail: detail.to_owned(), grpc: manner.grpc, mark, token: edits.token })
+        Err(Refusal { denial, detail: detail.to_owned(), grpc: manner.grpc, mark, cause: None, token: edits.token })
     }
 
     fn count(&mut self, metric: Metric) {

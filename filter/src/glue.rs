@@ -4,6 +4,7 @@
 //! module.
 
 mod carry_out;
+mod keys;
 mod plugin;
 
 use std::rc::Rc;
@@ -51,6 +52,8 @@ impl Context for Root {
             plugin.answered(call, host::verdict(headers, body_size));
         } else if let Some(plugin) = self.plugins.iter().find(|plugin| plugin.gate.borrow().polled(call)) {
             plugin.poll_answered(call, host::page(headers, body_size));
+        } else if let Some(plugin) = self.plugins.iter().find(|plugin| plugin.gate.borrow().called_for_keys(call)) {
+            plugin.keys_answered(call, &host::key_sets(headers, body_size));
         }
         self.tick_sooner();
     }
@@ -84,12 +87,12 @@ impl RootContext for Root {
         for plugin in &self.plugins {
             plugin.gate.borrow_mut().give_up_lost(host::now(plugin.start));
             plugin.poll();
+            plugin.call_keys();
             plugin.report();
         }
         // One plugin in each tick: the bound on what a callback releases is for all plugins together.
         if let Some(plugin) = self.plugins.iter().find(|plugin| plugin.gate.borrow().holds_back()) {
-            let streams = plugin.gate.borrow_mut().release_more();
-            plugin.release(&streams);
+            plugin.release_portion();
             plugin.report();
         }
         self.drop_idle();
@@ -104,6 +107,7 @@ impl RootContext for Root {
             if let Some(question) = plugin.outbox.take() {
                 plugin.send(&question);
             }
+            plugin.call_keys();
             plugin.poll();
         }
         self.tick_sooner();
@@ -239,19 +243,21 @@ fn strip_trailers(plugin: &Plugin) -> bool {
 impl Stream {
     /// Makes the stream wait, and has the root send the question if there is one. If the question cannot be sent, the
     /// stream is decided about at once. The second value is true if the stream waits.
+    ///
+    /// A stream that waits for keys is decided about anew at once if they cannot be asked for.
     fn wait(&self, plugin: &Plugin, edits: &Edits, question: Option<Question>) -> (Action, bool) {
         if !host::edit(edits) {
             let question = question.map(|question| question.id);
             plugin.gate.borrow_mut().withdraw(self.id, question, host::now(plugin.start));
             return (carry_out(unreadable()), false);
         }
-        if question.is_some() {
+        if question.is_some() || plugin.gate.borrow().key_call_is_due() {
             plugin.outbox.replace(question);
             host::ring(plugin.root, self.id);
         }
         match plugin.settled(self.id) {
             None => (Action::Pause, true),
-            Some(decision) => (carry_out(decision.into()), false),
+            Some(step) => (carry_out(step), false),
         }
     }
 }

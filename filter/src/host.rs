@@ -24,7 +24,7 @@ use crate::permit::Edits;
 
 use abi::OK;
 
-pub(crate) use callouts::{ask, page, poll, verdict};
+pub(crate) use callouts::{ask, call_keys, key_sets, page, poll, verdict};
 pub(crate) use counters::Counters;
 pub(crate) use filter_state::mark;
 
@@ -148,7 +148,7 @@ pub(crate) fn refuse(refusal: &Refusal) -> bool {
         body = denial.problem_with(&refusal.detail).to_json();
     }
     let headers = encode(&headers);
-    let details = format!("curfew_{}", denial.code());
+    let details = refusal.details();
     // SAFETY: the pointers are valid for the given sizes during the call.
     let status = unsafe {
         abi::proxy_send_local_response(

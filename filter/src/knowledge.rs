@@ -2,6 +2,12 @@
 //!
 //! In both modes a worker asks in the same way, one question for each token: that is [`Questions`]. The mode decides
 //! two things: what the worker can say without asking, and which of the waiting requests an answer serves ([`Decide`]).
+//!
+//! **Keys that the control plane hands out.** A removed key is as good as a logout of all that it signed, and has a
+//! place in the log. So "active" counts about such a token only if the worker's keys are at least as new as what says
+//! so. The copy may say it only while the keys are as new as the copy's log shows; [`Strict`] holds that. An answer may
+//! say it only if they are as new as the answer's reading; [`Knowledge::answered`] holds that for both modes, and lets
+//! the requests wait until the keys were asked for. "Revoked" always counts.
 
 mod bounded;
 mod questions;
@@ -11,7 +17,7 @@ use std::ops::Deref;
 use std::time::Duration;
 
 use curfew_core::LogPosition;
-use curfew_core::wire::{CheckAnswer, CheckRequest, CheckVerdict};
+use curfew_core::wire::{CheckAnswer, CheckVerdict};
 
 use crate::feed::Feed;
 use crate::ids::{CallId, StreamId};
@@ -19,7 +25,7 @@ use crate::now::Now;
 use crate::proofs::Facts;
 
 pub use bounded::Bounded;
-pub use questions::{QuestionId, Questions};
+pub use questions::{MAX_ROUNDS, QuestionId, Questions};
 pub use strict::Strict;
 
 use questions::Question;
@@ -30,6 +36,8 @@ use questions::Question;
 pub struct Knowledge<F, M = Mode> {
     questions: Questions<F>,
     mode: M,
+    /// How new the keys are that the worker got from the control plane; `None` if it has none.
+    keys: Option<LogPosition>,
 }
 
 /// What the configuration's `consistency` says.
@@ -43,13 +51,21 @@ pub enum Mode {
 
 /// The decisions of a mode.
 pub trait Decide {
-    /// The verdict about a token whose request has just arrived, if it needs no question. `now` was read in this
-    /// callback.
-    fn decide(&mut self, token: &CheckRequest, now: Now) -> Option<CheckVerdict>;
+    /// The verdict about a token whose request has just arrived, if it needs no question. `keys` says how new the keys
+    /// are that the control plane has handed out. `now` was read in this callback.
+    fn decide(&mut self, token: &Facts, keys: Option<LogPosition>, now: Now) -> Option<CheckVerdict>;
 
-    /// Decides what the end of a question about this token means. The question was asked at `asked_at` on the monotonic
-    /// clock. `answer` is `None` if there was no answer, or none that could be used.
-    fn conclude(&mut self, token: &CheckRequest, asked_at: Duration, answer: Option<Answer>, now: Now) -> Conclusion;
+    /// Decides what the end of a question about this token means.
+    fn conclude(&mut self, token: &Facts, keys: Option<LogPosition>, end: End, now: Now) -> Conclusion;
+}
+
+/// The end of a question.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct End {
+    /// When it was asked, on the monotonic clock.
+    pub asked_at: Duration,
+    /// `None` if there was no answer, or none that could be used.
+    pub answer: Option<Answer>,
 }
 
 /// The part of the control plane's answer that decisions need.
@@ -59,12 +75,28 @@ pub struct Answer {
     pub verdict: CheckVerdict,
     /// How far the log reached when the control plane read its store; `None` if the answer names no possible epoch.
     pub read_at: Option<LogPosition>,
+    /// The newest change of handed-out keys that this reading shows; 0 for none.
+    pub keys_seq: u64,
+}
+
+impl Answer {
+    /// The newest change of handed-out keys that its reading shows.
+    pub fn keys(self) -> Option<LogPosition> {
+        self.read_at.map(|read_at| LogPosition { seq: self.keys_seq, ..read_at })
+    }
+
+    /// True if the answer can be used for a token that was proven with keys as new as this. An older key may have been
+    /// removed by the time of the reading.
+    fn counts(self, token: &Facts, keys: Option<LogPosition>) -> bool {
+        let new_enough = || self.keys().zip(keys).is_some_and(|(shown, held)| held.covers(shown));
+        self.verdict == CheckVerdict::Revoked || !token.handed_out || new_enough()
+    }
 }
 
 impl From<CheckAnswer> for Answer {
     fn from(answer: CheckAnswer) -> Self {
         let read_at = answer.epoch.parse().ok().map(|epoch| LogPosition { epoch, seq: answer.seq });
-        Self { verdict: answer.verdict, read_at }
+        Self { verdict: answer.verdict, read_at, keys_seq: answer.keys_seq }
     }
 }
 
@@ -98,28 +130,46 @@ pub struct Settled<F> {
     pub streams: Vec<StreamId>,
     /// The verdict for them; `None` if there is none.
     pub verdict: Option<CheckVerdict>,
+    /// There is no verdict because the keys could not be had that the control plane's answers show. Then nothing is
+    /// proven, whatever is configured for a missing verdict.
+    pub without_keys: bool,
     /// The answer did not serve all that waited: send this question for the others.
     pub ask_again: Option<(QuestionId, F)>,
 }
 
 impl<F> Default for Settled<F> {
     fn default() -> Self {
-        Self { streams: Vec::new(), verdict: None, ask_again: None }
+        Self { streams: Vec::new(), verdict: None, without_keys: false, ask_again: None }
     }
 }
 
 impl<F: Deref<Target = Facts> + Clone, M: Decide> Knowledge<F, M> {
     /// Knows nothing and asks nothing yet. `timeout` is that of the questions' callouts.
     pub fn new(mode: M, timeout: Duration) -> Self {
-        Self { questions: Questions::new(timeout), mode }
+        Self { questions: Questions::new(timeout), mode, keys: None }
+    }
+
+    /// The worker's keys are as new as this from now on.
+    pub fn hold_keys(&mut self, keys: Option<LogPosition>) {
+        self.keys = keys;
     }
 
     /// Decides about a proven token whose request has just arrived, or makes `stream` wait. `now` was read in this
     /// callback.
     pub fn look(&mut self, facts: &F, stream: StreamId, now: Now) -> Lookup {
-        if let Some(verdict) = self.mode.decide(&facts.check, now) {
-            return Lookup::Decided(verdict);
+        match self.own(facts, now) {
+            Some(verdict) => Lookup::Decided(verdict),
+            None => self.ask(facts, stream, now),
         }
+    }
+
+    /// The verdict about a proven token whose request has just arrived, if it needs no question.
+    pub fn own(&mut self, facts: &F, now: Now) -> Option<CheckVerdict> {
+        self.mode.decide(facts, self.keys, now)
+    }
+
+    /// Makes `stream` wait for a question about its token.
+    pub fn ask(&mut self, facts: &F, stream: StreamId, now: Now) -> Lookup {
         if self.questions.join(facts, stream, now.monotonic) {
             return Lookup::Joined;
         }
@@ -142,24 +192,67 @@ impl<F: Deref<Target = Facts> + Clone, M: Decide> Knowledge<F, M> {
         question.map_or_else(Settled::default, |question| self.settle(question, answer, now))
     }
 
+    /// The keys were asked for and are here: the questions that have waited for that go on, with [`Self::go_on`].
+    pub fn keys_came(&mut self) {
+        self.questions.wake_all();
+    }
+
+    /// The keys could not be had: no question waits for them any more.
+    pub fn keys_failed(&mut self) -> Vec<Settled<F>> {
+        let waiting = self.questions.take_parked();
+        waiting.into_iter().map(without_keys).collect()
+    }
+
+    /// Goes on with one of the questions that have waited for keys: it is settled, or to be sent again.
+    pub fn go_on(&mut self, now: Now) -> Option<Settled<F>> {
+        let Question { facts, before: mut streams, after, round, .. } = self.questions.next_woken()?;
+        streams.extend(after);
+        if streams.is_empty() {
+            return Some(Settled::default());
+        }
+        let own = self.mode.decide(&facts, self.keys, now);
+        if own.is_some() {
+            return Some(Settled { streams, verdict: own, ..Settled::default() });
+        }
+        // All of them were there before it is asked now.
+        let id = self.questions.ask_in_round(&facts, streams, now.monotonic, round);
+        Some(Settled { ask_again: Some((id, facts)), ..Settled::default() })
+    }
+
     /// Gives up the questions that are lost. An answer that comes for one of them after all is ignored.
     pub fn give_up_lost(&mut self, now: Now) -> Vec<Settled<F>> {
         self.questions.lost(now.monotonic).into_iter().map(|id| self.not_sent(id, now)).collect()
     }
 
     fn settle(&mut self, question: Question<F>, answer: Option<Answer>, now: Now) -> Settled<F> {
-        let Question { facts, asked_at, before: mut streams, after, .. } = question;
-        match self.mode.conclude(&facts.check, asked_at, answer, now) {
+        let usable = answer.filter(|answer| answer.counts(&question.facts, self.keys));
+        let end = End { asked_at: question.asked_at, answer: usable };
+        let conclusion = self.mode.conclude(&question.facts, self.keys, end, now);
+        if conclusion == Conclusion::ForAll(None) && answer.is_some() {
+            return self.wait_for_keys(question);
+        }
+        let Question { facts, before: mut streams, after, .. } = question;
+        match conclusion {
             Conclusion::ForAll(verdict) => {
                 streams.extend(after);
-                Settled { streams, verdict, ask_again: None }
+                Settled { streams, verdict, ..Settled::default() }
             }
             Conclusion::ActiveForEarlier => {
                 let again = (!after.is_empty()).then(|| self.questions.ask(&facts, after, now.monotonic));
                 let ask_again = again.map(|id| (id, facts));
-                Settled { streams, verdict: Some(CheckVerdict::Active), ask_again }
+                Settled { streams, verdict: Some(CheckVerdict::Active), ask_again, ..Settled::default() }
             }
         }
+    }
+
+    /// The answer shows newer keys than the worker's: those who wait for it wait for the keys, and it is asked for
+    /// again. Not for ever: the keys may change each time.
+    fn wait_for_keys(&mut self, question: Question<F>) -> Settled<F> {
+        if question.round >= MAX_ROUNDS {
+            return without_keys(question);
+        }
+        self.questions.park(question);
+        Settled::default()
     }
 
     /// The questions under way.
@@ -183,6 +276,11 @@ impl<F: Deref<Target = Facts> + Clone, M: Decide> Knowledge<F, M> {
     }
 }
 
+fn without_keys<F>(question: Question<F>) -> Settled<F> {
+    let streams = question.before.into_iter().chain(question.after).collect();
+    Settled { streams, without_keys: true, ..Settled::default() }
+}
+
 impl Mode {
     /// The feed, which only strict mode has.
     pub fn feed(&self) -> Option<&Feed> {
@@ -202,17 +300,17 @@ impl Mode {
 }
 
 impl Decide for Mode {
-    fn decide(&mut self, token: &CheckRequest, now: Now) -> Option<CheckVerdict> {
+    fn decide(&mut self, token: &Facts, keys: Option<LogPosition>, now: Now) -> Option<CheckVerdict> {
         match self {
-            Self::Bounded(bounded) => bounded.decide(token, now),
-            Self::Strict(strict) => strict.decide(token, now),
+            Self::Bounded(bounded) => bounded.decide(token, keys, now),
+            Self::Strict(strict) => strict.decide(token, keys, now),
         }
     }
 
-    fn conclude(&mut self, token: &CheckRequest, asked_at: Duration, answer: Option<Answer>, now: Now) -> Conclusion {
+    fn conclude(&mut self, token: &Facts, keys: Option<LogPosition>, end: End, now: Now) -> Conclusion {
         match self {
-            Self::Bounded(bounded) => bounded.conclude(token, asked_at, answer, now),
-            Self::Strict(strict) => strict.conclude(token, asked_at, answer, now),
+            Self::Bounded(bounded) => bounded.conclude(token, keys, end, now),
+            Self::Strict(strict) => strict.conclude(token, keys, end, now),
         }
     }
 }

@@ -14,6 +14,7 @@
 //! sources, preflight, rules, identity      # what a request shows, what it needs, what the upstream is told
 //! proofs, permit                # what was proven, and the right to go on
 //! config                        # the plugin configuration
+//! held_keys                     # the keys that the control plane hands out
 //! knowledge                     # what is known of revocations
 //! gate                          # the decision
 //! host, trap, glue              # the proxy
@@ -26,6 +27,7 @@ pub mod copy;
 pub mod feed;
 pub mod gate;
 pub mod header_map;
+pub mod held_keys;
 pub mod host_signature;
 pub mod identity;
 pub mod ids;

@@ -62,10 +62,21 @@ pub enum Metric {
     CopyRestarted,
     /// The revocations did not fit into the copy.
     CopyOverflow,
+    /// The control plane was asked for keys.
+    KeyCallSent,
+    /// A call for keys got no usable answer, or too many requests wait for one.
+    KeyCallFailed,
+    /// A request had to wait for keys.
+    KeyWait,
+    /// The keys that the control plane hands out were replaced by others.
+    KeysReplaced,
+    /// A request waited for an answer, and meanwhile its issuer removed the key that its token was proven with. The
+    /// refusal counts too.
+    KeyRemoved,
 }
 
 /// Every counter with its name, in the order of the enum.
-pub const NAMES: [(Metric, &str); 27] = [
+pub const NAMES: [(Metric, &str); 32] = [
     (Metric::Admitted, "curfew_requests_admitted"),
     (Metric::Skipped, "curfew_requests_skipped"),
     (Metric::Preflight, "curfew_requests_preflight"),
@@ -93,11 +104,19 @@ pub const NAMES: [(Metric, &str); 27] = [
     (Metric::PollFailed, "curfew_polls_failed"),
     (Metric::CopyRestarted, "curfew_replica_restarts"),
     (Metric::CopyOverflow, "curfew_replica_overflows"),
+    (Metric::KeyCallSent, "curfew_key_calls_sent"),
+    (Metric::KeyCallFailed, "curfew_key_calls_failed"),
+    (Metric::KeyWait, "curfew_key_waits"),
+    (Metric::KeysReplaced, "curfew_keys_replaced"),
+    (Metric::KeyRemoved, "curfew_keys_removed_meanwhile"),
 ];
 
 /// The names of the gauges, in the order of [`Gauges::values`]. All workers of an Envoy write the same gauges. A gauge
 /// shows what was written last, which is the same for all workers once they have caught up.
 pub const GAUGE_NAMES: [&str; 3] = ["curfew_replica_seq", "curfew_replica_entries", "curfew_replica_bytes"];
+
+/// The gauge that shows how new the keys are that the control plane has handed out; 0 as long as none are held.
+pub const KEYS_GAUGE: &str = "curfew_keys_seq";
 
 /// What a copy of the log holds.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]

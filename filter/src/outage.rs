@@ -1,4 +1,4 @@
-//! Tells the operator once that the control plane gives no verdicts, or no leases, and once that it does again.
+//! Tells the operator once that the control plane gives no verdicts, no leases or no keys, and once that it does again.
 //!
 //! Clients decide how often a check fails; with a line for each failure they could fill the log.
 
@@ -17,6 +17,8 @@ pub enum Wanted {
     Verdicts,
     /// The right to decide by the copy of the log.
     Leases,
+    /// The keys of issuers whose keys do not stand in the configuration.
+    Keys,
 }
 
 impl fmt::Display for Wanted {
@@ -24,11 +26,12 @@ impl fmt::Display for Wanted {
         formatter.write_str(match self {
             Self::Verdicts => "verdicts",
             Self::Leases => "leases",
+            Self::Keys => "keys",
         })
     }
 }
 
-/// Why a question or a poll got no usable answer, for the operator.
+/// Why a question, a poll or a call for keys got no usable answer, for the operator.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Failure {
     /// The host did not take the call: there is no such cluster, or no healthy host in it.
@@ -51,6 +54,12 @@ pub enum Failure {
     Discontinued,
     /// A page without a lease.
     NoLease,
+    /// A 200 without key sets in it.
+    NoKeys,
+    /// An answer without a set for each issuer that was asked about.
+    NoKeysYet,
+    /// Too many requests wait for keys.
+    TooManyForKeys,
 }
 
 impl fmt::Display for Failure {
@@ -77,6 +86,12 @@ impl fmt::Display for Failure {
                 formatter.write_str("its log does not continue the copy in this worker, which is loaded anew")
             }
             Self::NoLease => formatter.write_str("it grants none at the moment"),
+            Self::NoKeys => formatter.write_str("200, but not with key sets: is this the control plane?"),
+            Self::NoKeysYet => formatter.write_str(
+                "it has none yet for an issuer that this configuration gives no keys; an issuer that signs with a \
+                 secret needs the secret here",
+            ),
+            Self::TooManyForKeys => formatter.write_str("too many requests wait for them"),
         }
     }
 }

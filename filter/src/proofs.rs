@@ -21,6 +21,8 @@ use crate::cache::cache;
 pub struct Facts {
     /// The key that proved it.
     pub key: IssuerKey,
+    /// True if the control plane hands out its issuer's keys. Then they may change while the filter runs.
+    pub handed_out: bool,
     /// The question that decides whether it is revoked.
     pub check: CheckRequest,
     /// When it is valid.
@@ -168,6 +170,7 @@ mod tests {
         let key = VerificationKey::from_secret(Algorithm::HS256, &[1; 32]).unwrap();
         Rc::new(Facts {
             key: IssuerKey::new(0, key.id()),
+            handed_out: false,
             check: CheckRequest {
                 keyspace: Keyspace::from_bytes(id),
                 token: RevocationKey::from_bytes(id),
@@ -176,7 +179,7 @@ mod tests {
                 subject: None,
                 issued_at: None,
             },
-            times: Times { issued_at: None, cutoff_time: None, not_before: None, expires_at: 1 },
+            times: Times { issued_at: None, cutoff_time: None, not_before: None, expires_at: 1, clock_skew: 0 },
             identity: Ok(Vec::new()),
             meets: 0,
         })

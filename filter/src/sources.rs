@@ -5,6 +5,7 @@
 //! (`?to%6ben=`, a cookie after a comma). Values are read under the exact name and counted leniently; if the two counts
 //! differ, some upstream may read another value than the filter.
 
+mod issuers;
 mod schemes;
 mod strip;
 mod subprotocol;
@@ -45,6 +46,8 @@ pub struct Sources {
     pub forward: bool,
     /// What to say if there is no token.
     missing: String,
+    /// The issuers whose tokens may be in each of the places; empty for all.
+    issuers: Vec<Vec<String>>,
 }
 
 /// The request carries several credentials, or something else in the place of a token. See [`Sources::explain`].
@@ -64,6 +67,8 @@ pub struct Candidate<'a> {
     text: &'a [u8],
     place: usize,
     header: Option<usize>,
+    /// All places that hold the text, a bit for each of the first 64.
+    places: u64,
 }
 
 impl<'a> Candidate<'a> {
@@ -75,7 +80,7 @@ impl<'a> Candidate<'a> {
     /// Both, if they are the same text.
     fn joined_by(self, other: Self) -> Result<Self, Ambiguous> {
         if self.text == other.text {
-            return Ok(Self { header: self.header.or(other.header), ..self });
+            return Ok(Self { header: self.header.or(other.header), places: self.places | other.places, ..self });
         }
         // What is no token at all is the better explanation.
         self.token().and(other.token())?;
@@ -114,10 +119,15 @@ pub fn find<'a>(sources: &Sources, request: &Request<'a>) -> Result<Option<Candi
         let text = source.text(request, sources.ignore_other_schemes).map_err(|problem| problem.at(place))?;
         let Some(text) = text else { continue };
         let header = matches!(source, Source::Header(_)).then_some(place);
-        let candidate = Candidate { text, place, header };
+        let candidate = Candidate { text, place, header, places: bit(place) };
         found = Some(found.map_or(Ok(candidate), |found| found.joined_by(candidate))?);
     }
     Ok(found)
+}
+
+/// The bit of a place, if it is one of the first 64.
+fn bit(place: usize) -> u64 {
+    u32::try_from(place).ok().and_then(|place| 1_u64.checked_shl(place)).unwrap_or(0)
 }
 
 /// What is wrong in one place.
@@ -140,7 +150,8 @@ impl Sources {
     /// These places, with the defaults of the configuration for the rest.
     pub fn new(places: Vec<Source>) -> Self {
         let missing = missing(&places);
-        Self { places, ignore_other_schemes: false, forward: true, missing }
+        let issuers = vec![Vec::new(); places.len()];
+        Self { places, ignore_other_schemes: false, forward: true, missing, issuers }
     }
 
     /// A sentence for developers about a request without a token.
@@ -164,7 +175,8 @@ impl Sources {
     }
 
     pub(crate) fn read(fields: &mut Fields<'_, '_>) -> Self {
-        let mut sources = Self::new(Source::read_all(fields));
+        let (places, issuers): (Vec<_>, Vec<_>) = Source::read_all(fields).into_iter().unzip();
+        let mut sources = Self { issuers, ..Self::new(places) };
         let schemes = fields.choice("other_schemes", &[("refuse", false), ("ignore", true)]);
         sources.ignore_other_schemes = schemes.unwrap_or(false);
         sources.forward = fields.boolean("forward").unwrap_or(true);
@@ -215,9 +227,10 @@ impl Source {
         }
     }
 
-    fn read_all(fields: &mut Fields<'_, '_>) -> Vec<Self> {
+    /// The places, each with the issuers whose tokens may be there.
+    fn read_all(fields: &mut Fields<'_, '_>) -> Vec<(Self, Vec<String>)> {
         let Some(values) = fields.list("sources") else {
-            return vec![Self::header("authorization")];
+            return vec![(Self::header("authorization"), Vec::new())];
         };
         if values.is_empty() {
             fields.wrong("sources", "must name at least one place");
@@ -225,19 +238,22 @@ impl Source {
         let mut sources = Vec::new();
         for (index, value) in values.iter().enumerate() {
             let path = fields.at(&format!("sources[{index}]"));
-            if let Some(source) = Self::read(path, value, fields) {
-                add(&mut sources, source);
+            if let Some(source) = Self::read(path, value, fields)
+                && let Err(problem) = add(&mut sources, source)
+            {
+                fields.wrong(&format!("sources[{index}].issuers"), problem);
             }
         }
         sources
     }
 
-    fn read(path: String, value: &Value, fields: &mut Fields<'_, '_>) -> Option<Self> {
+    fn read(path: String, value: &Value, fields: &mut Fields<'_, '_>) -> Option<(Self, Vec<String>)> {
         let place = path.clone();
         let read = |fields: &mut Fields<'_, '_>| {
+            let issuers = fields.texts("issuers").unwrap_or_default();
             let header = fields.text("header");
             let prefix = HeaderSource::read_prefix(fields, header.is_some());
-            match (header, fields.text("cookie"), fields.text("query"), fields.text("subprotocol")) {
+            let source = match (header, fields.text("cookie"), fields.text("query"), fields.text("subprotocol")) {
                 (Some(name), None, None, None) if is_name(name) => Some(Self::Header(HeaderSource::new(name, prefix))),
                 (Some(_), None, None, None) => {
                     fields.wrong("header", "must be a header's name");
@@ -251,25 +267,28 @@ impl Source {
                     fields.mistakes().add(place, problem);
                     None
                 }
-            }
+            };
+            source.map(|source| (source, issuers))
         };
         Fields::read(path, value, fields.mistakes(), read).flatten()
     }
 }
 
 /// Adds a source. Sources of one header are one place, in which several prefixes are known.
-fn add(sources: &mut Vec<Source>, source: Source) {
-    if let Source::Header(added) = &source {
-        for own in &mut *sources {
+fn add(sources: &mut Vec<(Source, Vec<String>)>, source: (Source, Vec<String>)) -> Result<(), &'static str> {
+    if let Source::Header(added) = &source.0 {
+        for (own, issuers) in &mut *sources {
             if let Source::Header(own) = own
                 && own.name == added.name
             {
                 own.merge(added);
-                return;
+                let same = *issuers == source.1;
+                return if same { Ok(()) } else { Err("must be the same in all sources of one header") };
             }
         }
     }
     sources.push(source);
+    Ok(())
 }
 
 /// The name of a cookie or parameter. It must need no escape anywhere and hold no separator: a token under any other

@@ -31,6 +31,7 @@ fn facts(token: u64) -> Rc<Facts> {
     id[..8].copy_from_slice(&token.to_be_bytes());
     Rc::new(Facts {
         key: IssuerKey::new(0, KeyId::from_bytes([0; 16])),
+        handed_out: false,
         check: CheckRequest {
             keyspace: Keyspace::from_bytes([0; 16]),
             token: RevocationKey::from_bytes(id),
@@ -39,7 +40,7 @@ fn facts(token: u64) -> Rc<Facts> {
             subject: None,
             issued_at: None,
         },
-        times: Times { issued_at: None, cutoff_time: None, not_before: None, expires_at: 1 },
+        times: Times { issued_at: None, cutoff_time: None, not_before: None, expires_at: 1, clock_skew: 0 },
         identity: Ok(Vec::new()),
         meets: 0,
     })
@@ -108,7 +109,7 @@ fn check(checks: &mut Knowledge<Rc<Facts>, Bounded>, token: u64, answer: CheckVe
         Lookup::Decided(verdict) => Some(verdict),
         Lookup::Ask(question) => {
             checks.questions_mut().sent(question, 7);
-            let answer = Answer { verdict: answer, read_at: None };
+            let answer = Answer { verdict: answer, read_at: None, keys_seq: 0 };
             assert_eq!(checks.answered(7, Some(answer), now).streams, [1]);
             assert!(checks.mode().bytes() <= ANSWER_BUDGET);
             None

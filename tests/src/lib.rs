@@ -16,6 +16,7 @@ pub mod gunicorn;
 pub mod http2;
 pub mod measure;
 pub mod preloaded;
+pub mod provider;
 pub mod rooms;
 pub mod scripted;
 #[cfg(feature = "servers")]

@@ -40,7 +40,7 @@ const FILTER: &[&[&str]] = &[
     &["proofs"],
     &["permit"],
     &["config"],
-    &["knowledge"],
+    &["held_keys", "knowledge"],
     &["gate"],
     &["host"],
     &["trap"],

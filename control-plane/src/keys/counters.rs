@@ -13,6 +13,15 @@ pub struct IssuerLabel {
     pub issuer: usize,
 }
 
+/// Why a fetch failed.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct FailureLabel {
+    /// The place of the issuer.
+    pub issuer: usize,
+    /// A stable code.
+    pub code: &'static str,
+}
+
 /// `curfew_keys_...`
 #[derive(Debug, Clone, Default)]
 pub struct Counters {
@@ -24,6 +33,10 @@ pub struct Counters {
     pub changes: Family<IssuerLabel, Counter>,
     /// Lists that did not come in force, because there was no room.
     pub no_room: Family<IssuerLabel, Counter>,
+    /// Answers of a source that were good.
+    pub fetches: Family<IssuerLabel, Counter>,
+    /// Answers of a source that were not, or that did not come.
+    pub fetch_failures: Family<FailureLabel, Counter>,
     /// Tokens whose key nobody knew, for which the issuer was asked.
     pub demands: Family<IssuerLabel, Counter>,
 }
@@ -36,6 +49,8 @@ impl Counters {
         registry.register("listed_timestamp_seconds", "When the source last gave its keys", self.listed.clone());
         registry.register("changes", "Changes of the keys in force", self.changes.clone());
         registry.register("no_room", "Lists of keys that did not come in force for their size", self.no_room.clone());
+        registry.register("fetches", "Good answers of a source of keys", self.fetches.clone());
+        registry.register("fetch_failures", "Fetches of keys that failed", self.fetch_failures.clone());
         registry.register("demands", "Questions to an issuer for a key that a token named", self.demands.clone());
     }
 }

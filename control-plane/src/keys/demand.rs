@@ -5,6 +5,7 @@
 //! ten seconds, and a glance at the database ten times a second.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::{Duration, Instant};
 
 use curfew_core::{IssuerId, KeySets};
@@ -13,6 +14,7 @@ use tokio::time::{sleep, timeout};
 
 use super::Keys;
 use super::counters::IssuerLabel;
+use crate::store::command::Unavailable;
 use crate::store::keys::StoredFetch;
 
 /// The shortest time between two questions to an issuer for a key that a token names, in milliseconds.
@@ -53,20 +55,24 @@ impl Demands {
     }
 }
 
-/// The row of an issuer that is asked from `now_ms` on; `None` if it may not be asked now, because it was asked within
-/// [`PAUSE_MS`]. A time in the future is that of a wrong clock, unless it is in the near future.
-pub fn claimed(row: Option<&StoredFetch>, now_ms: i64) -> Option<StoredFetch> {
-    let started = row.and_then(|row| row.started_at_ms);
-    let is_recent = |started: i64| now_ms.saturating_sub(started).saturating_abs() < PAUSE_MS;
-    if started.is_some_and(is_recent) {
-        return None;
-    }
+/// The row of an issuer that is asked from `now_ms` on. The time of the beginning also names the question, so no two
+/// questions have the same.
+pub fn claimed(row: Option<&StoredFetch>, now_ms: i64) -> StoredFetch {
+    let last = row.and_then(|row| row.started_at_ms);
+    let began = if last == Some(now_ms) { now_ms.saturating_add(1) } else { now_ms };
     let until = Some(now_ms.saturating_add(PAUSE_MS));
-    Some(StoredFetch { started_at_ms: Some(now_ms), claimed_until_ms: until, ..row.cloned().unwrap_or_default() })
+    StoredFetch { started_at_ms: Some(began), claimed_until_ms: until, ..row.cloned().unwrap_or_default() }
+}
+
+/// True if an issuer may be asked at `now_ms` for the sake of a token: nobody has asked it within [`PAUSE_MS`]. A time in the
+/// future is that of a wrong clock, unless it is in the near future.
+pub fn may_be_asked(row: Option<&StoredFetch>, now_ms: i64) -> bool {
+    let is_recent = |started: i64| now_ms.saturating_sub(started).saturating_abs() < PAUSE_MS;
+    !row.and_then(|row| row.started_at_ms).is_some_and(is_recent)
 }
 
 /// True if a control plane asks the issuer at this moment.
-fn is_under_way(row: &StoredFetch, now_ms: i64) -> bool {
+pub(super) fn is_under_way(row: &StoredFetch, now_ms: i64) -> bool {
     let has_ended = row.finished_at_ms >= row.started_at_ms;
     !has_ended && row.claimed_until_ms.is_some_and(|until| until > now_ms)
 }
@@ -109,11 +115,10 @@ impl Keys {
     /// Asks the issuer, or waits for another control plane that does. Nothing if the issuer was asked a moment ago.
     async fn ask_or_wait(&self, place: usize, before: &KeySets) {
         let Some(fetch) = &self.fetch else { return };
-        let now_ms = self.now_ms();
-        if self.note_fetch(place, Box::new(move |row| claimed(row, now_ms))).await == Ok(true) {
+        if let Ok(Some(began_ms)) = self.begin(place, may_be_asked).await {
             self.counters.demands.get_or_create(&IssuerLabel { issuer: place }).inc();
             // Why it failed is told, counted and stored by what asks.
-            let _ = fetch(place).await;
+            let _ = fetch(place, began_ms).await;
             return;
         }
         while self.is_asked_elsewhere(place).await && !self.has_others_than(before, place) {
@@ -139,6 +144,25 @@ impl Keys {
         }
     }
 
+    /// Notes that this process asks the issuer at this place from now on, if `may` allows it by what is noted. Returns the
+    /// time that names the question.
+    pub(super) async fn begin(
+        &self,
+        place: usize,
+        may: impl Fn(Option<&StoredFetch>, i64) -> bool + Send + Sync + 'static,
+    ) -> Result<Option<i64>, Unavailable> {
+        let (now_ms, name) = (self.now_ms(), Arc::new(AtomicI64::new(0)));
+        let named = Arc::clone(&name);
+        let claim = move |row: Option<&StoredFetch>| {
+            let row = may(row, now_ms).then(|| claimed(row, now_ms))?;
+            // A transaction may be tried again; what the last one wrote counts.
+            named.store(row.started_at_ms.unwrap_or_default(), Ordering::SeqCst);
+            Some(row)
+        };
+        let noted = self.note_fetch(place, Box::new(claim)).await?;
+        Ok(noted.then(|| name.load(Ordering::SeqCst)))
+    }
+
     /// The wall clock, in milliseconds of Unix time, to the second.
     pub(super) fn now_ms(&self) -> i64 {
         self.clock.now().saturating_mul(1000)
@@ -152,19 +176,26 @@ mod tests {
     #[test]
     fn an_issuer_is_claimed_once_in_ten_seconds_whichever_clock_is_ahead() {
         let now = 1_800_000_000_000;
-        let first = claimed(None, now).unwrap();
+        let first = claimed(None, now);
         assert_eq!((first.started_at_ms, first.claimed_until_ms), (Some(now), Some(now + PAUSE_MS)));
         for (later, may) in [(0, false), (9_999, false), (-9_999, false), (10_000, true), (-10_000, true)] {
-            assert_eq!(claimed(Some(&first), now + later).is_some(), may, "{later}");
+            assert_eq!(may_be_asked(Some(&first), now + later), may, "{later}");
         }
         let known = StoredFetch { etag: Some("e".into()), failures: 3, ..first };
-        let again = claimed(Some(&known), now + 20_000).unwrap();
+        let again = claimed(Some(&known), now + 20_000);
         assert_eq!((again.etag, again.failures, again.started_at_ms), (Some("e".into()), 3, Some(now + 20_000)));
     }
 
     #[test]
+    fn no_two_questions_have_one_name() {
+        let first = claimed(None, 1_000);
+        assert_eq!(claimed(Some(&first), 1_000).started_at_ms, Some(1_001));
+        assert_eq!(claimed(Some(&first), 999).started_at_ms, Some(999));
+    }
+
+    #[test]
     fn a_question_is_under_way_until_it_has_ended_or_its_claim_is_over() {
-        let row = claimed(None, 1_000_000).unwrap();
+        let row = claimed(None, 1_000_000);
         assert!(is_under_way(&row, 1_000_001));
         assert!(!is_under_way(&row, 1_000_000 + PAUSE_MS));
         assert!(!is_under_way(&StoredFetch { finished_at_ms: Some(1_000_500), ..row.clone() }, 1_000_600));

@@ -8,10 +8,12 @@ use curfew_core::{Algorithm, Epoch};
 use serde::{Deserialize, Serialize};
 
 use super::reading::Sets;
+use super::reports::shelf_of;
 use super::shelf::{Hold, Shelf};
-use super::{FetchFailure, KeyIssuer, Keys, Origin};
+use super::{KeyIssuer, Keys, Origin, RefreshFailure};
+use crate::store::ReadFailure;
 use crate::store::command::Committed;
-use crate::store::keys::{ChangeKeys, KeyRefusal, KeyStep, KeysChange, StoredFetch, StoredKeys};
+use crate::store::keys::{ChangeKeys, KeyRefusal, KeyStep, KeysChange, ShelfRow, StoredKeys};
 
 /// No issuer is meant.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -94,19 +96,16 @@ impl Keys {
     ///
     /// # Errors
     ///
-    /// See [`FetchFailure`].
-    pub async fn fetch_for_operator(&self, place: usize) -> Result<Committed<KeysChange>, FetchFailure> {
-        let failure = |code, detail: &str| FetchFailure::NotGiven { code, detail: detail.to_owned() };
+    /// See [`RefreshFailure`].
+    pub async fn fetch_for_operator(&self, place: usize) -> Result<Committed<KeysChange>, RefreshFailure> {
+        let failure = |code, detail: &str| RefreshFailure::NotGiven { code, detail: detail.to_owned() };
         match self.issuers.get(place).map(|issuer| &issuer.origin) {
-            Some(Origin::Settings { keys, from }) => Ok(self.shelve(place, keys.clone(), from).await?),
+            Some(Origin::Settings { keys, from }) => Ok(self.shelve(place, keys.clone(), from, None).await?),
             Some(Origin::Source(_)) => {
                 let fetch = self.fetch.as_ref().ok_or_else(|| failure("no_source", "There is nothing to ask."))?;
-                let now = Some(self.now_ms());
-                let claim = move |row: Option<&StoredFetch>| {
-                    Some(StoredFetch { started_at_ms: now, ..row.cloned().unwrap_or_default() })
-                };
-                self.note_fetch(place, Box::new(claim)).await?;
-                fetch(place).await
+                let began_ms = self.begin(place, |_, _| true).await?;
+                let unknown = || failure("not_noted", "The question could not be noted.");
+                fetch(place, began_ms.ok_or_else(unknown)?).await
             }
             Some(Origin::Secret) | None => Err(failure("secret", "The issuer signs with a secret.")),
         }
@@ -116,6 +115,13 @@ impl Keys {
     pub fn holding(&self, place: usize, what: Hold, key: String) -> ChangeKeys {
         let algorithms = self.issuers.get(place).map(|issuer| issuer.algorithms.clone()).unwrap_or_default();
         hold(algorithms, what, key, self.clock.now())
+    }
+
+    /// What is stored of the issuer at this place; `None` if nothing is.
+    pub(super) async fn shelf_row(&self, place: usize) -> Result<Option<ShelfRow>, ReadFailure> {
+        let Some(issuer) = self.issuers.get(place) else { return Ok(None) };
+        let shelves = self.store.shelves().await?;
+        Ok(shelf_of(&shelves.what, issuer).cloned())
     }
 }
 

@@ -32,20 +32,23 @@ pub struct KeyIssuer {
 
 impl KeyIssuer {
     /// The issuers of a policy, in its order. `document` is the list that the policy was read from, and `from` names the setting
-    /// with it. Where no keys stand in it, `source` says where they come from.
+    /// with it. `source` says where keys come from that do not stand in it, and keys that stand in it for now.
     pub fn of_policy(
         policy: &Policy,
         sets: &KeySets,
         document: &Value,
         from: &str,
-        source: impl Fn(usize) -> String,
+        source: impl Fn(usize) -> Option<String>,
     ) -> Vec<Self> {
         let origin = |place: usize, algorithms: &[Algorithm]| {
             if policy.keys_elsewhere(place) {
-                return Origin::Source(source(place));
+                return Origin::Source(source(place).unwrap_or_default());
             }
             let is_public = |key: &VerificationKey| key.thumbprint().is_some();
             let all_public = sets.get(place).is_some_and(|set| set.keys().all(is_public));
+            if let Some(source) = source(place).filter(|_| all_public) {
+                return Origin::Source(source);
+            }
             let jwks = document.get(place).and_then(|issuer| issuer.get("jwks")).filter(|_| all_public);
             let keys = jwks.and_then(|jwks| PublishedKeys::read(jwks, algorithms).ok());
             keys.map_or(Origin::Secret, |(keys, _)| Origin::Settings { keys, from: from.to_owned() })
@@ -80,7 +83,8 @@ mod tests {
             {"issuer": "d"},
         ]);
         let (policy, sets) = Policy::from_document(&json!({ "issuers": issuers })).unwrap();
-        let found = KeyIssuer::of_policy(&policy, &sets, &issuers, "FILE", |place| format!("source {place}"));
+        let found =
+            KeyIssuer::of_policy(&policy, &sets, &issuers, "FILE", |place| (place == 3).then(|| "a URL".to_owned()));
         let (keys, _) = PublishedKeys::read(&json!({"keys": [public]}), &[]).unwrap();
         let origins: Vec<_> = found.into_iter().map(|issuer| (issuer.name, issuer.origin)).collect();
         let settings = Origin::Settings { keys, from: "FILE".into() };
@@ -91,7 +95,7 @@ mod tests {
                 named("a", settings),
                 named("b", Origin::Secret),
                 named("c", Origin::Secret),
-                named("d", Origin::Source("source 3".into()))
+                named("d", Origin::Source("a URL".into()))
             ]
         );
     }

@@ -14,11 +14,16 @@ mod counters;
 mod current;
 mod demand;
 mod desk;
+mod fetch;
+mod files;
 mod follow;
 mod issuers;
+mod provider;
 mod reading;
 mod reports;
+mod schedule;
 pub mod shelf;
+mod source;
 mod telling;
 
 use std::sync::Arc;
@@ -34,22 +39,27 @@ use crate::store::keys::{ChangeFetch, ChangeKeys, KeyStep, KeysChange, StoredKey
 pub use counters::Counters;
 use current::Current;
 use demand::Demands;
-pub use demand::{PAUSE_MS, claimed};
+pub use demand::{PAUSE_MS, claimed, may_be_asked};
 pub use desk::{IssuerUnknown, KeyOfIssuer};
+pub use fetch::{Cause, Document, FetchFailure, Fetched, Fetcher, NotFollowed, Outcome, Resolve};
+pub use files::{FileWatch, Reread};
 pub use issuers::{KeyIssuer, Origin};
+pub use provider::Provider;
 use reading::{Readings, Sets};
 pub use reports::{KeyReport, LastFetch, SetReport, SetReports};
 use shelf::Shelf;
+pub use source::{Discovery, FetchTerms, KeySource, KeyUrl, Refused, Source, take_source};
 use telling::Telling;
 pub use telling::shown;
 
 /// Asks the issuer at this place in the policy for its keys now, shelves what it lists ([`Keys::shelve`]) and notes how that
-/// ended ([`Keys::note_fetch`]). The caller has claimed the question ([`claimed`]).
-pub type FetchNow = Arc<dyn Fn(usize) -> BoxFuture<'static, Result<Committed<KeysChange>, FetchFailure>> + Send + Sync>;
+/// ended ([`Keys::note_fetch`]). The caller has claimed the question ([`claimed`]), and gives the time that names it.
+pub type FetchNow =
+    Arc<dyn Fn(usize, i64) -> BoxFuture<'static, Result<Committed<KeysChange>, RefreshFailure>> + Send + Sync>;
 
 /// Why an issuer's keys could not be had.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum FetchFailure {
+pub enum RefreshFailure {
     /// The issuer has not given them.
     #[error("{detail}")]
     NotGiven {
@@ -123,7 +133,7 @@ impl Keys {
             let has_row = reports::shelf_of(&shelves, issuer).is_some_and(|row| row.keys.is_some());
             match &issuer.origin {
                 Origin::Settings { keys, from } => {
-                    let _ = self.shelve(place, keys.clone(), from).await?;
+                    let _ = self.shelve(place, keys.clone(), from, None).await?;
                 }
                 Origin::Secret if has_row => {
                     let _ = self.change(place, Box::new(|_| KeyStep::Remove)).await?;
@@ -136,7 +146,7 @@ impl Keys {
     }
 
     /// The issuer at this place lists these keys now. What operators hold back of them stays out of force, and a list that has
-    /// no room does not come in force.
+    /// no room does not come in force. `began_ms` names the question that has brought them, if one has.
     ///
     /// # Errors
     ///
@@ -146,6 +156,7 @@ impl Keys {
         place: usize,
         listed: PublishedKeys,
         source: &str,
+        began_ms: Option<i64>,
     ) -> Result<Committed<KeysChange>, Unavailable> {
         let algorithms = self.issuers.get(place).map(|issuer| issuer.algorithms.clone()).unwrap_or_default();
         let (source, now) = (source.to_owned(), self.clock.now());
@@ -156,7 +167,7 @@ impl Keys {
                 Err(refusal) => KeyStep::Refuse(refusal),
             }
         };
-        self.change(place, Box::new(change)).await
+        self.change_asked_for(place, began_ms, Box::new(change)).await
     }
 
     /// Notes something about the questions to the issuer at this place. True if it was written.
@@ -171,8 +182,21 @@ impl Keys {
 
     /// Makes a change of the row of the issuer at this place, and proves tokens by what it leads to.
     async fn change(&self, place: usize, change: ChangeKeys) -> Result<Committed<KeysChange>, Unavailable> {
+        self.change_asked_for(place, None, change).await
+    }
+
+    async fn change_asked_for(
+        &self,
+        place: usize,
+        began_ms: Option<i64>,
+        change: ChangeKeys,
+    ) -> Result<Committed<KeysChange>, Unavailable> {
         let name = self.issuers.get(place).map(|issuer| issuer.name.clone()).ok_or(Unavailable::NotWritten)?;
-        let committed = self.store.writer().change_keys(name, change).await?;
+        let writer = self.store.writer();
+        let committed = match began_ms {
+            Some(began_ms) => writer.change_keys_asked_for(name, began_ms, change).await?,
+            None => writer.change_keys(name, change).await?,
+        };
         self.changed(place, committed.outcome()).await;
         Ok(committed)
     }

@@ -3,9 +3,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Mutex, PoisonError};
 
-use curfew_core::{Algorithm, PublishedKey};
+use curfew_core::{Algorithm, Mistake, PublishedKey};
 use tracing::{info, warn};
 
+use super::Keys;
 use super::counters::{Counters, IssuerLabel};
 use super::issuers::KeyIssuer;
 use super::shelf::published;
@@ -19,6 +20,8 @@ const NAMED: usize = 20;
 pub(super) struct Telling {
     /// The size of the list that has no room, for each issuer with such a list.
     no_room: Mutex<BTreeMap<String, usize>>,
+    /// The keys of each issuer's last list that were not used.
+    unused: Mutex<BTreeMap<String, Vec<Mistake>>>,
 }
 
 impl Telling {
@@ -46,7 +49,18 @@ impl Telling {
                 "what is stored of an issuer's keys was written by a newer version: it is left as it is"
             ),
             KeysChange::Same => drop(no_room.remove(&issuer.name)),
-            KeysChange::Refused(KeyRefusal::NotFetched | KeyRefusal::UnknownKey) => {}
+            KeysChange::Overtaken | KeysChange::Refused(KeyRefusal::NotFetched | KeyRefusal::UnknownKey) => {}
+        }
+    }
+}
+
+impl Keys {
+    /// Tells of the keys of a list that are not used, unless the last list of the issuer had the same.
+    pub(super) fn tell_unused(&self, issuer: &KeyIssuer, unused: &[Mistake]) {
+        let mut told = self.telling.unused.lock().unwrap_or_else(PoisonError::into_inner);
+        let before = told.insert(issuer.name.clone(), unused.to_vec()).unwrap_or_default();
+        for key in unused.iter().filter(|key| !before.contains(key)).take(NAMED) {
+            warn!(issuer = issuer.shown(), key = %key, "a key of an issuer is not used");
         }
     }
 }

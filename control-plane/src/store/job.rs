@@ -45,7 +45,8 @@ pub(super) enum Job {
     RevokeUser(Vec<Subject>, Cause, Reply<Reached>),
     Register(Vec<Registration>, Reply<Registered>),
     Purge(Reply<Purged>),
-    ChangeKeys(String, ChangeKeys, Reply<KeysChange>),
+    /// With a number: only if the last question to the issuer is the one that began then.
+    ChangeKeys(String, Option<i64>, ChangeKeys, Reply<KeysChange>),
     ChangeFetch(String, ChangeFetch, Reply<bool>),
     /// Begins a transaction as every job does, and writes to no row. This shows which history the database has, and
     /// whether the server takes writes.
@@ -86,7 +87,9 @@ impl Job {
             }
             Self::Register(tokens, reply) => reply.outcome = Some(batch.register(tokens).await?),
             Self::Purge(reply) => reply.outcome = Some(batch.purge().await?),
-            Self::ChangeKeys(issuer, change, reply) => reply.outcome = Some(batch.change_keys(issuer, change).await?),
+            Self::ChangeKeys(issuer, began, change, reply) => {
+                reply.outcome = Some(batch.change_keys(issuer, *began, change).await?);
+            }
             Self::ChangeFetch(issuer, change, reply) => reply.outcome = Some(batch.change_fetch(issuer, change).await?),
             Self::Look(reply) => reply.outcome = Some(batch.try_write().await?),
         }
@@ -101,7 +104,7 @@ impl Job {
             Self::Look(reply) => reply.give(ended),
             Self::Register(_, reply) => reply.give(ended),
             Self::Purge(reply) => reply.give(ended),
-            Self::ChangeKeys(_, _, reply) => reply.give(ended),
+            Self::ChangeKeys(_, _, _, reply) => reply.give(ended),
             Self::ChangeFetch(_, _, reply) => reply.give(ended),
         }
     }

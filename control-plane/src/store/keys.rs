@@ -143,6 +143,8 @@ pub enum KeysChange {
         /// The set that is in force now.
         after: Option<String>,
     },
+    /// Nothing was written, because another question to the issuer has begun since the one that brought the list.
+    Overtaken,
     /// There is no room for a set of so many bytes. Nothing was written: the last set stays in force.
     NoRoom {
         /// The size of the larger of its texts.

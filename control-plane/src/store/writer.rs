@@ -67,7 +67,18 @@ impl Writer {
     /// Changes the keys of an issuer. If the set in force becomes another one, the log moves on by one place, which belongs to
     /// no revocation. A set that has no room does not come in force.
     pub async fn change_keys(&self, issuer: String, change: ChangeKeys) -> Result<Committed<KeysChange>, Unavailable> {
-        self.ask(|reply| Job::ChangeKeys(issuer, change, reply)).await
+        self.ask(|reply| Job::ChangeKeys(issuer, None, change, reply)).await
+    }
+
+    /// The same with what a question to the issuer has brought, which began at `began_ms`, as it was noted. If another
+    /// question has begun since, which may have brought a newer list already, nothing is changed.
+    pub async fn change_keys_asked_for(
+        &self,
+        issuer: String,
+        began_ms: i64,
+        change: ChangeKeys,
+    ) -> Result<Committed<KeysChange>, Unavailable> {
+        self.ask(|reply| Job::ChangeKeys(issuer, Some(began_ms), change, reply)).await
     }
 
     /// Changes what is stored of the questions to an issuer. True if something was written.

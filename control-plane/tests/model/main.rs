@@ -134,7 +134,7 @@ macro_rules! a_mistake_is_found {
 mod the_promise_is_kept_in {
     the_promise_is_kept_in! {
         quiet, shared, short_leases, lost_polls, workers, pages, planes, rows, dead_planes, names, epochs, answers, ties,
-        expiry, leaving,
+        expiry, leaving, keys, two_removals, keys_of_epochs,
     }
 }
 
@@ -165,5 +165,8 @@ mod a_mistake_is_found {
         an_answer_for_those_who_came_later: AnswerServesLaterOnes in answers(),
         an_answer_used_without_another_look: NoLookAfterAnswer in answers(),
         a_tie_kept_from_an_old_answer: TieKeptFromOldAnswer in ties(),
+        a_proof_that_outlives_its_key: ProofsOutliveTheirKey in keys(),
+        keys_that_come_after_the_acknowledgement: KeysAfterAck in keys(),
+        an_answer_that_is_newer_than_the_keys: AnswerNewerThanKeys in keys(),
     }
 }

@@ -46,6 +46,8 @@ pub(crate) struct Scene {
     pub(crate) slow_rows: bool,
     /// Whether logouts are of all devices of the token's user, in the second in which the token was issued.
     pub(crate) ties: bool,
+    /// Whether logouts remove the key that has proven the token, instead of revoking the token. The key was handed out.
+    pub(crate) keys: bool,
     /// Whether a worker may get no requests for a time.
     pub(crate) idle_at: Option<u64>,
     /// Tokens expire at this tick of true time. The wall clocks of workers are one tick behind.
@@ -73,6 +75,11 @@ impl Scene {
 }
 
 impl Scene {
+    /// What was proven about a token.
+    pub(crate) fn facts(&self, token: Token) -> Arc<Facts> {
+        Arc::new(Facts { handed_out: self.keys, ..facts(token) })
+    }
+
     pub(crate) fn tokens(&self) -> Token {
         // One more token, which is never logged out.
         self.logouts.iter().flatten().max().map_or(1, |token| token + 2)
@@ -120,9 +127,10 @@ fn clock(rate: u64, tick: u64) -> Duration {
     Duration::from_millis(100_000 + rate * tick)
 }
 
-pub(crate) fn facts(token: Token) -> Arc<Facts> {
-    Arc::new(Facts {
+fn facts(token: Token) -> Facts {
+    Facts {
         key: IssuerKey::new(0, KeyId::from_bytes([0; 16])),
+        handed_out: false,
         check: CheckRequest {
             keyspace: Keyspace::from_bytes([0; 16]),
             token: RevocationKey::from_bytes([token; 16]),
@@ -131,10 +139,10 @@ pub(crate) fn facts(token: Token) -> Arc<Facts> {
             subject: Some(user(token)),
             issued_at: Some(UNIX),
         },
-        times: Times { issued_at: None, cutoff_time: None, not_before: None, expires_at: 1 },
+        times: Times { issued_at: None, cutoff_time: None, not_before: None, expires_at: 1, clock_skew: 0 },
         identity: Ok(Vec::new()),
         meets: 0,
-    })
+    }
 }
 
 fn user(token: Token) -> RevocationKey {

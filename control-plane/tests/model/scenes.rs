@@ -30,6 +30,7 @@ pub(crate) fn quiet() -> Scene {
         slow_commits: false,
         slow_rows: false,
         ties: false,
+        keys: false,
         idle_at: None,
         expires: None,
         mutant: None,
@@ -148,6 +149,27 @@ pub(crate) fn answers() -> Scene {
 
 pub(crate) fn ties() -> Scene {
     Scene { ties: true, ..answers() }
+}
+
+/// Keys that are removed, while requests arrive and keys are fetched.
+pub(crate) fn keys() -> Scene {
+    Scene {
+        keys: true,
+        requests: 1,
+        horizon: 2,
+        reached: vec![ByAcknowledgement, AdmittedByReplica, AdmittedByAnswer],
+        ..quiet()
+    }
+}
+
+/// Keys that are removed one after the other, under readings that take time.
+pub(crate) fn two_removals() -> Scene {
+    Scene { keys: true, logouts: vec![vec![0, 1]], horizon: 1, readings: Slow, ..quiet() }
+}
+
+/// The same in a database that is restored under another epoch.
+pub(crate) fn keys_of_epochs() -> Scene {
+    Scene { keys: true, logouts: vec![vec![0]], ..epochs() }
 }
 
 pub(crate) fn expiry() -> Scene {

@@ -1,6 +1,6 @@
 //! The part of the database that the promise depends on: the head row, the revocations, the control planes' rows.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use curfew_control_plane::log::{Beat, ControlPlaneId, ControlPlaneRow, LogPosition};
 use curfew_core::Epoch;
@@ -13,7 +13,24 @@ pub(crate) struct Store {
     seq: u64,
     /// One row for each token. A newer revocation replaces the older one under a new seq.
     revoked: BTreeMap<Token, u64>,
+    keys: Keys,
     replicas: BTreeMap<ControlPlaneId, ControlPlaneRow>,
+}
+
+/// The keys that are handed out, as far as they differ from those at the beginning: each token was proven by a key of
+/// its own.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
+pub(crate) struct Keys {
+    /// The newest change; 0 for none.
+    pub(crate) seq: u64,
+    removed: BTreeSet<Token>,
+}
+
+impl Keys {
+    /// True if the key that proved the token is there.
+    pub(crate) fn prove(&self, token: Token) -> bool {
+        !self.removed.contains(&token)
+    }
 }
 
 /// The result of one statement: the head, all rows in the order of seq, and the row of the control plane that asks.
@@ -21,6 +38,8 @@ pub(crate) struct Store {
 pub(crate) struct Snapshot {
     pub(crate) head: LogPosition,
     pub(crate) revoked: Vec<(u64, Token)>,
+    /// The newest change of keys.
+    pub(crate) keys_seq: u64,
     pub(crate) own_beat: Option<u64>,
 }
 
@@ -37,7 +56,7 @@ impl Snapshot {
 
 impl Store {
     pub(crate) fn new() -> Self {
-        Self { epoch: 1, seq: 0, revoked: BTreeMap::new(), replicas: BTreeMap::new() }
+        Self { epoch: 1, seq: 0, revoked: BTreeMap::new(), keys: Keys::default(), replicas: BTreeMap::new() }
     }
 
     pub(crate) fn head(&self) -> LogPosition {
@@ -56,6 +75,19 @@ impl Store {
         self.head()
     }
 
+    /// Makes the removal of the key that proved a token visible under its seq.
+    pub(crate) fn commit_removal(&mut self, token: Token, seq: u64) -> LogPosition {
+        self.keys.removed.insert(token);
+        self.keys.seq = self.keys.seq.max(seq);
+        self.seq = self.seq.max(seq);
+        self.head()
+    }
+
+    /// The keys, and the history that their seq counts in.
+    pub(crate) fn keys(&self) -> (Epoch, Keys) {
+        (self.head().epoch, self.keys.clone())
+    }
+
     pub(crate) fn is_revoked(&self, token: Token) -> bool {
         self.revoked.contains_key(&token)
     }
@@ -63,7 +95,12 @@ impl Store {
     pub(crate) fn snapshot(&self, asker: ControlPlaneId) -> Snapshot {
         let mut revoked: Vec<_> = self.revoked.iter().map(|(token, seq)| (*seq, *token)).collect();
         revoked.sort_unstable();
-        Snapshot { head: self.head(), revoked, own_beat: self.replicas.get(&asker).map(|row| row.beat) }
+        Snapshot {
+            head: self.head(),
+            revoked,
+            keys_seq: self.keys.seq,
+            own_beat: self.replicas.get(&asker).map(|row| row.beat),
+        }
     }
 
     /// The same revocations under another history.
@@ -72,7 +109,8 @@ impl Store {
         let mut revoked: Vec<_> = self.revoked.iter().map(|(token, seq)| (*seq, *token)).collect();
         revoked.sort_unstable();
         self.revoked = (1..).zip(revoked).map(|(seq, (_, token))| (token, seq)).collect();
-        self.seq = self.revoked.len() as u64;
+        self.keys.seq = self.keys.seq.min(1);
+        self.seq = (self.revoked.len() as u64).max(self.keys.seq);
     }
 
     pub(crate) fn purge(&mut self, token: Token) {

@@ -16,7 +16,7 @@ use curfew_core::wire::{CheckVerdict, FeedRequest};
 use curfew_filter::knowledge::Lookup;
 
 use crate::mutant::Mutant;
-use crate::scene::{Scene, Token, facts};
+use crate::scene::{Scene, Token};
 use crate::store::Store;
 use planes::{Logout, Plane};
 use workers::Worker;
@@ -61,6 +61,8 @@ pub(crate) enum Action {
     RequestArrives { worker: usize },
     CheckIsRead { worker: usize, call: u32 },
     CheckIsAnswered { worker: usize, call: u32 },
+    KeysAreRead { worker: usize },
+    KeysArrive { worker: usize },
     PollArrives { index: usize },
     ReadingBegins { plane: usize },
     ReadingEnds { plane: usize },
@@ -159,8 +161,11 @@ impl World {
             && !restarts
             && self.restores >= scene.restores
             && self.workers.iter().all(|worker| {
-                let knows =
-                    |token| worker.strict.mode().feed().copy().coverage(&facts(token).check) == Some(Coverage::Revoked);
+                let copy = worker.strict.mode().feed().copy();
+                let knows = |token| match scene.keys {
+                    true => worker.keys.as_ref().is_some_and(|keys| !keys.prove(token)),
+                    false => copy.coverage(&scene.facts(token).check) == Some(Coverage::Revoked),
+                };
                 worker.waiting.is_empty() && (0..scene.bystander()).all(knows)
             })
     }
@@ -194,6 +199,8 @@ impl World {
             Action::WorkerStartsAgain { worker } => self.worker_starts_again(scene, worker)?,
             Action::RequestArrives { worker } => self.request_arrives(scene, worker)?,
             Action::CheckIsRead { worker, call } => self.check_is_read(worker, call)?,
+            Action::KeysAreRead { worker } => self.keys_are_read(worker)?,
+            Action::KeysArrive { worker } => self.keys_arrive(scene, worker)?,
             Action::CheckIsAnswered { worker, call } => self.check_is_answered(scene, worker, call)?,
             Action::PollArrives { index } => self.poll_arrives(scene, index)?,
             Action::ReadingBegins { plane } => self.reading_begins(scene, plane)?,
@@ -288,7 +295,8 @@ impl World {
         // The worker's wall clock is a tick behind.
         let in_time = scene.expires.is_none_or(|expires| self.tick < expires + 1);
         let now = scene.worker_now(worker, self.tick);
-        let found = self.workers.get(worker).map(|worker| worker.strict.clone().look(&facts(token), u32::MAX, now));
-        in_time && found == Some(Lookup::Decided(CheckVerdict::Active))
+        let Some(worker) = self.workers.get(worker) else { return false };
+        let found = worker.strict.clone().look(&scene.facts(token), u32::MAX, now);
+        in_time && worker.proves(scene, token) && found == Lookup::Decided(CheckVerdict::Active)
     }
 }

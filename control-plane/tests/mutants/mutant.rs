@@ -73,11 +73,17 @@ pub(crate) enum Mutant {
     IdleOnesStay,
     /// A logout whose time has passed is answered although nothing was read since its commit.
     TimeAloneConfirms,
+    /// A proof counts although its issuer has removed the key that made it.
+    ProofsOutliveTheirKey,
+    /// A worker that has acknowledged a change of keys decides by its copy before it has the new keys.
+    KeysAfterAck,
+    /// An answer counts although its reading shows newer keys than the worker's.
+    AnswerNewerThanKeys,
 }
 
 impl Mutant {
     /// All of them.
-    pub(crate) const ALL: [Self; 34] = [
+    pub(crate) const ALL: [Self; 37] = [
         Self::AnchorAtReply,
         Self::OldReadingTakenForNew,
         Self::OldReadingDatedByOwnClock,
@@ -112,6 +118,9 @@ impl Mutant {
         Self::NobodyTellsTheOthers,
         Self::IdleOnesStay,
         Self::TimeAloneConfirms,
+        Self::ProofsOutliveTheirKey,
+        Self::KeysAfterAck,
+        Self::AnswerNewerThanKeys,
     ];
 
     /// True if a logout does something between its number and its commit.

@@ -186,12 +186,12 @@ impl Scene {
 fn asks_an_issuer(plane: &mut Plane, keys: Value, unlisted: &Arc<Mutex<Vec<String>>>) {
     let known: Arc<OnceLock<Weak<Keys>>> = Arc::default();
     let (asked, unlisted) = (Arc::clone(&known), Arc::clone(unlisted));
-    let fetch: FetchNow = Arc::new(move |place| {
+    let fetch: FetchNow = Arc::new(move |place, began_ms| {
         let listed = PublishedKeys::read(&keys, &[]).unwrap().0;
         let unlisted = unlisted.lock().unwrap().clone();
         let listed = listed.filtered(|key| key.kid.as_ref().is_none_or(|kid| !unlisted.contains(kid)));
         let keys = asked.get().unwrap().upgrade().unwrap();
-        Box::pin(async move { Ok(keys.shelve(place, listed, "the issuer").await?) })
+        Box::pin(async move { Ok(keys.shelve(place, listed, "the issuer", Some(began_ms)).await?) })
     });
     let (store, state) = (plane.store.clone(), Arc::get_mut(&mut plane.state).unwrap());
     let mut issuers = state.keys.issuers().to_vec();

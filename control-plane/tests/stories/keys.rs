@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, OnceLock, Weak};
 use std::time::{Duration, Instant};
 
 use axum::http::Request;
-use curfew_control_plane::keys::{FetchFailure, FetchNow, KeyIssuer, Keys};
+use curfew_control_plane::keys::{FetchNow, KeyIssuer, Keys, RefreshFailure};
 use curfew_control_plane::leases;
 use curfew_core::wire::{CheckAnswer, KEYS_PATH, KeysAnswer};
 use curfew_core::{Policy, PublishedKeys};
@@ -67,15 +67,15 @@ impl Provider {
     /// How a control plane asks it. It takes a moment to answer.
     fn fetch(&self, keys: Arc<OnceLock<Weak<Keys>>>) -> FetchNow {
         let provider = self.clone();
-        Arc::new(move |place| {
+        Arc::new(move |place, began_ms| {
             let (provider, keys) = (provider.clone(), keys.get().unwrap().upgrade().unwrap());
             Box::pin(async move {
                 provider.asked.fetch_add(1, Ordering::SeqCst);
                 tokio::time::sleep(Duration::from_millis(50)).await;
                 let listed = provider.listed.lock().unwrap().clone();
-                let failure = || FetchFailure::NotGiven { code: "no_answer", detail: "It gave no answer.".into() };
+                let failure = || RefreshFailure::NotGiven { code: "no_answer", detail: "It gave no answer.".into() };
                 let listed = PublishedKeys::read(&listed.ok_or_else(failure)?, &[]).unwrap().0;
-                Ok(keys.shelve(place, listed, "the issuer").await?)
+                Ok(keys.shelve(place, listed, "the issuer", Some(began_ms)).await?)
             })
         })
     }

@@ -82,7 +82,7 @@ impl Plane {
         store::migrate(&database).await.unwrap();
         let issuers = policy["issuers"].clone();
         let (policy, keys) = Policy::from_document(&policy).unwrap();
-        let issuers = KeyIssuer::of_policy(&policy, &keys, &issuers, "the settings", |_| "the issuer".to_owned());
+        let issuers = KeyIssuer::of_policy(&policy, &keys, &issuers, "the settings", |_| None);
         let settings = StoreSettings::of(&policy);
         store::prepare(&database, &settings, NOW, false).await.unwrap();
         let now = Arc::new(AtomicI64::new(NOW));

@@ -222,3 +222,45 @@ fn the_operators_own_records_are_read_whatever_is_required() {
     }));
     assert!(rules.policy.read_unproven(sign(&json!({"alg": "HS256"}), &claims_with(json!({}))).as_bytes()).is_ok());
 }
+
+#[test]
+fn an_issuer_may_have_a_clock_skew_of_its_own() {
+    let document = json!({
+        "issuers": [
+            {"issuer": ISSUER, "secret": SECRET},
+            {"issuer": "https://late.example.com", "secret": SECRET, "clock_skew": "60s"},
+            {"issuer": "https://exact.example.com", "secret": SECRET, "clock_skew": "0s"},
+        ],
+        "clock_skew": "10s",
+    });
+    let rules = Rules::read(&document);
+    for (issuer, skew) in [(ISSUER, 10), ("https://late.example.com", 60), ("https://exact.example.com", 0)] {
+        let judge = |claims: Value| {
+            let mut all = json!({"iss": issuer});
+            all.as_object_mut().unwrap().extend(claims.as_object().unwrap().clone());
+            prove(&rules, &sign(&json!({"alg": "HS256"}), &claims_with(all)))
+        };
+        let token = judge(json!({})).unwrap();
+        let until = token.times.expires_at + skew;
+        assert_eq!(rules.policy.check_times(&token.times, until - 1), Ok(()), "{issuer}");
+        assert_eq!(rules.policy.check_times(&token.times, until), Err(TokenError::Expired), "{issuer}");
+        assert!(judge(json!({"iat": NOW + skew})).is_ok(), "{issuer}");
+        assert_eq!(judge(json!({"iat": NOW + skew + 1})).err(), Some(TokenError::IssuedInFuture), "{issuer}");
+        assert_eq!(judge(json!({"nbf": NOW + skew + 1})).err(), Some(TokenError::NotYetValid), "{issuer}");
+    }
+    assert_eq!(rules.policy.clock_skew(), 60, "revocations are kept for the longest");
+}
+
+#[test]
+fn the_keyspace_and_the_agreement_know_an_issuers_own_skew() {
+    let policy = |own: Value| {
+        let mut issuer = json!({"issuer": ISSUER, "secret": SECRET});
+        issuer.as_object_mut().unwrap().extend(own.as_object().unwrap().clone());
+        Rules::read(&json!({"issuers": [issuer, {"issuer": "https://b.example.com", "secret": SECRET}]})).policy
+    };
+    let (plain, own) = (policy(json!({})), policy(json!({"clock_skew": "7s"})));
+    assert_ne!(plain.keyspace(ISSUER), own.keyspace(ISSUER));
+    assert_eq!(plain.keyspace("https://b.example.com"), own.keyspace("https://b.example.com"));
+    assert_eq!(plain.agreement().differences(&own.agreement()).fields(), ["issuers"]);
+    assert_eq!(plain.keyspace(ISSUER), policy(json!({"clock_skew": "5s"})).keyspace(ISSUER), "5 s is the default");
+}

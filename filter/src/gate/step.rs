@@ -3,6 +3,7 @@
 use curfew_core::Denial;
 use curfew_core::wire::CheckRequest;
 
+use crate::held_keys::Waited;
 use crate::ids::StreamId;
 use crate::knowledge::QuestionId;
 use crate::permit::{Edits, Mark, Permit};
@@ -14,11 +15,13 @@ pub enum Step {
     Admit(Permit),
     /// Answer it.
     Refuse(Refusal),
-    /// Hold it until its question is answered.
+    /// Hold it until its question is answered, or until the keys that its token needs were asked for.
     Wait {
-        /// To be made now: when the answer comes, the headers may be out of reach.
+        /// To be made now, so that nothing can fail when the answer comes. None if it waits for keys: then it is decided
+        /// about from its headers again, with [`super::Gate::arrive_again`].
         edits: Edits,
-        /// To be sent to the control plane. `None` if the request waits for another request's question.
+        /// To be sent to the control plane. `None` if the request waits for another request's question, or for keys. Send
+        /// [`super::Gate::key_call`] too.
         question: Option<Question>,
     },
 }
@@ -52,15 +55,36 @@ pub struct Refusal {
     pub grpc: bool,
     /// What the access log may say.
     pub mark: Option<Mark>,
+    /// What is added to the code in the response code details, if keys are the reason.
+    pub cause: Option<&'static str>,
     /// A name of the token for the access log, if it is known and not yet told.
     pub token: Option<String>,
+}
+
+impl Refusal {
+    /// What access logs show as `%RESPONSE_CODE_DETAILS%`.
+    pub fn details(&self) -> String {
+        let code = self.denial.code();
+        self.cause.map_or_else(|| format!("curfew_{code}"), |cause| format!("curfew_{code}_{cause}"))
+    }
+}
+
+/// The next requests that have waited.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Portion {
+    /// The requests that are decided now; their headers were edited when they began to wait.
+    pub streams: Vec<(StreamId, Decision)>,
+    /// The requests to be decided about anew, with [`super::Gate::arrive_again`].
+    pub returning: Vec<(StreamId, Waited)>,
+    /// To be sent to the control plane.
+    pub questions: Vec<Question>,
 }
 
 /// Requests that have waited, with the decision about each, and a question to send.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Released {
     /// The requests that are decided now; their headers were edited when they began to wait. If
-    /// [`super::Gate::holds_back`] any others, call [`super::Gate::release_more`] soon.
+    /// [`super::Gate::holds_back`] any others, call [`super::Gate::next_portion`] soon.
     pub streams: Vec<(StreamId, Decision)>,
     /// To be sent to the control plane.
     pub question: Option<Question>,

@@ -2,9 +2,7 @@
 
 use std::time::Duration;
 
-use curfew_core::wire::CheckVerdict;
-
-use super::{Decision, Gate, Question, Released};
+use super::{Decision, Gate, Portion, Question, Released, Verdict};
 use crate::ids::{CallId, StreamId};
 use crate::knowledge::{Answer, QuestionId, Settled};
 use crate::metrics::Metric;
@@ -44,30 +42,35 @@ impl Gate {
         self.count(Metric::UnavailableDenied);
     }
 
-    /// A callout has ended, with the control plane's verdict or without any.
+    /// A callout has ended, with the control plane's verdict or without any. Send [`Self::key_call`] after it.
     pub fn answered(&mut self, call: CallId, answer: Result<Answer, Failure>, now: Now) -> Released {
         match answer {
-            Ok(_) => self.notices.extend(self.outage.ended(None, now.monotonic)),
+            Ok(answer) => {
+                self.notices.extend(self.outage.ended(None, now.monotonic));
+                self.keys.note_shown(answer.keys());
+            }
             Err(failure) => self.failed(failure, now),
         }
         let settled = self.knowledge.answered(call, answer.ok(), now);
         self.hold(&settled);
+        self.call_for_questions(now);
         let question = settled.ask_again.map(|(id, facts)| Question { id, request: facts.check.clone() });
         Released { streams: self.release_more(), question }
     }
 
-    /// Gives up questions whose end the host should have reported long ago. The requests that wait for one are released
-    /// by [`Self::release_more`].
+    /// Gives up questions and calls for keys whose end the host should have reported long ago. The requests that wait for
+    /// one are in the next portions.
     pub fn give_up_lost(&mut self, now: Now) {
+        self.give_up_lost_key_calls(now);
         for settled in self.knowledge.give_up_lost(now) {
             self.failed(Failure::Lost, now);
             self.hold(&settled);
         }
     }
 
-    /// How often to call [`Self::give_up_lost`]; `None` while no question is under way.
+    /// How often to call [`Self::give_up_lost`]; `None` while neither a question nor a call for keys is under way.
     pub fn gives_up_every(&self) -> Option<Duration> {
-        let asking = !self.knowledge.questions().is_empty();
+        let asking = !self.knowledge.questions().is_empty() || self.keys.are_called();
         asking.then_some(self.config.control_plane.timeout)
     }
 
@@ -76,6 +79,15 @@ impl Gate {
         let count = self.ready.len().min(RELEASED_AT_ONCE);
         let ready: Vec<_> = self.ready.drain(..count).collect();
         ready.into_iter().map(|(stream, verdict)| (stream, self.release_one(stream, verdict))).collect()
+    }
+
+    /// The next streams that may go or are to be decided about anew, and the next questions that have waited for keys.
+    /// Streams and questions are [`RELEASED_AT_ONCE`] at most, each.
+    pub fn next_portion(&mut self, now: Now) -> Portion {
+        let questions = self.go_on_with_questions(now);
+        let streams = self.release_more();
+        let returning = self.keys.take_returning(RELEASED_AT_ONCE.saturating_sub(streams.len()));
+        Portion { streams, returning, questions }
     }
 
     /// Releases this stream, if it may go.
@@ -87,7 +99,7 @@ impl Gate {
 
     /// True if some streams may go and are not released yet.
     pub fn holds_back(&self) -> bool {
-        !self.ready.is_empty()
+        !self.ready.is_empty() || self.keys.any_return() || self.knowledge.questions().may_go_on()
     }
 
     /// True if this callout belongs to a question under way.
@@ -97,7 +109,8 @@ impl Gate {
 
     /// How many streams wait.
     pub fn waiting(&self) -> usize {
-        self.knowledge.questions().waiting().saturating_add(self.ready.len())
+        let others = self.ready.len().saturating_add(self.keys.waiting());
+        self.knowledge.questions().waiting().saturating_add(others)
     }
 
     /// The stream is gone.
@@ -107,6 +120,7 @@ impl Gate {
             self.ready.remove(place);
         }
         self.knowledge.questions_mut().forget(stream);
+        self.keys.forget(stream);
     }
 
     /// A question got no answer that could be used.
@@ -115,11 +129,16 @@ impl Gate {
         self.notices.extend(self.outage.ended(Some(failure), now.monotonic));
     }
 
-    fn hold<F>(&mut self, settled: &Settled<F>) {
-        self.ready.extend(settled.streams.iter().map(|stream| (*stream, settled.verdict)));
+    pub(super) fn hold<F>(&mut self, settled: &Settled<F>) {
+        let verdict = match settled.verdict {
+            Some(verdict) => Verdict::Is(verdict),
+            None if settled.without_keys => Verdict::WithoutKeys,
+            None => Verdict::Missing,
+        };
+        self.ready.extend(settled.streams.iter().map(|stream| (*stream, verdict)));
     }
 
-    fn release_one(&mut self, stream: StreamId, verdict: Option<CheckVerdict>) -> Decision {
+    fn release_one(&mut self, stream: StreamId, verdict: Verdict) -> Decision {
         let manner = self.manners.remove(&stream).unwrap_or_default();
         self.decide(verdict, manner, Edits::default())
     }

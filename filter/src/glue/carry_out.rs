@@ -23,6 +23,11 @@ pub(super) fn carry_out(step: Step) -> Action {
 
 /// The refusal of a request whose headers the host did not give, or did not change.
 pub(super) fn unreadable() -> Step {
+    Step::Refuse(unreadable_refusal())
+}
+
+/// The same.
+pub(super) fn unreadable_refusal() -> Refusal {
     let denial = Denial::Unavailable;
-    Step::Refuse(Refusal { denial, detail: denial.detail().to_owned(), grpc: false, mark: None, token: None })
+    Refusal { denial, detail: denial.detail().to_owned(), grpc: false, mark: None, cause: None, token: None }
 }

@@ -12,6 +12,7 @@ use super::carry_out::{carry_out, unreadable};
 use crate::feed::{Poll, Randomness};
 use crate::gate::{Decision, Gate, Question, Step};
 use crate::header_map::pairs;
+use crate::held_keys::Waited;
 use crate::host::{self, Counters};
 use crate::ids::StreamId;
 use crate::knowledge::Answer;
@@ -58,7 +59,12 @@ impl Plugin {
     }
 
     /// Asks the gate about the request of the selected stream.
-    pub(super) fn arrive(&self, stream: u32) -> Step {
+    pub(super) fn arrive(&self, stream: StreamId) -> Step {
+        self.arrive_again(stream, Waited::default())
+    }
+
+    /// The same about one that has waited for keys.
+    pub(super) fn arrive_again(&self, stream: StreamId, waited: Waited) -> Step {
         let map = host::request_headers();
         let Some(headers) = map.as_deref().and_then(pairs) else {
             return unreadable();
@@ -67,7 +73,7 @@ impl Plugin {
         let request = Request::new(&headers);
         #[cfg(feature = "trap")]
         crate::trap::arm(&request);
-        self.gate.borrow_mut().arrive(stream, &request, host::now(self.start), |check| {
+        self.gate.borrow_mut().arrive_again(stream, waited, &request, host::now(self.start), |check| {
             let (verified, by) = host::verify(check, &mut host_helps);
             self.counters.count(by);
             verified
@@ -81,6 +87,7 @@ impl Plugin {
         if let Some(question) = &released.question {
             self.send(question);
         }
+        self.call_keys();
         self.poll();
         self.report();
     }
@@ -92,6 +99,7 @@ impl Plugin {
             let page = page.as_ref().map_err(|failure| *failure);
             self.gate.borrow_mut().poll_answered(call, page, host::now(self.start), randomness);
         }
+        self.call_keys();
         self.poll();
         self.report();
     }
@@ -148,14 +156,19 @@ impl Plugin {
         }
     }
 
-    /// The decision about a stream that was to wait and need not: its question is still in the outbox because the root
-    /// did not send it, or the host did not take it.
-    pub(super) fn settled(&self, stream: StreamId) -> Option<Decision> {
+    /// The step for a stream that was to wait and need not: its question is still in the outbox because the root did not
+    /// send it, or the host did not take it, or the call for keys that it waits for.
+    pub(super) fn settled(&self, stream: StreamId) -> Option<Step> {
         let mut gate = self.gate.borrow_mut();
         if let Some(unsent) = self.outbox.take() {
             gate.not_sent(unsent.id, host::now(self.start));
         }
-        gate.release_only(stream)
+        if let Some(decision) = gate.release_only(stream) {
+            return Some(decision.into());
+        }
+        let waited = gate.take_returning(stream)?;
+        drop(gate);
+        Some(self.arrive_again(stream, waited))
     }
 
     /// Acts on streams that may go, from the root's callback.
@@ -170,7 +183,7 @@ impl Plugin {
     }
 
     /// Acts for a stream that has waited and is selected.
-    fn act(&self, stream: StreamId, decision: &Decision) {
+    pub(super) fn act(&self, stream: StreamId, decision: &Decision) {
         match decision {
             Ok(permit) => {
                 host::mark(permit.mark);
@@ -213,6 +226,7 @@ impl Plugin {
         let mut gate = self.gate.borrow_mut();
         gate.take_counted().for_each(|metric| self.counters.count(metric));
         gate.take_gauges().into_iter().for_each(|gauges| self.counters.show(gauges));
+        gate.take_keys_gauge().into_iter().for_each(|seq| self.counters.show_keys(seq));
         gate.take_notices().into_iter().for_each(log_notice);
     }
 }

@@ -2,13 +2,16 @@
 
 use std::time::Duration;
 
-use curfew_core::wire::{CHECK_PATH, CheckAnswer, CheckRequest, FEED_PATH, FeedAnswer};
+use curfew_core::wire::{
+    CHECK_PATH, CheckAnswer, CheckRequest, FEED_PATH, FeedAnswer, KEYS_PATH, KeysAnswer, MAX_KEYS_BYTES,
+};
 use curfew_core::{AGREEMENT_HEADER, Differences};
 
 use super::abi;
 use super::buffer;
 use crate::config::ControlPlane;
 use crate::feed::Poll;
+use crate::held_keys::KeyCall;
 use crate::knowledge::Answer;
 use crate::outage::Failure;
 
@@ -33,6 +36,11 @@ pub(crate) fn ask(control_plane: &ControlPlane, question: &CheckRequest) -> Opti
 /// Sends a poll, likewise.
 pub(crate) fn poll(control_plane: &ControlPlane, poll: &Poll) -> Option<u32> {
     post(control_plane, FEED_PATH, &serde_json::to_vec(&poll.request).ok()?, poll.timeout)
+}
+
+/// Asks for keys, likewise.
+pub(crate) fn call_keys(control_plane: &ControlPlane, call: &KeyCall) -> Option<u32> {
+    post(control_plane, KEYS_PATH, &serde_json::to_vec(&call.request).ok()?, call.timeout)
 }
 
 fn post(control_plane: &ControlPlane, path: &str, body: &[u8], timeout: Duration) -> Option<u32> {
@@ -65,6 +73,12 @@ pub(crate) fn verdict(headers: usize, body_size: usize) -> Result<Answer, Failur
 pub(crate) fn page(headers: usize, body_size: usize) -> Result<FeedAnswer, Failure> {
     let body = answer(headers, body_size, MAX_PAGE_BYTES)?;
     body.and_then(|body| serde_json::from_slice(&body).ok()).ok_or(Failure::NoPage)
+}
+
+/// The key sets in the answer to a call for keys.
+pub(crate) fn key_sets(headers: usize, body_size: usize) -> Result<KeysAnswer, Failure> {
+    let body = answer(headers, body_size, MAX_KEYS_BYTES)?;
+    body.and_then(|body| serde_json::from_slice(&body).ok()).ok_or(Failure::NoKeys)
 }
 
 /// The body of a callout's answer, if its status is 200. A reset has no headers, and asking for them would then fail; a

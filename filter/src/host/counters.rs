@@ -3,7 +3,7 @@
 use std::cell::Cell;
 
 use super::abi::{self, OK};
-use crate::metrics::{GAUGE_NAMES, Gauges, Metric, NAMES};
+use crate::metrics::{GAUGE_NAMES, Gauges, KEYS_GAUGE, Metric, NAMES};
 
 const METRIC_COUNTER: u32 = 0;
 const METRIC_GAUGE: u32 = 1;
@@ -15,6 +15,7 @@ pub(crate) struct Counters {
     /// What was counted since the last report.
     unreported: [Cell<u32>; NAMES.len()],
     gauges: [Option<u32>; GAUGE_NAMES.len()],
+    keys_seq: Option<u32>,
 }
 
 #[expect(unsafe_code, reason = "raw host call")]
@@ -25,6 +26,14 @@ fn define(kind: u32, name: &str) -> Option<u32> {
     (status == OK).then_some(id)
 }
 
+#[expect(unsafe_code, reason = "raw host call")]
+fn record(id: Option<u32>, value: u64) {
+    if let Some(id) = id {
+        // SAFETY: no pointers.
+        unsafe { abi::proxy_record_metric(id, value) };
+    }
+}
+
 impl Counters {
     /// Defines all of them; once for each root context, because the host allocates anew each time.
     pub(crate) fn define() -> Self {
@@ -32,18 +41,18 @@ impl Counters {
             counters: NAMES.map(|(_, name)| define(METRIC_COUNTER, name)),
             unreported: [const { Cell::new(0) }; NAMES.len()],
             gauges: GAUGE_NAMES.map(|name| define(METRIC_GAUGE, name)),
+            keys_seq: define(METRIC_GAUGE, KEYS_GAUGE),
         }
     }
 
     /// Shows what the copy of the log holds.
-    #[expect(unsafe_code, reason = "raw host call")]
     pub(crate) fn show(&self, gauges: Gauges) {
-        for (id, value) in self.gauges.iter().zip(gauges.values()) {
-            if let Some(id) = id {
-                // SAFETY: no pointers.
-                unsafe { abi::proxy_record_metric(*id, value) };
-            }
-        }
+        self.gauges.iter().zip(gauges.values()).for_each(|(id, value)| record(*id, value));
+    }
+
+    /// Shows how new the keys are that the control plane has handed out.
+    pub(crate) fn show_keys(&self, seq: u64) {
+        record(self.keys_seq, seq);
     }
 
     /// Adds one, to be reported with [`Self::report`].

@@ -1,18 +1,20 @@
 //! `consistency: bounded`: the control plane is asked about each token, and its answers are remembered for a time.
 //!
 //! An answer "active" is good for `max_staleness` from the moment when its question was asked, "revoked" for ever. So a
-//! logout is noticed after `max_staleness` at the latest.
+//! logout is noticed after `max_staleness` at the latest, and so is a removed key: an answer is remembered only if the
+//! worker's keys were as new as the answer.
 
 use std::time::Duration;
 
-use curfew_core::RevocationKey;
-use curfew_core::wire::{CheckRequest, CheckVerdict};
+use curfew_core::wire::CheckVerdict;
+use curfew_core::{LogPosition, RevocationKey};
 use quick_cache::Weighter;
 use quick_cache::unsync::Cache;
 
-use super::{Answer, Conclusion, Decide};
+use super::{Conclusion, Decide, End};
 use crate::cache::cache;
 use crate::now::Now;
+use crate::proofs::Facts;
 
 /// What a remembered answer costs: its slots in the tables, and those of an evicted entry that is remembered by its
 /// hash.
@@ -76,8 +78,8 @@ impl Bounded {
 }
 
 impl Decide for Bounded {
-    fn decide(&mut self, token: &CheckRequest, now: Now) -> Option<CheckVerdict> {
-        match self.answers.get(&token.token)? {
+    fn decide(&mut self, token: &Facts, _: Option<LogPosition>, now: Now) -> Option<CheckVerdict> {
+        match self.answers.get(&token.check.token)? {
             Remembered::Revoked => Some(CheckVerdict::Revoked),
             Remembered::Active { until } => (now.monotonic < *until).then_some(CheckVerdict::Active),
         }
@@ -85,11 +87,11 @@ impl Decide for Bounded {
 
     /// Any answer serves the requests that waited when the question was asked. Later ones are served only while the
     /// answer is good for new requests: an "active" from before a logout must not admit a request from after it.
-    fn conclude(&mut self, token: &CheckRequest, asked_at: Duration, answer: Option<Answer>, now: Now) -> Conclusion {
-        let verdict = answer.map(|answer| answer.verdict);
-        let until = asked_at.saturating_add(self.max_staleness);
-        self.remember(token.token, verdict, until, now);
-        match self.overtaken_by(verdict, token.token) {
+    fn conclude(&mut self, token: &Facts, _: Option<LogPosition>, end: End, now: Now) -> Conclusion {
+        let verdict = end.answer.map(|answer| answer.verdict);
+        let until = end.asked_at.saturating_add(self.max_staleness);
+        self.remember(token.check.token, verdict, until, now);
+        match self.overtaken_by(verdict, token.check.token) {
             Some(CheckVerdict::Active) if now.monotonic >= until => Conclusion::ActiveForEarlier,
             verdict => Conclusion::ForAll(verdict),
         }

@@ -5,7 +5,7 @@
 //! after that moment, so the answer is newer than every request that was there by then, and says nothing about a logout
 //! that was answered before a later request came.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::ops::Deref;
 use std::time::Duration;
 
@@ -24,6 +24,9 @@ const LOST_AFTER_TIMEOUTS: u32 = 4;
 /// bound is for clusters that are configured otherwise.
 const MAX_QUESTIONS: usize = 8192;
 
+/// How often one question may wait for keys before it is given up.
+pub const MAX_ROUNDS: u8 = 3;
+
 /// Names a question within this VM.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct QuestionId(u64);
@@ -36,6 +39,10 @@ pub struct Questions<F> {
     open: BTreeMap<RevocationKey, QuestionId>,
     calls: BTreeMap<CallId, QuestionId>,
     waiting: BTreeMap<StreamId, QuestionId>,
+    /// Those that have an answer, and wait for keys that are as new.
+    parked: BTreeSet<QuestionId>,
+    /// Those that have waited for keys, and may go on.
+    woken: VecDeque<QuestionId>,
     next: u64,
     lost_after: Duration,
 }
@@ -51,6 +58,8 @@ pub(super) struct Question<F> {
     pub(super) before: Vec<StreamId>,
     /// The streams that came later.
     pub(super) after: Vec<StreamId>,
+    /// How often it has waited for keys.
+    pub(super) round: u8,
     call: Option<CallId>,
 }
 
@@ -62,6 +71,8 @@ impl<F: Deref<Target = Facts> + Clone> Questions<F> {
             open: BTreeMap::new(),
             calls: BTreeMap::new(),
             waiting: BTreeMap::new(),
+            parked: BTreeSet::new(),
+            woken: VecDeque::new(),
             next: 0,
             lost_after: timeout.saturating_mul(LOST_AFTER_TIMEOUTS),
         }
@@ -80,10 +91,12 @@ impl<F: Deref<Target = Facts> + Clone> Questions<F> {
         true
     }
 
-    /// The questions that are lost.
+    /// The questions that are lost. Those that wait for keys are not: the end of the call for keys is certain.
     pub(super) fn lost(&self, now: Duration) -> Vec<QuestionId> {
-        let lost = |question: &Question<F>| now.saturating_sub(question.asked_at) > self.lost_after;
-        self.questions.iter().filter(|(_, question)| lost(question)).map(|(id, _)| *id).collect()
+        let late = |question: &Question<F>| now.saturating_sub(question.asked_at) > self.lost_after;
+        let asked = |id: &QuestionId| !self.parked.contains(id) && !self.woken.contains(id);
+        let lost = self.questions.iter().filter(|(id, question)| late(question) && asked(id));
+        lost.map(|(id, _)| *id).collect()
     }
 
     /// True if there is no room for another question.
@@ -93,13 +106,54 @@ impl<F: Deref<Target = Facts> + Clone> Questions<F> {
 
     /// Opens a question for the streams that wait. It is to be sent now.
     pub(super) fn ask(&mut self, facts: &F, streams: Vec<StreamId>, now: Duration) -> QuestionId {
+        self.ask_in_round(facts, streams, now, 0)
+    }
+
+    /// The same for a question that has waited for keys so often.
+    pub(super) fn ask_in_round(&mut self, facts: &F, streams: Vec<StreamId>, now: Duration, round: u8) -> QuestionId {
+        let (facts, after) = (facts.clone(), Vec::new());
+        self.open(Question { facts, asked_at: now, before: streams, after, round, call: None })
+    }
+
+    fn open(&mut self, question: Question<F>) -> QuestionId {
         let id = QuestionId(self.next);
         self.next = self.next.wrapping_add(1);
-        self.waiting.extend(streams.iter().map(|stream| (*stream, id)));
-        self.open.insert(facts.check.token, id);
-        let question = Question { facts: facts.clone(), asked_at: now, before: streams, after: Vec::new(), call: None };
+        self.waiting.extend(question.before.iter().chain(&question.after).map(|stream| (*stream, id)));
+        self.open.insert(question.facts.check.token, id);
         self.questions.insert(id, question);
         id
+    }
+
+    /// Lets a question that was answered wait for keys.
+    pub(super) fn park(&mut self, question: Question<F>) {
+        let id = self.open(Question { round: question.round.saturating_add(1), call: None, ..question });
+        self.parked.insert(id);
+    }
+
+    /// The questions that wait for keys may go on.
+    pub(super) fn wake_all(&mut self) {
+        self.woken.extend(std::mem::take(&mut self.parked));
+    }
+
+    /// Takes out the questions that wait for keys.
+    pub(super) fn take_parked(&mut self) -> Vec<Question<F>> {
+        std::mem::take(&mut self.parked).into_iter().filter_map(|id| self.close(id)).collect()
+    }
+
+    /// Takes out the next question that may go on.
+    pub(super) fn next_woken(&mut self) -> Option<Question<F>> {
+        let id = self.woken.pop_front()?;
+        self.close(id)
+    }
+
+    /// True if some question waits for keys.
+    pub fn wait_for_keys(&self) -> bool {
+        !self.parked.is_empty()
+    }
+
+    /// True if some question has waited for keys and may go on.
+    pub fn may_go_on(&self) -> bool {
+        !self.woken.is_empty()
     }
 
     /// The callout has ended: takes its question out, and nothing waits for it any more. `None` for a callout that

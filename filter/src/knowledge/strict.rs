@@ -16,20 +16,24 @@
 //! answer: a token that the copy calls revoked is refused, and while the lease runs, a token that the copy calls clear
 //! is clear for every request that waits.
 //!
+//! **Keys that the control plane hands out.** A change of keys is a place in the log, and the worker acknowledges it with
+//! its page, before it has the new keys. From then on the copy says nothing about the tokens of handed-out keys, until
+//! the worker's keys are as new as the copy's log shows. So a removed key is refused as soon as its removal is answered.
+//!
 //! **The second of the cutoff.** A token that was issued in the second of a logout of all devices, or that does not say
 //! when, is clear if it was registered after the logout, which only the control plane knows. Its answer is remembered, but only if it was read
 //! at a position that covers the copy's: an older answer does not know of that logout. It may be remembered because a
 //! registered token is revoked later only by its own id, which the copy then calls revoked.
 
 use std::collections::BTreeSet;
-use std::time::Duration;
 
 use curfew_core::wire::{CheckRequest, CheckVerdict};
-use curfew_core::{Coverage, Epoch, RevocationKey};
+use curfew_core::{Coverage, Epoch, LogPosition, RevocationKey};
 
-use super::{Answer, Conclusion, Decide};
+use super::{Answer, Conclusion, Decide, End};
 use crate::feed::{Feed, FeedSettings};
 use crate::now::Now;
+use crate::proofs::Facts;
 
 /// How many ties are remembered. Beyond that all are forgotten and asked about again. To fill this, an attacker needs
 /// that many logins in the second of a logout, or tokens without a time that were registered after one.
@@ -62,13 +66,19 @@ impl Strict {
 
     /// The verdict that this worker can give without asking, for a request that has arrived by `now`. "Revoked" needs
     /// no lease.
-    fn own_verdict(&self, token: &CheckRequest, now: Now) -> Option<CheckVerdict> {
-        let clear = match self.feed.copy().coverage(token)? {
+    fn own_verdict(&self, token: &Facts, keys: Option<LogPosition>, now: Now) -> Option<CheckVerdict> {
+        let clear = match self.feed.copy().coverage(&token.check)? {
             Coverage::Revoked => return Some(CheckVerdict::Revoked),
             Coverage::Clear => true,
-            Coverage::SameSecond => self.ties.contains(&token.token) && self.ties_of == self.epoch(),
+            Coverage::SameSecond => self.ties.contains(&token.check.token) && self.ties_of == self.epoch(),
         };
-        (clear && self.feed.may_decide(now)).then_some(CheckVerdict::Active)
+        let decides = clear && self.feed.may_decide(now) && (!token.handed_out || self.are_as_new(keys));
+        decides.then_some(CheckVerdict::Active)
+    }
+
+    /// True if these keys are as new as the copy's log shows.
+    fn are_as_new(&self, keys: Option<LogPosition>) -> bool {
+        keys.zip(self.feed.keys()).is_some_and(|(held, shown)| held.covers(shown))
     }
 
     fn epoch(&self) -> Option<Epoch> {
@@ -76,7 +86,7 @@ impl Strict {
     }
 
     fn remember_tie(&mut self, token: &CheckRequest, answer: Option<Answer>) {
-        let Some(Answer { verdict: CheckVerdict::Active, read_at: Some(read_at) }) = answer else { return };
+        let Some(Answer { verdict: CheckVerdict::Active, read_at: Some(read_at), .. }) = answer else { return };
         let Some(held) = self.feed.position() else { return };
         if !read_at.covers(held) || self.feed.copy().coverage(token) != Some(Coverage::SameSecond) {
             return;
@@ -91,14 +101,14 @@ impl Strict {
 
 impl Decide for Strict {
     /// Call [`Feed::poll`] after it: a request may make a poll due.
-    fn decide(&mut self, token: &CheckRequest, now: Now) -> Option<CheckVerdict> {
+    fn decide(&mut self, token: &Facts, keys: Option<LogPosition>, now: Now) -> Option<CheckVerdict> {
         self.feed.requested(now);
-        self.own_verdict(token, now)
+        self.own_verdict(token, keys, now)
     }
 
-    fn conclude(&mut self, token: &CheckRequest, _: Duration, answer: Option<Answer>, now: Now) -> Conclusion {
-        self.remember_tie(token, answer);
-        match (self.own_verdict(token, now), answer.map(|answer| answer.verdict)) {
+    fn conclude(&mut self, token: &Facts, keys: Option<LogPosition>, end: End, now: Now) -> Conclusion {
+        self.remember_tie(&token.check, end.answer);
+        match (self.own_verdict(token, keys, now), end.answer.map(|answer| answer.verdict)) {
             (Some(own), _) => Conclusion::ForAll(Some(own)),
             (None, Some(CheckVerdict::Active)) => Conclusion::ActiveForEarlier,
             (None, other) => Conclusion::ForAll(other),

@@ -6,6 +6,7 @@
 //! the module: 32-bit sizes, the target's own library, the glue, and the bytes between the glue and the host change
 //! nothing.
 
+mod key_sets;
 mod native;
 mod pages;
 mod readers;
@@ -15,7 +16,7 @@ mod setups;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
-use curfew_filter::metrics::GAUGE_NAMES;
+use curfew_filter::metrics::{GAUGE_NAMES, KEYS_GAUGE};
 
 use super::Outcome;
 use super::script::{self, Event};
@@ -26,10 +27,14 @@ use seen::{Asked, Seen};
 use setups::{Prepared, setups};
 
 /// The counters that give a script its outcome. The first that is not zero counts.
-pub(super) const REACHES: [Outcome; 17] = [
+pub(super) const REACHES: [Outcome; 21] = [
+    "curfew_keys_removed_meanwhile",
     "curfew_replica_overflows",
     "curfew_replica_restarts",
     "curfew_leases_lost",
+    "curfew_keys_replaced",
+    "curfew_key_calls_failed",
+    "curfew_key_waits",
     "curfew_replica_decided",
     "curfew_leases_gained",
     "curfew_polls_failed",
@@ -110,6 +115,12 @@ impl Both {
             Event::Page { poll, words } => {
                 if let Some((call, poll)) = at(&self.native.polls(), poll) {
                     let body = pages::body(&words, &poll, &self.tokens.tokens)?;
+                    self.answer(Some(call), 200, &body)?;
+                }
+            }
+            Event::Keys { call, words } => {
+                if let Some((call, request)) = at(&self.native.key_calls(), call) {
+                    let body = key_sets::body(&words, &request, &self.tokens.handed_out)?;
                     self.answer(Some(call), 200, &body)?;
                 }
             }
@@ -194,7 +205,9 @@ impl Both {
         let (ticks, native) = (self.host.ticks_wanted(), Duration::from_millis(self.native.ticks));
         ensure!(ticks.unwrap_or_default() == native, "the module wants ticks every {ticks:?}, natively {native:?}");
         let metrics = self.host.metrics();
-        for (name, count) in metrics.iter().filter(|(name, _)| !GAUGE_NAMES.contains(&name.as_str())) {
+        for (name, count) in
+            metrics.iter().filter(|(name, _)| !GAUGE_NAMES.contains(&name.as_str()) && name != KEYS_GAUGE)
+        {
             let native = self.native.told(name);
             let signatures = name.starts_with("curfew_signatures_");
             ensure!(signatures || native == *count, "{name} is {count} in the module and {native} natively");
@@ -204,6 +217,8 @@ impl Both {
 
     /// The copies are the same, except for the size of pointers.
     fn gauges_agree(&mut self) -> Result<()> {
+        let (module, native) = (self.host.metric(KEYS_GAUGE), self.native.keys_seq);
+        ensure!(module == native, "the module's keys are as new as {module}, natively {native}");
         let module @ [seq, entries, bytes] = GAUGE_NAMES.map(|name| self.host.metric(name));
         let native = self.native.gauges;
         if native.bytes > 0 && self.pointers.is_none() {

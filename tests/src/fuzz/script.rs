@@ -6,6 +6,7 @@
 //! | `rNAME:VALUE␟NAME:VALUE` | a request; `@N` in a value stands for one of some tokens, and `{...}` to its end for a token with these claims, signed |
 //! | `+N`, `-N` | a question is answered: active, revoked |
 //! | `pN WORDS` | a poll is answered with a page, see `decisions/pages.rs` |
+//! | `yN WORDS` | a call for keys is answered, see `decisions/key_sets.rs` |
 //! | `aN:STATUS:BODY` | a question or a poll gets any answer |
 //! | `xN` | its connection is reset |
 //! | `tN`, `wN` | milliseconds pass; the wall clock is set by seconds |
@@ -32,6 +33,7 @@ pub(super) enum Event {
     Request(Pairs),
     Verdict { question: usize, body: Vec<u8> },
     Page { poll: usize, words: Vec<u8> },
+    Keys { call: usize, words: Vec<u8> },
     Answer { call: usize, status: u16, body: Vec<u8> },
     Reset(usize),
     Pass(u64),
@@ -66,8 +68,12 @@ fn event(line: &[u8]) -> Option<Event> {
         b'+' => verdict("active"),
         b'-' => verdict("revoked"),
         b'p' => {
-            let (place, words) = rest.split_at(rest.iter().position(|&byte| byte == b' ').unwrap_or(rest.len()));
-            Event::Page { poll: usize::from(number::<u16>(place)), words: words.to_vec() }
+            let (poll, words) = place_and_words(rest);
+            Event::Page { poll, words }
+        }
+        b'y' => {
+            let (call, words) = place_and_words(rest);
+            Event::Keys { call, words }
         }
         b'a' => {
             let mut parts = rest.splitn(3, |&byte| byte == b':');
@@ -86,6 +92,11 @@ fn event(line: &[u8]) -> Option<Event> {
         b's' => Event::Settle,
         _ => return None,
     })
+}
+
+fn place_and_words(text: &[u8]) -> (usize, Vec<u8>) {
+    let (place, words) = text.split_at(text.iter().position(|&byte| byte == b' ').unwrap_or(text.len()));
+    (usize::from(number::<u16>(place)), words.to_vec())
 }
 
 /// Headers, preceded by the pseudo-headers that every request has.

@@ -22,6 +22,8 @@ mod crowds;
 #[cfg(test)]
 mod hostile;
 #[cfg(test)]
+mod issuers;
+#[cfg(test)]
 mod limits;
 #[cfg(test)]
 mod logouts;

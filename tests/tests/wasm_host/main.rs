@@ -21,6 +21,8 @@ mod floods;
 #[cfg(test)]
 mod fuel;
 #[cfg(test)]
+mod handed_out;
+#[cfg(test)]
 mod hostile;
 #[cfg(test)]
 mod hostile_feed;

@@ -17,7 +17,7 @@ use crate::http::extract::Json;
 use crate::http::problem::ApiError;
 use crate::http::state::AppState;
 use crate::keys::shelf::Hold;
-use crate::keys::{FetchFailure, KeyOfIssuer, Origin, SetReports};
+use crate::keys::{KeyOfIssuer, Origin, RefreshFailure, SetReports};
 use crate::store::command::Committed;
 use crate::store::keys::{KeyRefusal, KeysChange};
 
@@ -68,8 +68,8 @@ pub(in crate::http) async fn refresh(
     let place = place(call.state(), issuer.as_deref())?;
     let fetched = call.state().keys.fetch_for_operator(place).await;
     let committed = fetched.map_err(|failure| match failure {
-        FetchFailure::NotGiven { detail, .. } => ApiError::KeysNotFetched(detail),
-        FetchFailure::NotStored(unavailable) => unavailable.into(),
+        RefreshFailure::NotGiven { detail, .. } => ApiError::KeysNotFetched(detail),
+        RefreshFailure::NotStored(unavailable) => unavailable.into(),
     })?;
     finish(&call, place, committed).await
 }
@@ -124,6 +124,7 @@ async fn finish(call: &Call, place: usize, committed: Committed<KeysChange>) -> 
 fn refusal(change: &KeysChange) -> Option<ApiError> {
     match change {
         KeysChange::Same | KeysChange::Changed { .. } => None,
+        KeysChange::Overtaken => Some(ApiError::KeysNotFetched("Others asked the issuer at the same time.".to_owned())),
         KeysChange::NoRoom { bytes } => Some(ApiError::KeysHaveNoRoom(*bytes)),
         KeysChange::Refused(KeyRefusal::NotFetched) => {
             Some(ApiError::KeysNotFetched("The issuer has no keys yet.".to_owned()))

@@ -58,8 +58,19 @@ impl Reader {
 
 impl Batch<'_> {
     /// Changes the row of one issuer. If the set in force becomes another one, the change takes the next place in the log.
-    pub(crate) async fn change_keys(&mut self, issuer: &str, change: &ChangeKeys) -> Result<KeysChange, Error> {
+    /// With `began_ms`, only if the last question to the issuer is the one that began then.
+    pub(crate) async fn change_keys(
+        &mut self,
+        issuer: &str,
+        began_ms: Option<i64>,
+        change: &ChangeKeys,
+    ) -> Result<KeysChange, Error> {
         let id = IssuerId::of(issuer);
+        if let Some(began_ms) = began_ms
+            && stored_fetch(&mut self.link, &id).await?.and_then(|fetch| fetch.started_at_ms) != Some(began_ms)
+        {
+            return Ok(KeysChange::Overtaken);
+        }
         let stored = stored_keys(&mut self.link, &id).await?;
         let others = size_of_others(&mut self.link, &id).await?;
         let (write, outcome) = judge(stored.as_ref(), change(stored.as_ref()), others);

@@ -227,7 +227,7 @@ impl World {
             from: after.unwrap_or(0),
             to,
             more,
-            keys_seq: 0,
+            keys_seq: snapshot.keys_seq,
             revocations: tokens.into_iter().map(|token| scene.revocation(token)).collect(),
             lease_ms,
             fresh_ms,
@@ -284,7 +284,10 @@ impl World {
         };
         let token = scene.logout(index, plane.logouts)?;
         self.beside_a_dead_one = self.a_row_is_dead();
-        let head = self.store_mut().commit(token, seq);
+        let head = match scene.keys {
+            true => self.store_mut().commit_removal(token, seq),
+            false => self.store_mut().commit(token, seq),
+        };
         let head = if scene.is(Mutant::DatabaseSequence) { LogPosition { seq, ..head } } else { head };
         self.plane_mut(index)?.logout = Logout::Committed { head, began, rows };
         if !scene.slow_commits {

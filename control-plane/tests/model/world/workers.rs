@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use curfew_core::wire::{CheckVerdict, FeedAnswer};
-use curfew_core::{LogPosition, WorkerId};
+use curfew_core::{Epoch, LogPosition, WorkerId};
 use curfew_filter::feed::{FeedSettings, Randomness};
 use curfew_filter::knowledge::{Answer, Knowledge, Lookup, Strict};
 use curfew_filter::now::Now;
@@ -12,7 +12,8 @@ use curfew_filter::proofs::Facts;
 
 use super::{Action, Sent, World};
 use crate::mutant::Mutant;
-use crate::scene::{Scene, facts};
+use crate::scene::{Scene, Token};
+use crate::store::Keys;
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(crate) struct Worker {
@@ -28,6 +29,10 @@ pub(crate) struct Worker {
     /// For the mutant that uses its first id again.
     pub(super) first_id: u8,
     pub(crate) admitted_by_answer: bool,
+    /// The keys that it holds, and those that were read for it and are on their way.
+    pub(crate) keys: Option<Keys>,
+    keys_of: Option<LogPosition>,
+    pub(super) keys_under_way: Option<(Epoch, Keys)>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -66,6 +71,17 @@ impl World {
                 Some(_) => Action::CheckIsAnswered { worker: index, call: *call },
             });
         }
+        if scene.keys {
+            // Keys that are as new as those that it holds say nothing, unless a question waits for them.
+            let (epoch, keys) = self.store.keys();
+            let shown = LogPosition { epoch, seq: keys.seq };
+            let are_news = worker.keys_of != Some(shown) || worker.strict.questions().wait_for_keys();
+            match worker.keys_under_way {
+                Some(_) => actions.push(Action::KeysArrive { worker: index }),
+                None if are_news => actions.push(Action::KeysAreRead { worker: index }),
+                None => {}
+            }
+        }
     }
 
     pub(super) fn worker_polls(&mut self, scene: &Scene, index: usize, plane: usize) -> Option<()> {
@@ -103,6 +119,7 @@ impl World {
             _ => {}
         }
         worker.strict.mode_mut().feed_mut().answered(poll.call, Some(&answer), now, randomness(0));
+        worker.hold_keys_of_any_time(scene);
         Some(())
     }
 
@@ -137,8 +154,11 @@ impl World {
         let late = self.answered.first()?.is_some();
         let worker = self.worker_mut(index)?;
         worker.arrived += 1;
+        if !worker.proves(scene, 0) {
+            return Some(());
+        }
         let stream = u32::try_from(worker.arrived).ok()?;
-        match worker.strict.look(&facts(0), stream, now) {
+        match worker.strict.look(&scene.facts(0), stream, now) {
             Lookup::Decided(_) => {}
             Lookup::Full => return None,
             Lookup::Joined => worker.waiting.push((stream, late)),
@@ -155,7 +175,8 @@ impl World {
     pub(super) fn check_is_read(&mut self, index: usize, call: u32) -> Option<()> {
         let LogPosition { epoch, seq } = self.store.head();
         let verdict = if self.store.is_revoked(0) { CheckVerdict::Revoked } else { CheckVerdict::Active };
-        let answer = Answer { verdict, read_at: Some(LogPosition { epoch, seq }) };
+        let (_, keys) = self.store.keys();
+        let answer = Answer { verdict, read_at: Some(LogPosition { epoch, seq }), keys_seq: keys.seq };
         let check = self.worker_mut(index)?.checks.iter_mut().find(|(asked, _)| *asked == call)?;
         check.1 = Some(answer);
         Some(())
@@ -168,6 +189,9 @@ impl World {
         let mut answer = worker.checks.remove(place).1?;
         if scene.is(Mutant::TieKeptFromOldAnswer) {
             answer.read_at = answer.read_at.map(|read_at| LogPosition { seq: u64::MAX, ..read_at });
+        }
+        if scene.is(Mutant::AnswerNewerThanKeys) {
+            answer.keys_seq = 0;
         }
         let leased = worker.strict.mode().feed().may_decide(now);
         let mut settled = worker.strict.answered(call, Some(answer), now);
@@ -186,15 +210,67 @@ impl World {
             }
         }
         let admitted = settled.verdict == Some(CheckVerdict::Active);
+        self.release(scene, index, &served, admitted)
+    }
+
+    /// The requests that waited are decided about, by a verdict and by the key that proved their token.
+    fn release(&mut self, scene: &Scene, index: usize, served: &[u32], active: bool) -> Option<()> {
+        let worker = self.worker_mut(index)?;
+        let admitted = active && worker.proves(scene, 0);
         let late = worker.waiting.iter().any(|(stream, late)| served.contains(stream) && *late);
         worker.waiting.retain(|(stream, _)| !served.contains(stream));
         worker.admitted_by_answer |= admitted && !served.is_empty();
         self.broken = self.broken || (admitted && late);
         Some(())
     }
+
+    pub(super) fn keys_are_read(&mut self, index: usize) -> Option<()> {
+        let read = self.store.keys();
+        self.worker_mut(index)?.keys_under_way = Some(read);
+        Some(())
+    }
+
+    /// The keys that were read reach the worker, maybe long after. Older ones than it holds are ignored; questions that
+    /// waited for keys are asked again.
+    pub(super) fn keys_arrive(&mut self, scene: &Scene, index: usize) -> Option<()> {
+        let now = scene.worker_now(index, self.tick);
+        let worker = self.worker_mut(index)?;
+        let (epoch, keys) = worker.keys_under_way.take()?;
+        let read = LogPosition { epoch, seq: keys.seq };
+        if worker.keys_of.is_none_or(|held| held == read || !held.covers(read)) {
+            worker.strict.hold_keys(Some(read));
+            (worker.keys, worker.keys_of) = (Some(keys), Some(read));
+        }
+        worker.hold_keys_of_any_time(scene);
+        worker.strict.keys_came();
+        while let Some(settled) = self.worker_mut(index)?.strict.go_on(now) {
+            if let Some((id, _)) = settled.ask_again {
+                let worker = self.worker_mut(index)?;
+                worker.call += 1;
+                worker.strict.questions_mut().sent(id, worker.call);
+                worker.checks.push((worker.call, None));
+            }
+            self.release(scene, index, &settled.streams, settled.verdict == Some(CheckVerdict::Active))?;
+        }
+        Some(())
+    }
 }
 
 impl Worker {
+    /// True if the keys that it holds prove the token.
+    pub(super) fn proves(&self, scene: &Scene, token: Token) -> bool {
+        let held = |keys: &Keys| keys.prove(token) || scene.is(Mutant::ProofsOutliveTheirKey);
+        !scene.keys || self.keys.as_ref().is_some_and(held)
+    }
+
+    /// For the mutant whose keys are always as new as the log that it has acknowledged.
+    fn hold_keys_of_any_time(&mut self, scene: &Scene) {
+        if scene.is(Mutant::KeysAfterAck) && self.keys.is_some() {
+            let position = self.strict.mode().feed().position();
+            self.strict.hold_keys(position.map(|position| LogPosition { seq: u64::MAX, ..position }));
+        }
+    }
+
     pub(super) fn new(first_id: u8, now: Now) -> Self {
         // Room for some forty revocations, so that little is copied between worlds.
         let settings =
@@ -213,6 +289,9 @@ impl Worker {
             restarts: 0,
             first_id,
             admitted_by_answer: false,
+            keys: None,
+            keys_of: None,
+            keys_under_way: None,
         }
     }
 }

@@ -162,7 +162,7 @@ impl World {
             }
             Statement::Check { call, facts } => {
                 let read_at = Some(self.database.head);
-                let answer = Answer { verdict: self.database.verdict(&facts.check), read_at };
+                let answer = Answer { verdict: self.database.verdict(&facts.check), read_at, keys_seq: 0 };
                 Some(Returned::Check { call, answer: Some(answer) })
             }
             Statement::Commit { logout, began } => self.commit(plane, life, logout, began),

@@ -59,7 +59,7 @@ impl World {
             self.database.register(token);
         }
         let key = IssuerKey::new(0, KeyId::from_bytes([0; 16]));
-        let facts = Arc::new(Facts { key, check, times, identity: Ok(Vec::new()), meets: 0 });
+        let facts = Arc::new(Facts { key, handed_out: false, check, times, identity: Ok(Vec::new()), meets: 0 });
         let spared = self.dice.per_mille(300);
         self.tokens.push(Token { facts, user, spared, asked: false, answered: None });
     }

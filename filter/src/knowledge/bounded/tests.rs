@@ -1,10 +1,11 @@
 use std::rc::Rc;
 
+use curfew_core::wire::CheckRequest;
 use curfew_core::{IssuerKey, KeyId, Keyspace, Times};
 
 use super::*;
 use crate::ids::{CallId, StreamId};
-use crate::knowledge::{Knowledge, Lookup, QuestionId, Settled};
+use crate::knowledge::{Answer, Knowledge, Lookup, QuestionId, Settled};
 use crate::proofs::Facts;
 
 type Checks = Knowledge<Rc<Facts>, Bounded>;
@@ -14,6 +15,7 @@ const TIMEOUT: Duration = Duration::from_millis(500);
 fn facts_about(token: [u8; 16]) -> Rc<Facts> {
     Rc::new(Facts {
         key: IssuerKey::new(0, KeyId::from_bytes([0; 16])),
+        handed_out: false,
         check: CheckRequest {
             keyspace: Keyspace::from_bytes([0; 16]),
             token: RevocationKey::from_bytes(token),
@@ -22,7 +24,7 @@ fn facts_about(token: [u8; 16]) -> Rc<Facts> {
             subject: None,
             issued_at: None,
         },
-        times: Times { issued_at: None, cutoff_time: None, not_before: None, expires_at: 1 },
+        times: Times { issued_at: None, cutoff_time: None, not_before: None, expires_at: 1, clock_skew: 0 },
         identity: Ok(Vec::new()),
         meets: 0,
     })
@@ -45,7 +47,7 @@ fn checks() -> Checks {
 }
 
 fn answered(checks: &mut Checks, call: CallId, verdict: Option<CheckVerdict>, now: Now) -> Settled<Rc<Facts>> {
-    checks.answered(call, verdict.map(|verdict| Answer { verdict, read_at: None }), now)
+    checks.answered(call, verdict.map(|verdict| Answer { verdict, read_at: None, keys_seq: 0 }), now)
 }
 
 fn asked(checks: &mut Checks, facts: &Rc<Facts>, stream: StreamId, call: CallId, now: Now) -> QuestionId {

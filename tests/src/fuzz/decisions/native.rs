@@ -4,11 +4,12 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use anyhow::{Result, anyhow};
-use curfew_core::wire::{CHECK_PATH, CheckRequest, FEED_PATH, FeedRequest};
+use curfew_core::wire::{CHECK_PATH, CheckRequest, FEED_PATH, FeedRequest, KEYS_PATH, KeysRequest};
 use curfew_core::{WorkerId, verify_natively};
 use curfew_filter::config::Config;
 use curfew_filter::feed::{Poll, Randomness};
 use curfew_filter::gate::{Decision, Gate, Question, Step};
+use curfew_filter::held_keys::{KeyCall, Waited};
 use curfew_filter::metrics::{Gauges, NAMES};
 use curfew_filter::now::Now;
 use curfew_filter::outage::Failure;
@@ -45,12 +46,14 @@ pub(super) struct Native {
     counted: BTreeMap<&'static str, u64>,
     told: BTreeMap<&'static str, u64>,
     pub(super) gauges: Gauges,
+    pub(super) keys_seq: u64,
 }
 
 /// What a callout asks.
 enum Call {
     Check(CheckRequest),
     Poll(Poll),
+    Keys(KeyCall),
 }
 
 impl Native {
@@ -73,6 +76,7 @@ impl Native {
             counted: BTreeMap::new(),
             told: BTreeMap::new(),
             gauges: Gauges::default(),
+            keys_seq: 0,
         })
     }
 
@@ -116,9 +120,18 @@ impl Native {
     pub(super) fn polls(&self) -> Vec<(u32, FeedRequest)> {
         let poll = |(call, asked): (&u32, &Call)| match asked {
             Call::Poll(poll) => Some((*call, poll.request.clone())),
-            Call::Check(_) => None,
+            Call::Check(_) | Call::Keys(_) => None,
         };
         self.calls.iter().filter_map(poll).collect()
+    }
+
+    /// The calls for keys among them, likewise.
+    pub(super) fn key_calls(&self) -> Vec<(u32, KeysRequest)> {
+        let keys = |(call, asked): (&u32, &Call)| match asked {
+            Call::Keys(keys) => Some((*call, keys.request.clone())),
+            Call::Check(_) | Call::Poll(_) => None,
+        };
+        self.calls.iter().filter_map(keys).collect()
     }
 
     pub(super) fn asked(&self) -> Result<Vec<Asked>> {
@@ -127,6 +140,7 @@ impl Native {
             let (path, timeout, body): (_, _, Value) = match asked {
                 Call::Check(question) => (CHECK_PATH, usual, serde_json::to_value(question)?),
                 Call::Poll(poll) => (FEED_PATH, poll.timeout, serde_json::to_value(&poll.request)?),
+                Call::Keys(keys) => (KEYS_PATH, keys.timeout, serde_json::to_value(&keys.request)?),
             };
             Ok(Asked { call, path: path.to_owned(), body, timeout_ms: timeout.as_millis() })
         };
@@ -151,23 +165,20 @@ impl Native {
         let stream = self.next_stream;
         self.next_stream += 1;
         let own: Headers = headers.iter().map(|(name, value)| (name.to_ascii_lowercase(), value.to_vec())).collect();
-        let pairs: Vec<_> = own.iter().map(|(name, value)| (name.as_bytes(), value.as_slice())).collect();
-        let step = self.gate.arrive(stream, &Request::new(&pairs), self.now, verify_natively);
         self.headers.insert(stream, own);
         self.seen.insert(stream, Seen::Waits);
-        match step {
-            Step::Admit(permit) => self.act(stream, &Ok(permit)),
-            Step::Refuse(refusal) => self.act(stream, &Err(refusal)),
-            Step::Wait { edits, question } => {
-                self.edit(stream, &edits);
-                if let Some(question) = question {
-                    self.ask(&question);
-                    self.poll();
-                    self.tick_sooner();
-                }
-                if let Some(decision) = self.gate.release_only(stream) {
-                    self.act(stream, &decision);
-                }
+        if let Some((edits, question)) = self.arrive(stream, Waited::default()) {
+            self.edit(stream, &edits);
+            if question.is_some() || self.gate.key_call_is_due() {
+                question.iter().for_each(|question| self.ask(question));
+                self.call_keys();
+                self.poll();
+                self.tick_sooner();
+            }
+            if let Some(decision) = self.gate.release_only(stream) {
+                self.act(stream, &decision);
+            } else if let Some(waited) = self.gate.take_returning(stream) {
+                self.arrive(stream, waited);
             }
         }
         self.note();
@@ -179,6 +190,18 @@ impl Native {
         stream
     }
 
+    /// Decides about the headers of a request. If it is to wait: the edits to make, and the question to send.
+    fn arrive(&mut self, stream: u32, waited: Waited) -> Option<(Edits, Option<Question>)> {
+        let own = self.headers.get(&stream)?.clone();
+        let pairs: Vec<_> = own.iter().map(|(name, value)| (name.as_bytes(), value.as_slice())).collect();
+        match self.gate.arrive_again(stream, waited, &Request::new(&pairs), self.now, verify_natively) {
+            Step::Admit(permit) => self.act(stream, &Ok(permit)),
+            Step::Refuse(refusal) => self.act(stream, &Err(refusal)),
+            Step::Wait { edits, question } => return Some((edits, question)),
+        }
+        None
+    }
+
     /// A callout ends, with an answer or by a reset.
     pub(super) fn answer(&mut self, call: u32, answer: Option<(u16, &[u8])>) {
         self.calls.remove(&call);
@@ -186,6 +209,8 @@ impl Native {
             self.question_ended(call, answer);
         } else if self.gate.polled(call) {
             self.poll_ended(call, answer);
+        } else if self.gate.called_for_keys(call) {
+            self.keys_ended(call, answer);
         }
         self.tick_sooner();
     }
@@ -197,13 +222,37 @@ impl Native {
         if let Some(question) = &released.question {
             self.ask(question);
         }
+        self.call_keys();
         self.poll();
         self.report();
+    }
+
+    fn keys_ended(&mut self, call: u32, answer: Option<(u16, &[u8])>) {
+        let keys = answer.map_or(Err(Failure::NoResponse), |(status, body)| (self.readers.keys)(status, body));
+        self.gate.keys_answered(call, keys.as_ref().map_err(|failure| *failure), self.now);
+        self.release_portion();
+        self.poll();
+        self.report();
+    }
+
+    fn release_portion(&mut self) {
+        let portion = self.gate.next_portion(self.now);
+        self.release(&portion.streams);
+        let mut questions = portion.questions;
+        for (stream, waited) in portion.returning {
+            if let Some((edits, question)) = self.arrive(stream, waited) {
+                self.edit(stream, &edits);
+                questions.extend(question);
+            }
+        }
+        questions.iter().for_each(|question| self.ask(question));
+        self.call_keys();
     }
 
     fn poll_ended(&mut self, call: u32, answer: Option<(u16, &[u8])>) {
         let page = answer.map_or(Err(Failure::NoResponse), |(status, body)| (self.readers.page)(status, body));
         self.gate.poll_answered(call, page.as_ref().map_err(|failure| *failure), self.now, self.randomness());
+        self.call_keys();
         self.poll();
         self.report();
     }
@@ -230,9 +279,9 @@ impl Native {
     pub(super) fn tick(&mut self) {
         self.gate.give_up_lost(self.now);
         self.poll();
+        self.call_keys();
         if self.gate.holds_back() {
-            let streams = self.gate.release_more();
-            self.release(&streams);
+            self.release_portion();
         }
         self.report();
         self.ticks = self.wanted_ticks();
@@ -278,6 +327,17 @@ impl Native {
         match self.dispatch(|| Call::Poll(poll)) {
             Some(call) => self.gate.poll_sent(call),
             None => self.gate.poll_not_sent(self.now, self.randomness()),
+        }
+    }
+
+    /// Sends the calls for keys that are due.
+    fn call_keys(&mut self) {
+        while let Some(call) = self.gate.key_call(self.now) {
+            let kind = call.kind;
+            match self.dispatch(|| Call::Keys(call)) {
+                Some(taken) => self.gate.key_call_sent(kind, taken),
+                None => self.gate.key_call_not_sent(kind, self.now),
+            }
         }
     }
 
@@ -335,5 +395,6 @@ impl Native {
             }
         }
         self.gauges = self.gate.take_gauges().unwrap_or(self.gauges);
+        self.keys_seq = self.gate.take_keys_gauge().unwrap_or(self.keys_seq);
     }
 }

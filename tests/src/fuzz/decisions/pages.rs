@@ -9,6 +9,7 @@
 //! | `+N` | the page reaches so far beyond its start; else to its last revocation |
 //! | `m` | more pages follow |
 //! | `lN`, `fN` | `lease_ms` and `fresh_ms`; else 2000 and 0 |
+//! | `qN` | `keys_seq`; else 0 |
 //! | `eN` | an epoch of these bytes; else of zeros |
 //! | `gN` | the page begins so far after the end of the worker's copy |
 //! | `zN` | filled up with spaces to so many bytes |
@@ -63,6 +64,7 @@ impl Page<'_> {
             b'm' => self.answer.more = true,
             b'l' => self.answer.lease_ms = number(rest),
             b'f' => self.answer.fresh_ms = number(rest),
+            b'q' => self.answer.keys_seq = number(rest),
             b'e' => self.answer.epoch = Epoch::from_bytes([number(rest); 16]),
             b'g' => self.gap = number(rest),
             b'z' => self.bytes = number::<usize>(rest).min(MOST_BYTES),

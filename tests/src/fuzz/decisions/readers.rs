@@ -1,6 +1,6 @@
 //! A second, plain version of how the filter's `host.rs` reads the answer to a callout.
 
-use curfew_core::wire::{CheckAnswer, FeedAnswer};
+use curfew_core::wire::{CheckAnswer, FeedAnswer, KeysAnswer, MAX_KEYS_BYTES};
 use curfew_filter::knowledge::Answer;
 use curfew_filter::outage::Failure;
 use serde::de::DeserializeOwned;
@@ -9,15 +9,16 @@ use serde::de::DeserializeOwned;
 const MOST_VERDICT_BYTES: usize = 4096;
 const MOST_PAGE_BYTES: usize = 512 * 1024;
 
-/// The two readers, of status and body. Tests replace them by wrong ones.
+/// The readers, of status and body. Tests replace them by wrong ones.
 #[derive(Clone, Copy)]
 pub(super) struct Readers {
     pub(super) verdict: fn(u16, &[u8]) -> Result<Answer, Failure>,
     pub(super) page: fn(u16, &[u8]) -> Result<FeedAnswer, Failure>,
+    pub(super) keys: fn(u16, &[u8]) -> Result<KeysAnswer, Failure>,
 }
 
 /// The right readers.
-pub(super) const READERS: Readers = Readers { verdict, page };
+pub(super) const READERS: Readers = Readers { verdict, page, keys };
 
 /// The verdict in an answer: a 200 of a reasonable size with a valid body.
 pub(super) fn verdict(status: u16, body: &[u8]) -> Result<Answer, Failure> {
@@ -28,6 +29,11 @@ pub(super) fn verdict(status: u16, body: &[u8]) -> Result<Answer, Failure> {
 /// The page in an answer, by the same rule.
 pub(super) fn page(status: u16, body: &[u8]) -> Result<FeedAnswer, Failure> {
     read(status, body, MOST_PAGE_BYTES)?.ok_or(Failure::NoPage)
+}
+
+/// The key sets in an answer, by the same rule.
+pub(super) fn keys(status: u16, body: &[u8]) -> Result<KeysAnswer, Failure> {
+    read(status, body, MAX_KEYS_BYTES)?.ok_or(Failure::NoKeys)
 }
 
 fn read<T: DeserializeOwned>(status: u16, body: &[u8], most: usize) -> Result<Option<T>, Failure> {

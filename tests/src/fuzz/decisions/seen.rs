@@ -29,7 +29,7 @@ impl Seen {
     pub(super) fn refused(refusal: &Refusal) -> Self {
         let denial = refusal.denial;
         let body = if refusal.grpc { String::new() } else { denial.problem_with(&refusal.detail).to_json() };
-        Self::Refused { status: denial.status().into(), details: format!("curfew_{}", denial.code()), body }
+        Self::Refused { status: denial.status().into(), details: refusal.details(), body }
     }
 
     pub(super) fn went(headers: &Headers) -> Self {

@@ -27,15 +27,23 @@ pub(super) struct Prepared {
     pub(super) setup: Setup,
     /// The filter's questions about `@0` and so on; none about tokens that it refuses without asking.
     pub(super) tokens: Vec<Option<CheckRequest>>,
+    /// The issuers with the keys that a control plane would hand out.
+    pub(super) handed_out: Vec<Value>,
 }
 
 impl Prepared {
-    fn new(configuration: &Value, tokens: &[String]) -> Result<Self> {
+    fn new(configuration: &Value, keys: &Value, tokens: &[String]) -> Result<Self> {
         let setup = Setup::new(configuration);
-        let config = Config::parse(&setup.configuration).map_err(|mistakes| anyhow!("{mistakes}"))?;
+        let handed_out: Vec<_> = keys.as_array().into_iter().flatten().cloned().collect();
+        // The tokens are proven with the keys that the control plane would hand out.
+        let config = match configuration.pointer("/issuers/0/jwks") {
+            Some(_) => setup.configuration.clone(),
+            None => with(configuration.clone(), json!({ "issuers": handed_out })).to_string().into_bytes(),
+        };
+        let config = Config::parse(&config).map_err(|mistakes| anyhow!("{mistakes}"))?;
         let prove = |token: &String| config.policy.prove(token.as_bytes(), NOW, &config.keys, verify_natively).ok();
         let tokens = tokens.iter().map(|token| prove(token).as_ref().map(CheckRequest::about)).collect();
-        Ok(Self { setup, tokens })
+        Ok(Self { setup, tokens, handed_out })
     }
 }
 
@@ -50,7 +58,8 @@ impl Setups {
         let fixed = fixed()?;
         let forge = fixed.forge();
         let tokens = tokens(fixed, &forge)?;
-        let prepare = |configuration: &Value| Prepared::new(configuration, &tokens);
+        let own = own_issuers(fixed);
+        let prepare = |configuration: &Value| Prepared::new(configuration, &own, &tokens);
         let setups = configurations(fixed).iter().map(prepare).collect::<Result<_>>()?;
         Ok(Self { forge, setups, tokens })
     }
@@ -89,10 +98,17 @@ const HEADER: &str = r#"{"alg":"HS256"}"#;
 /// The smallest `replica_bytes` that is allowed.
 const SMALL_REPLICA: u64 = 64 << 10;
 
-/// Four configurations in bounded mode and four in strict mode. The plain one has every kind of rule and source.
-fn configurations(fixed: &Fixed) -> [Value; 8] {
-    let issuers = fixed.issuers.as_array().into_iter().flatten().take(2).cloned().collect::<Vec<_>>();
-    let own = issuers.first().and_then(|issuer| issuer.get("jwks")).cloned();
+fn own_issuers(fixed: &Fixed) -> Value {
+    fixed.issuers.as_array().into_iter().flatten().take(2).cloned().collect()
+}
+
+/// Four configurations in bounded mode and four in strict mode, and one of each whose keys the control plane hands out.
+/// The plain one has every kind of rule and source.
+fn configurations(fixed: &Fixed) -> [Value; 10] {
+    let issuers = own_issuers(fixed);
+    let own = issuers.pointer("/0/jwks").cloned();
+    let handed_out: Value =
+        issuers.as_array().into_iter().flatten().map(|issuer| with(issuer.clone(), json!({"jwks": null}))).collect();
     let plain = json!({
         "issuers": issuers,
         "sources": [{"header": "authorization"}, {"cookie": "access_token"}, {"query": "access_token"}],
@@ -123,6 +139,8 @@ fn configurations(fixed: &Fixed) -> [Value; 8] {
         strict(json!({"on_unavailable": "allow", "replica_bytes": SMALL_REPLICA})),
         strict(json!({"report_only": true})),
         strict(with(lenient, json!({"replica_bytes": SMALL_REPLICA}))),
+        bounded(json!({"issuers": handed_out, "max_staleness": "1s"})),
+        strict(json!({ "issuers": handed_out })),
     ]
 }
 

@@ -1,0 +1,79 @@
+//! Where an issuer's public keys come from, and on which terms they are fetched.
+//!
+//! Everything here is read once from the configuration and cannot be wrong afterwards. Keys that stand in the
+//! configuration itself, and secrets, have no source.
+
+mod address;
+mod authority;
+mod key_url;
+mod reach;
+mod read;
+mod terms;
+
+use std::path::PathBuf;
+
+pub(crate) use authority::read_authority;
+pub use key_url::KeyUrl;
+pub(crate) use reach::Reach;
+pub use reach::Refused;
+pub use read::take_source;
+pub use terms::FetchTerms;
+
+/// Where an issuer's keys come from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Source {
+    /// A JWK Set at a URL.
+    Url(KeyUrl),
+    /// The document that the provider publishes about itself names the URL.
+    Discovery(Discovery),
+    /// A JWK Set in a file, which is read again when it changes.
+    File(PathBuf),
+}
+
+/// How an issuer's URL of keys is found.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Discovery {
+    /// The issuer's name. The document must have the same, to the letter.
+    pub issuer: String,
+    /// The URL that the documents' places are made from: the issuer's name, or another that the operator gives. If it
+    /// has `/.well-known/` in its path, it is the document's own.
+    pub at: KeyUrl,
+}
+
+/// A source with the terms of fetching from it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct KeySource {
+    /// Where the keys come from.
+    pub source: Source,
+    /// How they are fetched.
+    pub terms: FetchTerms,
+}
+
+impl KeySource {
+    /// A set in a file: nothing is fetched, so there are no terms.
+    pub fn of_file(path: PathBuf) -> Self {
+        Self { source: Source::File(path), terms: FetchTerms::default() }
+    }
+}
+
+impl KeySource {
+    /// Where the keys come from, for operators: no query of a URL is shown.
+    pub fn shown(&self) -> String {
+        match &self.source {
+            Source::Url(url) => url.place(),
+            Source::Discovery(discovery) => format!("discovery at {}", discovery.at.place()),
+            Source::File(path) => format!("file {}", path.display()),
+        }
+    }
+}
+
+impl Source {
+    /// The operator's own URL: what the fetch begins at. A file has none.
+    pub(crate) fn own_url(&self) -> Option<&KeyUrl> {
+        match self {
+            Self::Url(url) => Some(url),
+            Self::Discovery(discovery) => Some(&discovery.at),
+            Self::File(_) => None,
+        }
+    }
+}
