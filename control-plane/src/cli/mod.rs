@@ -9,6 +9,7 @@ pub mod client;
 mod explain;
 mod gateways;
 mod inspect;
+mod keys;
 mod migrate;
 mod mint;
 mod shell;
@@ -88,6 +89,9 @@ enum Command {
     /// List the proxies' workers that follow the log
     #[command(after_help = gateways::EXAMPLES)]
     Gateways(gateways::GatewaysArgs),
+    /// The keys that tokens are proven with
+    #[command(subcommand)]
+    Keys(keys::KeysCommand),
     /// Say why a token is accepted or not, what has logged it out, and which workers know that
     #[command(after_help = explain::EXAMPLES)]
     Explain(explain::ExplainArgs),
@@ -233,6 +237,7 @@ fn run(
         Command::Token(TokenCommand::Inspect(args)) => inspect::inspect(&args, environment),
         Command::Logout(args) => single_threaded()?.block_on(calls::logout(&args, environment)),
         Command::Gateways(args) => single_threaded()?.block_on(gateways::gateways(&args, environment)),
+        Command::Keys(command) => single_threaded()?.block_on(keys::run(&command, environment)),
         Command::Explain(args) => single_threaded()?.block_on(explain::explain(&args, environment)),
         Command::Sessions(args) => single_threaded()?.block_on(calls::sessions(&args, environment)),
         Command::Completions(args) => shell::completions(&args, described),

@@ -6,18 +6,18 @@ use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::Registry;
 
-/// An issuer by its name in the settings; "" for the one without a name.
+/// An issuer by its place in the settings, from 0: scrapers need no secret, and are told no names.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 pub struct IssuerLabel {
-    /// The name.
-    pub issuer: String,
+    /// The place.
+    pub issuer: usize,
 }
 
 /// Why a fetch failed.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 pub struct FailureLabel {
-    /// The issuer.
-    pub issuer: String,
+    /// The place of the issuer.
+    pub issuer: usize,
     /// A stable code.
     pub code: &'static str,
 }

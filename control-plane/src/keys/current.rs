@@ -64,7 +64,7 @@ impl Current {
             if let Some(replaced) = self.replaced(&new, place, issuer, sets.text(&issuer.name), known) {
                 new = replaced;
             }
-            let label = IssuerLabel { issuer: issuer.name.clone() };
+            let label = IssuerLabel { issuer: place };
             counters.in_force.get_or_create(&label).set(count(new.get(place)));
         }
         self.sets.send_replace(new);

@@ -114,9 +114,9 @@ impl Keys {
 
     /// Asks the issuer, or waits for another control plane that does. Nothing if the issuer was asked a moment ago.
     async fn ask_or_wait(&self, place: usize, before: &KeySets) {
-        let (Some(issuer), Some(fetch)) = (self.issuers.get(place), &self.fetch) else { return };
+        let Some(fetch) = &self.fetch else { return };
         if let Ok(Some(began_ms)) = self.begin(place, may_be_asked).await {
-            self.counters.demands.get_or_create(&IssuerLabel { issuer: issuer.name.clone() }).inc();
+            self.counters.demands.get_or_create(&IssuerLabel { issuer: place }).inc();
             // Why it failed is told, counted and stored by what asks.
             let _ = fetch(place, began_ms).await;
             return;

@@ -7,7 +7,8 @@
 //!
 //! `shelf` decides which keys are in force, `issuers` says where each issuer's keys come from, `reading` reads the sets, shared
 //! by all that wait, `current` holds those that this process proves tokens with, `demand` asks an issuer for a key that a token
-//! names and nobody knows, `desk` has what callers ask for, and `telling` the lines of the log.
+//! names and nobody knows, `follow` looks for changes that others make, `desk` and `reports` have what callers ask for, and
+//! `telling` the lines of the log.
 
 mod counters;
 mod current;
@@ -15,9 +16,11 @@ mod demand;
 mod desk;
 mod fetch;
 mod files;
+mod follow;
 mod issuers;
 mod provider;
 mod reading;
+mod reports;
 mod schedule;
 pub mod shelf;
 mod source;
@@ -37,15 +40,17 @@ pub use counters::Counters;
 use current::Current;
 use demand::Demands;
 pub use demand::{PAUSE_MS, claimed, may_be_asked};
-pub use desk::{IssuerUnknown, KeyOfIssuer, KeyReport, LastFetch, SetReport, SetReports, hold};
+pub use desk::{IssuerUnknown, KeyOfIssuer};
 pub use fetch::{Cause, Document, FetchFailure, Fetched, Fetcher, NotFollowed, Outcome, Resolve};
 pub use files::{FileWatch, Reread};
 pub use issuers::{KeyIssuer, Origin};
 pub use provider::Provider;
 use reading::{Readings, Sets};
+pub use reports::{KeyReport, LastFetch, SetReport, SetReports};
 use shelf::Shelf;
 pub use source::{Discovery, FetchTerms, KeySource, KeyUrl, Refused, Source, take_source};
 use telling::Telling;
+pub use telling::shown;
 
 /// Asks the issuer at this place in the policy for its keys now, shelves what it lists ([`Keys::shelve`]) and notes how that
 /// ended ([`Keys::note_fetch`]). The caller has claimed the question ([`claimed`]), and gives the time that names it.
@@ -123,15 +128,17 @@ impl Keys {
     ///
     /// The database could not be written.
     pub async fn start(&self) -> Result<(), Unavailable> {
+        let shelves = self.store.shelves().await.map_err(|_| Unavailable::NotWritten)?.what;
         for (place, issuer) in self.issuers.iter().enumerate() {
+            let has_row = reports::shelf_of(&shelves, issuer).is_some_and(|row| row.keys.is_some());
             match &issuer.origin {
                 Origin::Settings { keys, from } => {
                     let _ = self.shelve(place, keys.clone(), from, None).await?;
                 }
-                Origin::Secret => {
+                Origin::Secret if has_row => {
                     let _ = self.change(place, Box::new(|_| KeyStep::Remove)).await?;
                 }
-                Origin::Source(_) => {}
+                Origin::Secret | Origin::Source(_) => {}
             }
         }
         self.refresh().await;
@@ -197,7 +204,7 @@ impl Keys {
     /// Tells of a change that was made of the row of the issuer at this place, and proves tokens by what it leads to.
     pub async fn changed(&self, place: usize, change: &KeysChange) {
         if let Some(issuer) = self.issuers.get(place) {
-            self.telling.tell(issuer, change, &self.counters);
+            self.telling.tell(place, issuer, change, &self.counters);
         }
         if matches!(change, KeysChange::Changed { .. }) {
             self.refresh().await;

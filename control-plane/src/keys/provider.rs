@@ -270,8 +270,7 @@ impl Provider {
         // If it is not noted, the issuer is asked again soon.
         let _ = noted.await;
         if let Some(issuer) = keys.issuers().get(place) {
-            let label = IssuerLabel { issuer: issuer.name.clone() };
-            self.counters.fetches.get_or_create(&label).inc();
+            self.counters.fetches.get_or_create(&IssuerLabel { issuer: place }).inc();
             if asked.told(None) {
                 info!(issuer = issuer.shown(), "the issuer gives its keys again");
             }
@@ -306,7 +305,7 @@ impl Provider {
 
     fn failed(&self, keys: &Keys, place: usize, asked: &Asked, failure: &FetchFailure) {
         let Some(issuer) = keys.issuers().get(place) else { return };
-        let label = FailureLabel { issuer: issuer.name.clone(), code: failure.code() };
+        let label = FailureLabel { issuer: place, code: failure.code() };
         self.counters.fetch_failures.get_or_create(&label).inc();
         let reason = failure.to_string();
         if asked.is_news(&reason) {

@@ -26,8 +26,8 @@ pub(super) struct Telling {
 
 impl Telling {
     /// Counts a change, and tells of it if it is news.
-    pub(super) fn tell(&self, issuer: &KeyIssuer, change: &KeysChange, counters: &Counters) {
-        let label = IssuerLabel { issuer: issuer.name.clone() };
+    pub(super) fn tell(&self, place: usize, issuer: &KeyIssuer, change: &KeysChange, counters: &Counters) {
+        let label = IssuerLabel { issuer: place };
         let mut no_room = self.no_room.lock().unwrap_or_else(PoisonError::into_inner);
         match change {
             KeysChange::Changed { before, after } => {
@@ -84,7 +84,7 @@ fn name(key: &PublishedKey) -> String {
 }
 
 /// A word of the issuer's, if it may stand in a line of the log or on a terminal.
-pub(super) fn shown(word: &str) -> &str {
+pub fn shown(word: &str) -> &str {
     let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.:=+/@~#".contains(&byte);
     if (1..=128).contains(&word.len()) && word.bytes().all(plain) { word } else { "(unusual)" }
 }

@@ -17,8 +17,8 @@ async fn an_answer_names_the_moment_it_was_read_at() {
     let after: Value = serde_json::from_str(&plane.internal_post(PATH, question).await.body).unwrap();
     let epoch = before["epoch"].as_str().unwrap();
     assert_eq!(epoch.len(), 32);
-    assert_eq!(before, json!({"epoch": epoch, "seq": 0, "verdict": "active"}));
-    assert_eq!(after, json!({"epoch": epoch, "seq": 1, "verdict": "revoked"}));
+    assert_eq!(before, json!({"epoch": epoch, "seq": 0, "keys_seq": 0, "verdict": "active"}));
+    assert_eq!(after, json!({"epoch": epoch, "seq": 1, "keys_seq": 0, "verdict": "revoked"}));
 }
 
 #[tokio::test]

@@ -178,6 +178,43 @@ fn the_wrong_listener_is_named_and_so_is_the_right_one() {
 }
 
 #[test]
+fn keys_are_listed_held_back_and_let_go() {
+    let directory = TempDir::new().unwrap();
+    let directory = directory.path();
+    let key = |kid: &str, x: &str| format!(r#"{{"kty":"OKP","crv":"Ed25519","kid":"{kid}","x":"{x}"}}"#);
+    let ordinary = key("2026-05", "11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo");
+    // A name that would clear the screen.
+    let strange = key("\\u001b[2J", "FiIW4HySXBZQPqSsB8WUPlJEBdbhjgaMf7eOyqLd5hc");
+    std::fs::write(directory.join("jwks.json"), format!(r#"{{"keys":[{ordinary},{strange}]}}"#)).unwrap();
+    let mut serve = command(directory);
+    serve.env("JWKS_FILE", "jwks.json");
+    let server = Server::spawn(directory, serve);
+    let run = |arguments: &[&str]| curfew(directory, &server, arguments);
+    let (code, listed, _) = run(&["keys", "list"]);
+    let lines: Vec<_> = listed.lines().collect();
+    let thumbprint = "kPrK_qmxVWaYVA9wwBF6Iuo3vVzz7TxHCTwXBygrS4k";
+    assert_eq!((code, lines[0]), (Some(0), "(no name)  from JWKS_FILE"), "{listed}");
+    assert!(lines.contains(&&*format!("  2026-05  {thumbprint}  EdDSA  in force")), "{listed}");
+    assert!(listed.contains("  (unusual)  ") && !listed.contains('\u{1b}'), "{listed}");
+    let said = |text: &str| (Some(0), text.to_owned(), String::new());
+    assert_eq!(run(&["keys", "distrust", "2026-05"]), said("other keys are in force now"));
+    assert_eq!(run(&["keys", "distrust", "2026-05"]), said("the keys in force are what they were"));
+    let (_, listed, _) = run(&["keys", "list"]);
+    assert!(listed.contains(&format!("  2026-05  {thumbprint}  EdDSA  distrusted since ")), "{listed}");
+    assert!(listed.contains("\n  distrusted names: 2026-05\n"), "{listed}");
+    assert_eq!(run(&["keys", "trust", "", "2026-05"]), said("other keys are in force now"));
+    assert_eq!(run(&["keys", "remove", thumbprint]), said("other keys are in force now"));
+    let unknown = "error: 404 Not Found: The issuer has no key with this kid or thumbprint. (key_unknown)";
+    assert_eq!(run(&["keys", "remove", "2025-01"]), (Some(1), String::new(), unknown.to_owned()));
+    let (_, json, _) = run(&["keys", "list", "--json"]);
+    assert!(json.contains(r#""kid": "\u001b[2J""#) && json.contains(r#""state": "removed""#), "{json}");
+    assert_eq!(run(&["keys", "refresh", "--json"]).0, Some(0));
+    assert_eq!(run(&["keys", "remove"]).0, Some(2));
+    let log = std::fs::read_to_string(directory.join("log")).unwrap();
+    assert!(log.contains("the keys of an issuer have changed") && !log.contains('\u{1b}'), "{log}");
+}
+
+#[test]
 fn a_command_without_secrets_says_how_to_name_the_servers_directory() {
     let directory = TempDir::new().unwrap();
     let directory = directory.path();
@@ -262,6 +299,12 @@ fn shells_and_man_know_every_command() {
         "curfew-epoch.1",
         "curfew-explain.1",
         "curfew-gateways.1",
+        "curfew-keys-distrust.1",
+        "curfew-keys-list.1",
+        "curfew-keys-refresh.1",
+        "curfew-keys-remove.1",
+        "curfew-keys-trust.1",
+        "curfew-keys.1",
         "curfew-logout.1",
         "curfew-man.1",
         "curfew-migrate.1",

@@ -16,7 +16,7 @@ use curfew_control_plane::abuse::summary::FailedLogouts;
 use curfew_control_plane::app::metrics::Metrics;
 use curfew_control_plane::clock::Clock;
 use curfew_control_plane::http::{AppState, Entrances, Notices, Records, internal_router, public_router};
-use curfew_control_plane::keys::{KeyIssuer, Keys};
+use curfew_control_plane::keys::{KeyIssuer, Keys, Origin};
 use curfew_control_plane::leases::{self, Leases};
 use curfew_control_plane::logout::Logouts;
 use curfew_control_plane::redis::Settings;
@@ -130,9 +130,12 @@ impl Plane {
             check_timeout: Duration::from_millis(400),
             request_timeout: Duration::from_secs(10),
         };
-        state.keys.start().await.unwrap();
-        let (followed, following) = (Arc::clone(&state.keys), settling.clone());
-        tokio::spawn(async move { followed.follow(following).await });
+        // Stories about secrets have a database to themselves for a moment.
+        if state.keys.issuers().iter().any(|issuer| issuer.origin != Origin::Secret) {
+            state.keys.start().await.unwrap();
+            let (followed, following) = (Arc::clone(&state.keys), settling.clone());
+            tokio::spawn(async move { followed.follow(following).await });
+        }
         let (settled, gossip) = (Arc::clone(&state.leases), state.redis_copy.clone());
         let keeper = tokio::spawn(async move {
             tokio::join!(leases::run(&settled, settling.clone()), leases::gossip(&settled, gossip.settings(), settling))

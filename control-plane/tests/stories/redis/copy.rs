@@ -54,7 +54,7 @@ async fn an_answer_of_redis_names_a_place_in_the_log_that_is_not_ahead_of_it() {
     plane.lose_database().await;
     plane.redis_says_revoked(&token).await;
     let answer = plane.internal_post("/internal/v1/check", question).await;
-    assert_eq!(answer.body, format!(r#"{{"epoch":"{}","seq":1,"verdict":"revoked"}}"#, head.epoch));
+    assert_eq!(answer.body, format!(r#"{{"epoch":"{}","seq":1,"keys_seq":0,"verdict":"revoked"}}"#, head.epoch));
 }
 
 #[tokio::test]
