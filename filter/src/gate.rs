@@ -60,6 +60,9 @@ struct Manner {
     lacks: bool,
     /// Its token was issued in the second of a logout of all its user's devices, as far as the copy of the log knows.
     same_second: bool,
+    /// The key that has proven its token, if the key may be removed while it waits. Another request with the same token
+    /// may have been proven by another key: a token can be signed twice.
+    proven_by: Option<IssuerKey>,
 }
 
 /// Everything that one configuration of the filter knows in one VM.
@@ -71,9 +74,6 @@ pub struct Gate {
     counted: Vec<Metric>,
     /// How the streams that wait are to be treated; those that are like most have no entry.
     manners: HashMap<StreamId, Manner>,
-    /// The keys that have proven the tokens of the streams that wait, where they may be removed meanwhile. Two streams
-    /// with the same token may have been proven by two keys: a token can be signed twice.
-    proven_by: HashMap<StreamId, IssuerKey>,
     /// The streams that may go, in the order of their arrival, each with the verdict about it.
     ready: VecDeque<(StreamId, Verdict)>,
     outage: Outage,
@@ -100,7 +100,6 @@ impl Gate {
             config,
             counted: Vec::new(),
             manners: HashMap::new(),
-            proven_by: HashMap::new(),
             ready: VecDeque::new(),
             outage: Outage::of(Wanted::Verdicts),
             feed_outage: Outage::of(Wanted::Leases),
@@ -176,6 +175,7 @@ impl Gate {
                     return self.refuse(request, manner, Denial::Invalid, &detail);
                 }
                 manner.lacks = demand.exceeds(facts.meets);
+                manner.proven_by = facts.handed_out.then_some(facts.key);
                 self.check(stream, waited, request, manner, &facts, now)
             }
             Ok(Err(unproven)) => self.refuse_unproven(stream, waited, request, manner, unproven, now),
@@ -279,9 +279,6 @@ impl Gate {
         if manner != Manner::default() {
             self.manners.insert(stream, manner);
         }
-        if facts.handed_out {
-            self.proven_by.insert(stream, facts.key);
-        }
         Step::Wait { edits, question }
     }
 
@@ -300,6 +297,7 @@ impl Gate {
     fn decide(&mut self, verdict: Verdict, manner: Manner, edits: Edits) -> Decision {
         let denial = match (verdict, self.config.on_unavailable) {
             (Verdict::Is(CheckVerdict::Revoked), _) => Denial::Revoked,
+            _ if self.is_unproven_now(manner) => return self.refuse_removed_key(edits, manner),
             (Verdict::WithoutKeys, _) => return self.refuse_without_keys(edits, manner),
             (Verdict::Missing, OnUnavailable::Deny) => Denial::Unavailable,
             (Verdict::Is(CheckVerdict::Active), _) | (Verdict::Missing, OnUnavailable::Allow) if manner.lacks => {

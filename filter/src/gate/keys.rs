@@ -7,7 +7,7 @@
 //! Whatever a request has waited for, it is admitted only if its issuer still has the key that proved its token.
 
 use curfew_core::wire::KeysAnswer;
-use curfew_core::{Denial, IssuerKey, KeySets, Unproven};
+use curfew_core::{Denial, KeySets, Unproven};
 
 use super::{Decision, Gate, Manner, Question, RELEASED_AT_ONCE, Step};
 use crate::held_keys::{Ended, KeyCall, Kind, Turn, Waited};
@@ -198,9 +198,9 @@ impl Gate {
         as_log.is_some_and(|(shown, held)| held.covers(shown)) || self.keys.are_fresh(now.monotonic)
     }
 
-    /// True if an issuer has removed the key that proved the token of a request.
-    pub(super) fn is_removed(&self, proven_by: Option<IssuerKey>) -> bool {
-        proven_by.is_some_and(|key| !self.keys.sets().contains(key))
+    /// True if the issuer has removed the key that proved the token of a request.
+    pub(super) fn is_unproven_now(&self, manner: Manner) -> bool {
+        manner.proven_by.is_some_and(|key| !self.keys.sets().contains(key))
     }
 
     pub(super) fn refuse_removed_key(&mut self, edits: Edits, manner: Manner) -> Decision {

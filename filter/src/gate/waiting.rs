@@ -2,8 +2,6 @@
 
 use std::time::Duration;
 
-use curfew_core::wire::CheckVerdict;
-
 use super::{Decision, Gate, Portion, Question, Released, Verdict};
 use crate::ids::{CallId, StreamId};
 use crate::knowledge::{Answer, QuestionId, Settled};
@@ -118,7 +116,6 @@ impl Gate {
     /// The stream is gone.
     pub fn forget(&mut self, stream: StreamId) {
         self.manners.remove(&stream);
-        self.proven_by.remove(&stream);
         if let Some(place) = self.ready.iter().position(|(ready, _)| *ready == stream) {
             self.ready.remove(place);
         }
@@ -143,10 +140,6 @@ impl Gate {
 
     fn release_one(&mut self, stream: StreamId, verdict: Verdict) -> Decision {
         let manner = self.manners.remove(&stream).unwrap_or_default();
-        let proven_by = self.proven_by.remove(&stream);
-        if verdict != Verdict::Is(CheckVerdict::Revoked) && self.is_removed(proven_by) {
-            return self.refuse_removed_key(Edits::default(), manner);
-        }
         self.decide(verdict, manner, Edits::default())
     }
 }
