@@ -49,6 +49,13 @@ pub struct KeySource {
     pub terms: FetchTerms,
 }
 
+impl KeySource {
+    /// A set in a file: nothing is fetched, so there are no terms.
+    pub fn of_file(path: PathBuf) -> Self {
+        Self { source: Source::File(path), terms: FetchTerms::default() }
+    }
+}
+
 impl Source {
     /// The operator's own URL: what the fetch begins at. A file has none.
     pub(crate) fn own_url(&self) -> Option<&KeyUrl> {
