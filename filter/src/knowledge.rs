@@ -53,10 +53,10 @@ pub enum Mode {
 pub trait Decide {
     /// The verdict about a token whose request has just arrived, if it needs no question. `keys` says how new the keys
     /// are that the control plane has handed out. `now` was read in this callback.
-    fn decide(&mut self, token: &Facts, keys: Option<LogPosition>, now: Now) -> Option<CheckVerdict>;
+    fn decide(&mut self, token: &Facts, keys: Option<&LogPosition>, now: Now) -> Option<CheckVerdict>;
 
     /// Decides what the end of a question about this token means.
-    fn conclude(&mut self, token: &Facts, keys: Option<LogPosition>, end: End, now: Now) -> Conclusion;
+    fn conclude(&mut self, token: &Facts, keys: Option<&LogPosition>, end: End, now: Now) -> Conclusion;
 }
 
 /// The end of a question.
@@ -165,7 +165,7 @@ impl<F: Deref<Target = Facts> + Clone, M: Decide> Knowledge<F, M> {
 
     /// The verdict about a proven token whose request has just arrived, if it needs no question.
     pub fn own(&mut self, facts: &F, now: Now) -> Option<CheckVerdict> {
-        self.mode.decide(facts, self.keys, now)
+        self.mode.decide(facts, self.keys.as_ref(), now)
     }
 
     /// Makes `stream` wait for a question about its token.
@@ -210,7 +210,7 @@ impl<F: Deref<Target = Facts> + Clone, M: Decide> Knowledge<F, M> {
         if streams.is_empty() {
             return Some(Settled::default());
         }
-        let own = self.mode.decide(&facts, self.keys, now);
+        let own = self.mode.decide(&facts, self.keys.as_ref(), now);
         if own.is_some() {
             return Some(Settled { streams, verdict: own, ..Settled::default() });
         }
@@ -227,7 +227,7 @@ impl<F: Deref<Target = Facts> + Clone, M: Decide> Knowledge<F, M> {
     fn settle(&mut self, question: Question<F>, answer: Option<Answer>, now: Now) -> Settled<F> {
         let usable = answer.filter(|answer| answer.counts(&question.facts, self.keys));
         let end = End { asked_at: question.asked_at, answer: usable };
-        let conclusion = self.mode.conclude(&question.facts, self.keys, end, now);
+        let conclusion = self.mode.conclude(&question.facts, self.keys.as_ref(), end, now);
         if conclusion == Conclusion::ForAll(None) && answer.is_some() {
             return self.wait_for_keys(question);
         }
@@ -300,14 +300,14 @@ impl Mode {
 }
 
 impl Decide for Mode {
-    fn decide(&mut self, token: &Facts, keys: Option<LogPosition>, now: Now) -> Option<CheckVerdict> {
+    fn decide(&mut self, token: &Facts, keys: Option<&LogPosition>, now: Now) -> Option<CheckVerdict> {
         match self {
             Self::Bounded(bounded) => bounded.decide(token, keys, now),
             Self::Strict(strict) => strict.decide(token, keys, now),
         }
     }
 
-    fn conclude(&mut self, token: &Facts, keys: Option<LogPosition>, end: End, now: Now) -> Conclusion {
+    fn conclude(&mut self, token: &Facts, keys: Option<&LogPosition>, end: End, now: Now) -> Conclusion {
         match self {
             Self::Bounded(bounded) => bounded.conclude(token, keys, end, now),
             Self::Strict(strict) => strict.conclude(token, keys, end, now),

@@ -78,7 +78,7 @@ impl Bounded {
 }
 
 impl Decide for Bounded {
-    fn decide(&mut self, token: &Facts, _: Option<LogPosition>, now: Now) -> Option<CheckVerdict> {
+    fn decide(&mut self, token: &Facts, _: Option<&LogPosition>, now: Now) -> Option<CheckVerdict> {
         match self.answers.get(&token.check.token)? {
             Remembered::Revoked => Some(CheckVerdict::Revoked),
             Remembered::Active { until } => (now.monotonic < *until).then_some(CheckVerdict::Active),
@@ -87,7 +87,7 @@ impl Decide for Bounded {
 
     /// Any answer serves the requests that waited when the question was asked. Later ones are served only while the
     /// answer is good for new requests: an "active" from before a logout must not admit a request from after it.
-    fn conclude(&mut self, token: &Facts, _: Option<LogPosition>, end: End, now: Now) -> Conclusion {
+    fn conclude(&mut self, token: &Facts, _: Option<&LogPosition>, end: End, now: Now) -> Conclusion {
         let verdict = end.answer.map(|answer| answer.verdict);
         let until = end.asked_at.saturating_add(self.max_staleness);
         self.remember(token.check.token, verdict, until, now);

@@ -66,7 +66,7 @@ impl Strict {
 
     /// The verdict that this worker can give without asking, for a request that has arrived by `now`. "Revoked" needs
     /// no lease.
-    fn own_verdict(&self, token: &Facts, keys: Option<LogPosition>, now: Now) -> Option<CheckVerdict> {
+    fn own_verdict(&self, token: &Facts, keys: Option<&LogPosition>, now: Now) -> Option<CheckVerdict> {
         let clear = match self.feed.copy().coverage(&token.check)? {
             Coverage::Revoked => return Some(CheckVerdict::Revoked),
             Coverage::Clear => true,
@@ -77,7 +77,7 @@ impl Strict {
     }
 
     /// True if these keys are as new as the copy's log shows.
-    fn are_as_new(&self, keys: Option<LogPosition>) -> bool {
+    fn are_as_new(&self, keys: Option<&LogPosition>) -> bool {
         keys.zip(self.feed.keys()).is_some_and(|(held, shown)| held.covers(shown))
     }
 
@@ -101,12 +101,12 @@ impl Strict {
 
 impl Decide for Strict {
     /// Call [`Feed::poll`] after it: a request may make a poll due.
-    fn decide(&mut self, token: &Facts, keys: Option<LogPosition>, now: Now) -> Option<CheckVerdict> {
+    fn decide(&mut self, token: &Facts, keys: Option<&LogPosition>, now: Now) -> Option<CheckVerdict> {
         self.feed.requested(now);
         self.own_verdict(token, keys, now)
     }
 
-    fn conclude(&mut self, token: &Facts, keys: Option<LogPosition>, end: End, now: Now) -> Conclusion {
+    fn conclude(&mut self, token: &Facts, keys: Option<&LogPosition>, end: End, now: Now) -> Conclusion {
         self.remember_tie(&token.check, end.answer);
         match (self.own_verdict(token, keys, now), end.answer.map(|answer| answer.verdict)) {
             (Some(own), _) => Conclusion::ForAll(Some(own)),

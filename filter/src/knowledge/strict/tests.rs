@@ -237,8 +237,10 @@ fn handed_out() -> Rc<Facts> {
     Rc::new(Facts { handed_out: true, ..facts })
 }
 
-/// How new the worker's keys are, how new the copy's log shows them, and whether "active" counts.
-const AGES: [(Option<(u8, u64)>, u64, bool); 6] = [
+/// How new the worker's keys are, how new they are shown to be, and whether "active" counts.
+type Age = (Option<(u8, u64)>, u64, bool);
+
+const AGES: [Age; 6] = [
     (None, 0, false),
     (Some((1, 0)), 0, true),
     (Some((1, 4)), 5, false),
