@@ -128,7 +128,8 @@ impl Database {
 
     /// Undoes the latest commit, if `may_be_lost` says so about its logout, and returns that logout.
     pub(crate) fn lose_latest(&mut self, may_be_lost: impl FnOnce(usize) -> bool) -> Option<usize> {
-        let Recent { logout, seq, revocations, registered, keys } = self.recent.pop_if(|last| may_be_lost(last.logout))?;
+        let Recent { logout, seq, revocations, registered, keys } =
+            self.recent.pop_if(|last| may_be_lost(last.logout))?;
         self.head.seq = seq;
         self.revocations = revocations;
         self.keys = keys;

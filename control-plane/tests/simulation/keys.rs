@@ -155,7 +155,8 @@ impl Stored {
     /// What is handed out.
     pub(crate) fn sets(&self) -> Vec<IssuerKeys> {
         let set = |(place, name): (usize, &str)| {
-            let keys: Vec<_> = self.present.iter().filter(|key| self::place(**key) == place).map(|key| jwk(*key)).collect();
+            let keys: Vec<_> =
+                self.present.iter().filter(|key| self::place(**key) == place).map(|key| jwk(*key)).collect();
             let jwks = self.known.contains(&place).then(|| json!({ "keys": keys }));
             IssuerKeys { issuer: name.to_owned(), jwks }
         };

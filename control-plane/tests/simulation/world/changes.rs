@@ -1,5 +1,6 @@
 //! Changes of the keys that the control plane hands out, and its answers to the workers that ask for keys.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use curfew_core::wire::KeysAnswer;
@@ -7,11 +8,14 @@ use curfew_core::wire::KeysAnswer;
 use super::World;
 use super::logouts::Logout;
 use crate::events::{Call, Event, Returned, Statement};
-use crate::keys::{Change, KEYS, Key, Stored, place, sibling};
+use crate::keys::{Change, KEYS, Key, Stored, sibling};
 use crate::scene::ms;
 
 /// How long a control plane may take to ask an issuer for its keys.
 const LONGEST_REFRESH: Duration = ms(2500);
+
+/// How late a control plane answers that has read the keys.
+const LATEST: Duration = ms(2000);
 
 /// The interval between changes when the faults have ended. Workers must have the keys long before the next change.
 const LATER: Duration = ms(3000);
@@ -81,6 +85,18 @@ impl World {
         self.queue.push(asked, Event::KeysArrive { plane: index, call, refresh: false });
     }
 
+    /// Sends keys that were read to the worker that asked, some of them late.
+    pub(super) fn answer_with_keys(&mut self, index: usize, call: Call, answer: Option<Arc<KeysAnswer>>) {
+        let event = Event::KeysEnd { call, answer };
+        match self.is_stormy() && self.dice.per_mille(200) {
+            true => {
+                let late = self.dice.between(Duration::ZERO, LATEST);
+                self.queue.push(self.now + late, event);
+            }
+            false => self.answer_worker(index, call, &event),
+        }
+    }
+
     pub(super) fn read_keys(&self) -> KeysAnswer {
         let (epoch, keys) = (self.database.head.epoch, &self.database.keys);
         KeysAnswer { epoch, keys_seq: keys.seq, sets: keys.sets() }
@@ -89,11 +105,11 @@ impl World {
     /// The key that signs a new token, if it is a handed-out one, and a key that signs the same token once more. Mostly one
     /// that is there.
     pub(super) fn draw_key(&mut self) -> (Option<Key>, Option<Key>) {
-        let Some(keys) = self.scene.keys.filter(|keys| self.dice.per_mille(keys.tokens)) else { return (None, None) };
-        let _ = keys;
+        if !self.scene.keys.is_some_and(|keys| self.dice.per_mille(keys.tokens)) {
+            return (None, None);
+        }
         let drawn = [self.dice.below(KEYS), self.dice.below(KEYS)];
         let key = drawn.into_iter().find(|key| self.database.keys.has(*key)).unwrap_or(drawn[0]);
-        let again = self.dice.per_mille(200).then(|| sibling(key));
-        (Some(key), again.filter(|again| place(*again) == place(key)))
+        (Some(key), self.dice.per_mille(200).then(|| sibling(key)))
     }
 }

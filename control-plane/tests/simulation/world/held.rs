@@ -3,8 +3,8 @@
 //!
 //! [`HeldKeys`]: curfew_filter::held_keys::HeldKeys
 
-use curfew_core::wire::KeysAnswer;
 use curfew_core::LogPosition;
+use curfew_core::wire::KeysAnswer;
 use curfew_filter::held_keys::{Kind, Turn, Waited};
 use curfew_filter::ids::StreamId;
 use curfew_filter::now::Now;
@@ -167,6 +167,7 @@ impl World {
                 return;
             }
             if let Some(settled) = settled {
+                worker.last_request = self.now;
                 if let Some((id, facts)) = settled.ask_again {
                     self.ask(index, id, facts);
                 }
@@ -181,6 +182,7 @@ impl World {
     /// A request that has waited for keys is decided about as if it had just arrived, unless its token has expired.
     fn return_from_waiting(&mut self, index: usize, stream: StreamId, waited: Waited, now: Now) {
         let Some(worker) = self.workers.get_mut(index) else { return };
+        worker.last_request = self.now;
         let token = worker.streams.get(&stream).and_then(|waiting| self.tokens.get(waiting.token));
         match token.is_some_and(|token| token.is_in_time(now.unix)) {
             true => self.arrive(index, stream, waited, now),

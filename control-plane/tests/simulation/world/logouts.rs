@@ -311,7 +311,7 @@ impl World {
             Returned::Rows { began, head, rows } => self.rows_are_read(index, head, rows, began),
             Returned::RowsFailed => {}
             Returned::Check { call, answer } => self.answer_worker(index, call, &Event::CheckEnds { call, answer }),
-            Returned::Keys { call, answer } => self.answer_worker(index, call, &Event::KeysEnd { call, answer }),
+            Returned::Keys { call, answer } => self.answer_with_keys(index, call, answer),
             Returned::Committed { logout, .. } if self.logouts.get(logout).is_some_and(|logout| logout.broken) => {
                 self.logout_failed(logout);
             }
@@ -373,6 +373,7 @@ impl World {
     }
 
     fn logout_is_safe(&mut self, logout: usize, safe: Safe) {
+        let number = logout;
         let Some(logout) = self.logouts.get_mut(logout) else { return };
         logout.ended = true;
         let waited = logout.committed.map_or(Duration::ZERO, |(at, ..)| self.now - at);
@@ -380,6 +381,8 @@ impl World {
         if let Some(Change { key, adds: false }) = logout.change {
             self.keys.removal_answered(key, logout.came, self.step);
         }
+        let change = logout.change;
+        self.trace(|_| format!("logout {number} is answered: {safe:?}, {covers:?} {change:?}"));
         match safe {
             Safe::Acknowledged => self.checks.reached.acknowledged += 1,
             Safe::Outlasted => self.checks.reached.outlasted += 1,

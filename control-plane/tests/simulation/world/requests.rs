@@ -261,7 +261,8 @@ impl World {
         let dead = self.tokens.iter().filter(dead).filter(|token| token.is_in_time(now.unix));
         let mut dead = dead.filter(|token| self.proven_by(worker, token));
         let active = Some(CheckVerdict::Active);
-        let admitted = dead.find(|token| strict.own(&token.facts, now) == active).map(|token| token.facts.check.clone());
+        let admitted =
+            dead.find(|token| strict.own(&token.facts, now) == active).map(|token| token.facts.check.clone());
         self.checks.hold(admitted.is_none(), || format!("worker {index} would admit {admitted:?} after its logout"));
     }
 }
