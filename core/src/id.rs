@@ -105,6 +105,18 @@ sixteen_bytes! {
 }
 
 sixteen_bytes! {
+    /// Names an issuer, whose own name may be longer than an index of a database takes.
+    IssuerId
+}
+
+impl IssuerId {
+    /// The id of the issuer with this name; "" is the issuer without a name.
+    pub fn of(issuer: &str) -> Self {
+        Self(labelled("curfew:v1:issuer", &[issuer.as_bytes()]))
+    }
+}
+
+sixteen_bytes! {
     /// Names a worker for as long as its copy of the log only grows: 128 random bits that are never used again.
     ///
     /// If two workers had one id, the acknowledgements of the first would count for the second, and a logout would not

@@ -40,7 +40,7 @@ pub use claims::{ProvenToken, Times, UnprovenToken, claim_at, claim_text, is_ide
 pub use credential::{CredentialError, from_authorization, in_authorization, is_token_text};
 pub use document::{Fields, Mistake, Mistakes, read_document};
 pub use error::TokenError;
-pub use id::{Epoch, ParseIdError, WorkerId};
+pub use id::{Epoch, IssuerId, ParseIdError, WorkerId};
 pub use issuer::decode_secret;
 pub use key::{KeyId, VerificationKey};
 pub use key_set::{IssuerKey, KeySet, KeySets, PublishedKey, PublishedKeys};

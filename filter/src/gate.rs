@@ -12,7 +12,7 @@ use std::collections::{HashMap, VecDeque};
 use std::rc::Rc;
 
 use curfew_core::wire::{CheckRequest, CheckVerdict};
-use curfew_core::{Denial, IssuerKey, RevocationKey, SignatureCheck, Unproven};
+use curfew_core::{Coverage, Denial, IssuerKey, RevocationKey, SignatureCheck, Unproven};
 
 use crate::config::{Config, Consistency, OnUnavailable};
 use crate::feed::FeedSettings;
@@ -34,6 +34,10 @@ use crate::sources::{Ambiguous, Candidate, find};
 pub use step::{Decision, Portion, Question, Refusal, Released, Step};
 pub use waiting::RELEASED_AT_ONCE;
 
+/// What a login is told that came in the second of a logout of all devices.
+const SAME_SECOND: &str = "All devices of the user were logged out in the second in which the token was issued, so it counts as \
+                           logged out. A token that is registered before its use, or issued a second later, is accepted.";
+
 /// What is known about a request's token when it is decided about.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Verdict {
@@ -54,6 +58,8 @@ struct Manner {
     report_only: bool,
     /// Its token lacks a claim that its rule requires.
     lacks: bool,
+    /// Its token was issued in the second of a logout of all its user's devices, as far as the copy of the log knows.
+    same_second: bool,
     /// The key that has proven its token, if the key may be removed while it waits. Another request with the same token
     /// may have been proven by another key: a token can be signed twice.
     proven_by: Option<IssuerKey>,
@@ -253,6 +259,7 @@ impl Gate {
         }
         self.note_lease(now);
         let found = own.map_or_else(|| self.knowledge.ask(facts, stream, now), Lookup::Decided);
+        let mut manner = manner;
         let question = match found {
             Lookup::Decided(verdict) => {
                 self.count_own_decision();
@@ -268,6 +275,7 @@ impl Gate {
                 return self.decide(Verdict::Missing, manner, edits).into();
             }
         };
+        manner.same_second = self.is_of_a_cutoffs_second(facts);
         if manner != Manner::default() {
             self.manners.insert(stream, manner);
         }
@@ -298,7 +306,18 @@ impl Gate {
             (Verdict::Is(CheckVerdict::Active), _) => return Ok(self.admit(Reason::Active, edits)),
             (Verdict::Missing, OnUnavailable::Allow) => return Ok(self.admit(Reason::UnavailableAllowed, edits)),
         };
-        self.refuse_with(edits, manner, denial, denial.detail())
+        let detail = match denial {
+            Denial::Revoked if manner.same_second => SAME_SECOND,
+            denial => denial.detail(),
+        };
+        self.refuse_with(edits, manner, denial, detail)
+    }
+
+    /// True if the copy of the log has a logout of all devices in the second in which the token was issued, or the token
+    /// does not say when: only the control plane can tell which came first.
+    fn is_of_a_cutoffs_second(&self, facts: &Facts) -> bool {
+        let coverage = self.knowledge.mode().feed().and_then(|feed| feed.copy().coverage(&facts.check));
+        coverage == Some(Coverage::SameSecond)
     }
 
     fn edits(&self, request: &Request<'_>, facts: Option<&Facts>) -> Edits {

@@ -5,7 +5,7 @@
 use std::collections::BTreeSet;
 
 use curfew_filter::config::Config;
-use curfew_filter::metrics::{GAUGE_NAMES, NAMES};
+use curfew_filter::metrics::{GAUGE_NAMES, KEYS_GAUGE, NAMES};
 use serde_json::{Value, json};
 
 const CONFIGURATION: &str = "filter-configuration.md";
@@ -35,7 +35,7 @@ fn names(section: &str) -> BTreeSet<String> {
 
 #[test]
 fn exactly_the_existing_counters_and_gauges_are_explained() {
-    let known = NAMES.into_iter().map(|(_, name)| name).chain(GAUGE_NAMES);
+    let known = NAMES.into_iter().map(|(_, name)| name).chain(GAUGE_NAMES).chain([KEYS_GAUGE]);
     assert_eq!(names(&section(&page("metrics.md"), "The filter")), known.map(str::to_owned).collect());
 }
 

@@ -1,5 +1,5 @@
-//! A control plane that follows a script, for the filter in a real Envoy. A story writes its log; it answers the
-//! filter's polls and questions by the feed's contract, and it can fall silent. Stories about logouts use the real
+//! A control plane that follows a script, for the filter in a real Envoy. A story writes its log and hands out keys; it
+//! answers the filter's polls, questions and calls for keys by their contract, and it can fall silent. Stories about logouts use the real
 //! control plane.
 
 use std::collections::BTreeMap;
@@ -14,6 +14,7 @@ use axum::routing::post;
 use axum::{Json, Router};
 use curfew_core::wire::{
     CHECK_PATH, CheckAnswer, CheckRequest, CheckVerdict, FEED_PATH, FeedAnswer, FeedRequest, FeedRevocation,
+    IssuerKeys, KEYS_PATH, KeysAnswer, KeysRequest,
 };
 use curfew_core::{Epoch, Kind, WorkerId};
 use tokio::sync::Notify;
@@ -43,11 +44,15 @@ struct Shared {
 
 #[derive(Debug, Default)]
 struct Script {
-    log: Vec<FeedRevocation>,
+    /// A change of keys takes a place in the log, and is no revocation.
+    log: Vec<Option<FeedRevocation>>,
+    sets: BTreeMap<String, serde_json::Value>,
+    keys_seq: u64,
     /// The last seq that each worker has applied.
     workers: BTreeMap<WorkerId, u64>,
     polls: u64,
     checks: u64,
+    key_calls: u64,
     silent: bool,
 }
 
@@ -82,6 +87,11 @@ impl Scripted {
         self.shared.script().polls
     }
 
+    /// How many calls for keys have come.
+    pub fn key_calls(&self) -> u64 {
+        self.shared.script().key_calls
+    }
+
     /// How many workers follow the feed.
     pub fn workers(&self) -> usize {
         self.shared.script().workers.len()
@@ -97,10 +107,27 @@ impl Scripted {
     /// # Errors
     /// When a worker has not acknowledged it within ten seconds.
     pub fn commit(&self, revocation: FeedRevocation) -> Result<()> {
+        self.append(Some(revocation), |_, _| {})
+    }
+
+    /// Hands out these keys of an issuer from now on, and waits until each worker has acknowledged the change.
+    ///
+    /// # Errors
+    /// As [`Self::commit`].
+    pub fn hand_out(&self, issuer: &str, jwks: serde_json::Value) -> Result<()> {
+        self.append(None, |script, seq| {
+            script.sets.insert(issuer.to_owned(), jwks);
+            script.keys_seq = seq;
+        })
+    }
+
+    fn append(&self, entry: Option<FeedRevocation>, change: impl FnOnce(&mut Script, u64)) -> Result<()> {
         let seq = {
             let mut script = self.shared.script();
-            script.log.push(revocation);
-            script.log.len() as u64
+            script.log.push(entry);
+            let seq = script.log.len() as u64;
+            change(&mut script, seq);
+            seq
         };
         self.shared.news.notify_waiters();
         let begun = Instant::now();
@@ -114,7 +141,11 @@ impl Scripted {
 
 #[expect(clippy::disallowed_methods, reason = "a stand-in for a control plane has no route table")]
 fn router(shared: Arc<Shared>) -> Router {
-    Router::new().route(CHECK_PATH, post(check)).route(FEED_PATH, post(feed)).with_state(shared)
+    Router::new()
+        .route(CHECK_PATH, post(check))
+        .route(FEED_PATH, post(feed))
+        .route(KEYS_PATH, post(keys))
+        .with_state(shared)
 }
 
 async fn check(State(shared): State<Arc<Shared>>, Json(question): Json<CheckRequest>) -> Json<CheckAnswer> {
@@ -122,9 +153,10 @@ async fn check(State(shared): State<Arc<Shared>>, Json(question): Json<CheckRequ
         let mut script = shared.script();
         script.checks += 1;
         let revoked = |entry: &FeedRevocation| entry.kind == Kind::Token && entry.key == question.token;
-        let revoked = script.log.iter().any(revoked);
+        let revoked = script.log.iter().flatten().any(revoked);
         let verdict = if revoked { CheckVerdict::Revoked } else { CheckVerdict::Active };
-        (CheckAnswer { epoch: EPOCH.to_string(), seq: script.log.len() as u64, keys_seq: 0, verdict }, script.silent)
+        let (seq, keys_seq) = (script.log.len() as u64, script.keys_seq);
+        (CheckAnswer { epoch: EPOCH.to_string(), seq, keys_seq, verdict }, script.silent)
     };
     if silent {
         tokio::time::sleep(SILENCE).await;
@@ -150,6 +182,20 @@ async fn feed(State(shared): State<Arc<Shared>>, Json(poll): Json<FeedRequest>) 
     }
 }
 
+async fn keys(State(shared): State<Arc<Shared>>, Json(request): Json<KeysRequest>) -> Json<KeysAnswer> {
+    let (answer, silent) = {
+        let mut script = shared.script();
+        script.key_calls += 1;
+        let set = |issuer: String| IssuerKeys { jwks: script.sets.get(&issuer).cloned(), issuer };
+        let sets = request.issuers.into_iter().map(set).collect();
+        (KeysAnswer { epoch: EPOCH, keys_seq: script.keys_seq, sets }, script.silent)
+    };
+    if silent {
+        tokio::time::sleep(SILENCE).await;
+    }
+    Json(answer)
+}
+
 impl Script {
     /// Records what the worker has applied, and reads the rest of the log.
     fn page(&mut self, poll: &FeedRequest, arrived: Instant) -> (FeedAnswer, bool) {
@@ -166,8 +212,8 @@ impl Script {
             from,
             to: self.log.len() as u64,
             more: false,
-            keys_seq: 0,
-            revocations: self.log.iter().skip(skipped).copied().collect(),
+            keys_seq: self.keys_seq,
+            revocations: self.log.iter().skip(skipped).copied().flatten().collect(),
             lease_ms: LEASE_MS,
             fresh_ms: i64::try_from(arrived.elapsed().as_millis()).unwrap_or(0),
         };

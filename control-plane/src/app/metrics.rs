@@ -7,7 +7,7 @@ use prometheus_client::registry::Registry;
 
 use super::clock_doubt::ClockDoubt;
 use super::clock_rate::ClockRate;
-use crate::{abuse, http, leases, redis_copy, store};
+use crate::{abuse, http, keys, leases, redis_copy, store};
 
 /// The counters of all rooms.
 #[derive(Debug, Clone, Default)]
@@ -22,6 +22,8 @@ pub struct Metrics {
     pub redis: redis_copy::Counters,
     /// Polls, leases, and logouts that wait for them.
     pub leases: leases::Counters,
+    /// Keys in force, and changes of them.
+    pub keys: keys::Counters,
     /// How far the machine's clock is bent.
     pub clock_rate: ClockRate,
     /// How far the wall clock is from the time that the database knows.
@@ -37,6 +39,7 @@ impl Metrics {
         self.store.register(&mut registry);
         self.redis.register(&mut registry);
         self.leases.register(&mut registry);
+        self.keys.register(&mut registry);
         self.clock_rate.register(&mut registry);
         self.clock_doubt.register(&mut registry);
         registry

@@ -16,12 +16,13 @@ use super::descriptors::ConnectionLimits;
 use super::file_lock::{self, FileLock};
 use super::http2_warnings;
 use super::metrics::Metrics;
-use super::signals::Signals;
+use super::signals::{Hangups, Signals};
 use super::start::{bind, open_redis_copy, prepare, state};
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::http::server::{self, Server};
 use crate::http::{AppState, Listener, Terms, internal_router, public_router};
+use crate::keys::Provider;
 use crate::leases::{self, Leases};
 use crate::redis_copy::{self, RedisCopy};
 use crate::store::purge::{self, Pace};
@@ -132,9 +133,13 @@ async fn start(mut config: Config) -> Result<Tasks, ServeFailure> {
     let writer = Task::spawn("the writer", |stop| writer.run(stop));
     let keeper = Task::spawn("the keeper of leases", |stop| keep_leases(Arc::clone(&leases), redis_copy.clone(), stop));
     let (purge, share) = (config.purge, config.limits.connections_per_address);
-    let state = Arc::new(state(config, store.clone(), Arc::clone(&leases), redis_copy, clock, &metrics));
+    let provider = Provider::new(std::mem::take(&mut config.sources), metrics.keys.clone());
+    let state = Arc::new(state(config, store.clone(), Arc::clone(&leases), redis_copy, clock, &provider, &metrics));
     let clocks = (metrics.clock_rate.clone(), metrics.clock_doubt.clone());
-    let servers = Servers { state, store, listeners: (public, internal), limits, share, purge, clocks };
+    if state.keys.start().await.is_err() {
+        warn!("the keys of the settings could not be stored: filters that ask for them get what was stored before");
+    }
+    let servers = Servers { state, store, provider, listeners: (public, internal), limits, share, purge, clocks };
     let servers = Task::spawn("a server", |stop| servers.run(stop));
     print_addresses(addresses)?;
     Ok(Tasks { leases, servers, keeper, writer, _file_lock: file_lock })
@@ -150,10 +155,28 @@ async fn keep_leases(leases: Arc<Leases>, redis_copy: RedisCopy, stop: Cancellat
     tokio::join!(keeping, leases::gossip(&leases, redis_copy.settings(), kept.clone()));
 }
 
+/// Has files of keys read again and issuers asked at each SIGHUP, until it is told to stop.
+async fn hangups(provider: &Provider, stop: CancellationToken) {
+    let mut hangups = match Hangups::new() {
+        Ok(hangups) => hangups,
+        Err(error) => {
+            warn!(%error, "SIGHUP cannot be waited for: keys are read again when they change");
+            return;
+        }
+    };
+    loop {
+        tokio::select! {
+            () = hangups.received() => provider.hang_up(),
+            () = stop.cancelled() => return,
+        }
+    }
+}
+
 /// Both listeners, and what runs beside them.
 struct Servers {
     state: Arc<AppState>,
     store: Store,
+    provider: Arc<Provider>,
     listeners: (TcpListener, TcpListener),
     limits: ConnectionLimits,
     share: Option<u32>,
@@ -163,7 +186,7 @@ struct Servers {
 
 impl Servers {
     async fn run(self, stop: CancellationToken) {
-        let Self { state, store, listeners: (public, internal), limits, share, purge, clocks } = self;
+        let Self { state, store, provider, listeners: (public, internal), limits, share, purge, clocks } = self;
         let public = Server {
             socket: public,
             listener: Listener::Public,
@@ -186,6 +209,9 @@ impl Servers {
             purge::run(store.writer(), &state.store_counters, purge, stop.clone()),
             watch::run(&store, stop.clone()),
             state.failures.report(stop.clone()),
+            state.keys.follow(stop.clone()),
+            Arc::clone(&provider).run(&state.keys, stop.clone()),
+            hangups(&provider, stop.clone()),
             clocks.0.watch(stop.clone()),
             clocks.1.watch(&state.clock, stop.clone()),
             http2_warnings::report(stop.clone()),

@@ -1,4 +1,4 @@
-//! SIGTERM and SIGINT.
+//! SIGTERM and SIGINT, which end the process, and SIGHUP, which has keys read again.
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tracing::info;
@@ -21,5 +21,20 @@ impl Signals {
             _ = self.interrupt.recv() => "SIGINT",
         };
         info!(signal = name, "stopping: finishing what has begun");
+    }
+}
+
+/// SIGHUP. From here on it does not end the process.
+pub(super) struct Hangups(Signal);
+
+impl Hangups {
+    pub(super) fn new() -> std::io::Result<Self> {
+        signal(SignalKind::hangup()).map(Self)
+    }
+
+    /// Returns when one has come.
+    pub(super) async fn received(&mut self) {
+        self.0.recv().await;
+        info!(signal = "SIGHUP", "reading files of keys again, and asking the issuers for theirs");
     }
 }

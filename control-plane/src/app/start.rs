@@ -16,7 +16,7 @@ use crate::abuse::summary::FailedLogouts;
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::http::{AppState, Entrances, Notices, Records};
-use crate::keys::Keys;
+use crate::keys::{Keys, Provider};
 use crate::leases::Leases;
 use crate::log::LogPosition;
 use crate::logout::Logouts;
@@ -97,11 +97,14 @@ pub(super) fn state(
     leases: Arc<Leases>,
     redis_copy: RedisCopy,
     clock: Clock,
+    provider: &Arc<Provider>,
     metrics: &Metrics,
 ) -> AppState {
+    let keys = Keys::new(config.key_issuers, config.keys, store.clone(), clock.clone(), metrics.keys.clone());
+    let keys = Arc::new(keys.fetching(provider.fetch_now()));
     AppState {
         policy: config.policy,
-        keys: Keys::new(config.keys),
+        keys,
         entrances: Entrances::new(&store, Logouts::new(Arc::clone(&leases), &config.internal_secret)),
         records: Records::of(store),
         leases,

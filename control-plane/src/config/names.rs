@@ -3,7 +3,7 @@
 //! Settings with a flag are also in the command line, and a test compares the two. Secrets and settings that are
 //! refused have no flag.
 
-const SETTINGS: [&str; 53] = [
+const SETTINGS: [&str; 61] = [
     "APP_ID",
     "APP_KEY",
     "APP_KEY_FILE",
@@ -20,6 +20,7 @@ const SETTINGS: [&str; 53] = [
     "CURFEW_CLOCK_SKEW",
     "CURFEW_CONNECTIONS_PER_ADDRESS",
     "CURFEW_DATA_DIR",
+    "CURFEW_DISCOVERY",
     "CURFEW_FAILED_LOGOUTS_PER_MINUTE",
     "CURFEW_FAILED_LOGOUTS_PER_TOKEN",
     "CURFEW_INTERNAL_LISTEN",
@@ -29,6 +30,13 @@ const SETTINGS: [&str; 53] = [
     "CURFEW_ISSUED_AT_CLAIM",
     "CURFEW_ISSUER",
     "CURFEW_ISSUERS_FILE",
+    "CURFEW_KEYS_ALLOW_HTTP",
+    "CURFEW_KEYS_ALLOW_PRIVATE_NETWORK",
+    "CURFEW_KEYS_CA_FILE",
+    "CURFEW_KEYS_KEEP_FOR",
+    "CURFEW_KEYS_MAX_INTERVAL",
+    "CURFEW_KEYS_MIN_INTERVAL",
+    "CURFEW_KEYS_TIMEOUT",
     "CURFEW_LOG",
     "CURFEW_LOG_FORMAT",
     "CURFEW_MAX_TOKEN_BYTES",

@@ -18,6 +18,7 @@ use super::log::{LogArgs, LogSettings};
 use super::operation::OperationArgs;
 use super::redis::RedisArgs;
 use super::tokens::TokenArgs;
+use crate::keys::{KeyIssuer, KeySource};
 use crate::log::retention::Retention;
 use crate::secret::{AppCredentials, Secret};
 use crate::store::purge::Pace;
@@ -57,6 +58,10 @@ pub struct Config {
     pub policy: Policy,
     /// The keys to start with.
     pub keys: KeySets,
+    /// Where the keys of each issuer come from, if not from the settings.
+    pub sources: Vec<Option<KeySource>>,
+    /// Where the keys of each issuer come from.
+    pub key_issuers: Vec<KeyIssuer>,
     /// The secret of callers of the internal listener.
     pub internal_secret: Secret,
     /// The credentials of callers of `lgt-all`.
@@ -131,6 +136,8 @@ impl ServeArgs {
             redis: redis.map(|redis| redis.with_clock_skew(retention.clock_skew)),
             policy: tokens.policy,
             keys: tokens.keys,
+            sources: tokens.sources,
+            key_issuers: tokens.key_issuers,
             internal_secret: access.internal_secret(generated.as_ref())?,
             app: access.app(generated.as_ref())?,
             check_timeout: operation.check_timeout,

@@ -11,7 +11,9 @@ use serde_json::{Map, Value, json};
 
 use super::environment::{Environment, read};
 use super::generated::{GENERATED_ISSUER, Generated};
+use super::key_source::{KeySourceArgs, setting_of};
 use super::signer::{IssuerSecret, Signer, issuer_secrets, signers};
+use crate::keys::{KeyIssuer, KeySource, KeyUrl, take_source};
 use crate::secret::Secret;
 
 /// Which tokens to accept.
@@ -92,6 +94,8 @@ pub struct TokenArgs {
     /// The longest text of a token, in bytes
     #[arg(long, env = "CURFEW_MAX_TOKEN_BYTES", value_name = "BYTES", default_value = "16384", hide_env_values = true)]
     max_token_bytes: String,
+    #[command(flatten)]
+    key_source: KeySourceArgs,
 }
 
 /// Where the keys come from.
@@ -100,8 +104,10 @@ pub(super) enum Keys {
     Issuers(Value),
     /// One issuer with a secret.
     Secret(Secret),
-    /// One issuer with a JWK Set.
+    /// One issuer with a JWK Set from a file.
     Jwks(Value),
+    /// One issuer, whose keys are fetched.
+    Fetched,
     /// Nothing was configured.
     Missing,
     /// What was configured is wrong and has been noted.
@@ -122,6 +128,11 @@ pub struct Tokens {
     pub policy: Policy,
     /// The keys that stand in the settings.
     pub keys: KeySets,
+    /// Where the keys of each issuer of the policy come from; `None` where they stand in the settings or are a secret. A
+    /// JWK Set in `JWKS_FILE` is in `keys` and has its file here too.
+    pub sources: Vec<Option<KeySource>>,
+    /// Where the keys of each issuer come from, in the order of the policy.
+    pub key_issuers: Vec<KeyIssuer>,
     /// The issuers whose tokens this process can make, in the order of the configuration.
     pub signers: Vec<Signer>,
     /// All secrets that sign tokens, each with the setting that holds it.
@@ -137,18 +148,22 @@ pub struct Tokens {
 impl TokenArgs {
     /// Finds out where the keys come from: one place, or none.
     pub(super) fn keys(&self, environment: &Environment, mistakes: &mut Mistakes) -> Keys {
-        if environment.get("JWKS_URL").is_some() {
-            mistakes.add("JWKS_URL", "this version reads keys from a file only: set JWKS_FILE");
-        }
         let secret_given = environment.get("JWT_SECRET").is_some() || self.jwt_secret_file.is_some();
         let given = [
             ("JWT_SECRET", secret_given),
             ("JWKS_FILE", self.jwks_file.is_some()),
             ("CURFEW_ISSUERS_FILE", self.issuers_file.is_some()),
         ];
-        let given: Vec<_> = given.iter().filter(|(_, given)| *given).map(|(name, _)| *name).collect();
+        let given: Vec<_> = given
+            .into_iter()
+            .chain(self.key_source.places())
+            .filter(|(_, given)| *given)
+            .map(|(name, _)| name)
+            .collect();
         match given.as_slice() {
+            [] if self.issuer_tells_its_keys() => return Keys::Fetched,
             [] => return Keys::Missing,
+            ["JWKS_URL" | "CURFEW_DISCOVERY"] => return Keys::Fetched,
             [_] => {}
             [first, others @ ..] => {
                 mistakes.add(*first, format!("is set, and so is {}: set one of them", others.join(" and ")));
@@ -169,6 +184,12 @@ impl TokenArgs {
             .unwrap_or(Keys::Wrong)
     }
 
+    /// True if the issuer's name is a URL that may be asked for its keys.
+    fn issuer_tells_its_keys(&self) -> bool {
+        let is_url = self.token_issuer.as_deref().is_some_and(|issuer| KeyUrl::parse(issuer).is_ok());
+        is_url && !self.key_source.forbids_discovery()
+    }
+
     /// Refuses settings of a single issuer beside the file, which describes all issuers: neither should win silently.
     fn refuse_single_issuer_settings(&self, mistakes: &mut Mistakes) {
         let single = [
@@ -182,10 +203,9 @@ impl TokenArgs {
             ("CURFEW_REQUIRED_CLAIMS", &self.token_required_claims),
             ("CURFEW_REQUIRE_USER", &self.token_require_user),
         ];
-        for (name, value) in single {
-            if value.is_some() {
-                mistakes.add(name, "is set, and so is CURFEW_ISSUERS_FILE, which has it for each issuer");
-            }
+        let given = single.into_iter().filter(|(_, value)| value.is_some()).map(|(name, _)| name);
+        for name in given.chain(self.key_source.given()) {
+            mistakes.add(name, "is set, and so is CURFEW_ISSUERS_FILE, which has it for each issuer");
         }
     }
 
@@ -196,17 +216,28 @@ impl TokenArgs {
             mistakes.add("CURFEW_USER_CLAIM", "must be a claim's name, without spaces around it");
         }
         let from_file = matches!(keys, Keys::Issuers(_));
-        let issuers = match keys {
+        let file = match keys {
+            Keys::Jwks(_) => self.jwks_file.clone().map(KeySource::of_file),
+            _ => None,
+        };
+        let mut issuers = match keys {
             Keys::Issuers(issuers) => issuers,
-            Keys::Secret(secret) => self.one_issuer("secret", secret.reveal().into(), None, mistakes),
-            Keys::Jwks(jwks) => self.one_issuer("jwks", jwks, None, mistakes),
+            Keys::Secret(secret) => self.one_issuer(Some(("secret", secret.reveal().into())), None, mistakes),
+            Keys::Jwks(jwks) => self.one_issuer(Some(("jwks", jwks)), None, mistakes),
+            Keys::Fetched => self.one_issuer(None, None, mistakes),
             Keys::Missing => {
                 let secret = generated?.jwt_secret.as_str().into();
-                self.one_issuer("secret", secret, Some(GENERATED_ISSUER), mistakes)
+                self.one_issuer(Some(("secret", secret)), Some(GENERATED_ISSUER), mistakes)
             }
             // The other settings are resolved all the same, with a key that is never used.
             Keys::Wrong => json!([{"secret": "0".repeat(64)}]),
         };
+        let mut found = Mistakes::default();
+        let mut sources = sources(&mut issuers, &mut found);
+        if file.is_some() {
+            sources = vec![file];
+        }
+        note(&found, from_file, mistakes);
         let document = json!({
             "issuers": issuers,
             "user_claim": self.user_claim,
@@ -220,26 +251,26 @@ impl TokenArgs {
         match Policy::from_document(&document) {
             Ok((policy, keys)) => Some(Tokens {
                 warnings: policy.warnings().map(|mistake| warning(mistake, from_file)).collect(),
+                key_issuers: key_issuers(&policy, &keys, &document, from_file, &sources),
                 policy,
                 keys,
+                sources,
                 signers: signers(&document),
                 signing_secrets: named(issuer_secrets(&document), from_file),
                 user_claim: self.user_claim.clone(),
                 issued_at_claim: self.issued_at_claim.clone(),
             }),
             Err(found) => {
-                for mistake in found.iter() {
-                    let (name, problem) = by_setting(mistake, from_file);
-                    mistakes.add(name, problem);
-                }
+                note(&found, from_file, mistakes);
                 None
             }
         }
     }
 
-    fn one_issuer(&self, keys: &str, value: Value, default: Option<&str>, mistakes: &mut Mistakes) -> Value {
+    fn one_issuer(&self, keys: Option<(&str, Value)>, default: Option<&str>, mistakes: &mut Mistakes) -> Value {
         let mut issuer = Map::new();
-        issuer.insert(keys.to_owned(), value);
+        issuer.extend(keys.map(|(name, value)| (name.to_owned(), value)));
+        self.key_source.fill(&mut issuer);
         if let Some(name) = self.token_issuer.as_deref().or(default) {
             issuer.insert("issuer".to_owned(), name.into());
         }
@@ -271,8 +302,36 @@ impl TokenArgs {
     }
 }
 
-/// The JSON of a setting that is true or false; the policy names what is neither.
-fn boolean(text: &str) -> Value {
+/// Where the keys of each issuer come from.
+fn key_issuers(
+    policy: &Policy,
+    keys: &KeySets,
+    document: &Value,
+    from_file: bool,
+    sources: &[Option<KeySource>],
+) -> Vec<KeyIssuer> {
+    let from = if from_file { "CURFEW_ISSUERS_FILE" } else { "JWKS_FILE" };
+    let issuers = document.get("issuers").unwrap_or(&Value::Null);
+    let source = |place: usize| sources.get(place).and_then(Option::as_ref).map(KeySource::shown);
+    KeyIssuer::of_policy(policy, keys, issuers, from, source)
+}
+
+/// Where the keys of each of these issuers come from. What is about that is taken out of their entries.
+fn sources(issuers: &mut Value, mistakes: &mut Mistakes) -> Vec<Option<KeySource>> {
+    let entries = issuers.as_array_mut().into_iter().flatten().enumerate();
+    entries.map(|(index, entry)| take_source(&format!("issuers[{index}]"), entry, mistakes)).collect()
+}
+
+/// Notes mistakes in the document by the settings that its fields came from.
+fn note(found: &Mistakes, from_file: bool, mistakes: &mut Mistakes) {
+    for mistake in found.iter() {
+        let (name, problem) = by_setting(mistake, from_file);
+        mistakes.add(name, problem);
+    }
+}
+
+/// The JSON of a setting that is true or false; the reader of the document names what is neither.
+pub(super) fn boolean(text: &str) -> Value {
     match text {
         "true" => true.into(),
         "false" => false.into(),
@@ -319,7 +378,10 @@ fn by_setting(mistake: &Mistake, from_file: bool) -> (String, String) {
         Some(part) if part.starts_with("jwks.") => {
             ("JWKS_FILE".to_owned(), format!("{}: {problem}", part.trim_start_matches("jwks.")))
         }
-        Some(part) => (format!("CURFEW_{}", part.to_uppercase()), problem.to_owned()),
+        Some(part) => {
+            let own = || format!("CURFEW_{}", part.to_uppercase());
+            (setting_of(part).map_or_else(own, str::to_owned), problem.to_owned())
+        }
         None => (format!("CURFEW_{}", field.to_uppercase()), problem.to_owned()),
     }
 }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use axum::extract::FromRequestParts;
 use axum::http::request::Parts;
-use curfew_core::{ProvenToken, TokenError, from_authorization, verify_natively};
+use curfew_core::{ProvenToken, Unproven, from_authorization, verify_natively};
 
 use super::extract::single_authorization;
 use super::problem::ApiError;
@@ -25,8 +25,18 @@ impl FromRequestParts<Arc<AppState>> for Caller {
         let attempt = parts.extensions.get::<Arc<Attempt>>().ok_or(ApiError::Internal)?;
         let text = from_authorization(single_authorization(&parts.headers)?)?;
         attempt.shows(TokenId::of(text));
-        Ok(Self(prove_in_turn(state, attempt, text).await?))
+        Ok(Self(prove_by_newest(state, attempt, text).await?))
     }
+}
+
+/// Checks a token. If its key is not known, newer keys are looked for once, and it is checked once more.
+async fn prove_by_newest(state: &Arc<AppState>, attempt: &Attempt, text: &[u8]) -> Result<ProvenToken, ApiError> {
+    let mut proven = prove_in_turn(state, attempt, text).await?;
+    if let Err(Unproven { newer_keys: Some(issuer), .. }) = proven {
+        state.keys.demand(issuer).await;
+        proven = prove_in_turn(state, attempt, text).await?;
+    }
+    Ok(state.counted(proven.map_err(|unproven| unproven.error))?)
 }
 
 /// Checks a token for a caller that cannot be made to slow down. Cheap checks run here; an expensive signature waits
@@ -34,12 +44,16 @@ impl FromRequestParts<Arc<AppState>> for Caller {
 ///
 /// # Errors
 ///
-/// The first rule that the token breaks. Or the lane was full, or the token's turn did not come within half the time
-/// for a request; then nothing is known about the token.
-async fn prove_in_turn(state: &Arc<AppState>, attempt: &Attempt, text: &[u8]) -> Result<ProvenToken, ApiError> {
+/// The lane was full, or the token's turn did not come within half the time for a request. Then nothing is known about the
+/// token.
+async fn prove_in_turn(
+    state: &Arc<AppState>,
+    attempt: &Attempt,
+    text: &[u8],
+) -> Result<Result<ProvenToken, Unproven>, ApiError> {
     let (mut is_costly, keys) = (false, state.keys.current());
     let proven = by_either_clock(state.clock.moment(), |now| {
-        state.policy.prove(text, now, &keys, |check| {
+        state.policy.prove_with(text, now, &keys, |check| {
             // Only algorithms with a shared secret have a minimum length for it. Checking a MAC is as cheap as all the
             // checks before it.
             is_costly |= check.key.algorithm().minimum_secret().is_none();
@@ -47,7 +61,7 @@ async fn prove_in_turn(state: &Arc<AppState>, attempt: &Attempt, text: &[u8]) ->
         })
     });
     if !is_costly {
-        return Ok(state.counted(proven)?);
+        return Ok(proven);
     }
     let (lane, outcome) = verify_in_lane(state, attempt, text).await;
     let label = match &outcome {
@@ -58,13 +72,13 @@ async fn prove_in_turn(state: &Arc<AppState>, attempt: &Attempt, text: &[u8]) ->
     };
     state.abuse_counters.verifications.get_or_create(&VerificationLabels { lane, outcome: label }).inc();
     match outcome {
-        Ok(proven) => Ok(proven?),
+        Ok(proven) => Ok(proven),
         Err(LaneFailure::Full | LaneFailure::Late) => Err(ApiError::Write(Unavailable::NotWritten)),
         Err(LaneFailure::Panicked) => Err(ApiError::Internal),
     }
 }
 
-type InLane = Result<Result<ProvenToken, TokenError>, LaneFailure>;
+type InLane = Result<Result<ProvenToken, Unproven>, LaneFailure>;
 
 /// Returns the lane's name and the outcome of the check.
 async fn verify_in_lane(state: &Arc<AppState>, attempt: &Attempt, text: &[u8]) -> (&'static str, InLane) {

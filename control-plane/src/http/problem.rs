@@ -56,6 +56,16 @@ pub enum ApiError {
     Read,
     /// This many polls are held back, and no more may be.
     PollsFull(usize),
+    /// No issuer of this name is configured, or none is named and there are several.
+    IssuerUnknown,
+    /// The issuer has no such key.
+    KeyUnknown,
+    /// The issuer's keys could not be had.
+    KeysNotFetched(String),
+    /// The issuer signs with a secret.
+    KeysAreSecret,
+    /// The issuer's keys of so many bytes have no room.
+    KeysHaveNoRoom(usize),
     /// A handler panicked.
     Internal,
 }
@@ -85,9 +95,11 @@ impl ApiError {
     /// The HTTP status.
     pub const fn status(&self) -> StatusCode {
         match self {
-            Self::Denied(Denial::Unavailable) | Self::Write(_) | Self::Read | Self::PollsFull(_) => {
-                StatusCode::SERVICE_UNAVAILABLE
-            }
+            Self::Denied(Denial::Unavailable)
+            | Self::Write(_)
+            | Self::Read
+            | Self::PollsFull(_)
+            | Self::KeysNotFetched(_) => StatusCode::SERVICE_UNAVAILABLE,
             Self::Denied(_)
             | Self::Token(_)
             | Self::NotOneToken(_)
@@ -99,9 +111,9 @@ impl ApiError {
             Self::PayloadTooLarge(_) => StatusCode::PAYLOAD_TOO_LARGE,
             Self::UnsupportedMediaType(_) => StatusCode::UNSUPPORTED_MEDIA_TYPE,
             Self::RequestTimeout => StatusCode::REQUEST_TIMEOUT,
-            Self::NotFound => StatusCode::NOT_FOUND,
+            Self::NotFound | Self::IssuerUnknown | Self::KeyUnknown => StatusCode::NOT_FOUND,
             Self::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
-            Self::KeyspaceUnknown(_) => StatusCode::CONFLICT,
+            Self::KeyspaceUnknown(_) | Self::KeysAreSecret | Self::KeysHaveNoRoom(_) => StatusCode::CONFLICT,
             Self::Internal => StatusCode::INTERNAL_SERVER_ERROR,
         }
     }
@@ -123,6 +135,11 @@ impl ApiError {
             Self::MethodNotAllowed => "method_not_allowed",
             Self::KeyspaceUnknown(_) => "keyspace_unknown",
             Self::Write(_) | Self::Read | Self::PollsFull(_) => "unavailable",
+            Self::IssuerUnknown => "issuer_unknown",
+            Self::KeyUnknown => "key_unknown",
+            Self::KeysNotFetched(_) => "keys_not_fetched",
+            Self::KeysAreSecret => "keys_are_secret",
+            Self::KeysHaveNoRoom(_) => "keys_have_no_room",
             Self::Internal => "internal_error",
         }
     }
@@ -193,6 +210,15 @@ impl ApiError {
             Self::PollsFull(most) => {
                 format!("This control plane holds {most} polls, and no more at a time. Start another control plane.")
                     .into()
+            }
+            Self::IssuerUnknown => {
+                "Name one of the configured issuers; it may be left out where there is only one.".into()
+            }
+            Self::KeyUnknown => "The issuer has no key with this kid or thumbprint.".into(),
+            Self::KeysNotFetched(detail) => detail.clone().into(),
+            Self::KeysAreSecret => "The issuer signs with a secret, which is changed in the settings.".into(),
+            Self::KeysHaveNoRoom(bytes) => {
+                format!("There is no room for keys of {bytes} bytes. The last ones stay in force.").into()
             }
             Self::Internal => "The request failed for a reason of the server's.".into(),
         }

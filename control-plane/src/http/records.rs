@@ -63,7 +63,7 @@ impl Records {
     }
 
     /// The error for a failed read. The cause goes to the control plane's log.
-    fn failed(&self, error: &ReadFailure) -> ApiError {
+    pub(super) fn failed(&self, error: &ReadFailure) -> ApiError {
         if !self.store.explains(error)
             && let Some(failures) = self.failures.line(Instant::now())
         {

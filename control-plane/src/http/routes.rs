@@ -5,7 +5,7 @@
 //! whether the endpoint is an [`Entrance`]. Then it is counted, limited and timed like every entrance, and its handler
 //! can answer with nothing but a [`super::LoggedOut`] or an error.
 
-use curfew_core::wire::{CHECK_PATH, FEED_PATH, TOKENS_PATH};
+use curfew_core::wire::{CHECK_PATH, FEED_PATH, KEYS_PATH, TOKENS_PATH};
 
 use super::endpoint::{Endpoint, EndpointService};
 use super::entrance::{Entrance, EntranceService};
@@ -17,6 +17,9 @@ pub(super) const STATUS_PATH: &str = "/api/v2/logout/status/{id}";
 
 /// Bytes of a registration: a thousand tokens of 8 KiB with their devices, or fewer longer ones.
 const TOKENS_BODY: usize = 10 * 1024 * 1024;
+
+/// Bytes of the names of issuers.
+const KEYS_BODY: usize = 64 * 1024;
 
 /// Bytes of a token to explain, with its JSON.
 const EXPLAIN_BODY: usize = 64 * 1024;
@@ -64,7 +67,7 @@ impl Route {
 }
 
 /// All endpoints.
-pub static ROUTES: [Route; 14] = [
+pub static ROUTES: [Route; 20] = [
     Route {
         method: Method::Post,
         path: "/api/v2/logout",
@@ -112,6 +115,54 @@ pub static ROUTES: [Route; 14] = [
         access: Access::InternalSecret,
         body: Body::Json { most: SMALL_BODY },
         kind: Kind::Endpoint(Purpose::LongPoll, |endpoint| endpoint.handled_by(internal::feed)),
+    },
+    Route {
+        method: Method::Post,
+        path: KEYS_PATH,
+        listener: Listener::Internal,
+        access: Access::InternalSecret,
+        body: Body::Json { most: KEYS_BODY },
+        kind: Kind::Endpoint(Purpose::Read, |endpoint| endpoint.handled_by(internal::keys)),
+    },
+    Route {
+        method: Method::Get,
+        path: internal::SETS_PATH,
+        listener: Listener::Internal,
+        access: Access::InternalSecret,
+        body: Body::Unread,
+        kind: Kind::Endpoint(Purpose::Read, |endpoint| endpoint.handled_by(internal::sets)),
+    },
+    Route {
+        method: Method::Post,
+        path: internal::REFRESH_PATH,
+        listener: Listener::Internal,
+        access: Access::InternalSecret,
+        body: Body::Json { most: SMALL_BODY },
+        kind: Kind::Entrance("keys_refresh", |entrance| entrance.handled_by(internal::refresh)),
+    },
+    Route {
+        method: Method::Post,
+        path: internal::REMOVE_PATH,
+        listener: Listener::Internal,
+        access: Access::InternalSecret,
+        body: Body::Json { most: SMALL_BODY },
+        kind: Kind::Entrance("keys_remove", |entrance| entrance.handled_by(internal::remove)),
+    },
+    Route {
+        method: Method::Post,
+        path: internal::DISTRUST_PATH,
+        listener: Listener::Internal,
+        access: Access::InternalSecret,
+        body: Body::Json { most: SMALL_BODY },
+        kind: Kind::Entrance("keys_distrust", |entrance| entrance.handled_by(internal::distrust)),
+    },
+    Route {
+        method: Method::Post,
+        path: internal::TRUST_PATH,
+        listener: Listener::Internal,
+        access: Access::InternalSecret,
+        body: Body::Json { most: SMALL_BODY },
+        kind: Kind::Entrance("keys_trust", |entrance| entrance.handled_by(internal::trust)),
     },
     Route {
         method: Method::Get,

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use curfew_core::{Policy, ProvenToken, TokenError, verify_natively};
+use curfew_core::{Policy, ProvenToken, TokenError, Unproven, verify_natively};
 use prometheus_client::encoding::text;
 use prometheus_client::registry::Registry;
 
@@ -27,7 +27,7 @@ pub struct AppState {
     /// Which tokens are accepted.
     pub policy: Policy,
     /// The keys that tokens are verified with.
-    pub keys: Keys,
+    pub keys: Arc<Keys>,
     /// The stored records, for endpoints that revoke nothing.
     pub records: Records,
     /// The commands that revoke, for entrances alone.
@@ -70,42 +70,44 @@ pub struct AppState {
 /// time: a token that is alive at the proxies must be possible to log out, and a logout of a dead one does no harm.
 pub(super) fn by_either_clock<T>(
     moment: Moment,
-    mut prove: impl FnMut(i64) -> Result<T, TokenError>,
-) -> Result<T, TokenError> {
+    mut prove: impl FnMut(i64) -> Result<T, Unproven>,
+) -> Result<T, Unproven> {
     let proven = prove(moment.now);
-    let is_out_of_time = |error| {
+    let is_out_of_time = |Unproven { error, .. }: Unproven| {
         use TokenError::{Expired, IssuedInFuture, LivesTooLong, NotYetValid};
         matches!(error, Expired | NotYetValid | IssuedInFuture | LivesTooLong) && moment.doubt().is_some()
     };
     match (proven, moment.reckoned) {
-        (Err(error), Some(reckoned)) if is_out_of_time(error) => prove(reckoned).map_err(|_| error),
+        // The keys may be the reason then, and the error of the wall clock is told all the same.
+        (Err(first), Some(reckoned)) if is_out_of_time(first) => {
+            prove(reckoned).map_err(|second| Unproven { error: first.error, ..second })
+        }
         (proven, _) => proven,
     }
 }
 
 impl AppState {
-    /// Checks that a token's text is a token that is accepted now. It does not check whether the token was revoked.
+    /// Checks that a token's text is a token that is accepted now, by the keys that are known at this moment. It does not check
+    /// whether the token was revoked.
     ///
     /// # Errors
     ///
-    /// The first rule that the token breaks; it is counted.
-    pub fn prove(&self, text: &[u8]) -> Result<ProvenToken, TokenError> {
-        self.counted(self.prove_uncounted(text))
-    }
-
-    /// The same for a question about a token, whose refusal is nobody's failed attempt.
-    pub(super) fn prove_uncounted(&self, text: &[u8]) -> Result<ProvenToken, TokenError> {
+    /// The first rule that the token breaks, and whether newer keys could make a difference.
+    pub fn prove(&self, text: &[u8]) -> Result<ProvenToken, Unproven> {
         let keys = self.keys.current();
-        by_either_clock(self.clock.moment(), |now| self.policy.prove(text, now, &keys, verify_natively))
+        by_either_clock(self.clock.moment(), |now| self.policy.prove_with(text, now, &keys, verify_natively))
     }
 
     /// The same outcome, counted if it is a refusal.
     pub(super) fn counted(&self, proven: Result<ProvenToken, TokenError>) -> Result<ProvenToken, TokenError> {
         if let Err(error) = &proven {
-            let reason = error.reason();
-            self.counters.tokens_refused.get_or_create(&RefusalLabels { reason }).inc();
+            self.count_refusal(*error);
         }
         proven
+    }
+
+    pub(super) fn count_refusal(&self, error: TokenError) {
+        self.counters.tokens_refused.get_or_create(&RefusalLabels { reason: error.reason() }).inc();
     }
 
     /// The metrics' text, including the values that are measured at this moment.

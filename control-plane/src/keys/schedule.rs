@@ -13,13 +13,9 @@ const DEFAULT_INTERVAL: Duration = Duration::from_secs(5 * 60);
 const FIRST_RETRY: Duration = Duration::from_secs(1);
 const LONGEST_RETRY: Duration = Duration::from_secs(60);
 
-/// The least time between two fetches that tokens with unknown keys bring about. A flood of made-up keys must cost the
-/// provider nothing more than this.
-pub const DEMAND_EVERY: Duration = Duration::from_secs(10);
-
 /// How the last fetch ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum LastFetch {
+pub(super) enum FetchEnd {
     /// It brought a set, or the answer that the set is the same.
     Good {
         /// For how long the answer is fresh, if the provider says so.
@@ -36,11 +32,11 @@ pub enum LastFetch {
 
 /// How long to wait after a fetch that ended in this way. `jitter` is any random number: it takes up to a tenth off, so that
 /// issuers and control planes which started together do not stay together.
-pub fn wait_after(last: LastFetch, terms: &FetchTerms, jitter: u32) -> Duration {
+pub(super) fn wait_after(last: FetchEnd, terms: &FetchTerms, jitter: u32) -> Duration {
     let within = |wait: Duration| wait.min(terms.max_interval).max(terms.min_interval);
     match last {
-        LastFetch::Good { fresh_for } => within(earlier(within(fresh_for.unwrap_or(DEFAULT_INTERVAL)), jitter)),
-        LastFetch::Failed { in_a_row, retry_after } => {
+        FetchEnd::Good { fresh_for } => within(earlier(within(fresh_for.unwrap_or(DEFAULT_INTERVAL)), jitter)),
+        FetchEnd::Failed { in_a_row, retry_after } => {
             let doubled = 1_u32.checked_shl(in_a_row.saturating_sub(1)).unwrap_or(u32::MAX);
             // Never slower than without a failure: the provider may be back at any time.
             let retry = FIRST_RETRY.saturating_mul(doubled).min(LONGEST_RETRY).min(within(DEFAULT_INTERVAL));
@@ -51,22 +47,9 @@ pub fn wait_after(last: LastFetch, terms: &FetchTerms, jitter: u32) -> Duration 
 }
 
 /// When to fetch next, after a fetch that ended at `now` in this way. See [`wait_after`].
-pub fn next_fetch(last: LastFetch, terms: &FetchTerms, jitter: u32, now: i64) -> i64 {
+pub(super) fn next_fetch(last: FetchEnd, terms: &FetchTerms, jitter: u32, now: i64) -> i64 {
     let wait = i64::try_from(wait_after(last, terms, jitter).as_millis()).unwrap_or(i64::MAX);
     now.saturating_add(wait)
-}
-
-/// True if a token with an unknown key may bring about a fetch now: the last one, of any kind, by any control plane, began
-/// at least [`DEMAND_EVERY`] ago. A last fetch that lies far in the future was noted by a clock that was wrong.
-pub fn may_fetch_on_demand(last_began: Option<i64>, now: i64) -> bool {
-    let Some(last_began) = last_began else { return true };
-    u128::from(now.abs_diff(last_began)) >= DEMAND_EVERY.as_millis()
-}
-
-/// True if a fetch that began at `began` serves an operator that called for one at `called`: it began afterwards, so it
-/// shows what the provider publishes after whatever the operator did there.
-pub fn serves_refresh(began: i64, called: i64) -> bool {
-    began >= called
 }
 
 /// Up to a tenth less.
@@ -80,12 +63,12 @@ fn earlier(wait: Duration, jitter: u32) -> Duration {
 mod tests {
     use super::*;
 
-    fn good(fresh_for: Option<u64>) -> LastFetch {
-        LastFetch::Good { fresh_for: fresh_for.map(Duration::from_secs) }
+    fn good(fresh_for: Option<u64>) -> FetchEnd {
+        FetchEnd::Good { fresh_for: fresh_for.map(Duration::from_secs) }
     }
 
-    fn failed(in_a_row: u32, retry_after: Option<u64>) -> LastFetch {
-        LastFetch::Failed { in_a_row, retry_after: retry_after.map(Duration::from_secs) }
+    fn failed(in_a_row: u32, retry_after: Option<u64>) -> FetchEnd {
+        FetchEnd::Failed { in_a_row, retry_after: retry_after.map(Duration::from_secs) }
     }
 
     #[test]
@@ -132,24 +115,5 @@ mod tests {
         assert_eq!(wait_after(failed(1, Some(1_000_000)), &terms, 0), terms.max_interval);
         assert_eq!(next_fetch(failed(1, Some(30)), &terms, 0, 1_000), 31_000);
         assert_eq!(next_fetch(good(None), &terms, 0, i64::MAX), i64::MAX);
-    }
-
-    #[test]
-    fn a_demand_brings_about_one_fetch_in_ten_seconds() {
-        let now = 1_000_000;
-        for (last_began, may) in
-            [(None, true), (Some(now - 10_000), true), (Some(now - 9_999), false), (Some(now), false)]
-        {
-            assert_eq!(may_fetch_on_demand(last_began, now), may, "{last_began:?}");
-        }
-        assert!(!may_fetch_on_demand(Some(now + 9_999), now), "another control plane's clock is ahead by a little");
-        assert!(may_fetch_on_demand(Some(now + 3_600_000), now), "a clock was wrong");
-        assert!(may_fetch_on_demand(Some(i64::MIN), i64::MAX));
-    }
-
-    #[test]
-    fn an_operators_refresh_is_served_by_a_fetch_that_began_after_it() {
-        assert!(!serves_refresh(999, 1_000));
-        assert!(serves_refresh(1_000, 1_000));
     }
 }

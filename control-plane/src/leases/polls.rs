@@ -150,7 +150,7 @@ impl Polls<'_> {
             from,
             to,
             more,
-            keys_seq: 0,
+            keys_seq: shared.keys_seq,
             revocations: revocations.collect(),
             lease_ms,
             fresh_ms,

@@ -31,6 +31,8 @@ const ATTEMPTS: u32 = 5;
 /// What one reading showed.
 pub(super) struct SharedReading {
     pub(super) reading: Reading,
+    /// The newest change of keys in the same snapshot; 0 for none.
+    pub(super) keys_seq: u64,
     /// The entries follow this seq.
     from: u64,
     entries: Vec<Logged>,
@@ -180,7 +182,7 @@ impl LogReader<'_> {
             return Ok(None);
         }
         self.learn(page.head, began);
-        Ok(Some(SharedReading { reading, from, entries: page.entries, more: page.more }))
+        Ok(Some(SharedReading { reading, keys_seq: page.keys_seq, from, entries: page.entries, more: page.more }))
     }
 
     fn is_usable(&self, reading: &Reading) -> bool {

@@ -24,6 +24,8 @@ pub struct Logged {
 pub struct LogPage {
     /// The log's head.
     pub head: LogPosition,
+    /// The newest change of keys; 0 for none.
+    pub keys_seq: u64,
     /// The beat in the row of the control plane that reads, if it has a row.
     pub own_beat: Option<u64>,
     /// The entries after the requested place, in the log's order.

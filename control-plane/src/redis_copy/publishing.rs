@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
+use super::MOST_PUBLISHED;
 use super::live::{Live, Shared};
 use crate::log::{Commit, LogPosition, Logged};
 
@@ -21,19 +22,24 @@ impl Shared {
     pub(super) async fn publish(&self, commit: Commit, entries: &[Logged]) {
         self.progress().observe(commit.head);
         if let Some(live) = self.live() {
-            self.write(&live, commit.before, entries).await;
+            self.write(&live, commit, entries).await;
         }
         self.show_pending();
     }
 
-    async fn write(&self, live: &Live, before: LogPosition, entries: &[Logged]) {
+    async fn write(&self, live: &Live, commit: Commit, entries: &[Logged]) {
         let until = Instant::now() + COMMIT_LIMIT;
+        let before = commit.before;
         let mut from = before.seq;
         for entries in entries.chunks(PIPELINE) {
             if Instant::now() >= until || !self.copy(live, before, from, entries, PUBLISH_LIMIT).await {
                 return;
             }
             from = entries.last().map_or(from, |entry| entry.seq);
+        }
+        if u64::try_from(entries.len()).is_ok_and(|count| count < MOST_PUBLISHED) {
+            // These were all. A change of keys takes a place in the log, too, and is no entry.
+            self.progress().copied(before, from, commit.head.seq);
         }
     }
 

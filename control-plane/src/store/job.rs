@@ -8,6 +8,7 @@ use tokio::sync::oneshot;
 use super::command::{
     Committed, LogoutOutcome, Purged, Reached, Registered, Registration, Subject, TokenRecord, Unavailable,
 };
+use super::keys::{ChangeFetch, ChangeKeys, KeysChange};
 use super::sql::Batch;
 use crate::log::{Cause, Commit};
 
@@ -44,6 +45,9 @@ pub(super) enum Job {
     RevokeUser(Vec<Subject>, Cause, Reply<Reached>),
     Register(Vec<Registration>, Reply<Registered>),
     Purge(Reply<Purged>),
+    /// With a number: only if the last question to the issuer is the one that began then.
+    ChangeKeys(String, Option<i64>, ChangeKeys, Reply<KeysChange>),
+    ChangeFetch(String, ChangeFetch, Reply<bool>),
     /// Begins a transaction as every job does, and writes to no row. This shows which history the database has, and
     /// whether the server takes writes.
     Look(Reply<()>),
@@ -56,6 +60,9 @@ impl Job {
             Self::RevokeUser(subjects, ..) => subjects.len(),
             Self::Register(tokens, _) => tokens.len(),
             Self::Purge(_) => BATCH_WEIGHT,
+            // Its texts are as long as some hundred rows.
+            Self::ChangeKeys(..) => BATCH_WEIGHT / 4,
+            Self::ChangeFetch(..) => 1,
             Self::Look(_) => 0,
         }
     }
@@ -80,6 +87,10 @@ impl Job {
             }
             Self::Register(tokens, reply) => reply.outcome = Some(batch.register(tokens).await?),
             Self::Purge(reply) => reply.outcome = Some(batch.purge().await?),
+            Self::ChangeKeys(issuer, began, change, reply) => {
+                reply.outcome = Some(batch.change_keys(issuer, *began, change).await?);
+            }
+            Self::ChangeFetch(issuer, change, reply) => reply.outcome = Some(batch.change_fetch(issuer, change).await?),
             Self::Look(reply) => reply.outcome = Some(batch.try_write().await?),
         }
         Ok(())
@@ -93,6 +104,8 @@ impl Job {
             Self::Look(reply) => reply.give(ended),
             Self::Register(_, reply) => reply.give(ended),
             Self::Purge(reply) => reply.give(ended),
+            Self::ChangeKeys(_, _, _, reply) => reply.give(ended),
+            Self::ChangeFetch(_, _, reply) => reply.give(ended),
         }
     }
 }

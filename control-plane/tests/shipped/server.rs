@@ -41,7 +41,8 @@ impl Server {
         let mut entries: Vec<_> = self.entries.range(after + 1..).map(|(_, entry)| *entry).take(limit + 1).collect();
         let more = entries.len() > limit;
         entries.truncate(limit);
-        LogPage { head: self.head, own_beat: self.rows.get(&own).map(|row| row.beat), entries, more }
+        let own_beat = self.rows.get(&own).map(|row| row.beat);
+        LogPage { head: self.head, keys_seq: 0, own_beat, entries, more }
     }
 
     pub(crate) fn planes(&self) -> ControlPlanes {

@@ -63,7 +63,7 @@ on_each_database! {
         let plane = place.open().await;
         let empty = plane.head().await;
         let page = async |after, limit| answered(async || plane.store.log_page(ONE, after, limit).await).await;
-        let nothing = LogPage { head: empty, own_beat: None, entries: vec![], more: false };
+        let nothing = LogPage { head: empty, keys_seq: 0, own_beat: None, entries: vec![], more: false };
         assert_eq!(page(0, 3).await, nothing);
         let mut rows = plane.store.row_writer();
         rows.write(OTHER, Beat { beat: 9, confirmed: None }).await.unwrap();

@@ -14,6 +14,8 @@ mod delays;
 #[cfg(test)]
 mod history;
 #[cfg(test)]
+mod keys;
+#[cfg(test)]
 mod keyspaces;
 #[cfg(test)]
 mod logouts;

@@ -56,7 +56,7 @@ async fn a_right_that_is_missing_is_told_at_the_start() {
     let line = refused(&poor).await;
     assert!(line.contains("permission denied for table") && line.contains("the account lacks a right"), "{line}");
     // These are all rights that it needs.
-    let tables = "user_token_logs, revocations, subject_keyspaces, replicas";
+    let tables = "user_token_logs, revocations, subject_keyspaces, replicas, key_sets, key_fetches";
     let rights =
         format!("GRANT INSERT, UPDATE, DELETE ON {tables} TO poor; GRANT UPDATE ON retention_kept, clock_mark TO poor");
     place.execute(&rights).await;

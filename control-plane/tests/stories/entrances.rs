@@ -2,7 +2,7 @@
 
 use std::future::poll_fn;
 use std::net::IpAddr;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, OnceLock, Weak};
 use std::task::Poll;
 use std::time::{Duration, Instant};
 
@@ -11,14 +11,17 @@ use axum::http::Request;
 use curfew_control_plane::abuse::attempts::FailedAttempts;
 use curfew_control_plane::abuse::source::Source;
 use curfew_control_plane::http::{Access, Listener, Peer, ROUTES, Route};
+use curfew_control_plane::keys::shelf::Hold;
+use curfew_control_plane::keys::{FetchNow, Keys, Origin};
 use curfew_control_plane::leases::Settings;
 use curfew_control_plane::leases::protocol::LeaseTimes;
+use curfew_core::PublishedKeys;
 use jwt_simple::algorithms::{Ed25519KeyPair, EdDSAKeyPairLike};
 use serde_json::{Value, json};
 use sqlx::Executor;
 use tower::ServiceExt;
 
-use crate::plane::{Answer, Plane, ask};
+use crate::plane::{Answer, Plane, ask, with_secret};
 use crate::tokens::{ISSUER, NOW, claims, encoded, with};
 use crate::worker::Worker;
 
@@ -38,10 +41,23 @@ struct Attempt {
 }
 
 /// A control plane whose tokens are signed with Ed25519, which is checked in a lane, with the entrance that is tried.
+///
+/// For the entrances that change keys, each user has a key of that name, and the user is logged out when that key is out of
+/// force; or in force again, where keys are trusted.
 struct Scene {
     plane: Plane,
     pair: Ed25519KeyPair,
     route: &'static Route,
+    /// The keys that the issuer ceases to list at the next question.
+    unlisted: Arc<Mutex<Vec<String>>>,
+}
+
+const USERS: [&str; 3] = ["alice", "bob", "carol"];
+
+fn jwk(pair: &Ed25519KeyPair, kid: Option<&str>) -> Value {
+    let mut jwk = json!({"kty": "OKP", "crv": "Ed25519", "alg": "EdDSA", "x": encoded(&pair.public_key().to_bytes())});
+    jwk.as_object_mut().unwrap().extend(kid.map(|kid| ("kid".to_owned(), kid.into())));
+    jwk
 }
 
 /// The request for each entrance, and the token that it logs out.
@@ -54,8 +70,19 @@ fn recipe(name: &str, token: String, user: &str) -> (axum::http::request::Builde
             let body = json!({"user_id": user, "app_id": "app", "app_key": "key"}).to_string();
             (request.header("content-type", "application/json"), Body::from(body), token)
         }
+        "keys_refresh" => with_body(request, json!({}), token),
+        "keys_remove" | "keys_distrust" | "keys_trust" => with_body(request, json!({"key": user}), token),
         other => panic!("no recipe for the entrance {other}: write one, so that it is tried like the others"),
     }
+}
+
+fn with_body(
+    request: axum::http::request::Builder,
+    body: Value,
+    token: String,
+) -> (axum::http::request::Builder, Body, String) {
+    let request = with_secret(request).header("content-type", "application/json");
+    (request, Body::from(body.to_string()), token)
 }
 
 impl Scene {
@@ -64,14 +91,25 @@ impl Scene {
         let mut scenes = Vec::new();
         for route in ROUTES.iter().filter(|route| route.entrance().is_some()) {
             let pair = Ed25519KeyPair::generate();
-            let x = encoded(&pair.public_key().to_bytes());
-            let key = json!({"kty": "OKP", "crv": "Ed25519", "alg": "EdDSA", "x": x});
-            let policy = json!({"issuers": [{"issuer": ISSUER, "jwks": {"keys": [key]}}]});
+            let of_users = USERS.map(|user| jwk(&Ed25519KeyPair::generate(), Some(user)));
+            let keys: Vec<_> = std::iter::once(jwk(&pair, None)).chain(of_users).collect();
+            let policy = json!({"issuers": [{"issuer": ISSUER, "jwks": {"keys": keys}}]});
             let times = LeaseTimes { lease, hold: lease / 3, ..LeaseTimes::default() };
             let leases = Settings { times, ..Settings::default() };
-            scenes.push(Self { plane: Plane::start_on_terms(policy, None, leases).await, pair, route });
+            let mut plane = Plane::start_on_terms(policy, None, leases).await;
+            let unlisted = Arc::default();
+            if route.entrance() == Some("keys_refresh") {
+                asks_an_issuer(&mut plane, json!({ "keys": keys }), &unlisted);
+            }
+            if route.entrance() == Some("keys_trust") {
+                for user in USERS {
+                    let change = plane.state.keys.holding(0, Hold::Distrust, user.to_owned());
+                    let _ = plane.store.writer().change_keys(ISSUER.to_owned(), change).await.unwrap();
+                }
+            }
+            scenes.push(Self { plane, pair, route, unlisted });
         }
-        assert!(scenes.len() >= 3);
+        assert!(scenes.len() >= 7);
         scenes
     }
 
@@ -91,6 +129,7 @@ impl Scene {
     /// The first attempt for this user, or the same again.
     fn attempt(&self, user: &str) -> Attempt {
         let token = Self::signed_by(&self.pair, user);
+        self.unlisted.lock().unwrap().push(user.to_owned());
         let (request, body, token) = recipe(self.name(), token, user);
         let request = request.method(self.route.method.as_str()).uri(self.route.path);
         Attempt { request: request.extension(Peer(IpAddr::from(PEER))), body, token }
@@ -113,6 +152,11 @@ impl Scene {
     }
 
     async fn is_revoked(&self, user: &str) -> bool {
+        if self.name().starts_with("keys_") {
+            let in_force =
+                self.plane.store.key_sets().await.unwrap().what[0].jwks.contains(&format!(r#""kid":"{user}""#));
+            return in_force == (self.name() == "keys_trust");
+        }
         self.plane.verdict(&self.attempt(user).token).await == "revoked"
     }
 
@@ -136,6 +180,25 @@ impl Scene {
         let lines = text.lines().filter(|line| line.starts_with("curfew_logouts_total{"));
         lines.map(|line| line.rsplit_once(' ').unwrap().1.parse::<u64>().unwrap()).sum()
     }
+}
+
+/// Has the control plane ask an issuer, which lists these keys but for some.
+fn asks_an_issuer(plane: &mut Plane, keys: Value, unlisted: &Arc<Mutex<Vec<String>>>) {
+    let known: Arc<OnceLock<Weak<Keys>>> = Arc::default();
+    let (asked, unlisted) = (Arc::clone(&known), Arc::clone(unlisted));
+    let fetch: FetchNow = Arc::new(move |place, began_ms| {
+        let listed = PublishedKeys::read(&keys, &[]).unwrap().0;
+        let unlisted = unlisted.lock().unwrap().clone();
+        let listed = listed.filtered(|key| key.kid.as_ref().is_none_or(|kid| !unlisted.contains(kid)));
+        let keys = asked.get().unwrap().upgrade().unwrap();
+        Box::pin(async move { Ok(keys.shelve(place, listed, "the issuer", Some(began_ms)).await?) })
+    });
+    let (store, state) = (plane.store.clone(), Arc::get_mut(&mut plane.state).unwrap());
+    let mut issuers = state.keys.issuers().to_vec();
+    issuers[0].origin = Origin::Source("the issuer".to_owned());
+    let keys = Keys::new(issuers, state.keys.current(), store, state.clock.clone(), plane.metrics.keys.clone());
+    state.keys = Arc::new(keys.fetching(fetch));
+    known.set(Arc::downgrade(&state.keys)).unwrap();
 }
 
 #[test]

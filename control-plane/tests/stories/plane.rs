@@ -16,7 +16,7 @@ use curfew_control_plane::abuse::summary::FailedLogouts;
 use curfew_control_plane::app::metrics::Metrics;
 use curfew_control_plane::clock::Clock;
 use curfew_control_plane::http::{AppState, Entrances, Notices, Records, internal_router, public_router};
-use curfew_control_plane::keys::Keys;
+use curfew_control_plane::keys::{KeyIssuer, Keys};
 use curfew_control_plane::leases::{self, Leases};
 use curfew_control_plane::logout::Logouts;
 use curfew_control_plane::redis::Settings;
@@ -80,7 +80,9 @@ impl Plane {
             None => Database::in_file(&directory.path().join("curfew.db")),
         };
         store::migrate(&database).await.unwrap();
+        let issuers = policy["issuers"].clone();
         let (policy, keys) = Policy::from_document(&policy).unwrap();
+        let issuers = KeyIssuer::of_policy(&policy, &keys, &issuers, "the settings", |_| None);
         let settings = StoreSettings::of(&policy);
         store::prepare(&database, &settings, NOW, false).await.unwrap();
         let now = Arc::new(AtomicI64::new(NOW));
@@ -107,7 +109,7 @@ impl Plane {
         let leases = Arc::new(Leases::new(store.clone(), metrics.leases.clone(), &secret, leases).unwrap());
         let state = AppState {
             policy,
-            keys: Keys::new(keys),
+            keys: Arc::new(Keys::new(issuers, keys, store.clone(), clock.clone(), metrics.keys.clone())),
             entrances: Entrances::new(&store, Logouts::new(Arc::clone(&leases), &secret)),
             records: Records::of(store.clone()),
             leases,
@@ -128,6 +130,9 @@ impl Plane {
             check_timeout: Duration::from_millis(400),
             request_timeout: Duration::from_secs(10),
         };
+        state.keys.start().await.unwrap();
+        let (followed, following) = (Arc::clone(&state.keys), settling.clone());
+        tokio::spawn(async move { followed.follow(following).await });
         let (settled, gossip) = (Arc::clone(&state.leases), state.redis_copy.clone());
         let keeper = tokio::spawn(async move {
             tokio::join!(leases::run(&settled, settling.clone()), leases::gossip(&settled, gossip.settings(), settling))

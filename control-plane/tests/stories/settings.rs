@@ -21,6 +21,9 @@ pub(crate) const SECRET: &str = "a token signing secret of 32 bytes or more";
 
 pub(crate) const SECRET_OF_CALLERS: &str = "an-internal-secret-that-is-long-enough";
 
+/// Settings, and the lines that refuse them.
+type Refusal<'a> = (&'a [(&'a str, &'a str)], &'a [&'a str]);
+
 pub(crate) fn refused(settings: &[(&str, &str)], lines: &[&str]) {
     let directory = TempDir::new().unwrap();
     let output = curfew(directory.path(), &["serve"], settings);
@@ -81,11 +84,6 @@ fn one_mistake_is_one_line() {
         ("REDIS_BLACKLIST_OBJECT_EXPIRY_IN_SEC", "0", expiry.to_owned()),
         ("REDIS_BLACKLIST_OBJECT_EXPIRY_IN_SEC", "1.5", expiry.to_owned()),
         ("REDIS_BLACKLIST_OBJECT_EXPIRY_IN_SEC", "", expiry.to_owned()),
-        (
-            "JWKS_URL",
-            "https://issuer.example.com/jwks",
-            "JWKS_URL: this version reads keys from a file only: set JWKS_FILE".to_owned(),
-        ),
         ("APP_KEY", "a-key-of-16-bytes", "APP_ID: must be set, because APP_KEY is".to_owned()),
         ("REDIS_URL", "http://:hunter2@cache.example.com", format!("REDIS_URL: {redis}")),
         ("REDIS_URL", "redis://cache.example.com/first", format!("REDIS_URL: {redis}")),
@@ -348,13 +346,64 @@ fn mistakes_in_a_file_of_issuers_are_named_by_their_place_in_it() {
         named,
         [
             "error: CURFEW_ISSUER: is set, and so is CURFEW_ISSUERS_FILE, which has it for each issuer",
-            "error: CURFEW_ISSUERS_FILE: issuers[0].secret",
-            "error: CURFEW_ISSUERS_FILE: issuers[1].jwks",
             "error: CURFEW_ISSUERS_FILE: issuers[1].audience",
+            "error: CURFEW_ISSUERS_FILE: issuers[0].secret",
         ],
         "{stderr}"
     );
     assert!(!stderr.contains("short\""), "{stderr}");
+}
+
+#[test]
+fn mistakes_about_where_keys_come_from_are_named_by_their_settings() {
+    let url = ("JWKS_URL", "https://issuer.example.com/keys");
+    let cases: [Refusal<'_>; 10] = [
+        (&[("JWKS_URL", "keys")], &["error: JWKS_URL: must be a URL such as https://login.example.com/keys"]),
+        (
+            &[("JWKS_URL", "http://issuer.example.com/jwks")],
+            &["error: JWKS_URL: cannot be fetched: it is not https, and allow_http is not set"],
+        ),
+        (
+            &[("CURFEW_ISSUER", "https://10.0.0.1")],
+            &["error: CURFEW_ISSUER: cannot be fetched: its address 10.0.0.1 is in a private network, and \
+               allow_private_network is not set"],
+        ),
+        (
+            &[("CURFEW_DISCOVERY", "true")],
+            &["error: CURFEW_DISCOVERY: needs the issuer's name (issuer), which the document must have too"],
+        ),
+        (
+            &[url, ("CURFEW_KEYS_TIMEOUT", "2m"), ("CURFEW_KEYS_ALLOW_HTTP", "yes")],
+            &[
+                "error: CURFEW_KEYS_ALLOW_HTTP: must be true or false",
+                "error: CURFEW_KEYS_TIMEOUT: must be between 100ms and 1m",
+            ],
+        ),
+        (&[url, ("JWT_SECRET", SECRET)], &["error: JWT_SECRET: is set, and so is JWKS_URL: set one of them"]),
+        (
+            &[url, ("CURFEW_DISCOVERY", "true")],
+            &["error: JWKS_URL: is set, and so is CURFEW_DISCOVERY: set one of them"],
+        ),
+        (
+            &[("JWT_SECRET", SECRET), ("CURFEW_KEYS_MIN_INTERVAL", "5m")],
+            &["error: CURFEW_KEYS_MIN_INTERVAL: is about keys that are fetched, and these come from secret"],
+        ),
+        (
+            &[url, ("CURFEW_KEYS_CA_FILE", "absent")],
+            &["error: CURFEW_KEYS_CA_FILE: absent cannot be read: No such file or directory (os error 2)"],
+        ),
+        (
+            &[("CURFEW_ISSUERS_FILE", "absent"), ("CURFEW_KEYS_KEEP_FOR", "1d")],
+            &[
+                "error: CURFEW_KEYS_KEEP_FOR: is set, and so is CURFEW_ISSUERS_FILE, which has it for each issuer",
+                "error: CURFEW_ISSUERS_FILE: absent cannot be read: No such file or directory (os error 2)",
+            ],
+        ),
+    ];
+    let callers = [("CURFEW_INTERNAL_SECRET", SECRET_OF_CALLERS), ("APP_ID", "shop"), ("APP_KEY", "a-key-of-16-bytes")];
+    for (settings, lines) in cases {
+        refused(&[settings, &callers].concat(), lines);
+    }
 }
 
 #[test]

@@ -62,7 +62,8 @@ impl Gate {
         randomness: Randomness,
     ) {
         let Some(feed) = self.knowledge.mode_mut().feed_mut() else { return };
-        match (feed.answered(call, page.ok(), now, randomness), page) {
+        let polled = feed.answered(call, page.ok(), now, randomness);
+        match (polled, page) {
             (Polled::Lease, _) => self.notices.extend(self.feed_outage.ended(None, now.monotonic)),
             (Polled::NoAnswer, Err(failure)) => self.poll_failed(failure, now),
             (Polled::NoLease, _) => self.poll_failed(Failure::NoLease, now),
@@ -78,7 +79,10 @@ impl Gate {
         }
         self.note_lease(now);
         self.note_gauges();
-        self.note_keys_of_log(now);
+        // What the copy has shown before says nothing new: the keys may be of a history that it does not know yet.
+        if matches!(polled, Polled::Lease | Polled::Page | Polled::NoLease | Polled::Overflow) {
+            self.note_keys_of_log(now);
+        }
     }
 
     /// Gives the lease up for good, because another gate serves from now on. The poll to send now tells the control

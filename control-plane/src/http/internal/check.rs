@@ -50,7 +50,7 @@ async fn answer(state: &AppState, headers: &HeaderMap, request: &CheckRequest) -
     Ok(CheckAnswer {
         epoch: checked.head.epoch.to_string(),
         seq: checked.head.seq,
-        keys_seq: 0,
+        keys_seq: checked.keys_seq,
         verdict: checked.verdict,
     })
 }

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use axum::extract::State;
 use curfew_core::wire::CheckVerdict;
+use curfew_core::{ProvenToken, TokenError, Unproven};
 use serde::Deserialize;
 use tokio::time::timeout;
 
@@ -22,13 +23,23 @@ pub(in crate::http) struct Question {
     token: String,
 }
 
+/// Checks the token, by newer keys if those that are known do not serve. A refusal is nobody's failed attempt.
+async fn prove(state: &AppState, text: &[u8]) -> Result<ProvenToken, TokenError> {
+    let mut proven = state.prove(text);
+    if let Err(Unproven { newer_keys: Some(issuer), .. }) = proven {
+        state.keys.demand(issuer).await;
+        proven = state.prove(text);
+    }
+    proven.map_err(|unproven| unproven.error)
+}
+
 /// Explains a token. It changes nothing, and it is no admission.
 pub(in crate::http) async fn explain(
     State(state): State<Arc<AppState>>,
     Json(Question { token }): Json<Question>,
 ) -> Result<axum::Json<Explanation>, ApiError> {
     let text = token.trim().as_bytes();
-    let proven = state.prove_uncounted(text);
+    let proven = prove(&state, text).await;
     let refusal = proven.as_ref().err().map(Broken::from);
     let read = match proven {
         Ok(token) => Some(Read::by_proof(token, &state.keys.current())),

@@ -49,6 +49,24 @@ pub struct KeySource {
     pub terms: FetchTerms,
 }
 
+impl KeySource {
+    /// A set in a file: nothing is fetched, so there are no terms.
+    pub fn of_file(path: PathBuf) -> Self {
+        Self { source: Source::File(path), terms: FetchTerms::default() }
+    }
+}
+
+impl KeySource {
+    /// Where the keys come from, for operators: no query of a URL is shown.
+    pub fn shown(&self) -> String {
+        match &self.source {
+            Source::Url(url) => url.place(),
+            Source::Discovery(discovery) => format!("discovery at {}", discovery.at.place()),
+            Source::File(path) => format!("file {}", path.display()),
+        }
+    }
+}
+
 impl Source {
     /// The operator's own URL: what the fetch begins at. A file has none.
     pub(crate) fn own_url(&self) -> Option<&KeyUrl> {

@@ -80,7 +80,7 @@ fn read(fields: &mut Fields<'_, '_>) -> Option<KeySource> {
         [name] => {
             refuse_terms(name, fields);
             let file = fields.text("jwks_file").filter(|_| *name == "jwks_file")?;
-            Some(KeySource { source: Source::File(PathBuf::from(file)), terms: FetchTerms::default() })
+            Some(KeySource::of_file(PathBuf::from(file)))
         }
         [first, others @ ..] => {
             fields.wrong(first, format!("is given, and so is {}: give one of them", others.join(" and ")));

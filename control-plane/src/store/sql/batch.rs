@@ -26,8 +26,10 @@ pub(crate) struct Batch<'c> {
     pub(super) link: Link<'c>,
     /// The head when the transaction began, with the epoch that holds from then on.
     began_at: LogPosition,
-    /// The seq of the newest revocation of this batch, or of the head.
+    /// The seq of the newest change of this batch, or of the head.
     pub(super) seq: u64,
+    /// The seq of the newest change of keys of this batch, if there is one.
+    pub(super) keys_seq: Option<u64>,
     pub(super) moment: Moment,
     pub(super) settings: &'c Settings,
     /// When the last subject entry of this batch expires, by issuer.
@@ -88,6 +90,7 @@ impl<'c> Batch<'c> {
             link,
             began_at: head,
             seq: head.seq,
+            keys_seq: None,
             moment,
             settings,
             subjects_until: BTreeMap::new(),
@@ -134,7 +137,7 @@ impl<'c> Batch<'c> {
         revocations_after(&mut self.link, self.began_at.seq, self.moment.now, limit).await
     }
 
-    /// Moves the head over this batch's revocations. This is the last statement before [`Self::commit`].
+    /// Moves the head over this batch's revocations and changes of keys. This is the last statement before [`Self::commit`].
     pub(crate) async fn move_head(&mut self) -> Result<LogPosition, Error> {
         let lives = std::mem::take(&mut self.subjects_until);
         store_lives(&mut self.link, &self.settings.rules, lives).await?;
@@ -142,7 +145,13 @@ impl<'c> Batch<'c> {
             // The number is added and not set: if the head were not locked after all, two batches would collide and not
             // overwrite each other.
             let new = self.seq.saturating_sub(self.began_at.seq);
-            self.link.execute("UPDATE feed_head SET seq = seq + $1", values![new]).await?;
+            match self.keys_seq {
+                None => self.link.execute("UPDATE feed_head SET seq = seq + $1", values![new]).await?,
+                Some(keys) => {
+                    const MOVE: &str = "UPDATE feed_head SET seq = seq + $1, keys_seq = $2";
+                    self.link.execute(MOVE, values![new, keys]).await?
+                }
+            };
         }
         Ok(LogPosition { seq: self.seq, ..self.began_at })
     }

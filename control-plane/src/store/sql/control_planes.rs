@@ -6,7 +6,7 @@ use sqlx::Error;
 use super::connect::Opened;
 use super::driver::{Row, Value, values};
 use super::history::random;
-use super::log_rows::{logged, present};
+use super::log_rows::{keys_seq, logged, present};
 use super::reader::Reader;
 use super::trusted::{Trusted, trusted};
 use crate::log::{Beat, ControlPlaneId, ControlPlaneRow, ControlPlanes, Epoch, LogPage, LogPosition};
@@ -36,8 +36,8 @@ impl Reader {
         let mut entries = present(rows.iter().map(logged))?;
         let more = entries.len() > limit;
         entries.truncate(limit);
-        let own_beat = rows.first().map(|row| row.optional_count("beat")).transpose()?.flatten();
-        Ok(LogPage { head, own_beat, entries, more })
+        let first = rows.first().ok_or(Error::RowNotFound)?;
+        Ok(LogPage { head, keys_seq: keys_seq(first)?, own_beat: first.optional_count("beat")?, entries, more })
     }
 
     /// All rows.

@@ -167,7 +167,9 @@ fn run_of_the_kernel() -> Option<String> {
 /// sees this removes the row.
 pub(super) async fn rename(link: &mut Link<'_>, identity: &Identity) -> Result<Epoch, Error> {
     let (epoch, dead) = (random()?, random()?);
-    const RENAME: &str = "UPDATE feed_head SET epoch = $1, identity = $2";
+    // The place of a change of keys in a log that went back would be a promise that the log cannot keep.
+    const RENAME: &str = "UPDATE feed_head SET epoch = $1, identity = $2, \
+        keys_seq = CASE WHEN keys_seq > seq THEN seq ELSE keys_seq END";
     link.execute(RENAME, values![&epoch, identity.to_string().as_str()]).await?;
     link.execute("INSERT INTO replicas (id, beat) VALUES ($1, 0)", values![&dead]).await?;
     Ok(Epoch::from_bytes(epoch))

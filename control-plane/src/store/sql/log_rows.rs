@@ -12,6 +12,11 @@ pub(super) fn head(row: &Row) -> Result<LogPosition, Error> {
     Ok(LogPosition { epoch: Epoch::from_bytes(row.sixteen("epoch")?), seq: row.count("seq")? })
 }
 
+/// The newest change of keys that a row with the column `keys_seq` shows; 0 for none.
+pub(super) fn keys_seq(row: &Row) -> Result<u64, Error> {
+    row.count("keys_seq")
+}
+
 /// The row's revocation; `None` if a join found none.
 pub(super) fn entry(row: &Row) -> Result<Option<Entry>, Error> {
     let Some(name) = row.optional_text("kind")? else { return Ok(None) };

@@ -34,7 +34,7 @@ macro_rules! file {
 }
 
 /// All migrations, oldest first. A new one is a file for each kind of database, and a line here.
-const FILES: [File; 7] = [
+const FILES: [File; 8] = [
     file!("0001_logout_state"),
     file!("0002_history_and_keyspaces"),
     file!("0003_retention_kept"),
@@ -42,6 +42,7 @@ const FILES: [File; 7] = [
     file!("0005_adoptions"),
     file!("0006_clock_mark"),
     file!("0007_accepted_rows"),
+    file!("0008_key_sets"),
 ];
 
 /// Names the migrations as sqlx does, so that databases recognise the ones that are applied. Their checksums are those

@@ -14,7 +14,7 @@
 //! 4. Reading: `reader`, the pool; then `queries`.
 //! 5. Writing: `batch`, the transaction; then what is done in one: `clock_mark`, `revoke`, `logout`, `purge`, `register`,
 //!    `take_over`, `adoption`, `prolong`, `orphaned`, `rights`.
-//! 6. `control_planes`: the rows of control planes, read and written. `migrate`: the schema.
+//! 6. `control_planes` and `key_sets`: the rows of control planes, and the keys of issuers, read and written. `migrate`: the schema.
 
 mod adoption;
 mod batch;
@@ -28,6 +28,7 @@ mod explain;
 mod failure;
 mod history;
 mod kept;
+mod key_sets;
 mod keyspaces;
 mod log_rows;
 mod logout;

@@ -6,7 +6,7 @@ use sqlx::Error;
 
 use super::check::{CHECK, evidence_in};
 use super::driver::{Row, values};
-use super::log_rows::{logged, present};
+use super::log_rows::{keys_seq, logged, present};
 use super::reader::Reader;
 use super::trusted::{Trusted, trusted};
 use crate::log::{LogPosition, Logged};
@@ -42,10 +42,11 @@ impl Reader {
         present(rows.iter().map(logged))
     }
 
-    /// What is known about the token with these keys.
-    pub(crate) async fn evidence(&self, keys: &TokenKeys) -> Result<Evidence, Error> {
+    /// What is known about the token with these keys, and the newest change of keys in the same snapshot.
+    pub(crate) async fn evidence(&self, keys: &TokenKeys) -> Result<(Evidence, u64), Error> {
         let (_, rows) = self.trusted(&CHECK, values![&keys.token, &keys.jti, &keys.session, &keys.subject]).await?;
-        evidence_in(&rows)
+        let keys_seq = keys_seq(rows.first().ok_or(Error::RowNotFound)?)?;
+        Ok((evidence_in(&rows)?, keys_seq))
     }
 
     /// The head of the log of revocations.

@@ -21,19 +21,19 @@ impl Trusted {
 }
 
 /// `trusted!(columns, rest)` is `SELECT <trust>, columns FROM feed_head AS head rest`. It must return at least one row,
-/// so everything else is joined with `LEFT JOIN`. The names `epoch`, `seq`, `identity`, `follows`, `server`, `timeline`,
-/// `made` and `run` are taken.
+/// so everything else is joined with `LEFT JOIN`. The names `epoch`, `seq`, `keys_seq`, `identity`, `follows`, `server`,
+/// `timeline`, `made` and `run` are taken.
 macro_rules! trusted {
     ($columns:literal, $rest:literal) => {
         $crate::store::sql::trusted::Trusted {
             sqlite: concat!(
-                "SELECT head.epoch, head.seq, head.identity, 0 AS follows, ",
+                "SELECT head.epoch, head.seq, head.keys_seq, head.identity, 0 AS follows, ",
                 $columns,
                 " FROM feed_head AS head ",
                 $rest
             ),
             postgres: concat!(
-                "SELECT head.epoch, head.seq, head.identity, \
+                "SELECT head.epoch, head.seq, head.keys_seq, head.identity, \
                  CASE WHEN pg_is_in_recovery() THEN 1 ELSE 0 END AS follows, \
                  head.tableoid::text AS made, NULL::text AS server, NULL::text AS timeline, ",
                 $crate::store::sql::history::postgres_run!(),
@@ -43,7 +43,7 @@ macro_rules! trusted {
                 $rest
             ),
             mysql: concat!(
-                "SELECT head.epoch, head.seq, head.identity, ",
+                "SELECT head.epoch, head.seq, head.keys_seq, head.identity, ",
                 $crate::store::sql::mysql_server::mysql_server!(),
                 ", NULL AS made, NULL AS timeline, ",
                 $crate::store::sql::mysql_server::noted_run!(),

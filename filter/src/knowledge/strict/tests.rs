@@ -54,6 +54,11 @@ impl Story {
 
     /// Lets the worker poll at `now`, and answers what was committed since.
     fn follow(&mut self, now: u64, revocations: &[(Kind, RevocationKey)]) {
+        self.follow_to(now, revocations, 0);
+    }
+
+    /// The same, and the log shows this change of keys.
+    fn follow_to(&mut self, now: u64, revocations: &[(Kind, RevocationKey)], keys_seq: u64) {
         let feed = self.strict.mode_mut().feed_mut();
         feed.requested(at(now));
         let request = feed.poll(at(now), RANDOMNESS).expect("a poll is due").request;
@@ -68,7 +73,7 @@ impl Story {
             from: request.applied,
             to,
             more: false,
-            keys_seq: 0,
+            keys_seq,
             revocations,
             lease_ms: 2000,
             fresh_ms: 0,
@@ -224,4 +229,58 @@ fn a_lost_question_is_given_up_and_its_answer_ignored() {
     assert_eq!(released, [([1, 2].as_slice(), None)]);
     assert!(story.strict.questions().is_empty() && !story.strict.questions().asked(call));
     assert_eq!(story.answer(call, ACTIVE, 0, 2_002), (vec![], None, None));
+}
+
+/// A token of an issuer whose keys the control plane hands out.
+fn handed_out() -> Rc<Facts> {
+    let facts = Rc::into_inner(facts()).unwrap();
+    Rc::new(Facts { handed_out: true, ..facts })
+}
+
+/// How new the worker's keys are, how new the copy's log shows them, and whether "active" counts.
+const AGES: [(Option<(u8, u64)>, u64, bool); 6] = [
+    (None, 0, false),
+    (Some((1, 0)), 0, true),
+    (Some((1, 4)), 5, false),
+    (Some((1, 5)), 5, true),
+    (Some((1, 6)), 5, true),
+    (Some((2, 9)), 5, false),
+];
+
+fn holding(held: Option<(u8, u64)>) -> Story {
+    let mut story = Story::new();
+    let position = |(epoch, seq)| LogPosition { epoch: Epoch::from_bytes([epoch; 16]), seq };
+    story.strict.hold_keys(held.map(position));
+    story
+}
+
+#[test]
+fn the_copy_decides_about_handed_out_keys_only_while_they_are_as_new_as_its_log() {
+    for (held, shown, counts) in AGES {
+        let mut story = holding(held);
+        story.follow_to(0, &[], shown);
+        assert_eq!(story.strict.own(&facts(), at(1)), Some(ACTIVE), "other tokens do not depend on them");
+        assert_eq!(story.strict.own(&handed_out(), at(1)), counts.then_some(ACTIVE), "{held:?} {shown}");
+        story.follow_to(1_000, &[(Kind::Token, TOKEN)], shown);
+        assert_eq!(story.strict.own(&handed_out(), at(1_001)), Some(REVOKED), "{held:?} {shown}");
+    }
+}
+
+#[test]
+fn an_answer_about_handed_out_keys_counts_only_if_they_are_as_new_as_its_reading() {
+    for (held, shown, counts) in AGES {
+        for verdict in [ACTIVE, REVOKED] {
+            let mut story = holding(held);
+            let Lookup::Ask(id) = story.strict.look(&handed_out(), 1, at(0)) else { panic!() };
+            let call = story.sent(id);
+            let read_at = Some(LogPosition { epoch: EPOCH, seq: 9 });
+            let settled = story.strict.answered(call, Some(Answer { verdict, read_at, keys_seq: shown }), at(1));
+            let served = counts || verdict == REVOKED;
+            assert_eq!(settled.verdict, served.then_some(verdict), "{held:?} {shown}");
+            assert_eq!(
+                (settled.streams.len(), story.strict.questions().wait_for_keys()),
+                (usize::from(served), !served)
+            );
+        }
+    }
 }

@@ -156,6 +156,7 @@ fn a_worker_that_has_joined_asks_about_no_token() {
 #[test]
 fn a_logout_of_all_devices_covers_tokens_that_curfew_has_never_seen() {
     let scene = Scene::start(plan().unwrap()).unwrap();
+    let mut of_its_second = 0;
     for round in 0..10 {
         let user = format!("many-devices-{round}");
         let (mine, other) = (scene.token_of(&user), scene.token_of(&user));
@@ -168,7 +169,15 @@ fn a_logout_of_all_devices_covers_tokens_that_curfew_has_never_seen() {
         let again = scene.token_of(&user);
         assert_eq!(scene.stack.control_plane.register(&[&again]).unwrap().status, 200);
         assert_eq!(scene.use_token(&again).status, 200);
+        // One that is not registered is told why it does not count, and what helps.
+        let late = scene.use_token(&scene.token_of(&user));
+        if late.status == 401 {
+            let detail = late.json()["detail"].as_str().unwrap_or_default().to_owned();
+            assert!(detail.starts_with("All devices of the user were logged out in the second"), "{detail}");
+            of_its_second += 1;
+        }
     }
+    assert!(of_its_second > 0, "no token was issued in the second of its user's logout");
 }
 
 #[test]

@@ -1,0 +1,58 @@
+-- The keys that filters and control planes prove tokens with, where they do not stand in a configuration.
+
+-- The newest change of any key set, as its place in the log; 0 before the first. Each reading of the log shows it, so a
+-- filter knows whether its keys are as new as the revocations that it holds: a removed key revokes all that it signed.
+ALTER TABLE feed_head ADD COLUMN keys_seq INTEGER NOT NULL DEFAULT 0 CHECK (keys_seq >= 0);
+
+-- One row for each issuer whose public keys are known. An issuer without a row has no keys yet, or signs with a secret, which
+-- stays in the control planes' configuration.
+CREATE TABLE key_sets (
+    -- Names the issuer: a hash over the next column, which may be longer than an index takes.
+    issuer_id  BLOB NOT NULL PRIMARY KEY CHECK (length(issuer_id) = 16),
+    -- The issuer namespace; '' for an issuer without a name.
+    issuer     TEXT NOT NULL,
+    -- The place in the log of the change that made the set in force. No revocation has this place.
+    seq        INTEGER NOT NULL CHECK (seq >= 0),
+    -- The JWK Set in force, in one spelling, so that the same keys are the same text. A set without keys is a decision: no
+    -- token of the issuer is proven.
+    jwks       TEXT NOT NULL,
+    -- The JWK Set that the source gave last, in the same spelling. The set in force is this one without what operators hold
+    -- back, so that what is let go comes back without another question to the source.
+    listed     TEXT NOT NULL,
+    -- JSON: the keys that operators removed or distrusted. A source that goes on listing them does not bring them back.
+    holds      TEXT NOT NULL,
+    -- Where the set came from, for operators.
+    source     TEXT NOT NULL,
+    -- When the set in force changed last, seconds of Unix time, for operators.
+    changed_at INTEGER NOT NULL,
+    -- When the source gave this list first, seconds of Unix time, for operators.
+    listed_at  INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+
+-- When each issuer was asked for its keys, so that all control planes together ask seldom, and a failure is seen by operators
+-- wherever they ask. All times are milliseconds of Unix time by the clock of the control plane that wrote them; none of them
+-- decides what is in force.
+CREATE TABLE key_fetches (
+    -- Names the issuer, as in key_sets. A row may be older than the first set.
+    issuer_id        BLOB NOT NULL PRIMARY KEY CHECK (length(issuer_id) = 16),
+    -- When the last question to the issuer began. The next one begins some seconds later at the earliest.
+    started_at_ms    INTEGER,
+    -- Until when the control plane that asks is waited for; NULL if none asks.
+    claimed_until_ms INTEGER,
+    -- When the last question ended, well or not.
+    finished_at_ms   INTEGER,
+    -- When the last good answer came: it gave a list, or said that the list is still the same.
+    good_at_ms       INTEGER,
+    -- When the next question is due.
+    next_at_ms       INTEGER,
+    -- The name that the issuer gave to its last list (RFC 9110 section 8.8.3), so that an unchanged one is not sent again.
+    etag             TEXT,
+    -- For how many seconds the issuer said that its list is good.
+    fresh_for        INTEGER,
+    -- Failures since the last good answer, from which the next pause follows.
+    failures         INTEGER NOT NULL,
+    -- Why the last question failed, as a code; NULL after a good answer.
+    error_code       TEXT,
+    -- The same, for people.
+    error            TEXT
+) STRICT, WITHOUT ROWID;
