@@ -79,11 +79,13 @@ pub(crate) enum Mutant {
     KeysAfterAck,
     /// An answer counts although its reading shows newer keys than the worker's.
     AnswerNewerThanKeys,
+    /// Keys are taken although newer ones of the same history are held.
+    SetsOfOldCopy,
 }
 
 impl Mutant {
     /// All of them.
-    pub(crate) const ALL: [Self; 37] = [
+    pub(crate) const ALL: [Self; 38] = [
         Self::AnchorAtReply,
         Self::OldReadingTakenForNew,
         Self::OldReadingDatedByOwnClock,
@@ -121,6 +123,7 @@ impl Mutant {
         Self::ProofsOutliveTheirKey,
         Self::KeysAfterAck,
         Self::AnswerNewerThanKeys,
+        Self::SetsOfOldCopy,
     ];
 
     /// True if a logout does something between its number and its commit.

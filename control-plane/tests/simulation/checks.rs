@@ -36,10 +36,20 @@ pub(crate) struct Reached {
     pub(crate) pauses: u64,
     /// Admissions after a logout by a worker whose machine had been paused.
     pub(crate) excused: u64,
+    /// Changes of handed-out keys that took a place in the log.
+    pub(crate) keys_changed: u64,
+    /// Requests that waited for keys.
+    pub(crate) keys_awaited: u64,
+    /// Requests that were admitted with a token that a handed-out key has proven.
+    pub(crate) keys_admitted: u64,
+    /// Requests that were refused because the key of their token is missing.
+    pub(crate) keys_refused: u64,
+    /// Requests whose key was removed while they waited for an answer about their token.
+    pub(crate) keys_removed: u64,
 }
 
 impl Reached {
-    fn numbers(&mut self) -> [&mut u64; 15] {
+    fn numbers(&mut self) -> [&mut u64; 20] {
         [
             &mut self.events,
             &mut self.admitted_by_replica,
@@ -56,6 +66,11 @@ impl Reached {
             &mut self.departures,
             &mut self.pauses,
             &mut self.excused,
+            &mut self.keys_changed,
+            &mut self.keys_awaited,
+            &mut self.keys_admitted,
+            &mut self.keys_refused,
+            &mut self.keys_removed,
         ]
     }
 

@@ -7,11 +7,14 @@ use curfew_control_plane::log::{Beat, ControlPlaneId, ControlPlaneRow, LogPositi
 use curfew_core::wire::{CheckRequest, CheckVerdict, FeedRevocation};
 use curfew_core::{Coverage, Epoch, Kind, RevocationKey, TokenKeys, covers};
 
+use crate::keys::{Change, Stored};
+
 pub(crate) struct Database {
     pub(crate) head: LogPosition,
     revocations: Revocations,
     /// Tokens that were registered, and whether each was logged out.
     registered: BTreeMap<RevocationKey, bool>,
+    pub(crate) keys: Stored,
     replicas: BTreeMap<ControlPlaneId, ControlPlaneRow>,
     /// All tokens that a committed revocation has ever covered.
     revoked: BTreeSet<RevocationKey>,
@@ -30,6 +33,7 @@ struct Recent {
     seq: u64,
     revocations: Revocations,
     registered: BTreeMap<RevocationKey, bool>,
+    keys: Stored,
 }
 
 /// One row for each key. A newer revocation replaces the older one under a new seq, and the later cutoff of the two stays.
@@ -44,6 +48,8 @@ pub(crate) struct Snapshot {
     pub(crate) head: LogPosition,
     /// In the order of seq.
     pub(crate) rows: Vec<(u64, FeedRevocation)>,
+    /// The newest change of keys.
+    pub(crate) keys_seq: u64,
     pub(crate) own_beat: Option<u64>,
 }
 
@@ -59,11 +65,12 @@ impl Snapshot {
 }
 
 impl Database {
-    pub(crate) fn new(epoch: Epoch) -> Self {
+    pub(crate) fn new(epoch: Epoch, keys: Stored) -> Self {
         Self {
             head: LogPosition { epoch, seq: 0 },
             revocations: BTreeMap::new(),
             registered: BTreeMap::new(),
+            keys,
             replicas: BTreeMap::new(),
             revoked: BTreeSet::new(),
             recent: Vec::new(),
@@ -75,7 +82,8 @@ impl Database {
     pub(crate) fn snapshot(&self, asker: ControlPlaneId) -> Snapshot {
         let mut rows: Vec<_> = self.revocations.values().copied().collect();
         rows.sort_unstable_by_key(|(seq, _)| *seq);
-        Snapshot { head: self.head, rows, own_beat: self.replicas.get(&asker).map(|row| row.beat) }
+        let own_beat = self.replicas.get(&asker).map(|row| row.beat);
+        Snapshot { head: self.head, rows, keys_seq: self.keys.seq, own_beat }
     }
 
     /// Makes revocations visible under consecutive seqs from `first` on, or after the head.
@@ -95,20 +103,36 @@ impl Database {
         self.head
     }
 
+    /// Makes a change of keys visible under the next seq, if it changes anything.
+    pub(crate) fn commit_change(&mut self, change: Change) -> LogPosition {
+        if self.keys.change(change) {
+            self.head.seq += 1;
+            self.keys.seq = self.head.seq;
+        }
+        self.head
+    }
+
+    /// The keys as they were before this, because the history that goes on lacks a change.
+    pub(crate) fn lose_change(&mut self, before: Stored) {
+        self.keys = before;
+    }
+
     /// Notes what is stored before the commit of a logout.
     pub(crate) fn before_commit_of(&mut self, logout: usize) {
         if self.recent.len() >= RECENT {
             self.recent.remove(0);
         }
-        let (revocations, registered) = (self.revocations.clone(), self.registered.clone());
-        self.recent.push(Recent { logout, seq: self.head.seq, revocations, registered });
+        let (revocations, registered, keys) = (self.revocations.clone(), self.registered.clone(), self.keys.clone());
+        self.recent.push(Recent { logout, seq: self.head.seq, revocations, registered, keys });
     }
 
     /// Undoes the latest commit, if `may_be_lost` says so about its logout, and returns that logout.
     pub(crate) fn lose_latest(&mut self, may_be_lost: impl FnOnce(usize) -> bool) -> Option<usize> {
-        let Recent { logout, seq, revocations, registered } = self.recent.pop_if(|last| may_be_lost(last.logout))?;
+        let Recent { logout, seq, revocations, registered, keys } =
+            self.recent.pop_if(|last| may_be_lost(last.logout))?;
         self.head.seq = seq;
         self.revocations = revocations;
+        self.keys = keys;
         // What was registered since stays.
         self.registered.extend(registered);
         Some(logout)
@@ -184,7 +208,8 @@ impl Database {
         rows.sort_unstable_by_key(|(seq, _)| *seq);
         let numbered = (1..).zip(rows);
         self.revocations = numbered.map(|(seq, (_, row))| ((number(row.kind), row.key), (seq, row))).collect();
-        self.head = LogPosition { epoch, seq: self.revocations.len() as u64 };
+        self.keys.seq = self.keys.seq.min(1);
+        self.head = LogPosition { epoch, seq: (self.revocations.len() as u64).max(self.keys.seq) };
         self.recent.clear();
     }
 

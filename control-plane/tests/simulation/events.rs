@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use curfew_control_plane::leases::protocol::Ack;
 use curfew_control_plane::log::{Beat, ControlPlaneId, ControlPlaneRow, LogPosition};
-use curfew_core::wire::{FeedAnswer, FeedRequest, FeedRevocation};
+use curfew_core::wire::{FeedAnswer, FeedRequest, FeedRevocation, KeysAnswer};
 use curfew_filter::ids::CallId;
 use curfew_filter::knowledge::Answer;
 use curfew_filter::proofs::Facts;
@@ -33,10 +33,13 @@ pub(crate) enum Event {
     PollEnds { call: Call, answer: Option<FeedAnswer> },
     CheckArrives { plane: usize, call: Call, facts: Arc<Facts> },
     CheckEnds { call: Call, answer: Option<Answer> },
+    KeysArrive { plane: usize, call: Call, refresh: bool },
+    KeysEnd { call: Call, answer: Option<Arc<KeysAnswer>> },
     PlaneTicks { plane: usize, life: u64 },
     PlaneWakes { plane: usize, life: u64 },
     PeerMessage { plane: usize, news: News },
     LogoutsGoOn,
+    KeysGoOn,
     LogoutArrives { plane: usize, logout: usize },
     Statement { plane: usize, life: u64, statement: Statement, answer_is_lost: bool },
     Returned { plane: usize, life: u64, returned: Returned },
@@ -83,6 +86,9 @@ pub(crate) enum Statement {
         call: Call,
         facts: Arc<Facts>,
     },
+    Keys {
+        call: Call,
+    },
     Commit {
         logout: usize,
         began: Duration,
@@ -118,6 +124,10 @@ pub(crate) enum Returned {
     Check {
         call: Call,
         answer: Option<Answer>,
+    },
+    Keys {
+        call: Call,
+        answer: Option<Arc<KeysAnswer>>,
     },
     Committed {
         logout: usize,
@@ -156,6 +166,7 @@ impl Statement {
             Self::Reading { flight, .. } => Some(Returned::ReadingFailed { flight: *flight }),
             Self::Rows { .. } => Some(Returned::RowsFailed),
             Self::Check { call, .. } => Some(Returned::Check { call: *call, answer: None }),
+            Self::Keys { call } => Some(Returned::Keys { call: *call, answer: None }),
             Self::Commit { logout, .. } => Some(Returned::CommitFailed { logout: *logout }),
             Self::WriteRow { .. } | Self::RemoveRow { .. } | Self::ReplaceRow { .. } => None,
             Self::SecondHalf(half) => Some(match half.as_ref() {

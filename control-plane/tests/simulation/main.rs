@@ -20,6 +20,7 @@ mod clocks;
 mod database;
 mod dice;
 mod events;
+mod keys;
 #[path = "../mutants/mutant.rs"]
 mod mutant;
 mod network;
@@ -136,5 +137,9 @@ mod a_mistake_is_found {
         others_who_are_told_nothing: NobodyTellsTheOthers,
         idle_workers_that_stay: IdleOnesStay,
         time_that_confirms_without_a_reading: TimeAloneConfirms,
+        a_proof_that_outlives_its_key: ProofsOutliveTheirKey,
+        keys_that_come_after_the_acknowledgement: KeysAfterAck,
+        an_answer_that_is_newer_than_the_keys: AnswerNewerThanKeys,
+        older_keys_that_take_the_place_of_newer_ones: SetsOfOldCopy,
     }
 }

@@ -7,6 +7,7 @@ use curfew_control_plane::leases::protocol::LeaseTimes;
 
 use crate::clocks::Clocks;
 use crate::dice::Dice;
+use crate::keys::HandedOut;
 use crate::mutant::Mutant;
 
 pub(crate) const fn ms(milliseconds: u64) -> Duration {
@@ -35,6 +36,7 @@ pub(crate) struct Scene {
     pub(crate) network: Network,
     pub(crate) gossip: Gossip,
     pub(crate) faults: Faults,
+    pub(crate) keys: Option<HandedOut>,
     /// Revocations in a page.
     pub(crate) page: usize,
     /// The limit of a worker's copy, in bytes.
@@ -109,7 +111,7 @@ pub(crate) struct Faults {
 }
 
 impl Scene {
-    pub(crate) fn draw(dice: &mut Dice, mutant: Option<Mutant>) -> Self {
+    pub(crate) fn draw(dice: &mut Dice, mutant: Option<Mutant>, keys: Option<HandedOut>) -> Self {
         let lease = ms(dice.pick(1000, &[600, 800, 1500]));
         let hold = dice.pick(lease / 3, &[lease / 5]);
         let bound = LeaseTimes::default().drift_ppm;
@@ -133,6 +135,7 @@ impl Scene {
             network: Network::draw(dice),
             gossip: dice.pick(Gossip::Some, &[Gossip::Some, Gossip::None]),
             faults,
+            keys,
             page: dice.pick(1000, &[1, 2, 5]),
             budget: if dice.per_mille(60) { 700 } else { 256 << 10 },
             timeout,

@@ -4,7 +4,9 @@
 //! everything between and around them: the host's callouts, a network, a database, processes that stop, pause and
 //! start, and clocks. One queue of events, in the order of true time, drives all of it.
 
+mod changes;
 mod faults;
+mod held;
 mod logouts;
 mod lost;
 mod planes;
@@ -22,6 +24,7 @@ use crate::clocks::{Clocks, Moment};
 use crate::database::Database;
 use crate::dice::Dice;
 use crate::events::{Event, Queue, Statement};
+use crate::keys::{HandedOut, Stored, Truth};
 use crate::mutant::Mutant;
 use crate::network::{Route, Weather};
 use crate::scene::{Scene, ms};
@@ -45,6 +48,9 @@ pub(crate) struct World {
     planes: Vec<Plane>,
     tokens: Vec<Token>,
     logouts: Vec<Logout>,
+    keys: Truth,
+    /// The changes of keys that a failover may lose, each with what was stored before it.
+    changes: Vec<(usize, Stored)>,
     walls: Walls,
     pub(crate) checks: Checks,
     trace: bool,
@@ -59,10 +65,12 @@ struct Proxy {
 impl World {
     pub(crate) fn new(seed: u64, mutant: Option<Mutant>, trace: bool) -> Self {
         let mut dice = Dice::new(seed);
-        let scene = Scene::draw(&mut dice, mutant);
+        let scene = Scene::draw(&mut dice, mutant, HandedOut::draw(seed));
+        let epoch = Epoch::from_bytes(dice.sixteen());
+        let stored = Stored::draw(scene.keys, &mut dice);
         let mut world = Self {
             weather: Weather::new(scene.network, scene.healed),
-            database: Database::new(Epoch::from_bytes(dice.sixteen())),
+            database: Database::new(epoch, stored),
             now: Moment::ZERO,
             step: 0,
             queue: Queue::default(),
@@ -71,6 +79,8 @@ impl World {
             planes: Vec::new(),
             tokens: Vec::new(),
             logouts: Vec::new(),
+            keys: Truth::default(),
+            changes: Vec::new(),
             walls: Walls::default(),
             checks: Checks::default(),
             trace,
@@ -94,6 +104,7 @@ impl World {
             self.planes.push(Plane::new(&self.scene, clocks, wall, id, 0));
             self.queue.push(self.now, Event::PlaneTicks { plane, life: 0 });
         }
+        self.begin_keys();
         (0..8).for_each(|_| self.log_in());
         for event in [Event::LogoutsGoOn, Event::FaultsGoOn, Event::Purge] {
             self.queue.push(ms(50), event);
@@ -133,9 +144,12 @@ impl World {
     fn frozen_until(&self, event: &Event) -> Option<Moment> {
         match event {
             Event::Request { worker, .. } | Event::WorkerWakes { worker, .. } => self.worker_frozen_until(*worker),
-            Event::PollEnds { call, .. } | Event::CheckEnds { call, .. } => self.worker_frozen_until(call.worker),
+            Event::PollEnds { call, .. } | Event::CheckEnds { call, .. } | Event::KeysEnd { call, .. } => {
+                self.worker_frozen_until(call.worker)
+            }
             Event::PollArrives { plane, .. }
             | Event::CheckArrives { plane, .. }
+            | Event::KeysArrive { plane, .. }
             | Event::PlaneTicks { plane, .. }
             | Event::PlaneWakes { plane, .. }
             | Event::PeerMessage { plane, .. }
@@ -159,10 +173,13 @@ impl World {
             Event::PollEnds { call, answer } => self.poll_ends(call, answer),
             Event::CheckArrives { plane, call, facts } => self.check_arrives(plane, call, facts),
             Event::CheckEnds { call, answer } => self.check_ends(call, answer),
+            Event::KeysArrive { plane, call, refresh } => self.keys_arrive(plane, call, refresh),
+            Event::KeysEnd { call, answer } => self.keys_end(call, answer.as_deref()),
             Event::PlaneTicks { plane, life } => self.plane_ticks(plane, life),
             Event::PlaneWakes { plane, life } => self.plane_wakes(plane, life),
             Event::PeerMessage { plane, news } => self.told(plane, news),
             Event::LogoutsGoOn => self.logouts_go_on(),
+            Event::KeysGoOn => self.keys_go_on(),
             Event::LogoutArrives { plane, logout } => self.logout_arrives(plane, logout),
             Event::Statement { plane, life, statement, answer_is_lost } => {
                 self.carry_out(plane, life, statement, answer_is_lost);

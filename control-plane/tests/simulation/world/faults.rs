@@ -133,6 +133,7 @@ impl World {
         let nobody = ControlPlaneId::from_bytes(self.dice.sixteen());
         let nobody = (!self.scene.is(Mutant::LostRowsForgotten)).then_some(nobody);
         self.lose_logouts();
+        self.lose_changes();
         self.database.fail_over(epoch, || self.dice.per_mille(500), nobody);
         self.checks.reached.failovers += 1;
     }

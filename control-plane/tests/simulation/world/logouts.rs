@@ -1,5 +1,6 @@
-//! Logouts, from the call to the answer, and the statements that arrive at the database and come back.
+//! Logouts and changes of keys, from the call to the answer, and the statements that arrive at the database and come back.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use curfew_control_plane::leases::protocol::{Safe, Superseded, WaitId};
@@ -11,6 +12,7 @@ use curfew_filter::knowledge::Answer;
 use super::World;
 use crate::clocks::{Moment, unix};
 use crate::events::{Event, Half, News, Returned, Statement};
+use crate::keys::Change;
 use crate::mutant::Mutant;
 use crate::scene::{Gossip, SKEW_SECONDS, ms};
 
@@ -21,6 +23,9 @@ pub(super) struct Logout {
     pub(super) token: usize,
     /// True for a logout of all devices of the user.
     pub(super) all: bool,
+    /// A change of keys instead of a logout, and how often the key had come when it was committed.
+    pub(super) change: Option<Change>,
+    pub(super) came: u64,
     /// The tokens that no worker may admit once it is answered.
     pub(super) covers: Vec<usize>,
     pub(super) called: Moment,
@@ -37,6 +42,26 @@ pub(super) struct Logout {
     /// must take for a later one.
     pub(super) shown: bool,
     pub(super) told: bool,
+}
+
+impl Logout {
+    pub(super) fn new(token: usize, all: bool, change: Option<Change>, called: Moment) -> Self {
+        Self {
+            token,
+            all,
+            change,
+            came: 0,
+            covers: Vec::new(),
+            called,
+            committed: None,
+            ended: false,
+            lost: false,
+            broken: false,
+            position: None,
+            shown: false,
+            told: false,
+        }
+    }
 }
 
 impl World {
@@ -72,19 +97,11 @@ impl World {
         if let Some(token) = self.tokens.get_mut(token) {
             token.asked = true;
         }
-        self.logouts.push(Logout {
-            token,
-            all,
-            covers: Vec::new(),
-            called: self.now,
-            committed: None,
-            ended: false,
-            lost: false,
-            broken: false,
-            position: None,
-            shown: false,
-            told: false,
-        });
+        self.call(Logout::new(token, all, None, self.now));
+    }
+
+    pub(super) fn call(&mut self, logout: Logout) {
+        self.logouts.push(logout);
         let plane = self.dice.below(self.planes.len());
         self.queue.push(self.now, Event::LogoutArrives { plane, logout: self.logouts.len() - 1 });
     }
@@ -101,9 +118,11 @@ impl World {
         let again = self.dice.per_mille(500);
         let Some(logout) = self.logouts.get_mut(logout) else { return };
         logout.ended = true;
-        let (token, all) = (logout.token, logout.all);
-        if again {
-            self.log_out(token, all);
+        let (token, all, change) = (logout.token, logout.all, logout.change);
+        match change {
+            Some(change) if again => self.change_keys(change),
+            None if again => self.log_out(token, all),
+            _ => {}
         }
     }
 
@@ -162,9 +181,11 @@ impl World {
             }
             Statement::Check { call, facts } => {
                 let read_at = Some(self.database.head);
-                let answer = Answer { verdict: self.database.verdict(&facts.check), read_at, keys_seq: 0 };
+                let (verdict, keys_seq) = (self.database.verdict(&facts.check), self.database.keys.seq);
+                let answer = Answer { verdict, read_at, keys_seq };
                 Some(Returned::Check { call, answer: Some(answer) })
             }
+            Statement::Keys { call } => Some(Returned::Keys { call, answer: Some(Arc::new(self.read_keys())) }),
             Statement::Commit { logout, began } => self.commit(plane, life, logout, began),
             Statement::SecondHalf(half) => self.second_half(*half),
         };
@@ -192,6 +213,9 @@ impl World {
     }
 
     fn commit(&mut self, plane: usize, life: u64, logout: usize, began: Duration) -> Option<Returned> {
+        if let Some(change) = self.logouts.get(logout).and_then(|logout| logout.change) {
+            return Some(self.change_committed(logout, began, change));
+        }
         let Some(revocations) = self.revocations(plane, logout) else {
             return Some(Returned::CommitFailed { logout });
         };
@@ -287,6 +311,7 @@ impl World {
             Returned::Rows { began, head, rows } => self.rows_are_read(index, head, rows, began),
             Returned::RowsFailed => {}
             Returned::Check { call, answer } => self.answer_worker(index, call, &Event::CheckEnds { call, answer }),
+            Returned::Keys { call, answer } => self.answer_with_keys(index, call, answer),
             Returned::Committed { logout, .. } if self.logouts.get(logout).is_some_and(|logout| logout.broken) => {
                 self.logout_failed(logout);
             }
@@ -348,10 +373,16 @@ impl World {
     }
 
     fn logout_is_safe(&mut self, logout: usize, safe: Safe) {
+        let number = logout;
         let Some(logout) = self.logouts.get_mut(logout) else { return };
         logout.ended = true;
         let waited = logout.committed.map_or(Duration::ZERO, |(at, ..)| self.now - at);
         let (covers, called) = (logout.covers.clone(), logout.called);
+        if let Some(Change { key, adds: false }) = logout.change {
+            self.keys.removal_answered(key, logout.came, self.step);
+        }
+        let change = logout.change;
+        self.trace(|_| format!("logout {number} is answered: {safe:?}, {covers:?} {change:?}"));
         match safe {
             Safe::Acknowledged => self.checks.reached.acknowledged += 1,
             Safe::Outlasted => self.checks.reached.outlasted += 1,

@@ -25,10 +25,25 @@ impl World {
         }
     }
 
+    /// Another server takes over without the last changes of keys whose callers were not answered yet. What it has is not
+    /// lost later.
+    pub(super) fn lose_changes(&mut self) {
+        let before = self.database.keys.clone();
+        for (logout, stored) in std::mem::take(&mut self.changes).into_iter().rev() {
+            let ended = self.logouts.get(logout).is_none_or(|logout| logout.ended);
+            if ended || self.dice.per_mille(400) {
+                break;
+            }
+            self.database.lose_change(stored);
+            self.logouts.iter_mut().skip(logout).take(1).for_each(|logout| logout.lost = true);
+        }
+        self.keys_are_stored(&before);
+    }
+
     /// The database crashes, and lacks its latest commits when it comes back. Their callers have no answer yet, and get
     /// none from this commit: the connections broke with the crash. True if a commit was lost.
     pub(super) fn lose_last_commits(&mut self) -> bool {
-        let most = 1 + self.dice.below(3);
+        let (most, before) = (1 + self.dice.below(3), self.database.keys.clone());
         let mut any = false;
         for _ in 0..most {
             let logouts = &self.logouts;
@@ -39,6 +54,8 @@ impl World {
                 (logout.lost, logout.broken) = (true, logout.committed.is_none());
             }
         }
+        self.changes.retain(|(logout, _)| self.logouts.get(*logout).is_some_and(|logout| !logout.lost));
+        self.keys_are_stored(&before);
         any
     }
 

@@ -33,9 +33,9 @@ pub(super) struct Plane {
     pub(super) held: Vec<Held>,
     pub(super) readings: Readings,
     pub(super) waits: BTreeMap<WaitId, usize>,
-    /// When the rows were last asked for, and whether the question is under way.
-    pub(super) rows_asked: Option<Duration>,
-    pub(super) rows_awaited: bool,
+    /// When the rows were last asked for, and when those were asked for that were taken last.
+    rows_asked: Option<Duration>,
+    rows_taken: Option<Duration>,
     /// When the last answer came back that showed each epoch.
     pub(super) histories: BTreeMap<Epoch, Duration>,
     /// The last confirmation that was sent to the others, and whether the row is behind it.
@@ -63,7 +63,7 @@ impl Plane {
             readings: Readings::default(),
             waits: BTreeMap::new(),
             rows_asked: None,
-            rows_awaited: false,
+            rows_taken: None,
             histories: BTreeMap::new(),
             told: None,
             row_is_behind: false,
@@ -138,7 +138,7 @@ impl World {
     pub(super) fn read_rows(&mut self, index: usize) {
         let Some(now) = self.plane_now(index) else { return };
         let Some(plane) = self.planes.get_mut(index) else { return };
-        (plane.rows_asked, plane.rows_awaited) = (Some(now), true);
+        plane.rows_asked = Some(now);
         let life = plane.life;
         self.ask_database(index, life, Statement::Rows { began: now });
     }
@@ -152,6 +152,11 @@ impl World {
     ) {
         let (Some(now), mutant) = (self.plane_now(index), self.scene.mutant) else { return };
         let Some(plane) = self.planes.get_mut(index) else { return };
+        // A control plane reads the rows one time after the other, so none come that are older than those before.
+        if plane.rows_taken.is_some_and(|taken| began < taken) {
+            return;
+        }
+        plane.rows_taken = Some(began);
         let shown = rows.clone();
         match mutant {
             Some(Mutant::OthersIgnored | Mutant::RowsReadBeforeCommit) => rows.clear(),
@@ -167,7 +172,6 @@ impl World {
         };
         plane.barrier.rows(head, &rows, began, now);
         plane.last_rows = shown;
-        plane.rows_awaited = false;
         let (life, stale) = (plane.life, plane.barrier.stale_rows(began));
         for (id, beat) in stale.silent {
             let nobody = ControlPlaneId::from_bytes(self.dice.sixteen());

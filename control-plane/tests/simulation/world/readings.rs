@@ -208,7 +208,7 @@ fn answer(
         from: after.unwrap_or(0),
         to,
         more,
-        keys_seq: 0,
+        keys_seq: snapshot.keys_seq,
         revocations,
         lease_ms,
         fresh_ms,

@@ -4,13 +4,17 @@ use std::sync::Arc;
 
 use curfew_core::wire::{CheckRequest, CheckVerdict};
 use curfew_core::{Coverage, IssuerKey, KeyId, Keyspace, RevocationKey, Times};
+use curfew_filter::held_keys::Waited;
+use curfew_filter::ids::StreamId;
 use curfew_filter::knowledge::{Answer, Lookup, QuestionId};
+use curfew_filter::now::Now;
 use curfew_filter::proofs::Facts;
 
 use super::World;
 use super::workers::Waiting;
 use crate::clocks::unix;
 use crate::events::{Call, Event};
+use crate::keys::{Key, issuer_key};
 use crate::mutant::Mutant;
 use crate::network::Route;
 use crate::scene::{SKEW_SECONDS, ms};
@@ -20,6 +24,8 @@ const USERS: usize = 4;
 
 pub(super) struct Token {
     pub(super) facts: Arc<Facts>,
+    /// The key that proves it, if that is handed out.
+    pub(super) key: Option<Key>,
     pub(super) user: RevocationKey,
     /// No logout names this token, so most such tokens stay valid.
     pub(super) spared: bool,
@@ -54,14 +60,21 @@ impl World {
             cutoff_time: Some(issued_at),
             not_before: None,
             expires_at: issued_at + self.scene.token_seconds,
+            clock_skew: 0,
         };
         if !self.dice.per_mille(300) {
             self.database.register(token);
         }
-        let key = IssuerKey::new(0, KeyId::from_bytes([0; 16]));
-        let facts = Arc::new(Facts { key, handed_out: false, check, times, identity: Ok(Vec::new()), meets: 0 });
         let spared = self.dice.per_mille(300);
-        self.tokens.push(Token { facts, user, spared, asked: false, answered: None });
+        let (key, again) = self.draw_key();
+        let signed = |key: Option<Key>, spared| {
+            let by = key.map_or(IssuerKey::new(0, KeyId::from_bytes([0; 16])), issuer_key);
+            let (check, identity) = (check.clone(), Ok(Vec::new()));
+            let facts = Arc::new(Facts { key: by, handed_out: key.is_some(), check, times, identity, meets: 0 });
+            Token { facts, key, user, spared, asked: false, answered: None }
+        };
+        self.tokens.push(signed(key, spared));
+        self.tokens.extend(again.map(|key| signed(Some(key), true)));
     }
 
     pub(super) fn requests_go_on(&mut self, index: usize) {
@@ -89,7 +102,6 @@ impl World {
 
     pub(super) fn request(&mut self, index: usize, life: u64, token: usize, arrived: u64) {
         let (Some(now), Some(known)) = (self.worker_now(index), self.tokens.get(token)) else { return };
-        let facts = Arc::clone(&known.facts);
         let Some(worker) = self.workers.get_mut(index).filter(|worker| worker.life == life) else { return };
         if !known.is_in_time(now.unix) {
             return;
@@ -99,10 +111,29 @@ impl World {
         let stream = worker.next_stream;
         let decided_at = if self.scene.is(Mutant::ClockReadBefore) { worker.last_read } else { now };
         worker.last_read = now;
-        let found = worker.strict.look(&facts, stream, decided_at);
-        let tied = worker.strict.mode().feed().copy().coverage(&facts.check) == Some(Coverage::SameSecond);
         worker.streams.insert(stream, Waiting { token, arrived });
-        if self.is_calm() && self.scene.has_room() && self.scene.page >= 1000 && !tied {
+        self.arrive(index, stream, Waited::default(), decided_at);
+        self.pump(index);
+    }
+
+    /// Decides about a request that has arrived, or that has waited for keys.
+    pub(super) fn arrive(&mut self, index: usize, stream: StreamId, waited: Waited, now: Now) {
+        let waiting = self.workers.get(index).and_then(|worker| worker.streams.get(&stream));
+        let Some(token) = waiting.map(|waiting| waiting.token) else { return };
+        let Some(facts) = self.tokens.get(token).map(|token| Arc::clone(&token.facts)) else { return };
+        if !self.proves(index, token) {
+            return self.unproven(index, stream, waited, token, now);
+        }
+        let must_decide = self.must_decide_alone(token);
+        let Some(worker) = self.workers.get_mut(index) else { return };
+        let own = worker.strict.own(&facts, now);
+        if own.is_none() && facts.handed_out && worker.keys.are_behind() {
+            let turn = worker.keys.wait_for_shown(stream, waited, now.monotonic);
+            return self.take_turn(index, stream, turn, token);
+        }
+        let found = own.map_or_else(|| worker.strict.ask(&facts, stream, now), Lookup::Decided);
+        let tied = worker.strict.mode().feed().copy().coverage(&facts.check) == Some(Coverage::SameSecond);
+        if must_decide && !tied {
             self.checks.hold(matches!(found, Lookup::Decided(_)), || format!("worker {index} has no lease: {found:?}"));
         }
         match found {
@@ -115,7 +146,6 @@ impl World {
             Lookup::Joined => {}
             Lookup::Ask(id) => self.ask(index, id, facts),
         }
-        self.pump(index);
     }
 
     pub(super) fn ask(&mut self, index: usize, id: QuestionId, facts: Arc<Facts>) {
@@ -148,6 +178,12 @@ impl World {
         {
             read_at.seq = u64::MAX;
         }
+        if self.scene.is(Mutant::AnswerNewerThanKeys)
+            && let Some(answer) = &mut used
+        {
+            answer.keys_seq = 0;
+        }
+        worker.keys.note_shown(used.and_then(Answer::keys));
         let leased = worker.strict.mode().feed().may_decide(now);
         let mut settled = worker.strict.answered(call.id, used, now);
         if self.scene.is(Mutant::NoLookAfterAnswer) && leased && answer.is_some() {
@@ -163,6 +199,7 @@ impl World {
         let admitted = settled.verdict == Some(CheckVerdict::Active);
         self.checks.reached.admitted_by_answer += u64::from(admitted && !settled.streams.is_empty());
         self.decided(call.worker, &settled.streams, settled.verdict);
+        self.call_for_questions(call.worker, now);
         self.pump(call.worker);
     }
 
@@ -172,24 +209,35 @@ impl World {
             let waiting = self.workers.get_mut(index).and_then(|worker| worker.streams.remove(stream));
             let Some(Waiting { token, arrived }) = waiting else { continue };
             let Some(known) = self.tokens.get(token) else { continue };
-            let late = known.answered.is_some_and(|answered| answered <= arrived);
+            let late = known.answered.is_some_and(|answered| answered <= arrived) || self.is_gone(known, arrived);
+            if verdict != Some(CheckVerdict::Revoked) && !self.proves(index, token) {
+                self.checks.reached.keys_removed += 1;
+                self.refused_for_key(index, token);
+                continue;
+            }
+            let Some(known) = self.tokens.get(token) else { continue };
             let revoked = || self.database.was_ever_revoked(&known.facts.check);
             match verdict {
                 Some(CheckVerdict::Active) if late && self.was_paused(index) => self.checks.reached.excused += 1,
                 Some(CheckVerdict::Active) => {
+                    self.checks.reached.keys_admitted += u64::from(known.key.is_some());
                     self.checks.hold(!late, || format!("worker {index} admits token {token} after its logout"));
                 }
                 Some(CheckVerdict::Revoked) => {
                     self.checks.reached.refused += 1;
                     self.checks.hold(revoked(), || format!("worker {index} refuses token {token}, never logged out"));
                 }
-                None => {
-                    self.checks.reached.unavailable += 1;
-                    let calm = self.now >= self.scene.calm + ms(500);
-                    self.checks.hold(!calm, || format!("worker {index} cannot decide about token {token}"));
-                }
+                None => self.unavailable(index, token),
             }
         }
+    }
+
+    /// A request is refused because the worker cannot get what it takes to decide.
+    pub(super) fn unavailable(&mut self, index: usize, token: usize) {
+        self.checks.reached.unavailable += 1;
+        let settled = self.tokens.get(token).is_some_and(|token| self.has_settled(token));
+        let calm = self.now >= self.scene.calm + ms(500);
+        self.checks.hold(!calm || !settled, || format!("worker {index} cannot decide about token {token}"));
     }
 
     /// True if this worker's machine is paused, or was paused so recently that its worker may still use what was left of its
@@ -209,11 +257,12 @@ impl World {
             return;
         };
         let mut strict = worker.strict.clone();
-        let dead = |token: &&Token| token.answered.is_some() && token.is_in_time(now.unix);
-        for token in self.tokens.iter().filter(dead) {
-            let admits = strict.look(&token.facts, u32::MAX, now) == Lookup::Decided(CheckVerdict::Active);
-            self.checks
-                .hold(!admits, || format!("worker {index} would admit {:?} after its logout", token.facts.check));
-        }
+        let dead = |token: &&Token| token.answered.is_some() || self.is_gone(token, self.step);
+        let dead = self.tokens.iter().filter(dead).filter(|token| token.is_in_time(now.unix));
+        let mut dead = dead.filter(|token| self.proven_by(worker, token));
+        let active = Some(CheckVerdict::Active);
+        let admitted =
+            dead.find(|token| strict.own(&token.facts, now) == active).map(|token| token.facts.check.clone());
+        self.checks.hold(admitted.is_none(), || format!("worker {index} would admit {admitted:?} after its logout"));
     }
 }

@@ -7,6 +7,7 @@ use std::time::Duration;
 use curfew_core::WorkerId;
 use curfew_core::wire::FeedAnswer;
 use curfew_filter::feed::{FeedSettings, IDLE_AFTER, Poll, Randomness};
+use curfew_filter::held_keys::HeldKeys;
 use curfew_filter::ids::{CallId, StreamId};
 use curfew_filter::knowledge::{Knowledge, Strict};
 use curfew_filter::now::Now;
@@ -16,6 +17,7 @@ use super::World;
 use crate::clocks::Moment;
 use crate::dice::Dice;
 use crate::events::{Call, Event};
+use crate::keys::{Key, rules};
 use crate::mutant::Mutant;
 use crate::network::Route;
 use crate::scene::{Scene, ms};
@@ -30,6 +32,9 @@ pub(super) struct Worker {
     /// The last reading of its clock.
     pub(super) last_read: Now,
     pub(super) strict: Knowledge<Arc<Facts>, Strict>,
+    pub(super) keys: HeldKeys,
+    /// For the mutant whose proofs outlive their keys.
+    pub(super) has_proven: BTreeSet<Key>,
     pub(super) checks: BTreeSet<CallId>,
     pub(super) streams: BTreeMap<StreamId, Waiting>,
     pub(super) next_stream: StreamId,
@@ -50,6 +55,7 @@ pub(super) struct Waiting {
 impl Worker {
     pub(super) fn new(scene: &Scene, dice: &mut Dice, proxy: usize, now: Now) -> Self {
         let seed = [dice.next(), dice.next()];
+        let rules = rules(scene.keys);
         let settings = FeedSettings { keyspaces: Vec::new(), budget: scene.budget, timeout: scene.timeout, seed };
         Self {
             proxy,
@@ -59,6 +65,8 @@ impl Worker {
             last_request: Moment::ZERO,
             last_read: now,
             strict: Knowledge::new(Strict::new(settings), scene.timeout),
+            keys: HeldKeys::new(rules.sets.clone(), &rules.policy, scene.timeout),
+            has_proven: BTreeSet::new(),
             checks: BTreeSet::new(),
             streams: BTreeMap::new(),
             next_stream: 0,
@@ -116,12 +124,17 @@ impl World {
         }
         let poll = worker.strict.mode_mut().feed_mut().poll(now, randomness);
         let lost = worker.strict.give_up_lost(now);
+        let lost_calls = worker.keys.lost(now.monotonic);
         if let Some(poll) = poll {
             self.send_poll(index, poll);
         }
         for settled in lost {
             self.decided(index, &settled.streams, settled.verdict);
         }
+        for kind in lost_calls {
+            self.key_call_failed(index, kind, now);
+        }
+        self.follow_keys(index);
         self.wake_later(index);
     }
 
@@ -201,6 +214,8 @@ impl World {
         }
         let overflowed = worker.strict.mode().feed().copy().overflowed();
         worker.strict.mode_mut().feed_mut().answered(call.id, answer.as_ref(), now, randomness);
+        self.keys_of_log(call.worker, now);
+        let Some(worker) = self.workers.get(call.worker) else { return };
         let overflows = !overflowed && worker.strict.mode().feed().copy().overflowed();
         self.checks.reached.overflows += u64::from(overflows);
         self.probe(call.worker);
