@@ -101,7 +101,7 @@ impl Provider {
     /// If the provider does not answer.
     pub fn fetches(&self) -> Result<u64> {
         let answer = Request::get("/test/fetches").send(self.address)?;
-        answer.json()["fetches"].as_u64().context("no number of fetches")
+        answer.json().get("fetches").and_then(Value::as_u64).context("no number of fetches")
     }
 
     fn post(&self, target: &str) -> Result<Answer> {
@@ -113,7 +113,7 @@ impl Provider {
 
 fn access_token(answer: &Answer) -> Result<String> {
     let answer: Value = answer.json();
-    let token = answer["access_token"].as_str();
+    let token = answer.get("access_token").and_then(Value::as_str);
     Ok(token.with_context(|| format!("no access token: {answer}"))?.to_owned())
 }
 

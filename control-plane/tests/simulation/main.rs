@@ -20,6 +20,7 @@ mod clocks;
 mod database;
 mod dice;
 mod events;
+#[cfg(test)]
 mod keys;
 #[path = "../mutants/mutant.rs"]
 mod mutant;
