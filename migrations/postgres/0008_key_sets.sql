@@ -35,8 +35,11 @@ CREATE TABLE key_sets (
 CREATE TABLE key_fetches (
     -- Names the issuer, as in key_sets. A row may be older than the first set.
     issuer_id        bytea NOT NULL PRIMARY KEY CHECK (octet_length(issuer_id) = 16),
-    -- When the last question to the issuer began. The next one begins some seconds later at the earliest.
+    -- When the last question to the issuer began. It names the question: no two have the same.
     started_at_ms    bigint,
+    -- When the last question for the sake of a token with an unknown key began. Tokens come from anybody, so these questions are
+    -- rare; those that are due, or that operators want, do not count among them.
+    demanded_at_ms   bigint,
     -- Until when the control plane that asks is waited for; NULL if none asks.
     claimed_until_ms bigint,
     -- When the last question ended, well or not.

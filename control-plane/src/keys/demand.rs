@@ -64,11 +64,17 @@ pub fn claimed(row: Option<&StoredFetch>, now_ms: i64) -> StoredFetch {
     StoredFetch { started_at_ms: Some(began), claimed_until_ms: until, ..row.cloned().unwrap_or_default() }
 }
 
-/// True if an issuer may be asked at `now_ms` for the sake of a token: nobody has asked it within [`PAUSE_MS`]. A time in the
-/// future is that of a wrong clock, unless it is in the near future.
+/// The same for the sake of a token.
+pub fn demanded(row: Option<&StoredFetch>, now_ms: i64) -> StoredFetch {
+    StoredFetch { demanded_at_ms: Some(now_ms), ..claimed(row, now_ms) }
+}
+
+/// True if an issuer may be asked at `now_ms` for the sake of a token: nobody has asked it for the sake of one within
+/// [`PAUSE_MS`]. Questions that were due do not count, or a key that is published right after one would be unknown until
+/// the next. A time in the future is that of a wrong clock, unless it is in the near future.
 pub fn may_be_asked(row: Option<&StoredFetch>, now_ms: i64) -> bool {
     let is_recent = |started: i64| now_ms.saturating_sub(started).saturating_abs() < PAUSE_MS;
-    !row.and_then(|row| row.started_at_ms).is_some_and(is_recent)
+    !row.and_then(|row| row.demanded_at_ms).is_some_and(is_recent)
 }
 
 /// True if a control plane asks the issuer at this moment.
@@ -115,7 +121,8 @@ impl Keys {
     /// Asks the issuer, or waits for another control plane that does. Nothing if the issuer was asked a moment ago.
     async fn ask_or_wait(&self, place: usize, before: &KeySets) {
         let Some(fetch) = &self.fetch else { return };
-        if let Ok(Some(began_ms)) = self.begin(place, may_be_asked).await {
+        let demand = |row: Option<&StoredFetch>, now_ms| may_be_asked(row, now_ms).then(|| demanded(row, now_ms));
+        if let Ok(Some(began_ms)) = self.begin(place, demand).await {
             self.counters.demands.get_or_create(&IssuerLabel { issuer: place }).inc();
             // Why it failed is told, counted and stored by what asks.
             let _ = fetch(place, began_ms).await;
@@ -144,17 +151,17 @@ impl Keys {
         }
     }
 
-    /// Notes that this process asks the issuer at this place from now on, if `may` allows it by what is noted. Returns the
-    /// time that names the question.
+    /// Notes that this process asks the issuer at this place from now on, with the row that `claim` makes of what is noted;
+    /// `None` if it may not ask. Returns the time that names the question.
     pub(super) async fn begin(
         &self,
         place: usize,
-        may: impl Fn(Option<&StoredFetch>, i64) -> bool + Send + Sync + 'static,
+        claim: impl Fn(Option<&StoredFetch>, i64) -> Option<StoredFetch> + Send + Sync + 'static,
     ) -> Result<Option<i64>, Unavailable> {
         let (now_ms, name) = (self.now_ms(), Arc::new(AtomicI64::new(0)));
         let named = Arc::clone(&name);
         let claim = move |row: Option<&StoredFetch>| {
-            let row = may(row, now_ms).then(|| claimed(row, now_ms))?;
+            let row = claim(row, now_ms)?;
             // A transaction may be tried again; what the last one wrote counts.
             named.store(row.started_at_ms.unwrap_or_default(), Ordering::SeqCst);
             Some(row)
@@ -176,8 +183,9 @@ mod tests {
     #[test]
     fn an_issuer_is_claimed_once_in_ten_seconds_whichever_clock_is_ahead() {
         let now = 1_800_000_000_000;
-        let first = claimed(None, now);
+        let first = demanded(None, now);
         assert_eq!((first.started_at_ms, first.claimed_until_ms), (Some(now), Some(now + PAUSE_MS)));
+        assert!(may_be_asked(Some(&claimed(None, now)), now), "a question that was due does not count");
         for (later, may) in [(0, false), (9_999, false), (-9_999, false), (10_000, true), (-10_000, true)] {
             assert_eq!(may_be_asked(Some(&first), now + later), may, "{later}");
         }

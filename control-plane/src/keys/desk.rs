@@ -7,6 +7,7 @@ use curfew_core::wire::{IssuerKeys, KeysAnswer, KeysRequest};
 use curfew_core::{Algorithm, Epoch};
 use serde::{Deserialize, Serialize};
 
+use super::demand::claimed;
 use super::reading::Sets;
 use super::reports::shelf_of;
 use super::shelf::{Hold, Shelf};
@@ -103,7 +104,7 @@ impl Keys {
             Some(Origin::Settings { keys, from }) => Ok(self.shelve(place, keys.clone(), from, None).await?),
             Some(Origin::Source(_)) => {
                 let fetch = self.fetch.as_ref().ok_or_else(|| failure("no_source", "There is nothing to ask."))?;
-                let began_ms = self.begin(place, |_, _| true).await?;
+                let began_ms = self.begin(place, |row, now_ms| Some(claimed(row, now_ms))).await?;
                 let unknown = || failure("not_noted", "The question could not be noted.");
                 fetch(place, began_ms.ok_or_else(unknown)?).await
             }

@@ -14,7 +14,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
 use super::counters::{Counters, FailureLabel, IssuerLabel};
-use super::demand::is_under_way;
+use super::demand::{claimed, is_under_way};
 use super::fetch::{Cause, Document, FetchFailure, Fetched, Fetcher, Outcome};
 use super::files::{FileWatch, Reread};
 use super::schedule::{FetchEnd, next_fetch};
@@ -151,7 +151,9 @@ impl Provider {
         let Ok(row) = keys.noted(place).await else { return LOOK_AGAIN };
         let terms = asked.source.terms.clone();
         let longest = i64::try_from(terms.max_interval.as_millis()).unwrap_or(i64::MAX);
-        let due = move |row: Option<&StoredFetch>, now_ms: i64| due_in(row, now_ms, longest) == 0;
+        let due = move |row: Option<&StoredFetch>, now_ms: i64| {
+            (due_in(row, now_ms, longest) == 0).then(|| claimed(row, now_ms))
+        };
         let now_ms = keys.now_ms();
         let left = due_in(row.fetch.as_ref(), now_ms, longest);
         if row.has_keys && row.fetch.as_ref().is_some_and(|fetch| asked.is_over(fetch, now_ms)) {
@@ -202,7 +204,7 @@ impl Provider {
             if *committed.outcome() != KeysChange::Overtaken || attempt == ATTEMPTS {
                 return Ok(committed);
             }
-            if let Some(again) = keys.begin(place, |_, _| true).await? {
+            if let Some(again) = keys.begin(place, |row, now_ms| Some(claimed(row, now_ms))).await? {
                 began_ms = again;
             }
         }

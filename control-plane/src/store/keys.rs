@@ -69,6 +69,8 @@ pub struct StoredKeys {
 pub struct StoredFetch {
     /// When the last question began.
     pub started_at_ms: Option<i64>,
+    /// When the last one for the sake of a token began.
+    pub demanded_at_ms: Option<i64>,
     /// Until when the control plane that asks is waited for.
     pub claimed_until_ms: Option<i64>,
     /// When the last question ended, well or not.

@@ -123,6 +123,7 @@ on_each_database! {
         let before = shown(&plane).await;
         let fetch = StoredFetch {
             started_at_ms: Some(1_800_000_000_123),
+            demanded_at_ms: Some(1_800_000_000_100),
             next_at_ms: Some(1_800_000_600_000),
             etag: Some("\"v1\"".into()),
             failures: 2,

@@ -54,6 +54,14 @@ impl Scene {
     }
 }
 
+struct StopAtEnd<'a>(&'a AtomicBool);
+
+impl Drop for StopAtEnd<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
 #[test]
 fn an_openid_provider_needs_nothing_but_its_url() {
     let scene = Scene::start(|plan| plan);
@@ -83,6 +91,8 @@ fn keys_rotate_under_load_without_a_wrong_refusal_and_a_dropped_one_admits_nobod
     let stop = AtomicBool::new(false);
     let sent = thread::scope(|scope| {
         let (scene, old, stop, dropped) = (&scene, &old, &stop, &dropped);
+        // A story that fails must not leave the clients running.
+        let _stop = StopAtEnd(stop);
         // Those whose key stays for a time, and those who get a token of the newest key each time.
         let mut clients = Vec::new();
         for _ in 0..CLIENTS {
