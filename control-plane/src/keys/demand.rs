@@ -65,7 +65,7 @@ pub fn claimed(row: Option<&StoredFetch>, now_ms: i64) -> StoredFetch {
 }
 
 /// The same for the sake of a token.
-pub fn demanded(row: Option<&StoredFetch>, now_ms: i64) -> StoredFetch {
+pub(super) fn demanded(row: Option<&StoredFetch>, now_ms: i64) -> StoredFetch {
     StoredFetch { demanded_at_ms: Some(now_ms), ..claimed(row, now_ms) }
 }
 

@@ -191,11 +191,13 @@ impl Gate {
         self.refuse_without_keys(edits, manner).into()
     }
 
-    /// True if the keys are known to be the newest that the control plane has: a lease says so, or they were just read.
+    /// True if the keys are known to be the newest that the control plane has: a lease says so, or they were just read. Not
+    /// if anything has shown newer ones since.
     fn keys_are_current(&self, now: Now) -> bool {
         let feed = self.knowledge.mode().feed().filter(|feed| feed.may_decide(now));
         let as_log = feed.and_then(|feed| feed.keys()).zip(self.keys.position());
-        as_log.is_some_and(|(shown, held)| held.covers(shown)) || self.keys.are_fresh(now.monotonic)
+        let as_new = as_log.is_some_and(|(shown, held)| held.covers(shown)) || self.keys.are_fresh(now.monotonic);
+        as_new && !self.keys.are_behind()
     }
 
     /// True if the issuer has removed the key that proved the token of a request.

@@ -201,3 +201,16 @@ fn a_crowd_is_released_in_portions_and_a_stream_that_is_gone_is_not() {
     assert_eq!(returned, (0..1_200).filter(|stream| *stream != 600).collect::<Vec<_>>());
     assert_eq!(story.gate.waiting(), 0);
 }
+
+#[test]
+fn a_key_that_comes_back_is_had_at_once_although_its_issuer_was_just_asked() {
+    let mut story = Story::leased(&["old"]);
+    assert_eq!(story.get(1, &token("back")), "waits");
+    story.keys(&answer(EPOCH, 1, &["old"]));
+    assert_eq!(story.outcome(1), "token_invalid");
+    story.change_keys();
+    story.page();
+    assert_eq!(story.get(2, &token("back")), "waits", "the page has shown newer keys");
+    story.keys(&answer(EPOCH, 2, &["back", "old"]));
+    assert_eq!(story.outcome(2), "admitted");
+}
