@@ -193,7 +193,7 @@ fn keys_are_listed_held_back_and_let_go() {
     let (code, listed, _) = run(&["keys", "list"]);
     let lines: Vec<_> = listed.lines().collect();
     let thumbprint = "kPrK_qmxVWaYVA9wwBF6Iuo3vVzz7TxHCTwXBygrS4k";
-    assert_eq!((code, lines[0]), (Some(0), "(no name)  from JWKS_FILE"), "{listed}");
+    assert_eq!((code, lines[0]), (Some(0), "(no name)  from file jwks.json"), "{listed}");
     assert!(lines.contains(&&*format!("  2026-05  {thumbprint}  EdDSA  in force")), "{listed}");
     assert!(listed.contains("  (unusual)  ") && !listed.contains('\u{1b}'), "{listed}");
     let said = |text: &str| (Some(0), text.to_owned(), String::new());
