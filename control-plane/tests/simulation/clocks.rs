@@ -50,6 +50,11 @@ impl Clocks {
         self.pause.1 > Moment::ZERO && at <= self.pause.1 + length
     }
 
+    /// When the latest pause ends or has ended.
+    pub(crate) fn resumed(&self) -> Moment {
+        self.pause.1
+    }
+
     /// For how long the machine was paused in all.
     pub(crate) fn paused(&self) -> Duration {
         self.paused_before + (self.pause.1 - self.pause.0)

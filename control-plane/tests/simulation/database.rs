@@ -18,6 +18,8 @@ pub(crate) struct Database {
     replicas: BTreeMap<ControlPlaneId, ControlPlaneRow>,
     /// All tokens that a committed revocation has ever covered.
     revoked: BTreeSet<RevocationKey>,
+    /// The revocations that a crash has undone. A worker refuses by them until it knows of the crash.
+    undone: Vec<FeedRevocation>,
     /// The latest commits, which may not be durable. The latest is the last.
     recent: Vec<Recent>,
     /// For mutants: the last seq that was taken before its commit.
@@ -73,6 +75,7 @@ impl Database {
             keys,
             replicas: BTreeMap::new(),
             revoked: BTreeSet::new(),
+            undone: Vec::new(),
             recent: Vec::new(),
             numbers: 0,
             mark: None,
@@ -131,6 +134,8 @@ impl Database {
         let Recent { logout, seq, revocations, registered, keys } =
             self.recent.pop_if(|last| may_be_lost(last.logout))?;
         self.head.seq = seq;
+        let undone = self.revocations.values().filter(|(committed, _)| *committed > seq);
+        self.undone.extend(undone.map(|(_, revocation)| *revocation));
         self.revocations = revocations;
         self.keys = keys;
         // What was registered since stays.
@@ -189,7 +194,14 @@ impl Database {
     }
 
     pub(crate) fn was_ever_revoked(&self, token: &CheckRequest) -> bool {
-        self.revoked.contains(&token.token) || self.verdict(token) == CheckVerdict::Revoked
+        let keys = TokenKeys { token: token.token, jti: token.jti, session: token.session, subject: token.subject };
+        let undone = |kind: Kind, key: RevocationKey| {
+            let mut rows = self.undone.iter().filter(|row| (row.kind, row.key) == (kind, key));
+            rows.any(|row| covers(kind, row.cutoff, token.issued_at) != Coverage::Clear)
+        };
+        self.revoked.contains(&token.token)
+            || self.verdict(token) == CheckVerdict::Revoked
+            || keys.iter().any(|(kind, key)| undone(kind, key))
     }
 
     /// Purges the revocations that have to be kept until `now` at most, and moves the mark there.

@@ -8,9 +8,13 @@
 //! different speeds. A seed decides everything. The `model` beside this checks every order of a few events; the
 //! simulation checks a few orders of very many.
 //!
+//! Some worlds have issuers whose keys the control plane hands out (in `keys`). A removed key is as good as a logout of all
+//! that it signed, and is held to the same promise. Workers hold keys in the filter's own `HeldKeys`.
+//!
 //! The simulation checks at every step, and in `world::requests` and `world::logouts`, that the promise holds, that no
 //! valid token is refused, and that facts about a worker's id stay true. After the faults have ended, it checks that
-//! every worker decides without asking again, and that every logout returns soon and by acknowledgements.
+//! every worker decides without asking again and has the keys that are handed out, and that every logout returns soon
+//! and by acknowledgements.
 //!
 //! A failure names its seed. `CURFEW_SIMULATION_SEED=7 cargo test --workspace --test simulation keeps -- --nocapture`
 //! plays it again and prints every event; `CURFEW_SIMULATION_SEEDS=100000` tries that many seeds.

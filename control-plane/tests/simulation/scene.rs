@@ -159,9 +159,10 @@ impl Scene {
         self.is(Mutant::OldReadingTakenForNew) || self.is(Mutant::OldReadingDatedByOwnClock)
     }
 
-    /// How long a lease lasts on true clocks, by a clock that is as slow as it may be.
+    /// How long after its poll a lease ends on true clocks, by a clock that is as slow as it may be. It counts from the
+    /// reading, which comes later than the poll if the poll is held.
     pub(crate) fn longest_lease(&self) -> Duration {
-        self.terms.lease * 1_000_000 / (1_000_000 - self.terms.drift_ppm)
+        (self.terms.lease + self.terms.hold + self.timeout) * 1_000_000 / (1_000_000 - self.terms.drift_ppm)
     }
 
     /// True if every copy has room for all revocations.

@@ -67,13 +67,16 @@ impl World {
         let worker = self.dice.below(self.workers.len());
         match fault {
             Fault::PlaneStops => self.plane_stops(plane, until),
-            Fault::PlaneFreezes => {
-                self.planes.iter_mut().skip(plane).take(1).for_each(|plane| plane.frozen_until = until)
-            }
+            // A process does not run while its machine is paused.
+            Fault::PlaneFreezes => self.planes.iter_mut().skip(plane).take(1).for_each(|plane| {
+                plane.frozen_until = plane.clocks.resumed().max(until);
+            }),
             Fault::ProxyStops => self.proxy_stops(proxy, until),
             Fault::WorkerStops => self.replace_worker(worker),
             Fault::ProxyFreezes => {
-                self.proxies.iter_mut().skip(proxy).take(1).for_each(|proxy| proxy.frozen_until = until);
+                self.proxies.iter_mut().skip(proxy).take(1).for_each(|proxy| {
+                    proxy.frozen_until = proxy.clocks.resumed().max(until);
+                });
             }
             Fault::Cut => self.cut(proxy, plane, until),
             Fault::Outage => {
@@ -167,7 +170,9 @@ impl World {
         let wall = self.walls.of_a_start(&self.scene, &mut self.dice, &mut self.database);
         let Some(plane) = self.planes.get_mut(index) else { return };
         let life = plane.life + 1;
+        let frozen_until = plane.clocks.resumed();
         *plane = Plane::new(&self.scene, plane.clocks, wall, id, life);
+        plane.frozen_until = frozen_until;
         self.checks.reached.restarts += 1;
         self.queue.push(self.now, Event::PlaneTicks { plane: index, life });
     }

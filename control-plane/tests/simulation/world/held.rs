@@ -5,6 +5,7 @@
 
 use curfew_core::LogPosition;
 use curfew_core::wire::KeysAnswer;
+use curfew_filter::feed::Polled;
 use curfew_filter::held_keys::{Kind, Turn, Waited};
 use curfew_filter::ids::StreamId;
 use curfew_filter::now::Now;
@@ -90,9 +91,12 @@ impl World {
     }
 
     /// A page may have shown newer keys.
-    pub(super) fn keys_of_log(&mut self, index: usize, now: Now) {
+    pub(super) fn keys_of_log(&mut self, index: usize, polled: Polled, now: Now) {
         self.hold_keys_of_any_time(index);
         let Some(worker) = self.workers.get_mut(index) else { return };
+        if !matches!(polled, Polled::Lease | Polled::Page | Polled::NoLease | Polled::Overflow) {
+            return;
+        }
         worker.keys.note_shown(worker.strict.mode().feed().keys());
         worker.keys.prefetch(now.monotonic);
     }

@@ -298,7 +298,10 @@ impl World {
             }
             return;
         }
+        let is_broken = |logout: usize| self.logouts.get(logout).is_some_and(|logout| logout.broken);
         match &returned {
+            // The connection broke, and the control plane has seen nothing.
+            Returned::Committed { logout, .. } if is_broken(*logout) => return self.logout_failed(*logout),
             Returned::Reading { began, snapshot, .. } => self.shows(index, life, snapshot.head, *began),
             Returned::Rows { began, head, .. } | Returned::Committed { began, head, .. } => {
                 self.shows(index, life, *head, *began);
@@ -312,9 +315,6 @@ impl World {
             Returned::RowsFailed => {}
             Returned::Check { call, answer } => self.answer_worker(index, call, &Event::CheckEnds { call, answer }),
             Returned::Keys { call, answer } => self.answer_with_keys(index, call, answer),
-            Returned::Committed { logout, .. } if self.logouts.get(logout).is_some_and(|logout| logout.broken) => {
-                self.logout_failed(logout);
-            }
             Returned::Committed { logout, began, head, rows } => {
                 self.commit_has_returned(index, logout, began, head, rows)
             }

@@ -213,8 +213,8 @@ impl World {
             }
         }
         let overflowed = worker.strict.mode().feed().copy().overflowed();
-        worker.strict.mode_mut().feed_mut().answered(call.id, answer.as_ref(), now, randomness);
-        self.keys_of_log(call.worker, now);
+        let polled = worker.strict.mode_mut().feed_mut().answered(call.id, answer.as_ref(), now, randomness);
+        self.keys_of_log(call.worker, polled, now);
         let Some(worker) = self.workers.get(call.worker) else { return };
         let overflows = !overflowed && worker.strict.mode().feed().copy().overflowed();
         self.checks.reached.overflows += u64::from(overflows);
