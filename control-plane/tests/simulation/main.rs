@@ -24,7 +24,6 @@ mod clocks;
 mod database;
 mod dice;
 mod events;
-#[cfg(test)]
 mod keys;
 #[path = "../mutants/mutant.rs"]
 mod mutant;
