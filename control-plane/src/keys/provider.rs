@@ -39,8 +39,6 @@ pub struct Provider {
     asked: Vec<Option<Asked>>,
     keys: OnceLock<Weak<Keys>>,
     counters: Counters,
-    /// Rings when an operator wants all sources to be looked at.
-    hangup: Notify,
 }
 
 /// One issuer that is asked.
@@ -51,6 +49,8 @@ struct Asked {
     file: Mutex<Option<FileWatch>>,
     /// One question at a time, with the end of the last one.
     turn: Mutex<Option<Ended>>,
+    /// Rings when an operator wants the issuer to be asked.
+    hangup: Notify,
     /// The last failure that was told, so that it is told once.
     told: std::sync::Mutex<Option<String>>,
 }
@@ -70,7 +70,7 @@ impl Provider {
     /// The same with another way to ask.
     pub fn asking_by(fetcher: Fetcher, sources: Vec<Option<KeySource>>, counters: Counters) -> Arc<Self> {
         let asked = sources.into_iter().map(|source| source.map(Asked::of)).collect();
-        Arc::new(Self { fetcher, asked, keys: OnceLock::new(), counters, hangup: Notify::new() })
+        Arc::new(Self { fetcher, asked, keys: OnceLock::new(), counters })
     }
 
     /// What asks an issuer now.
@@ -84,8 +84,11 @@ impl Provider {
 
     /// Reads all files again and asks all issuers, as an operator wants by SIGHUP.
     pub fn hang_up(&self) {
-        self.asked.iter().flatten().filter_map(|asked| asked.reread.as_ref()).for_each(Reread::reread);
-        self.hangup.notify_waiters();
+        for asked in self.asked.iter().flatten() {
+            asked.reread.iter().for_each(Reread::reread);
+            // Kept for a task that does not listen at this moment.
+            asked.hangup.notify_one();
+        }
     }
 
     /// Asks each issuer when it is due, until it is told to stop. `keys` shelves what they list.
@@ -139,7 +142,7 @@ impl Provider {
             let wait = self.ask_if_due(&keys, place, asked).await;
             tokio::select! {
                 () = sleep(wait.min(LOOK_EVERY)) => {}
-                () = self.hangup.notified() => {
+                () = asked.hangup.notified() => {
                     let _ = keys.fetch_for_operator(place).await;
                 }
             }
@@ -330,7 +333,14 @@ impl Asked {
             Source::Url(_) | Source::Discovery(_) => None,
         };
         let reread = file.as_ref().map(FileWatch::handle);
-        Self { source, reread, file: Mutex::new(file), turn: Mutex::default(), told: std::sync::Mutex::default() }
+        Self {
+            source,
+            reread,
+            file: Mutex::new(file),
+            turn: Mutex::default(),
+            hangup: Notify::new(),
+            told: std::sync::Mutex::default(),
+        }
     }
 
     /// True if nothing was told since the last time that this was.

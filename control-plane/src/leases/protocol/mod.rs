@@ -272,7 +272,8 @@ impl Barrier {
     }
 
     /// Records the rows of `replicas`. A statement that began at `began` and ended at `now` read them in one snapshot with the
-    /// log's `head`.
+    /// log's `head`. Rows are given in the order in which their statements began, which the task that reads them one after the
+    /// other sees to: older rows after newer ones could hide a control plane whose place a row of nobody has taken.
     pub fn rows(&mut self, head: LogPosition, rows: &[ControlPlaneRow], began: Duration, now: Duration) {
         // If no worker polls, nothing else shows the commits of other control planes.
         self.granted.learn(head, began, now);
