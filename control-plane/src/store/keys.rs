@@ -39,7 +39,8 @@ pub struct HandedOut {
 /// What is stored of one issuer's keys, as a change may set it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct KeyTexts {
-    /// The JWK Set in force, in one spelling: two sets with the same keys have the same text.
+    /// The JWK Set in force, in one spelling: two sets with the same keys have the same text. Empty if no keys are known any
+    /// more, which is something else than a set without keys.
     pub jwks: String,
     /// The JWK Set that the source gave last.
     pub listed: String,
@@ -63,6 +64,21 @@ pub struct StoredKeys {
     /// The rest.
     pub texts: KeyTexts,
 }
+
+impl StoredKeys {
+    /// True if no keys are known of the issuer any more.
+    pub fn is_forgotten(&self) -> bool {
+        self.texts.jwks.is_empty()
+    }
+
+    /// The row of an issuer of which no keys are known any more.
+    fn forgotten(&self) -> KeyTexts {
+        KeyTexts { jwks: String::new(), listed: NOTHING_LISTED.to_owned(), ..self.texts.clone() }
+    }
+}
+
+/// The text of a list without keys.
+const NOTHING_LISTED: &str = r#"{"keys":[]}"#;
 
 /// What is stored of the questions to one issuer. Times are milliseconds of Unix time.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -111,8 +127,8 @@ pub enum KeyStep {
     Refuse(KeyRefusal),
     /// Set the row.
     Put(KeyTexts),
-    /// Remove the row: the issuer has no public keys any more.
-    Remove,
+    /// No keys are known of the issuer any more. What operators hold back is remembered.
+    Forget,
 }
 
 /// Why a change of keys cannot be made.
@@ -162,17 +178,18 @@ pub(crate) enum KeyWrite {
     Nothing,
     /// The row; `true` if the set in force is another one.
     Put(KeyTexts, bool),
-    Remove,
 }
 
 /// What a step writes, and what it is called. `others` is the size of the other issuers' sets in force.
 pub(crate) fn judge(stored: Option<&StoredKeys>, step: KeyStep, others: usize) -> (KeyWrite, KeysChange) {
-    let before = stored.map(|stored| stored.texts.jwks.clone());
+    let before = stored.filter(|stored| !stored.is_forgotten()).map(|stored| stored.texts.jwks.clone());
     match step {
         KeyStep::Keep => (KeyWrite::Nothing, KeysChange::Same),
         KeyStep::Refuse(refusal) => (KeyWrite::Nothing, KeysChange::Refused(refusal)),
-        KeyStep::Remove if before.is_none() => (KeyWrite::Nothing, KeysChange::Same),
-        KeyStep::Remove => (KeyWrite::Remove, KeysChange::Changed { before, after: None }),
+        KeyStep::Forget => match stored.filter(|_| before.is_some()) {
+            None => (KeyWrite::Nothing, KeysChange::Same),
+            Some(stored) => (KeyWrite::Put(stored.forgotten(), true), KeysChange::Changed { before, after: None }),
+        },
         KeyStep::Put(texts) if stored.is_some_and(|stored| stored.texts == texts) => {
             (KeyWrite::Nothing, KeysChange::Same)
         }
@@ -224,8 +241,14 @@ mod tests {
         assert_eq!(outcome, (KeyWrite::Put(noted, false), KeysChange::Same));
         let other = judge(Some(&row), KeyStep::Put(texts("b")), 0);
         assert_eq!(other, (KeyWrite::Put(texts("b"), true), changed(Some("a"), Some("b"))));
-        assert_eq!(judge(Some(&row), KeyStep::Remove, 0), (KeyWrite::Remove, changed(Some("a"), None)));
-        assert_eq!(judge(None, KeyStep::Remove, 0), (KeyWrite::Nothing, KeysChange::Same));
+        let forgotten = KeyTexts { jwks: String::new(), listed: NOTHING_LISTED.into(), ..texts("a") };
+        let outcome = judge(Some(&row), KeyStep::Forget, 0);
+        assert_eq!(outcome, (KeyWrite::Put(forgotten.clone(), true), changed(Some("a"), None)));
+        assert_eq!(judge(None, KeyStep::Forget, 0), (KeyWrite::Nothing, KeysChange::Same));
+        let row = StoredKeys { texts: forgotten, ..row };
+        assert_eq!(judge(Some(&row), KeyStep::Forget, 0), (KeyWrite::Nothing, KeysChange::Same));
+        let again = judge(Some(&row), KeyStep::Put(texts("a")), 0);
+        assert_eq!(again, (KeyWrite::Put(texts("a"), true), changed(None, Some("a"))));
         assert_eq!(judge(Some(&row), KeyStep::Keep, 0), (KeyWrite::Nothing, KeysChange::Same));
     }
 

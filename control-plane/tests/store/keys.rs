@@ -77,9 +77,9 @@ on_each_database! {
         let refused: ChangeKeys = Box::new(|_| KeyStep::Refuse(KeyRefusal::UnknownKey));
         assert_eq!(change(&plane, ISSUER, refused).await, KeysChange::Refused(KeyRefusal::UnknownKey));
         assert_eq!(shown(&plane).await, before);
-        assert_eq!(change(&plane, ISSUER, Box::new(|_| KeyStep::Remove)).await, changed(Some("one"), None));
+        assert_eq!(change(&plane, ISSUER, Box::new(|_| KeyStep::Forget)).await, changed(Some("one"), None));
         assert_eq!(shown(&plane).await, (before.0 + 1, before.0 + 1));
-        assert_eq!(change(&plane, ISSUER, Box::new(|_| KeyStep::Remove)).await, KeysChange::Same);
+        assert_eq!(change(&plane, ISSUER, Box::new(|_| KeyStep::Forget)).await, KeysChange::Same);
     }
 
     async fn changes_of_one_batch_see_each_other(place: &Place) {

@@ -76,10 +76,6 @@ impl Batch<'_> {
         let (write, outcome) = judge(stored.as_ref(), change(stored.as_ref()), others);
         match write {
             KeyWrite::Nothing => {}
-            KeyWrite::Remove => {
-                self.link.execute("DELETE FROM key_sets WHERE issuer_id = $1", values![id.as_bytes()]).await?;
-                self.keys_changed();
-            }
             KeyWrite::Put(texts, is_change) => {
                 if is_change {
                     self.keys_changed();
@@ -192,7 +188,8 @@ fn cut(text: &str) -> &str {
 
 /// The row's set; `None` if the join found none.
 fn handed_out(row: &Row) -> Result<Option<HandedOut>, Error> {
-    let Some(jwks) = row.optional_text("jwks")? else { return Ok(None) };
+    // An empty text stands for keys that are not known any more.
+    let Some(jwks) = row.optional_text("jwks")?.filter(|jwks| !jwks.is_empty()) else { return Ok(None) };
     Ok(Some(HandedOut { issuer: row.text("issuer")?, seq: row.count("place")?, jwks }))
 }
 
