@@ -138,6 +138,7 @@ impl Policy {
         let key = check_signature(issuer, keys.get(place), &token, &mut verify).map_err(|failure| Unproven {
             error: failure.error,
             newer_keys: (failure.newer_keys && issuer.keys_elsewhere).then_some(place),
+            other_keys: (failure.other_keys && issuer.keys_elsewhere).then_some(place),
         })?;
         let namespace = issuer.namespace();
         let keys = claims::keys(token.signing_input, namespace, jti.as_deref(), session_id.as_deref(), user.as_deref());

@@ -13,15 +13,17 @@ use crate::token::UnverifiedToken;
 pub struct Unproven {
     /// The first rule that the token breaks.
     pub error: TokenError,
-    /// The place of the issuer in the policy, if other keys of it could prove the token. `None` if they could not, or
-    /// if the issuer's keys stand in the configuration.
+    /// The place of the issuer in the policy, if a key could prove the token that it has published since. `None` if none
+    /// could, or if the issuer's keys stand in the configuration.
     pub newer_keys: Option<usize>,
+    /// The same, if another set of its keys could: the keys at hand may be an old set.
+    pub other_keys: Option<usize>,
 }
 
 /// An error that no key changes.
 impl From<TokenError> for Unproven {
     fn from(error: TokenError) -> Self {
-        Self { error, newer_keys: None }
+        Self { error, newer_keys: None, other_keys: None }
     }
 }
 
@@ -30,15 +32,21 @@ pub(crate) struct NoKey {
     pub(crate) error: TokenError,
     /// True if a key that the issuer has published since may have.
     pub(crate) newer_keys: bool,
+    /// True if a key of another set of the issuer may have.
+    pub(crate) other_keys: bool,
 }
 
 impl NoKey {
     const fn for_ever(error: TokenError) -> Self {
-        Self { error, newer_keys: false }
+        Self { error, newer_keys: false, other_keys: false }
     }
 
     const fn for_now(error: TokenError) -> Self {
-        Self { error, newer_keys: true }
+        Self { error, newer_keys: true, other_keys: true }
+    }
+
+    const fn by_these(error: TokenError) -> Self {
+        Self { error, newer_keys: false, other_keys: true }
     }
 }
 
@@ -64,7 +72,11 @@ pub(crate) fn check_signature(
     let guessed = kid.is_none() || fitting.iter().all(|key| key.kid().is_none());
     let check = |key| SignatureCheck { key, signing_input: token.signing_input, signature: &token.signature };
     let verified = fitting.into_iter().find(|key| verify(&check(key)));
-    verified.map(VerificationKey::id).ok_or(NoKey { error: TokenError::Signature, newer_keys: guessed })
+    verified.map(VerificationKey::id).ok_or(NoKey {
+        error: TokenError::Signature,
+        newer_keys: guessed,
+        other_keys: true,
+    })
 }
 
 /// Which of `kid`, `alg` and a missing `kid` it is. A `kid` that no key has is named first: the issuer may have new keys.
@@ -72,8 +84,8 @@ fn why_no_key_fits(keys: &KeySet, alg: Algorithm, kid: Option<&str>) -> NoKey {
     match kid {
         Some(kid) if !keys.names(kid) => NoKey::for_now(TokenError::UnknownKey),
         None if keys.is_empty() => NoKey::for_now(TokenError::UnknownKey),
-        None if keys.has_algorithm(alg) => NoKey::for_ever(TokenError::MissingKid),
+        None if keys.has_algorithm(alg) => NoKey::by_these(TokenError::MissingKid),
         None => NoKey::for_now(TokenError::Algorithm),
-        Some(_) => NoKey::for_ever(TokenError::Algorithm),
+        Some(_) => NoKey::by_these(TokenError::Algorithm),
     }
 }

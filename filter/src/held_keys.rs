@@ -125,9 +125,9 @@ impl HeldKeys {
         self.shown.is_some_and(|shown| self.held.is_none_or(|held| !held.covers(shown)))
     }
 
-    /// True if the sets were read a moment ago.
-    pub fn are_fresh(&self, now: Duration) -> bool {
-        self.read_at.is_some_and(|read_at| now.saturating_sub(read_at) < FRESH)
+    /// True if the sets were read within this time.
+    pub fn are_fresh(&self, within: Duration, now: Duration) -> bool {
+        self.read_at.is_some_and(|read_at| now.saturating_sub(read_at) < within)
     }
 
     /// True if the keys of the issuer at this place are known, be they none.
@@ -154,6 +154,12 @@ impl HeldKeys {
     /// A token was proven by a key that newer keys may not have: its request waits for them.
     pub fn wait_for_shown(&mut self, stream: StreamId, waited: Waited, now: Duration) -> Turn {
         self.wait_plainly(stream, waited, now)
+    }
+
+    /// A token of the issuer at this place was not proven by the keys that are there, and none of them is missing. Only if they
+    /// are not known to be the newest of the control plane, its request waits for those.
+    pub fn wait_for_others(&mut self, current: bool, stream: StreamId, waited: Waited, now: Duration) -> Turn {
+        if current { Turn::Final } else { self.wait_plainly(stream, waited, now) }
     }
 
     /// A token of the issuer at this place was not proven, and a key that is not held could. `current`: the held keys are
@@ -248,8 +254,10 @@ impl HeldKeys {
         now: Duration,
     ) -> Option<(Kind, Ended)> {
         let kind = self.calls.kind_of(call)?;
-        let ended = match answer.and_then(|answer| self.take(answer, policy, now)) {
+        let sent_at = self.calls.sent_at(kind).unwrap_or(now);
+        let ended = match answer.and_then(|answer| self.take(answer, policy, sent_at, now)) {
             Ok(replaced) => {
+                self.note_refreshed(kind, Some(now));
                 self.calls.ended(kind, true, now);
                 let failure = self.issuers.iter().any(|issuer| !issuer.known).then_some(Failure::NoKeysYet);
                 Ended { replaced, failure, came: true }
@@ -264,19 +272,41 @@ impl HeldKeys {
 
     fn fail(&mut self, kind: Kind, now: Duration) {
         // A call that failed has refreshed nothing.
+        self.note_refreshed(kind, None);
+        self.calls.ended(kind, false, now);
+    }
+
+    /// Notes when the issuer was asked that a call with `refresh` is about. The control plane asked it after the call was
+    /// sent, so the pause counts from the end.
+    fn note_refreshed(&mut self, kind: Kind, at: Option<Duration>) {
         if kind == Kind::Refresh
             && let Some(place) = self.calls.refreshes()
             && let Some(issuer) = self.issuers.iter_mut().find(|issuer| issuer.place == place)
         {
-            issuer.refreshed_at = None;
+            issuer.refreshed_at = at;
         }
-        self.calls.ended(kind, false, now);
     }
 
     /// Takes an answer, unless it is older than what is held. True if the sets are not the same as before.
-    fn take(&mut self, answer: &KeysAnswer, policy: &Policy, now: Duration) -> Result<bool, Failure> {
+    fn take(
+        &mut self,
+        answer: &KeysAnswer,
+        policy: &Policy,
+        sent_at: Duration,
+        now: Duration,
+    ) -> Result<bool, Failure> {
         let position = LogPosition { epoch: answer.epoch, seq: answer.keys_seq };
         if self.held.is_some_and(|held| held != position && held.covers(position)) {
+            return Ok(false);
+        }
+        // Of two histories, the one that was asked for last is the present one.
+        let is_of_another = self.held.is_some_and(|held| held.epoch != position.epoch);
+        if is_of_another && self.read_at.is_some_and(|read_at| sent_at < read_at) {
+            return Ok(false);
+        }
+        if self.held == Some(position) && self.issuers.iter().all(|issuer| issuer.known) {
+            // Reading the same sets again would take some milliseconds.
+            self.read_at = Some(now);
             return Ok(false);
         }
         let sets: Vec<_> =

@@ -14,7 +14,7 @@ CREATE TABLE key_sets (
     -- The place in the log of the change that made the set in force. No revocation has this place.
     seq        BIGINT NOT NULL CHECK (seq >= 0),
     -- The JWK Set in force, in one spelling, so that the same keys are the same text. A set without keys is a decision: no
-    -- token of the issuer is proven. Bytes, whatever the database's character set is.
+    -- token of the issuer is proven. An empty text says that no keys are known any more, and what is held back is remembered. Bytes, whatever the database's character set is.
     jwks       MEDIUMBLOB NOT NULL,
     -- The JWK Set that the source gave last, in the same spelling. The set in force is this one without what operators hold
     -- back, so that what is let go comes back without another question to the source.

@@ -32,7 +32,7 @@ pub(super) fn tell_settings(config: &Config, (public, internal): (SocketAddr, So
     }
     if let Some(path) = &config.generated {
         warn!(
-            "using secrets generated for this machine, from {}: configure JWT_SECRET or JWKS_FILE, \
+            "using secrets generated for this machine, from {}: configure CURFEW_ISSUER with its URL, JWKS_FILE or JWT_SECRET, \
              CURFEW_INTERNAL_SECRET, APP_ID and APP_KEY for anything else",
             path.display()
         );

@@ -22,7 +22,7 @@ use crate::clock::Clock;
 use crate::config::Config;
 use crate::http::server::{self, Server};
 use crate::http::{AppState, Listener, Terms, internal_router, public_router};
-use crate::keys::Provider;
+use crate::keys::{KeySource, Origin, Provider};
 use crate::leases::{self, Leases};
 use crate::redis_copy::{self, RedisCopy};
 use crate::store::purge::{self, Pace};
@@ -133,7 +133,7 @@ async fn start(mut config: Config) -> Result<Tasks, ServeFailure> {
     let writer = Task::spawn("the writer", |stop| writer.run(stop));
     let keeper = Task::spawn("the keeper of leases", |stop| keep_leases(Arc::clone(&leases), redis_copy.clone(), stop));
     let (purge, share) = (config.purge, config.limits.connections_per_address);
-    let provider = Provider::new(std::mem::take(&mut config.sources), metrics.keys.clone());
+    let provider = Provider::new(sources(&mut config), metrics.keys.clone());
     let state = Arc::new(state(config, store.clone(), Arc::clone(&leases), redis_copy, clock, &provider, &metrics));
     let clocks = (metrics.clock_rate.clone(), metrics.clock_doubt.clone());
     if state.keys.start().await.is_err() {
@@ -143,6 +143,12 @@ async fn start(mut config: Config) -> Result<Tasks, ServeFailure> {
     let servers = Task::spawn("a server", |stop| servers.run(stop));
     print_addresses(addresses)?;
     Ok(Tasks { leases, servers, keeper, writer, _file_lock: file_lock })
+}
+
+/// The sources of public keys. A file with secrets is read at the start alone.
+fn sources(config: &mut Config) -> Vec<Option<KeySource>> {
+    let sources = std::mem::take(&mut config.sources).into_iter().zip(&config.key_issuers);
+    sources.map(|(source, issuer)| source.filter(|_| issuer.origin != Origin::Secret)).collect()
 }
 
 /// Keeps the leases, and tells the other control planes of them.

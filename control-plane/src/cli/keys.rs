@@ -79,7 +79,7 @@ pub(super) struct RefreshArgs {
 #[derive(Debug, Args)]
 pub(super) struct KeyArgs {
     /// The issuer, which may be left out where there is only one, and the key's kid or thumbprint
-    #[arg(value_names = ["ISSUER", "KID"], num_args = 1..=2, required = true)]
+    #[arg(value_names = ["ISSUER", "KID"], num_args = 1..=2, required = true, allow_hyphen_values = true)]
     names: Vec<String>,
     #[command(flatten)]
     common: Common,

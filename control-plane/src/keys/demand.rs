@@ -23,8 +23,11 @@ pub const PAUSE_MS: i64 = 10_000;
 /// The same between two glances at the database.
 const GLANCE_PAUSE: Duration = Duration::from_millis(100);
 
-/// How long a request waits for the answer. The question goes on without it.
-const PATIENCE: Duration = Duration::from_secs(3);
+/// The longest time for which an issuer that failed is left alone: the largest `max_interval`.
+const LONGEST_WAIT_MS: i64 = 24 * 3600 * 1000;
+
+/// How long a request waits for the answer: as long as a fetch may take by default. The question goes on without it.
+const PATIENCE: Duration = Duration::from_secs(5);
 
 /// How often a control plane looks whether the question of another one has brought something.
 const LOOK_PAUSE: Duration = Duration::from_millis(100);
@@ -59,7 +62,7 @@ impl Demands {
 /// questions have the same.
 pub fn claimed(row: Option<&StoredFetch>, now_ms: i64) -> StoredFetch {
     let last = row.and_then(|row| row.started_at_ms);
-    let began = if last == Some(now_ms) { now_ms.saturating_add(1) } else { now_ms };
+    let began = last.map_or(now_ms, |last| now_ms.max(last.saturating_add(1)));
     let until = Some(now_ms.saturating_add(PAUSE_MS));
     StoredFetch { started_at_ms: Some(began), claimed_until_ms: until, ..row.cloned().unwrap_or_default() }
 }
@@ -71,10 +74,15 @@ pub(super) fn demanded(row: Option<&StoredFetch>, now_ms: i64) -> StoredFetch {
 
 /// True if an issuer may be asked at `now_ms` for the sake of a token: nobody has asked it for the sake of one within
 /// [`PAUSE_MS`]. Questions that were due do not count, or a key that is published right after one would be unknown until
-/// the next. A time in the future is that of a wrong clock, unless it is in the near future.
+/// the next. Nor is it asked while it is being asked, or before the time that was noted when it failed. A time in the future is
+/// that of a wrong clock, unless it is in the near future.
 pub fn may_be_asked(row: Option<&StoredFetch>, now_ms: i64) -> bool {
     let is_recent = |started: i64| now_ms.saturating_sub(started).saturating_abs() < PAUSE_MS;
-    !row.and_then(|row| row.demanded_at_ms).is_some_and(is_recent)
+    let is_far = |next: i64| next.saturating_sub(now_ms) > LONGEST_WAIT_MS;
+    let waits =
+        |row: &StoredFetch| row.failures > 0 && row.next_at_ms.is_some_and(|next| next > now_ms && !is_far(next));
+    let is_barred = |row: &StoredFetch| is_under_way(row, now_ms) || waits(row);
+    !row.is_some_and(|row| is_barred(row) || row.demanded_at_ms.is_some_and(is_recent))
 }
 
 /// True if a control plane asks the issuer at this moment.
@@ -112,26 +120,29 @@ impl Keys {
         if self.has_others_than(&before, place) || last.asked.is_some_and(|asked| asked.elapsed() < pause) {
             return;
         }
-        last.asked = Some(Instant::now());
-        self.ask_or_wait(place, &before).await;
+        if self.ask_or_wait(place, &before).await {
+            last.asked = Some(Instant::now());
+        }
         self.refresh().await;
         last.ended = Some(Instant::now());
     }
 
-    /// Asks the issuer, or waits for another control plane that does. Nothing if the issuer was asked a moment ago.
-    async fn ask_or_wait(&self, place: usize, before: &KeySets) {
-        let Some(fetch) = &self.fetch else { return };
+    /// Asks the issuer, or waits for another question to it. Nothing if the issuer was asked a moment ago. True if it was asked
+    /// from here.
+    async fn ask_or_wait(&self, place: usize, before: &KeySets) -> bool {
+        let Some(fetch) = &self.fetch else { return false };
         let demand = |row: Option<&StoredFetch>, now_ms| may_be_asked(row, now_ms).then(|| demanded(row, now_ms));
         if let Ok(Some(began_ms)) = self.begin(place, demand).await {
             self.counters.demands.get_or_create(&IssuerLabel { issuer: place }).inc();
             // Why it failed is told, counted and stored by what asks.
             let _ = fetch(place, began_ms).await;
-            return;
+            return true;
         }
         while self.is_asked_elsewhere(place).await && !self.has_others_than(before, place) {
             sleep(LOOK_PAUSE).await;
             self.refresh().await;
         }
+        false
     }
 
     async fn is_asked_elsewhere(&self, place: usize) -> bool {
@@ -185,10 +196,16 @@ mod tests {
         let now = 1_800_000_000_000;
         let first = demanded(None, now);
         assert_eq!((first.started_at_ms, first.claimed_until_ms), (Some(now), Some(now + PAUSE_MS)));
-        assert!(may_be_asked(Some(&claimed(None, now)), now), "a question that was due does not count");
+        let due = claimed(None, now);
+        assert!(!may_be_asked(Some(&due), now), "it is being asked");
+        let due = StoredFetch { finished_at_ms: due.started_at_ms, ..due };
+        assert!(may_be_asked(Some(&due), now), "a question that was due does not count");
+        let ended = StoredFetch { finished_at_ms: first.started_at_ms, ..first.clone() };
         for (later, may) in [(0, false), (9_999, false), (-9_999, false), (10_000, true), (-10_000, true)] {
-            assert_eq!(may_be_asked(Some(&first), now + later), may, "{later}");
+            assert_eq!(may_be_asked(Some(&ended), now + later), may, "{later}");
         }
+        let failed = StoredFetch { failures: 1, next_at_ms: Some(now + 600_000), ..ended };
+        assert!(!may_be_asked(Some(&failed), now + 599_999) && may_be_asked(Some(&failed), now + 600_000));
         let known = StoredFetch { etag: Some("e".into()), failures: 3, ..first };
         let again = claimed(Some(&known), now + 20_000);
         assert_eq!((again.etag, again.failures, again.started_at_ms), (Some("e".into()), 3, Some(now + 20_000)));
@@ -198,7 +215,7 @@ mod tests {
     fn no_two_questions_have_one_name() {
         let first = claimed(None, 1_000);
         assert_eq!(claimed(Some(&first), 1_000).started_at_ms, Some(1_001));
-        assert_eq!(claimed(Some(&first), 999).started_at_ms, Some(999));
+        assert_eq!(claimed(Some(&first), 999).started_at_ms, Some(1_001), "another clock is behind");
     }
 
     #[test]

@@ -66,7 +66,11 @@ impl Keys {
             let jwks = text.and_then(|text| serde_json::from_str(text).ok());
             IssuerKeys { issuer: issuer.name.clone(), jwks }
         };
-        let answered = request.issuers.iter().filter_map(known).map(set).collect();
+        // Each one once, however often it is named.
+        let named = request.issuers.iter().enumerate();
+        let named =
+            named.filter(|(place, issuer)| !request.issuers.iter().take(*place).any(|before| before == *issuer));
+        let answered = named.filter_map(|(_, issuer)| known(issuer)).map(set).collect();
         KeysAnswer { epoch: sets.head.epoch, keys_seq: sets.keys_seq, sets: answered }
     }
 

@@ -28,6 +28,8 @@ pub struct KeyIssuer {
     pub algorithms: Vec<Algorithm>,
     /// Where its keys come from.
     pub origin: Origin,
+    /// The keys that its source had when the settings were read, if it was read then.
+    pub initial: Option<PublishedKeys>,
 }
 
 impl KeyIssuer {
@@ -40,22 +42,22 @@ impl KeyIssuer {
         from: &str,
         source: impl Fn(usize) -> Option<String>,
     ) -> Vec<Self> {
-        let origin = |place: usize, algorithms: &[Algorithm]| {
-            if policy.keys_elsewhere(place) {
-                return Origin::Source(source(place).unwrap_or_default());
-            }
+        let public = |place: usize, algorithms: &[Algorithm]| {
             let is_public = |key: &VerificationKey| key.thumbprint().is_some();
             let all_public = sets.get(place).is_some_and(|set| set.keys().all(is_public));
-            if let Some(source) = source(place).filter(|_| all_public) {
-                return Origin::Source(source);
-            }
             let jwks = document.get(place).and_then(|issuer| issuer.get("jwks")).filter(|_| all_public);
-            let keys = jwks.and_then(|jwks| PublishedKeys::read(jwks, algorithms).ok());
-            keys.map_or(Origin::Secret, |(keys, _)| Origin::Settings { keys, from: from.to_owned() })
+            jwks.and_then(|jwks| PublishedKeys::read(jwks, algorithms).ok()).map(|(keys, _)| keys)
         };
         let issuer = |(place, name): (usize, &str)| {
             let algorithms = policy.algorithms(place).to_vec();
-            Self { name: name.to_owned(), origin: origin(place, &algorithms), algorithms }
+            let (source, initial) = (source(place), public(place, &algorithms));
+            let origin = match (source, initial.clone()) {
+                (source, None) if policy.keys_elsewhere(place) => Origin::Source(source.unwrap_or_default()),
+                (Some(source), Some(_)) => Origin::Source(source),
+                (None, Some(keys)) => Origin::Settings { keys, from: from.to_owned() },
+                (_, None) => Origin::Secret,
+            };
+            Self { name: name.to_owned(), origin, initial, algorithms }
         };
         policy.issuers().enumerate().map(issuer).collect()
     }

@@ -121,7 +121,7 @@ impl Keys {
         &self.issuers
     }
 
-    /// Puts the keys that stand in the settings on the shelf, ends the stored set of each issuer that signs with a secret now,
+    /// Puts the keys that stand in the settings on the shelf, forgets the stored set of each issuer that signs with a secret now,
     /// and takes over what is in force. No issuer is asked. The log moves only if the keys are others than before.
     ///
     /// # Errors
@@ -136,9 +136,14 @@ impl Keys {
                     let _ = self.shelve(place, keys.clone(), from, None).await?;
                 }
                 Origin::Secret if has_row => {
-                    let _ = self.change(place, Box::new(|_| KeyStep::Remove)).await?;
+                    let _ = self.change(place, Box::new(|_| KeyStep::Forget)).await?;
                 }
-                Origin::Secret | Origin::Source(_) => {}
+                Origin::Source(source) => {
+                    if let Some(keys) = issuer.initial.clone() {
+                        let _ = self.shelve(place, keys, source, None).await?;
+                    }
+                }
+                Origin::Secret => {}
             }
         }
         self.refresh().await;
@@ -158,12 +163,33 @@ impl Keys {
         source: &str,
         began_ms: Option<i64>,
     ) -> Result<Committed<KeysChange>, Unavailable> {
+        let committed = self.list(place, listed.clone(), source, began_ms, false).await?;
+        if matches!(committed.outcome(), KeysChange::NoRoom { .. }) {
+            // What the source lists no more goes out of force all the same.
+            // Its caller is told that the list is not in force, so nothing is waited for.
+            let _ = self.list(place, listed, source, began_ms, true).await?;
+        }
+        Ok(committed)
+    }
+
+    /// The issuer lists these keys now; with `only_known`, those that it has listed before.
+    async fn list(
+        &self,
+        place: usize,
+        listed: PublishedKeys,
+        source: &str,
+        began_ms: Option<i64>,
+        only_known: bool,
+    ) -> Result<Committed<KeysChange>, Unavailable> {
         let algorithms = self.issuers.get(place).map(|issuer| issuer.algorithms.clone()).unwrap_or_default();
         let (source, now) = (source.to_owned(), self.clock.now());
         let change = move |stored: Option<&StoredKeys>| {
             let shelf = stored.map_or(Ok(Shelf::default()), |stored| Shelf::stored(stored, &algorithms));
             match shelf {
-                Ok(shelf) => KeyStep::Put(shelf.listing(listed.clone()).texts(&source, now, stored)),
+                Ok(shelf) => {
+                    let listed = listed.filtered(|key| !only_known || shelf.lists(key));
+                    KeyStep::Put(shelf.listing(listed).texts(&source, now, stored))
+                }
                 Err(refusal) => KeyStep::Refuse(refusal),
             }
         };

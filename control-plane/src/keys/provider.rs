@@ -4,6 +4,7 @@
 //! has noted of earlier questions, whichever control plane asked. A question is begun by noting it, so of several control
 //! planes one asks, and what an overtaken question brings is thrown away.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
@@ -19,7 +20,7 @@ use super::fetch::{Cause, Document, FetchFailure, Fetched, Fetcher, Outcome};
 use super::files::{FileWatch, Reread};
 use super::schedule::{FetchEnd, next_fetch};
 use super::source::{KeySource, Source};
-use super::{FetchNow, Keys, Origin, RefreshFailure};
+use super::{FetchNow, Keys, RefreshFailure};
 use crate::store::command::Committed;
 use crate::store::keys::{KeyStep, KeysChange, StoredFetch};
 
@@ -51,14 +52,18 @@ struct Asked {
     turn: Mutex<Option<Ended>>,
     /// Rings when an operator wants the issuer to be asked.
     hangup: Notify,
+    /// True once this process has read a whole list. Before that it does not ask whether the list has changed: what is stored
+    /// may have been read for other algorithms.
+    has_read: AtomicBool,
     /// The last failure that was told, so that it is told once.
     told: std::sync::Mutex<Option<String>>,
 }
 
-/// The end of a question.
+/// The end of a question that others may share.
 struct Ended {
     began: Instant,
-    failure: Option<RefreshFailure>,
+    /// True if what the issuer lists is in force.
+    served: bool,
 }
 
 impl Provider {
@@ -159,10 +164,11 @@ impl Provider {
         };
         let now_ms = keys.now_ms();
         let left = due_in(row.fetch.as_ref(), now_ms, longest);
-        if row.has_keys && row.fetch.as_ref().is_some_and(|fetch| asked.is_over(fetch, now_ms)) {
-            keys.end(place).await;
-        }
         if left > 0 {
+            // It was asked in vain a moment ago.
+            if let Some(fetch) = row.fetch.as_ref().filter(|fetch| row.has_keys && asked.is_over(fetch, now_ms)) {
+                keys.forget(place, fetch.started_at_ms).await;
+            }
             return Duration::from_millis(left.unsigned_abs());
         }
         match keys.begin(place, due).await {
@@ -180,18 +186,15 @@ impl Provider {
         let keys = self.keys().ok_or_else(unknown)?;
         let called = Instant::now();
         let mut turn = asked.turn.lock().await;
-        if let Some(ended) = turn.as_ref().filter(|ended| ended.began >= called) {
-            let failure = ended.failure.clone();
+        if turn.as_ref().is_some_and(|ended| ended.served && ended.began >= called) {
             drop(turn);
-            // The log has the change, if it is one: a commit that comes later is confirmed no sooner.
-            return match failure {
-                Some(failure) => Err(failure),
-                None => Ok(keys.change(place, Box::new(|_| KeyStep::Keep)).await?),
-            };
+            // The log has the change, if it was one: a commit that comes later is confirmed no sooner.
+            return Ok(keys.change(place, Box::new(|_| KeyStep::Keep)).await?);
         }
         let began = Instant::now();
         let outcome = self.ask_in_turn(&keys, place, asked, began_ms).await;
-        *turn = Some(Ended { began, failure: outcome.as_ref().err().cloned() });
+        let served = outcome.as_ref().is_ok_and(|committed| is_in_force(committed.outcome()));
+        *turn = Some(Ended { began, served });
         outcome
     }
 
@@ -222,33 +225,43 @@ impl Provider {
         began_ms: i64,
     ) -> Result<Committed<KeysChange>, RefreshFailure> {
         let row = keys.noted(place).await.ok();
-        let etag = row.filter(|row| row.has_keys && row.source == asked.source.shown());
+        let is_known = |row: &Noted| row.has_keys && row.source == asked.source.shown();
+        let etag = row.filter(|row| asked.has_read.load(Ordering::SeqCst) && is_known(row));
         let etag = etag.and_then(|row| row.fetch).and_then(|fetch| fetch.etag);
         match self.fetcher.fetch(&asked.source, etag.as_deref()).await {
             Ok(Outcome::Fetched(fetched)) => match keys.listed(place, asked, &fetched.jwks) {
                 Ok(listed) => {
                     let Fetched { etag, fresh_for, .. } = fetched;
                     let committed = keys.shelve(place, listed, &asked.source.shown(), Some(began_ms)).await?;
-                    self.good(keys, place, asked, Some(etag), fresh_for).await;
+                    // A list that did not come in force has to be sent again.
+                    let etag = etag.filter(|_| is_in_force(committed.outcome()));
+                    if *committed.outcome() != KeysChange::Overtaken {
+                        asked.has_read.store(true, Ordering::SeqCst);
+                        self.good(keys, place, asked, began_ms, Some(etag), fresh_for).await;
+                    }
+                    // A file may have changed since it was read here.
+                    asked.reread.iter().for_each(Reread::reread);
                     Ok(committed)
                 }
                 Err(failure) => Err(self.bad(keys, place, asked, &failure).await),
             },
             Ok(Outcome::NotModified { fresh_for }) => {
                 let committed = keys.change_asked_for(place, Some(began_ms), Box::new(|_| KeyStep::Keep)).await?;
-                self.good(keys, place, asked, None, fresh_for).await;
+                self.good(keys, place, asked, began_ms, None, fresh_for).await;
                 Ok(committed)
             }
             Err(failure) => Err(self.bad(keys, place, asked, &failure).await),
         }
     }
 
-    /// Notes a good end. `etag` is that of a new list; `None` if the list is the known one.
+    /// Notes a good end of the question of this name, unless another one has begun since. `etag` is that of a new list; `None` if
+    /// the list is the known one.
     async fn good(
         &self,
         keys: &Keys,
         place: usize,
         asked: &Asked,
+        began_ms: i64,
         etag: Option<Option<String>>,
         fresh_for: Option<Duration>,
     ) {
@@ -258,7 +271,7 @@ impl Provider {
         let noted = keys.note_fetch(
             place,
             Box::new(move |row| {
-                let row = row.cloned().unwrap_or_default();
+                let row = row.filter(|row| row.started_at_ms == Some(began_ms))?.clone();
                 Some(StoredFetch {
                     finished_at_ms: Some(now_ms.max(row.started_at_ms.unwrap_or(now_ms))),
                     good_at_ms: Some(now_ms),
@@ -339,6 +352,7 @@ impl Asked {
             file: Mutex::new(file),
             turn: Mutex::default(),
             hangup: Notify::new(),
+            has_read: AtomicBool::new(false),
             told: std::sync::Mutex::default(),
         }
     }
@@ -376,7 +390,7 @@ impl Keys {
         let row = self.shelf_row(place).await?;
         let (keys, fetch) = row.map_or((None, None), |row| (row.keys, row.fetch));
         let source = keys.as_ref().map(|keys| keys.texts.source.clone()).unwrap_or_default();
-        Ok(Noted { fetch, has_keys: keys.is_some(), source })
+        Ok(Noted { fetch, has_keys: keys.is_some_and(|keys| !keys.is_forgotten()), source })
     }
 
     /// The keys in what an issuer gave. What is left out is told.
@@ -393,17 +407,23 @@ impl Keys {
         if keys.is_empty() { Err(failure(Cause::NoUsableKey)) } else { Ok(keys) }
     }
 
-    /// Ends the set of an issuer that has given no list for longer than it may be kept.
-    async fn end(&self, place: usize) {
+    /// Forgets the set of an issuer that has given no list for longer than it may be kept, unless it was asked again since the
+    /// question of this name.
+    async fn forget(&self, place: usize, asked_ms: Option<i64>) {
         let Some(issuer) = self.issuers().get(place) else { return };
-        if matches!(issuer.origin, Origin::Source(_)) && self.change(place, Box::new(|_| KeyStep::Remove)).await.is_ok()
-        {
+        let forgotten = self.change_asked_for(place, asked_ms, Box::new(|_| KeyStep::Forget)).await;
+        if forgotten.is_ok_and(|committed| matches!(committed.outcome(), KeysChange::Changed { .. })) {
             warn!(
                 issuer = issuer.shown(),
                 "an issuer has not given its keys for as long as they may be kept: they are in force no longer"
             );
         }
     }
+}
+
+/// True if what was listed is in force now.
+fn is_in_force(change: &KeysChange) -> bool {
+    matches!(change, KeysChange::Same | KeysChange::Changed { .. })
 }
 
 /// In how many milliseconds the issuer is to be asked; 0 for now. A time that is further ahead than any wait was noted by a

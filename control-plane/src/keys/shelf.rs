@@ -68,15 +68,23 @@ impl Shelf {
     ///
     /// # Errors
     ///
-    /// No key has this name. Only listed keys can be removed or distrusted.
+    /// No key has this name. Only listed keys can be removed.
     pub fn holding(mut self, hold: Hold, name: &str, now: i64) -> Result<Self, KeyRefusal> {
         let named: Vec<_> = self.listed.iter().filter(|key| is_named(key, name)).collect();
         let done = match hold {
             Hold::Remove => self.holds.remove(&named, now),
-            Hold::Distrust => self.holds.distrust(&named, name, now),
+            Hold::Distrust => {
+                self.holds.distrust(&named, name, now);
+                true
+            }
             Hold::Trust => self.holds.trust(name, &named),
         };
         if done { Ok(self) } else { Err(KeyRefusal::UnknownKey) }
+    }
+
+    /// True if the source has listed this very key.
+    pub fn lists(&self, key: &PublishedKey) -> bool {
+        self.listed.iter().any(|listed| listed == key)
     }
 
     /// The keys that prove tokens.

@@ -10,7 +10,8 @@ use curfew_core::wire::KeysAnswer;
 use curfew_core::{Denial, KeySets, Unproven};
 
 use super::{Decision, Gate, Manner, Question, RELEASED_AT_ONCE, Step};
-use crate::held_keys::{Ended, KeyCall, Kind, Turn, Waited};
+use crate::config::Consistency;
+use crate::held_keys::{Ended, FRESH, KeyCall, Kind, Turn, Waited};
 use crate::ids::{CallId, StreamId};
 use crate::metrics::Metric;
 use crate::now::Now;
@@ -147,16 +148,19 @@ impl Gate {
         unproven: Unproven,
         now: Now,
     ) -> Step {
-        let Unproven { error, newer_keys } = unproven;
-        let Some(place) = newer_keys else {
+        let Unproven { error, newer_keys, other_keys } = unproven;
+        let Some(place) = other_keys else {
             return self.refuse(request, manner, error.denial(), &error.to_string());
         };
-        let (current, unknown) = (self.keys_are_current(now), !self.keys.are_known(place));
-        let turn = self.keys.wait_for_key(place, current, stream, waited, now.monotonic);
-        if unknown && turn == Turn::Wait {
-            // The first request in a VM has the log followed while it waits.
+        let current = self.keys_are_current(now);
+        if !current {
+            // The worker has rested, or has just started: it has the log followed, and then its keys are those of the log.
             self.knowledge.mode_mut().feed_mut().into_iter().for_each(|feed| feed.requested(now));
         }
+        let turn = match newer_keys {
+            Some(_) => self.keys.wait_for_key(place, current, stream, waited, now.monotonic),
+            None => self.keys.wait_for_others(current, stream, waited, now.monotonic),
+        };
         match turn {
             Turn::Final => self.refuse(request, manner, error.denial(), &error.to_string()),
             other => self.take_turn(other, waited, request, manner, now),
@@ -194,9 +198,14 @@ impl Gate {
     /// True if the keys are known to be the newest that the control plane has: a lease says so, or they were just read. Not
     /// if anything has shown newer ones since.
     fn keys_are_current(&self, now: Now) -> bool {
+        let fresh_for = match self.config.consistency {
+            Consistency::Strict { .. } => FRESH,
+            Consistency::Bounded { max_staleness } => FRESH.max(max_staleness),
+        };
         let feed = self.knowledge.mode().feed().filter(|feed| feed.may_decide(now));
         let as_log = feed.and_then(|feed| feed.keys()).zip(self.keys.position());
-        let as_new = as_log.is_some_and(|(shown, held)| held.covers(shown)) || self.keys.are_fresh(now.monotonic);
+        let as_new =
+            as_log.is_some_and(|(shown, held)| held.covers(shown)) || self.keys.are_fresh(fresh_for, now.monotonic);
         as_new && !self.keys.are_behind()
     }
 

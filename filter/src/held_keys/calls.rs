@@ -194,6 +194,14 @@ impl Calls {
         [Kind::Plain, Kind::Refresh].into_iter().find(is)
     }
 
+    /// When the call under way was sent.
+    pub(super) fn sent_at(&self, kind: Kind) -> Option<Duration> {
+        match self.flight(kind).state {
+            State::UnderWay { sent_at, .. } => Some(sent_at),
+            State::Idle | State::Due { .. } => None,
+        }
+    }
+
     /// The kinds of the calls whose end should have been reported long ago.
     pub(super) fn lost(&self, now: Duration) -> Vec<Kind> {
         let lost = |kind: &Kind| match self.flight(*kind).state {

@@ -28,6 +28,9 @@ pub(in crate::http) const REMOVE_PATH: &str = "/internal/v1/keys/remove";
 pub(in crate::http) const DISTRUST_PATH: &str = "/internal/v1/keys/distrust";
 pub(in crate::http) const TRUST_PATH: &str = "/internal/v1/keys/trust";
 
+/// The most issuers that one call may name.
+const MOST_ISSUERS: usize = 256;
+
 /// The issuer whose keys are fetched; it may be left out where there is only one.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -50,6 +53,9 @@ pub(in crate::http) async fn keys(
 ) -> Result<Response, ApiError> {
     if request.refresh.as_ref().is_some_and(|refresh| !request.issuers.contains(refresh)) {
         return Err(ApiError::Malformed("refresh is not one of the issuers.".to_owned()));
+    }
+    if request.issuers.len() > MOST_ISSUERS {
+        return Err(ApiError::Malformed(format!("issuers has more than {MOST_ISSUERS} names.")));
     }
     let text = state.keys.hand_out(&request).await.ok_or(ApiError::Read)?;
     Ok(([(CONTENT_TYPE, "application/json")], text.to_string()).into_response())

@@ -92,7 +92,7 @@ fn prove_all(state: &AppState, tokens: &[RegisterToken]) -> Result<Vec<Registrat
 
 fn prove(state: &AppState, index: usize, reported: &RegisterToken) -> Result<Registration, Refused> {
     let proven = state.prove(reported.token.as_bytes());
-    let token = proven.map_err(|Unproven { error, newer_keys }| Refused {
+    let token = proven.map_err(|Unproven { error, newer_keys, .. }| Refused {
         error: ApiError::RegisteredToken(index, error),
         newer_keys,
     })?;

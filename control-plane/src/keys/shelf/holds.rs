@@ -80,16 +80,17 @@ impl Holds {
         !keys.is_empty()
     }
 
-    /// Distrusts keys under the name that they were given by; false if there are none, and none are under that name.
-    pub(super) fn distrust(&mut self, keys: &[&PublishedKey], name: &str, now: i64) -> bool {
-        if keys.is_empty() {
-            return self.distrusted.contains_key(name);
-        }
+    /// Distrusts keys under the name that they were given by, and all that will be listed under it. A name that no listed key
+    /// has may be the `kid` or the thumbprint of one that is listed no more, or not yet.
+    pub(super) fn distrust(&mut self, keys: &[&PublishedKey], name: &str, now: i64) {
         let fresh = || Distrusted { since: now, ..Distrusted::default() };
         let distrusted = self.distrusted.entry(name.to_owned()).or_insert_with(fresh);
-        distrusted.by_kid |= keys.iter().any(|key| key.kid.as_deref() == Some(name));
+        let is_unlisted = keys.is_empty() && distrusted.thumbprints.is_empty();
+        distrusted.by_kid |= is_unlisted || keys.iter().any(|key| key.kid.as_deref() == Some(name));
+        if is_unlisted {
+            distrusted.thumbprints.insert(name.to_owned());
+        }
         keys.iter().for_each(|key| distrusted.note(key));
-        true
     }
 
     /// Lets go what is held back under a name; false if there is nothing of that name. A distrusted `kid` is let go by that name alone: with one

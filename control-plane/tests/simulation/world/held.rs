@@ -6,7 +6,7 @@
 use curfew_core::LogPosition;
 use curfew_core::wire::KeysAnswer;
 use curfew_filter::feed::Polled;
-use curfew_filter::held_keys::{Kind, Turn, Waited};
+use curfew_filter::held_keys::{FRESH, Kind, Turn, Waited};
 use curfew_filter::ids::StreamId;
 use curfew_filter::now::Now;
 use curfew_filter::outage::Failure;
@@ -57,12 +57,13 @@ impl World {
         let Some(worker) = self.workers.get_mut(index) else { return };
         let feed = worker.strict.mode().feed();
         let shown = feed.keys().filter(|_| feed.may_decide(now)).zip(worker.keys.position());
-        let current = shown.is_some_and(|(shown, held)| held.covers(shown)) || worker.keys.are_fresh(now.monotonic);
-        let unknown = !worker.keys.are_known(place(key));
-        let turn = worker.keys.wait_for_key(place(key), current, stream, waited, now.monotonic);
-        if unknown && turn == Turn::Wait {
+        let as_new =
+            shown.is_some_and(|(shown, held)| held.covers(shown)) || worker.keys.are_fresh(FRESH, now.monotonic);
+        let current = as_new && !worker.keys.are_behind();
+        if !current {
             worker.strict.mode_mut().feed_mut().requested(now);
         }
+        let turn = worker.keys.wait_for_key(place(key), current, stream, waited, now.monotonic);
         self.take_turn(index, stream, turn, token);
     }
 
