@@ -37,8 +37,9 @@ fn the_control_plane_starts_with_curfew_env_and_makes_up_no_secret() {
             settings.set(name, directory.path().join(file).to_string_lossy());
         }
     }
-    // The server of the example does not exist; without it, the database is a file.
+    // The servers of the example do not exist; without them, the database is a file, and so are the issuer's keys.
     settings.unset("DATABASE_URL");
+    settings.set("JWKS_FILE", directory.path().join("jwks.json").to_string_lossy());
     let program = control_plane::build(Profile::Test).unwrap();
     let control_plane = ControlPlane::start(&program, &settings, directory.path(), [loopback(0), loopback(0)]).unwrap();
     let output = control_plane.output();
