@@ -13,6 +13,10 @@ use tokio::time::Instant;
 use super::sql;
 use crate::log_throttle::INTERVAL;
 
+/// What began while the database was away may fail for so long after it is back: longer than a read waits, and than a connection
+/// is tried for.
+const SETTLING: Duration = Duration::from_secs(2);
+
 /// What to tell an operator.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Line {
@@ -48,6 +52,8 @@ struct State {
     /// The cause of the first failure that no line has told of.
     cause: Option<String>,
     last_slow: Option<Instant>,
+    /// When it was told last that the database is back.
+    back: Option<Instant>,
 }
 
 impl Outage {
@@ -78,7 +84,7 @@ impl Outage {
             }
             (None, Some(lost)) => {
                 let failures = std::mem::take(&mut state.failures);
-                (state.lost, state.cause) = (None, None);
+                (state.lost, state.cause, state.back) = (None, None, Some(now));
                 Some(Line::Back { after: now.saturating_duration_since(lost), failures })
             }
             (None, None) => state.slow(now),
@@ -92,6 +98,10 @@ impl Outage {
 
 impl State {
     fn slow(&mut self, now: Instant) -> Option<Line> {
+        if self.back.is_some_and(|back| now.saturating_duration_since(back) < SETTLING) {
+            (self.cause, self.failures) = (None, 0);
+            return None;
+        }
         if self.last_slow.is_some_and(|last| now.saturating_duration_since(last) < INTERVAL) {
             return None;
         }
@@ -139,6 +149,19 @@ mod tests {
         let line = outage.looked(None, start + Duration::from_secs(10));
         assert!(matches!(line, Some(Line::Slow { failures: 2, .. })));
         assert_eq!(outage.looked(None, start + Duration::from_secs(30)), None);
+    }
+
+    #[test]
+    fn what_began_in_an_outage_and_fails_after_it_belongs_to_it() {
+        let (outage, start) = (Outage::default(), Instant::now());
+        outage.looked(Some(&refused()), start);
+        let back = start + Duration::from_secs(5);
+        assert!(matches!(outage.looked(None, back), Some(Line::Back { .. })));
+        outage.explains(&Error::PoolTimedOut);
+        assert_eq!(outage.looked(None, back + Duration::from_secs(1)), None);
+        assert_eq!(outage.looked(None, back + Duration::from_secs(2)), None);
+        outage.explains(&Error::PoolTimedOut);
+        assert!(matches!(outage.looked(None, back + Duration::from_secs(3)), Some(Line::Slow { failures: 1, .. })));
     }
 
     #[test]
