@@ -4,7 +4,7 @@ use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
-use prometheus_client::registry::Registry;
+use prometheus_client::registry::{Registry, Unit};
 
 /// An issuer by its place in the settings, from 0: scrapers need no secret, and are told no names.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -44,13 +44,22 @@ pub struct Counters {
 impl Counters {
     /// Adds them to a registry.
     pub fn register(&self, registry: &mut Registry) {
-        let registry = registry.sub_registry_with_prefix("keys");
-        registry.register("in_force", "Keys that tokens are proven with", self.in_force.clone());
-        registry.register("listed_timestamp_seconds", "When the source last gave its keys", self.listed.clone());
-        registry.register("changes", "Changes of the keys in force", self.changes.clone());
-        registry.register("no_room", "Lists of keys that did not come in force for their size", self.no_room.clone());
-        registry.register("fetches", "Good answers of a source of keys", self.fetches.clone());
-        registry.register("fetch_failures", "Fetches of keys that failed", self.fetch_failures.clone());
-        registry.register("demands", "Questions to an issuer for a key that a token named", self.demands.clone());
+        registry.register("keys_in_force", "Keys that tokens are proven with", self.in_force.clone());
+        let listed = self.listed.clone();
+        registry.register_with_unit(
+            "keys_listed_timestamp",
+            "When the source last gave its keys",
+            Unit::Seconds,
+            listed,
+        );
+        registry.register("keys_changes", "Changes of the keys in force", self.changes.clone());
+        registry.register(
+            "keys_no_room",
+            "Lists of keys that did not come in force for their size",
+            self.no_room.clone(),
+        );
+        registry.register("keys_fetches", "Good answers of a source of keys", self.fetches.clone());
+        registry.register("keys_fetch_failures", "Fetches of keys that failed", self.fetch_failures.clone());
+        registry.register("keys_demands", "Questions to an issuer for a key that a token named", self.demands.clone());
     }
 }

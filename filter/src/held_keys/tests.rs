@@ -80,7 +80,7 @@ fn an_answer_is_taken_unless_it_is_older() {
     for (before, comes, taken) in [
         (None, (1, 0), true),
         (Some((1, 4)), (1, 5), true),
-        (Some((1, 4)), (1, 4), true),
+        (Some((1, 4)), (1, 4), false),
         (Some((1, 4)), (1, 3), false),
         (Some((1, 4)), (2, 3), true),
         (Some((1, 4)), (2, 5), true),
@@ -195,7 +195,7 @@ fn an_issuer_is_asked_once_in_ten_seconds() {
     held.answered(9, Ok(&both(1, 1, &["a"])), &policy, ms(2));
     assert_eq!(held.take_returning(10).len(), 2);
     for (now, current, turn) in
-        [(2, true, Turn::Final), (9_999, true, Turn::Final), (9_999, false, Turn::Wait), (10_000, true, Turn::Wait)]
+        [(2, true, Turn::Final), (10_001, true, Turn::Final), (10_001, false, Turn::Wait), (10_002, true, Turn::Wait)]
     {
         assert_eq!(held.wait_for_key(2, current, 3, new, ms(now)), turn, "{now}");
     }
@@ -236,4 +236,16 @@ fn only_so_many_wait() {
         |wait: &mut dyn FnMut(StreamId) -> Turn| (0..20_000).take_while(|stream| wait(*stream) == Turn::Wait).count();
     assert_eq!(count(&mut |stream| held.wait_for_shown(stream, Waited::default(), ms(0))), 8_192);
     assert_eq!(count(&mut |stream| held.wait_for_key(0, true, stream, Waited::default(), ms(0))), 1_024);
+}
+
+#[test]
+fn an_answer_of_another_history_that_was_asked_for_before_the_last_one_is_not_taken() {
+    let (mut held, (policy, _)) = (held(), policy());
+    called(&mut held, Ok(&both(1, 1, &["a"])), ms(0));
+    assert_eq!(held.wait_for_key(2, true, 1, Waited::default(), ms(1)), Turn::Wait);
+    let refresh = held.due(ms(1)).unwrap();
+    held.sent(refresh.kind, 9);
+    called(&mut held, Ok(&both(2, 1, &["b"])), ms(2));
+    held.answered(9, Ok(&both(1, 3, &["a"])), &policy, ms(3));
+    assert_eq!((kids(&held, 0), held.position()), (vec!["b".to_owned()], Some(position(2, 1))));
 }

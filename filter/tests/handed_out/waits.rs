@@ -6,7 +6,7 @@ use curfew_filter::held_keys::Kind;
 use curfew_filter::metrics::Metric;
 use serde_json::json;
 
-use crate::story::{EPOCH, ISSUER, OTHER, Story, answer, jwks, token, token_of};
+use crate::story::{EPOCH, ISSUER, OTHER, Story, answer, jwks, signed, token, token_of};
 
 #[test]
 fn a_new_key_is_asked_for_as_soon_as_a_token_names_it() {
@@ -213,4 +213,19 @@ fn a_key_that_comes_back_is_had_at_once_although_its_issuer_was_just_asked() {
     assert_eq!(story.get(2, &token("back")), "waits", "the page has shown newer keys");
     story.keys(&answer(EPOCH, 2, &["back", "old"]));
     assert_eq!(story.outcome(2), "admitted");
+}
+
+#[test]
+fn a_rested_worker_recovers_from_a_rotation_that_keeps_the_kid() {
+    let mut story = Story::new(json!({}));
+    story.get(1, &token("old"));
+    story.keys(&answer(EPOCH, 0, &["old"]));
+    story.change_keys();
+    story.pass(20_000);
+    // The key of this name is another one now.
+    let of_new_key = token("old").rsplit_once('.').map(|(signing_input, _)| signed(signing_input, "new")).unwrap();
+    assert_eq!(story.get(2, &of_new_key), "waits", "the worker's keys may be old");
+    assert!(!story.polls.is_empty(), "and it has the log followed");
+    story.keys(&answer(EPOCH, 1, &["old"]));
+    assert_eq!(story.outcome(2), "token_invalid", "they are not");
 }

@@ -100,7 +100,7 @@ fn a_distrust_outlasts_a_removal_and_trust_ends_both() {
 #[test]
 fn only_what_is_there_can_be_held_or_let_go() {
     let known = shelf(&["a1"]);
-    for hold in [Hold::Remove, Hold::Distrust, Hold::Trust] {
+    for hold in [Hold::Remove, Hold::Trust] {
         assert_eq!(known.clone().holding(hold, "b", 5), Err(KeyRefusal::UnknownKey), "{hold:?}");
     }
     assert_eq!(known.clone().holding(Hold::Trust, "a", 5), Ok(known.clone()));
@@ -111,6 +111,19 @@ fn only_what_is_there_can_be_held_or_let_go() {
     assert_eq!(gone.clone().holding(Hold::Distrust, "a", 9), Ok(gone.clone()));
     let removed = shelf(&["a1"]).holding(Hold::Remove, "a", 5).unwrap();
     assert_eq!(removed.clone().holding(Hold::Remove, "a", 9), Ok(removed.clone()));
+}
+
+#[test]
+fn a_key_that_is_not_listed_is_distrusted_by_its_name_or_its_thumbprint() {
+    for name in ["b".to_owned(), thumbprint("b2")] {
+        let distrusted = shelf(&["a1"]).holding(Hold::Distrust, &name, 5).unwrap();
+        assert_in_force(&distrusted, &["a1"]);
+        let back = distrusted.listing(listed(&["a1", "b2"]));
+        assert_in_force(&back, &["a1"]);
+        let renamed = back.listing(listed(&["a1", "c2"]));
+        assert_in_force(&renamed, &["a1"]);
+        assert_in_force(&renamed.holding(Hold::Trust, &name, 7).unwrap(), &["a1", "c2"]);
+    }
 }
 
 #[test]

@@ -142,8 +142,9 @@ impl World {
         if self.scene.is(Mutant::SetsOfOldCopy)
             && let Some((answer, held)) = used.as_mut().zip(worker.keys.position())
             && answer.epoch == held.epoch
+            && answer.keys_seq < held.seq
         {
-            answer.keys_seq = answer.keys_seq.max(held.seq);
+            answer.keys_seq = held.seq + 1;
         }
         let answer = used.as_ref().ok_or(Failure::NoResponse);
         let Some((kind, ended)) = worker.keys.answered(call.id, answer, &rules.policy, now.monotonic) else { return };
