@@ -184,7 +184,7 @@ fn keys_are_listed_held_back_and_let_go() {
     let key = |kid: &str, x: &str| format!(r#"{{"kty":"OKP","crv":"Ed25519","kid":"{kid}","x":"{x}"}}"#);
     let ordinary = key("2026-05", "11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo");
     // A name that would clear the screen.
-    let strange = key("\\u001b[2J", "FiIW4HySXBZQPqSsB8WUPlJEBdbhjgaMf7eOyqLd5hc");
+    let strange = key("\\u001b[2J", "PUAXw-hDiVqStwqnTRt-vJyYLM8uxJaMwM1V8Sr0Zgw");
     std::fs::write(directory.join("jwks.json"), format!(r#"{{"keys":[{ordinary},{strange}]}}"#)).unwrap();
     let mut serve = command(directory);
     serve.env("JWKS_FILE", "jwks.json");

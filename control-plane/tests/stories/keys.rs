@@ -179,7 +179,7 @@ async fn what_cannot_be_done_is_told_by_its_code() {
     assert_eq!(code("refresh", json!({"issuer": ISSUER})).await, is(503, "keys_not_fetched"));
     provider.lists(&[&Pair::new("one")]);
     assert_eq!(change(&plane, "refresh", json!({"issuer": ISSUER})).await.status, 200);
-    for what in ["remove", "distrust", "trust"] {
+    for what in ["remove", "trust"] {
         assert_eq!(code(what, key(ISSUER)).await, is(404, "key_unknown"), "{what}");
     }
 }
