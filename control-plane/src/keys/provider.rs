@@ -4,25 +4,28 @@
 //! has noted of earlier questions, whichever control plane asked. A question is begun by noting it, so of several control
 //! planes one asks, and what an overtaken question brings is thrown away.
 
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, OnceLock, PoisonError, Weak};
+mod asked;
+mod noted;
+
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, OnceLock, Weak};
 use std::time::{Duration, Instant};
 
-use curfew_core::PublishedKeys;
-use tokio::sync::{Mutex, Notify};
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
 use super::counters::{Counters, FailureLabel, IssuerLabel};
-use super::demand::{claimed, is_under_way};
-use super::fetch::{Cause, Document, FetchFailure, Fetched, Fetcher, Outcome};
+use super::demand::claimed;
+use super::fetch::{FetchFailure, Fetched, Fetcher, Outcome};
 use super::files::{FileWatch, Reread};
 use super::schedule::{FetchEnd, next_fetch};
-use super::source::{KeySource, Source};
+use super::source::KeySource;
 use super::{FetchNow, Keys, RefreshFailure};
 use crate::store::command::Committed;
 use crate::store::keys::{KeyStep, KeysChange, StoredFetch};
+use asked::{Asked, Ended};
+use noted::{Noted, due_in};
 
 /// How long a control plane waits at most until it looks again at what is noted: others may have asked meanwhile.
 const LOOK_EVERY: Duration = Duration::from_secs(5);
@@ -40,30 +43,6 @@ pub struct Provider {
     asked: Vec<Option<Asked>>,
     keys: OnceLock<Weak<Keys>>,
     counters: Counters,
-}
-
-/// One issuer that is asked.
-struct Asked {
-    source: KeySource,
-    /// Its file, if it is one.
-    reread: Option<Reread>,
-    file: Mutex<Option<FileWatch>>,
-    /// One question at a time, with the end of the last one.
-    turn: Mutex<Option<Ended>>,
-    /// Rings when an operator wants the issuer to be asked.
-    hangup: Notify,
-    /// True once this process has read a whole list. Before that it does not ask whether the list has changed: what is stored
-    /// may have been read for other algorithms.
-    has_read: AtomicBool,
-    /// The last failure that was told, so that it is told once.
-    told: std::sync::Mutex<Option<String>>,
-}
-
-/// The end of a question that others may share.
-struct Ended {
-    began: Instant,
-    /// True if what the issuer lists is in force.
-    served: bool,
 }
 
 impl Provider {
@@ -339,138 +318,13 @@ impl Provider {
     }
 }
 
-impl Asked {
-    fn of(source: KeySource) -> Self {
-        let file = match &source.source {
-            Source::File(path) => Some(FileWatch::new(path.clone())),
-            Source::Url(_) | Source::Discovery(_) => None,
-        };
-        let reread = file.as_ref().map(FileWatch::handle);
-        Self {
-            source,
-            reread,
-            file: Mutex::new(file),
-            turn: Mutex::default(),
-            hangup: Notify::new(),
-            has_read: AtomicBool::new(false),
-            told: std::sync::Mutex::default(),
-        }
-    }
-
-    /// True if nothing was told since the last time that this was.
-    fn is_news(&self, reason: &str) -> bool {
-        let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
-        told.replace(reason.to_owned()).as_deref() != Some(reason)
-    }
-
-    /// Forgets, or sets, what was told. True if something was told before.
-    fn told(&self, reason: Option<String>) -> bool {
-        let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
-        std::mem::replace(&mut *told, reason).is_some()
-    }
-
-    /// True if the last good list has been kept for as long as it may.
-    fn is_over(&self, fetch: &StoredFetch, now_ms: i64) -> bool {
-        let since = fetch.good_at_ms.map(|good_at| now_ms.saturating_sub(good_at).max(0));
-        since.is_some_and(|since| self.source.terms.is_over(Duration::from_millis(since.unsigned_abs())))
-    }
-}
-
-/// What is noted of an issuer.
-pub(super) struct Noted {
-    fetch: Option<StoredFetch>,
-    has_keys: bool,
-    /// Where the list is from.
-    source: String,
-}
-
-impl Keys {
-    /// What is noted of the issuer at this place.
-    async fn noted(&self, place: usize) -> Result<Noted, crate::store::ReadFailure> {
-        let row = self.shelf_row(place).await?;
-        let (keys, fetch) = row.map_or((None, None), |row| (row.keys, row.fetch));
-        let source = keys.as_ref().map(|keys| keys.texts.source.clone()).unwrap_or_default();
-        Ok(Noted { fetch, has_keys: keys.is_some_and(|keys| !keys.is_forgotten()), source })
-    }
-
-    /// The keys in what an issuer gave. What is left out is told.
-    fn listed(&self, place: usize, asked: &Asked, jwks: &serde_json::Value) -> Result<PublishedKeys, FetchFailure> {
-        let failure = |cause| match &asked.source.source {
-            Source::File(path) => FetchFailure::of_file(path, cause),
-            Source::Url(url) => FetchFailure::new(Document::Keys, url, cause),
-            Source::Discovery(discovery) => FetchFailure::new(Document::Keys, &discovery.at, cause),
-        };
-        let Some(issuer) = self.issuers().get(place) else { return Err(failure(Cause::NotJwks)) };
-        let read = PublishedKeys::read(jwks, &issuer.algorithms).map_err(|_| failure(Cause::NotJwks));
-        let (keys, unused) = read?;
-        self.tell_unused(issuer, &unused);
-        if keys.is_empty() { Err(failure(Cause::NoUsableKey)) } else { Ok(keys) }
-    }
-
-    /// Forgets the set of an issuer that has given no list for longer than it may be kept, unless it was asked again since the
-    /// question of this name.
-    async fn forget(&self, place: usize, asked_ms: Option<i64>) {
-        let Some(issuer) = self.issuers().get(place) else { return };
-        let forgotten = self.change_asked_for(place, asked_ms, Box::new(|_| KeyStep::Forget)).await;
-        if forgotten.is_ok_and(|committed| matches!(committed.outcome(), KeysChange::Changed { .. })) {
-            warn!(
-                issuer = issuer.shown(),
-                "an issuer has not given its keys for as long as they may be kept: they are in force no longer"
-            );
-        }
-    }
-}
-
 /// True if what was listed is in force now.
 fn is_in_force(change: &KeysChange) -> bool {
     matches!(change, KeysChange::Same | KeysChange::Changed { .. })
-}
-
-/// In how many milliseconds the issuer is to be asked; 0 for now. A time that is further ahead than any wait was noted by a
-/// wrong clock.
-fn due_in(row: Option<&StoredFetch>, now_ms: i64, longest_ms: i64) -> i64 {
-    let Some(row) = row else { return 0 };
-    if is_under_way(row, now_ms) {
-        return row.claimed_until_ms.map_or(0, |until| until.saturating_sub(now_ms).max(1));
-    }
-    let Some(next) = row.next_at_ms else { return 0 };
-    let left = next.saturating_sub(now_ms);
-    if left > longest_ms { 0 } else { left.max(0) }
 }
 
 /// Any number. Without randomness all wait equally long.
 fn jitter() -> u32 {
     let mut bytes = [0; 4];
     getrandom::fill(&mut bytes).map_or(0, |()| u32::from_ne_bytes(bytes))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn an_issuer_is_due_by_what_is_noted_and_never_later_than_the_longest_wait() {
-        let now = 1_800_000_000_000;
-        let noted = |next: i64| StoredFetch { next_at_ms: Some(now + next), ..StoredFetch::default() };
-        assert_eq!(due_in(None, now, 900_000), 0, "it was never asked");
-        assert_eq!(due_in(Some(&StoredFetch::default()), now, 900_000), 0);
-        for (next, left) in [(-5_000, 0), (0, 0), (5_000, 5_000), (900_000, 900_000), (900_001, 0)] {
-            assert_eq!(due_in(Some(&noted(next)), now, 900_000), left, "{next}");
-        }
-    }
-
-    #[test]
-    fn an_issuer_that_is_being_asked_is_not_due() {
-        let now = 1_800_000_000_000;
-        let claimed = StoredFetch {
-            started_at_ms: Some(now - 1_000),
-            claimed_until_ms: Some(now + 9_000),
-            next_at_ms: Some(now - 1_000),
-            ..StoredFetch::default()
-        };
-        assert_eq!(due_in(Some(&claimed), now, 900_000), 9_000);
-        assert_eq!(due_in(Some(&claimed), now + 9_000, 900_000), 0, "whoever asked is gone");
-        let ended = StoredFetch { finished_at_ms: Some(now - 500), ..claimed };
-        assert_eq!(due_in(Some(&ended), now, 900_000), 0);
-    }
 }
