@@ -155,7 +155,7 @@ impl Provider {
             Ok(None) => {}
             Err(_) => return LOOK_AGAIN,
         }
-        Duration::ZERO.max(LOOK_AGAIN)
+        LOOK_AGAIN
     }
 
     /// Asks the issuer, and shelves what it lists. A question that began after this call serves it as well.

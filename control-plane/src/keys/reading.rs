@@ -36,7 +36,7 @@ impl Sets {
     }
 }
 
-/// The last reading. Who waits for the lock is served by the reading of the one before, if that began late enough.
+/// The last reading. A caller that waited for the lock takes the reading before it, if that began late enough.
 pub(super) struct Readings {
     store: Store,
     last: Mutex<Last>,

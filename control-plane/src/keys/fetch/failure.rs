@@ -100,7 +100,7 @@ pub enum Cause {
     /// JSON, and no JWK Set.
     #[error("is no JWK Set: it has no list \"keys\"")]
     NotJwks,
-    /// A set in which no key can be used: said by those who read the keys.
+    /// A set in which no key can be used: the reader of the keys says so.
     #[error("holds no key that can be used")]
     NoUsableKey,
     /// A document of another issuer.

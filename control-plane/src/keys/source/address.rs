@@ -20,7 +20,7 @@ pub(crate) enum Network {
     Never,
 }
 
-/// Metadata services of clouds that have no link-local address. They hand out credentials to whoever asks.
+/// Metadata services of clouds that have no link-local address. They hand out credentials without asking for any.
 const METADATA: [IpAddr; 3] = [
     IpAddr::V4(Ipv4Addr::new(168, 63, 129, 16)),
     IpAddr::V4(Ipv4Addr::new(100, 100, 100, 200)),

@@ -38,7 +38,7 @@ impl KeyUrl {
             return Err("must be a URL of at most 2048 bytes");
         }
         let mut url = self.0.join(reference).map_err(|_| "must be a URL")?;
-        // RFC 9110 section 10.2.2: it is for whoever shows the document.
+        // RFC 9110 section 10.2.2: it is for the program that shows the document.
         url.set_fragment(None);
         Self::checked(url)
     }
