@@ -21,7 +21,7 @@ use crate::algorithm::Algorithm;
 use crate::id::labelled;
 use crate::{Object, ed25519};
 use kind::KeyType;
-pub(crate) use kind::is_plain;
+pub use kind::is_plain;
 use members::PublicMembers;
 
 /// A key that tokens are verified with. Its debug form shows no key material. A clone shares the material.

@@ -42,7 +42,7 @@ pub use document::{Fields, Mistake, Mistakes, read_document};
 pub use error::TokenError;
 pub use id::{Epoch, IssuerId, ParseIdError, WorkerId};
 pub use issuer::decode_secret;
-pub use key::{KeyId, VerificationKey};
+pub use key::{KeyId, VerificationKey, is_plain};
 pub use key_set::{IssuerKey, KeySet, KeySets, PublishedKey, PublishedKeys};
 pub use policy::Policy;
 pub use position::LogPosition;

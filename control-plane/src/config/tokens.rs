@@ -162,6 +162,13 @@ impl TokenArgs {
             .collect();
         match given.as_slice() {
             [] if self.issuer_tells_its_keys() => return Keys::Fetched,
+            [] if self.key_source.forbids_discovery() => {
+                mistakes.add(
+                    "CURFEW_DISCOVERY",
+                    "is false, and nothing else says where the keys are: set JWT_SECRET, JWKS_FILE or JWKS_URL",
+                );
+                return Keys::Wrong;
+            }
             [] => return Keys::Missing,
             ["JWKS_URL" | "CURFEW_DISCOVERY"] => return Keys::Fetched,
             [_] => {}

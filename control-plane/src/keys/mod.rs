@@ -15,6 +15,7 @@ mod current;
 mod demand;
 mod desk;
 mod fetch;
+mod file_reads;
 mod files;
 mod follow;
 mod issuers;
@@ -42,6 +43,7 @@ use demand::Demands;
 pub use demand::{PAUSE_MS, claimed, may_be_asked};
 pub use desk::{IssuerUnknown, KeyOfIssuer};
 pub use fetch::{Cause, Document, FetchFailure, Fetched, Fetcher, NotFollowed, Outcome, Resolve};
+use file_reads::FileReads;
 pub use files::{FileWatch, Reread};
 pub use issuers::{KeyIssuer, Origin};
 pub use provider::Provider;
@@ -86,6 +88,7 @@ pub struct Keys {
     telling: Telling,
     fetch: Option<FetchNow>,
     rendered: desk::Rendered,
+    file_reads: FileReads,
 }
 
 impl Keys {
@@ -95,6 +98,7 @@ impl Keys {
             current: Current::new(sets),
             readings: Readings::of(store.clone()),
             demands: Demands::of(issuers.len()),
+            file_reads: FileReads::of(issuers.len()),
             issuers,
             store,
             clock,

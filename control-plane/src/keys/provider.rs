@@ -25,7 +25,7 @@ use super::{FetchNow, Keys, RefreshFailure};
 use crate::store::command::Committed;
 use crate::store::keys::{KeyStep, KeysChange, StoredFetch};
 use asked::{Asked, Ended};
-use noted::{Noted, due_in};
+use noted::{Noted, due_in, may_be_asked_anew};
 
 /// How long a control plane waits at most until it looks again at what is noted: others may have asked meanwhile.
 const LOOK_EVERY: Duration = Duration::from_secs(5);
@@ -109,13 +109,17 @@ impl Provider {
             match listed {
                 Ok(listed) => {
                     asked.told(None);
+                    keys.read_file_ended(place, Ok(()));
                     if keys.shelve(place, listed, &asked.source.shown(), None).await.is_err() {
                         // The file is as it was; it is read again with the next look.
                         sleep(LOOK_AGAIN).await;
                         asked.reread.iter().for_each(Reread::reread);
                     }
                 }
-                Err(failure) => self.failed(&keys, place, asked, &failure),
+                Err(failure) => {
+                    keys.read_file_ended(place, Err(&failure));
+                    self.failed(&keys, place, asked, &failure);
+                }
             }
         }
     }
@@ -138,11 +142,15 @@ impl Provider {
         let Ok(row) = keys.noted(place).await else { return LOOK_AGAIN };
         let terms = asked.source.terms.clone();
         let longest = i64::try_from(terms.max_interval.as_millis()).unwrap_or(i64::MAX);
-        let due = move |row: Option<&StoredFetch>, now_ms: i64| {
-            (due_in(row, now_ms, longest) == 0).then(|| claimed(row, now_ms))
+        let is_new = !asked.has_asked.load(Ordering::SeqCst) && row.source != asked.source.shown();
+        let left_of = move |row: Option<&StoredFetch>, now_ms: i64| match is_new && may_be_asked_anew(row, now_ms) {
+            true => 0,
+            false => due_in(row, now_ms, longest),
         };
+        let due =
+            move |row: Option<&StoredFetch>, now_ms: i64| (left_of(row, now_ms) == 0).then(|| claimed(row, now_ms));
         let now_ms = keys.now_ms();
-        let left = due_in(row.fetch.as_ref(), now_ms, longest);
+        let left = left_of(row.fetch.as_ref(), now_ms);
         if left > 0 {
             // It was asked in vain a moment ago.
             if let Some(fetch) = row.fetch.as_ref().filter(|fetch| row.has_keys && asked.is_over(fetch, now_ms)) {
@@ -162,6 +170,7 @@ impl Provider {
     async fn ask(&self, place: usize, began_ms: i64) -> Result<Committed<KeysChange>, RefreshFailure> {
         let unknown = || RefreshFailure::NotGiven { code: "no_source", detail: "There is nothing to ask.".to_owned() };
         let asked = self.asked.get(place).and_then(Option::as_ref).ok_or_else(unknown)?;
+        asked.has_asked.store(true, Ordering::SeqCst);
         let keys = self.keys().ok_or_else(unknown)?;
         let called = Instant::now();
         let mut turn = asked.turn.lock().await;
@@ -184,16 +193,16 @@ impl Provider {
         asked: &Asked,
         mut began_ms: i64,
     ) -> Result<Committed<KeysChange>, RefreshFailure> {
-        for attempt in 1..=ATTEMPTS {
+        for _ in 1..ATTEMPTS {
             let committed = self.ask_once(keys, place, asked, began_ms).await?;
-            if *committed.outcome() != KeysChange::Overtaken || attempt == ATTEMPTS {
+            if *committed.outcome() != KeysChange::Overtaken {
                 return Ok(committed);
             }
             if let Some(again) = keys.begin(place, |row, now_ms| Some(claimed(row, now_ms))).await? {
                 began_ms = again;
             }
         }
-        Err(RefreshFailure::NotGiven { code: "overtaken", detail: "Others asked the issuer meanwhile.".to_owned() })
+        self.ask_once(keys, place, asked, began_ms).await
     }
 
     async fn ask_once(

@@ -85,12 +85,12 @@ impl Keys {
     /// The database could not be read.
     pub async fn reports(&self) -> Result<SetReports, ReadFailure> {
         let shelves = self.store.shelves().await?;
-        let report = |issuer| self.report(issuer, shelf_of(&shelves.what, issuer));
-        let sets = self.issuers.iter().map(report).collect();
+        let report = |(place, issuer)| self.report(place, issuer, shelf_of(&shelves.what, issuer));
+        let sets = self.issuers.iter().enumerate().map(report).collect();
         Ok(SetReports { epoch: shelves.head.epoch, keys_seq: shelves.keys_seq, sets })
     }
 
-    fn report(&self, issuer: &KeyIssuer, row: Option<&ShelfRow>) -> SetReport {
+    fn report(&self, place: usize, issuer: &KeyIssuer, row: Option<&ShelfRow>) -> SetReport {
         let secret = issuer.origin == Origin::Secret;
         let row = row.filter(|_| !secret);
         let keys = row.and_then(|row| row.keys.as_ref());
@@ -109,7 +109,16 @@ impl Keys {
             keys: shelf.map(|shelf| key_reports(&shelf)),
             changed_at: keys.map(|keys| keys.changed_at),
             listed_at: keys.map(|keys| keys.texts.listed_at),
-            fetch: row.and_then(|row| row.fetch.as_ref()).map(|fetch| last_fetch(fetch, self.clock.now())),
+            fetch: self.last_question(place, issuer, row).map(|fetch| last_fetch(&fetch, self.clock.now())),
+        }
+    }
+
+    /// The last read of its file, or what is noted of the last question to it. Keys in the settings are asked of nobody: what is
+    /// noted is from earlier settings.
+    fn last_question(&self, place: usize, issuer: &KeyIssuer, row: Option<&ShelfRow>) -> Option<StoredFetch> {
+        match issuer.origin {
+            Origin::Source(_) => self.file_reads.last(place).or_else(|| row.and_then(|row| row.fetch.clone())),
+            Origin::Settings { .. } | Origin::Secret => None,
         }
     }
 }

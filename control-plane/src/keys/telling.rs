@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Mutex, PoisonError};
 
-use curfew_core::{Algorithm, Mistake, PublishedKey};
+use curfew_core::{Algorithm, Mistake, PublishedKey, is_plain};
 use tracing::{info, warn};
 
 use super::Keys;
@@ -85,8 +85,7 @@ fn name(key: &PublishedKey) -> String {
 
 /// A word of the issuer's, if it may stand in a line of the log or on a terminal.
 pub fn shown(word: &str) -> &str {
-    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.:=+/@~#".contains(&byte);
-    if (1..=128).contains(&word.len()) && word.bytes().all(plain) { word } else { "(unusual)" }
+    if is_plain(word) { word } else { "(unusual)" }
 }
 
 fn listed<'n>(names: impl Iterator<Item = &'n String>) -> String {

@@ -114,7 +114,7 @@ fn shown(word: &str) -> &str {
 }
 
 /// True if a word of the set's publisher is short and plain enough for a line of the log.
-pub(crate) fn is_plain(word: &str) -> bool {
+pub fn is_plain(word: &str) -> bool {
     let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.:=+/@~#".contains(&byte);
     (1..=128).contains(&word.len()) && word.bytes().all(plain)
 }

@@ -24,6 +24,8 @@ pub(super) struct Asked {
     /// True once this process has read a whole list. Before that it does not ask whether the list has changed: what is stored
     /// may have been read for other algorithms.
     pub(super) has_read: AtomicBool,
+    /// True once this process has asked. Before that a time that was noted may be that of another source.
+    pub(super) has_asked: AtomicBool,
     /// The last failure that was told, so that it is told once.
     told: std::sync::Mutex<Option<String>>,
 }
@@ -49,6 +51,7 @@ impl Asked {
             turn: Mutex::default(),
             hangup: Notify::new(),
             has_read: AtomicBool::new(false),
+            has_asked: AtomicBool::new(false),
             told: std::sync::Mutex::default(),
         }
     }

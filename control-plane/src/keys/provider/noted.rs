@@ -6,7 +6,7 @@ use tracing::warn;
 
 use super::asked::Asked;
 use crate::keys::Keys;
-use crate::keys::demand::is_under_way;
+use crate::keys::demand::{PAUSE_MS, is_under_way};
 use crate::keys::fetch::{Cause, FetchFailure};
 use crate::store::ReadFailure;
 use crate::store::keys::{KeyStep, KeysChange, StoredFetch};
@@ -26,6 +26,11 @@ impl Keys {
         let (keys, fetch) = row.map_or((None, None), |row| (row.keys, row.fetch));
         let source = keys.as_ref().map(|keys| keys.texts.source.clone()).unwrap_or_default();
         Ok(Noted { fetch, has_keys: keys.is_some_and(|keys| !keys.is_forgotten()), source })
+    }
+
+    /// The file of the issuer at this place was read, or could not be.
+    pub(super) fn read_file_ended(&self, place: usize, end: Result<(), &FetchFailure>) {
+        self.file_reads.ended(place, end.map_err(|failure| (failure.code(), failure.to_string())), self.now_ms());
     }
 
     /// The keys in what an issuer gave. What is left out is told.
@@ -63,6 +68,13 @@ pub(super) fn due_in(row: Option<&StoredFetch>, now_ms: i64, longest_ms: i64) ->
     if left > longest_ms { 0 } else { left.max(0) }
 }
 
+/// True if an issuer may be asked whose keys came from elsewhere before: what is noted is not about its present source. Nobody
+/// asks it at `now_ms`, or has begun to within [`PAUSE_MS`]: a control plane may be started again and again.
+pub(super) fn may_be_asked_anew(row: Option<&StoredFetch>, now_ms: i64) -> bool {
+    let is_recent = |started: i64| now_ms.saturating_sub(started).saturating_abs() < PAUSE_MS;
+    !row.is_some_and(|row| is_under_way(row, now_ms) || row.started_at_ms.is_some_and(is_recent))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -76,6 +88,24 @@ mod tests {
         for (next, left) in [(-5_000, 0), (0, 0), (5_000, 5_000), (900_000, 900_000), (900_001, 0)] {
             assert_eq!(due_in(Some(&noted(next)), now, 900_000), left, "{next}");
         }
+    }
+
+    #[test]
+    fn a_new_source_does_not_wait_for_what_was_noted_of_the_old_one() {
+        let now = 1_800_000_000_000;
+        let began = |ago: i64| StoredFetch {
+            started_at_ms: Some(now - ago),
+            finished_at_ms: Some(now - ago),
+            claimed_until_ms: Some(now - ago + PAUSE_MS),
+            next_at_ms: Some(now + 900_000),
+            ..StoredFetch::default()
+        };
+        assert!(may_be_asked_anew(None, now) && may_be_asked_anew(Some(&StoredFetch::default()), now));
+        for (ago, may) in [(0, false), (9_999, false), (10_000, true), (-9_999, false), (-10_000, true)] {
+            assert_eq!(may_be_asked_anew(Some(&began(ago)), now), may, "{ago}");
+        }
+        let under_way = StoredFetch { finished_at_ms: None, claimed_until_ms: Some(now + 1), ..began(20_000) };
+        assert!(!may_be_asked_anew(Some(&under_way), now));
     }
 
     #[test]
