@@ -4,6 +4,7 @@
 //! come from the environment or from files and never from flags: a flag shows in the list of processes.
 
 mod access;
+mod browsers;
 mod commands;
 mod database;
 mod environment;
@@ -26,6 +27,7 @@ use std::path::PathBuf;
 use clap::Args;
 
 pub use access::AccessArgs;
+pub use browsers::{BrowserArgs, ClearSiteData};
 pub use commands::{AdoptArgs, Adoption, ClientArgs, MigrateArgs, PolicyArgs};
 pub use database::DatabaseArgs;
 pub use environment::Environment;

@@ -3,7 +3,7 @@
 //! Settings with a flag are also in the command line, and a test compares the two. Secrets and settings that are
 //! refused have no flag.
 
-const SETTINGS: [&str; 61] = [
+const SETTINGS: [&str; 62] = [
     "APP_ID",
     "APP_KEY",
     "APP_KEY_FILE",
@@ -17,6 +17,7 @@ const SETTINGS: [&str; 61] = [
     "CURFEW_AUDIENCES",
     "CURFEW_AUDIT_RETENTION",
     "CURFEW_CHECK_TIMEOUT",
+    "CURFEW_CLEAR_SITE_DATA",
     "CURFEW_CLOCK_SKEW",
     "CURFEW_CONNECTIONS_PER_ADDRESS",
     "CURFEW_DATA_DIR",

@@ -8,6 +8,7 @@ use curfew_core::{KeySets, Mistakes, Policy};
 
 use super::DataArgs;
 use super::access::AccessArgs;
+use super::browsers::{BrowserArgs, ClearSiteData};
 use super::database::DatabaseArgs;
 use super::environment::Environment;
 use super::frameworks::redis_hint;
@@ -37,6 +38,8 @@ pub struct ServeArgs {
     tokens: TokenArgs,
     #[command(flatten)]
     access: AccessArgs,
+    #[command(flatten)]
+    browsers: BrowserArgs,
     #[command(flatten)]
     operation: OperationArgs,
     #[command(flatten)]
@@ -78,6 +81,8 @@ pub struct Config {
     pub request_timeout: Duration,
     /// Whether to start although logouts of all devices would no longer cover any token.
     pub accept_new_keyspace: bool,
+    /// What browsers are told to delete at a logout.
+    pub clear_site_data: ClearSiteData,
     /// How often logouts may fail.
     pub limits: Limits,
     /// What is logged, and how.
@@ -111,6 +116,7 @@ impl ServeArgs {
         let log = self.log.resolve(mistakes);
         let operation = self.operation.resolve(mistakes);
         let limits = self.limits.resolve(mistakes);
+        let clear_site_data = self.browsers.resolve(mistakes);
         let database = self.database.named(&self.data.data_dir, mistakes);
         let keys = self.tokens.keys(environment, mistakes);
         let access = self.access.resolve(environment, mistakes);
@@ -145,6 +151,7 @@ impl ServeArgs {
             audit_retention: operation.audit_retention,
             request_timeout: operation.request_timeout,
             accept_new_keyspace: self.operation.accept_new_keyspace,
+            clear_site_data: clear_site_data?,
             limits: limits?,
             log: log?,
             warnings,

@@ -153,6 +153,11 @@ impl ApiError {
         }
     }
 
+    /// True if it says that the token was logged out before.
+    pub(super) const fn says_revoked(&self) -> bool {
+        matches!(self, Self::Denied(Denial::Revoked))
+    }
+
     /// The filter's fields that differ.
     fn differs(&self) -> Vec<&'static str> {
         match self {

@@ -16,6 +16,7 @@ use crate::abuse::lanes::Lanes;
 use crate::abuse::summary::FailedLogouts;
 use crate::abuse::{self, LaneLabels};
 use crate::clock::{Clock, Moment};
+use crate::config::ClearSiteData;
 use crate::keys::Keys;
 use crate::leases::Leases;
 use crate::redis_copy::RedisCopy;
@@ -58,6 +59,8 @@ pub struct AppState {
     pub attempts: FailedAttempts,
     /// The number of trusted proxies in front of the public listener that write `X-Forwarded-For`.
     pub trusted_proxies: usize,
+    /// What browsers are told to delete when they have logged out.
+    pub clear_site_data: ClearSiteData,
     /// Where the signatures of logouts are checked.
     pub lanes: Lanes,
     /// How long a check may take, Redis and the database together.

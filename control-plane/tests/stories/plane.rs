@@ -15,6 +15,7 @@ use curfew_control_plane::abuse::lanes::Lanes;
 use curfew_control_plane::abuse::summary::FailedLogouts;
 use curfew_control_plane::app::metrics::Metrics;
 use curfew_control_plane::clock::Clock;
+use curfew_control_plane::config::ClearSiteData;
 use curfew_control_plane::http::{AppState, Entrances, Notices, Records, internal_router, public_router};
 use curfew_control_plane::keys::{KeyIssuer, Keys, Origin};
 use curfew_control_plane::leases::{self, Leases};
@@ -126,6 +127,7 @@ impl Plane {
             // Stories about limits set their own.
             attempts: FailedAttempts::per_minute(0, 0),
             trusted_proxies: 0,
+            clear_site_data: ClearSiteData::read("storage").unwrap(),
             lanes: Lanes::of_machine(),
             check_timeout: Duration::from_millis(400),
             request_timeout: Duration::from_secs(10),

@@ -36,13 +36,6 @@ impl LoggedOut {
         };
         Ok(Self { response })
     }
-
-    /// The same answer with another header.
-    #[must_use]
-    pub fn with_header(mut self, name: HeaderName, value: HeaderValue) -> Self {
-        self.response.headers_mut().insert(name, value);
-        self
-    }
 }
 
 impl IntoResponse for LoggedOut {

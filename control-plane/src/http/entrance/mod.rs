@@ -65,6 +65,8 @@ mod watch;
 use std::sync::Arc;
 
 use axum::extract::{FromRequest, Request, State};
+use axum::http::header::ORIGIN;
+use axum::http::{HeaderMap, HeaderName};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{MethodFilter, MethodRouter, on};
 
@@ -91,6 +93,9 @@ pub struct Entrance {
 /// An entrance with its handler; only [`Entrance::handled_by`] makes one.
 pub struct EntranceService(MethodRouter<Arc<AppState>>);
 
+/// W3C Clear Site Data.
+const CLEAR_SITE_DATA: HeaderName = HeaderName::from_static("clear-site-data");
+
 impl Entrance {
     /// Serves it by a handler that is given the call and what it extracts from the request.
     pub fn handled_by<M, A, H, F>(self, handler: H) -> EntranceService
@@ -115,8 +120,13 @@ impl Entrance {
     {
         let watch = Watch::begin(self, &state, &mut request);
         let call = Call::of(Arc::clone(&state), Arc::clone(watch.attempt()), request.headers());
-        let outcome = self.outcome(call, request, handler).await;
-        watch.end(outcome).into_response()
+        let clear = self.proxies.and(state.clear_site_data.value()).filter(|_| is_browser(request.headers())).cloned();
+        let outcome = watch.end(self.outcome(call, request, handler).await);
+        let is_over = outcome.as_ref().map_or_else(ApiError::says_revoked, |_| true);
+        let mut response = outcome.into_response();
+        // A token that was logged out before has left the same things behind.
+        response.headers_mut().extend(clear.filter(|_| is_over).map(|clear| (CLEAR_SITE_DATA, clear)));
+        response
     }
 
     async fn outcome<M, A, H, F>(&self, call: Call, request: Request, handler: H) -> Result<LoggedOut, ApiError>
@@ -132,6 +142,11 @@ impl Entrance {
         });
         answered.await?
     }
+}
+
+/// Browsers send one of these with every POST, and scripts cannot suppress them.
+fn is_browser(headers: &HeaderMap) -> bool {
+    headers.keys().any(|name| name == ORIGIN || name.as_str().starts_with("sec-fetch-"))
 }
 
 impl From<EntranceService> for MethodRouter<Arc<AppState>> {

@@ -1,7 +1,6 @@
 //! A token's owner logs it out, alone or with all other tokens of the user.
 
 use axum::Json;
-use axum::http::{HeaderMap, HeaderName, HeaderValue, header};
 use curfew_core::Denial;
 
 use crate::http::authenticate::Caller;
@@ -9,9 +8,6 @@ use crate::http::entrance::{Call, LoggedOut};
 use crate::http::problem::ApiError;
 use crate::http::wording::Done;
 use crate::store::command::{Committed, LogoutOutcome, TokenRecord};
-
-/// W3C Clear Site Data.
-const CLEAR_SITE_DATA: HeaderName = HeaderName::from_static("clear-site-data");
 
 /// `POST /api/v2/logout`: the token in `Authorization` is logged out when this returns 200.
 pub(in crate::http) async fn logout(call: Call, Caller(token): Caller) -> Result<LoggedOut, ApiError> {
@@ -26,19 +22,11 @@ pub(in crate::http) async fn logout_all_device(call: Call, Caller(token): Caller
     finish(&call, committed, Done::LOGGED_OUT_EVERYWHERE).await
 }
 
-/// Waits, and makes the answer. A token that was revoked before is an error. A browser is asked to delete what it
-/// stores for the site.
+/// Waits, and makes the answer. A token that was revoked before is an error.
 async fn finish(call: &Call, committed: Committed<LogoutOutcome>, done: Done) -> Result<LoggedOut, ApiError> {
     let answer = |outcome| match outcome {
         LogoutOutcome::LoggedOut => Ok(Json(done)),
         LogoutOutcome::AlreadyRevoked => Err(ApiError::Denied(Denial::Revoked)),
     };
-    let logged_out = call.finish(committed, answer).await?;
-    let clear = HeaderValue::from_static(r#""cookies", "storage""#);
-    Ok(if is_browser(call.headers()) { logged_out.with_header(CLEAR_SITE_DATA, clear) } else { logged_out })
-}
-
-/// Browsers send one of these with every POST, and scripts cannot suppress them.
-fn is_browser(headers: &HeaderMap) -> bool {
-    headers.keys().any(|name| name == header::ORIGIN || name.as_str().starts_with("sec-fetch-"))
+    call.finish(committed, answer).await
 }
