@@ -14,7 +14,7 @@ use jwt_simple::algorithms::{Ed25519KeyPair, EdDSAKeyPairLike};
 use serde_json::{Value, json};
 
 use crate::plane::{Answer, Plane, ask, with_secret};
-use crate::tokens::{ISSUER, NOW, OTHER_ISSUER, SECRET, claims, encoded};
+use crate::tokens::{ISSUER, NOW, OTHER_ISSUER, SECRET, claims, encoded, with};
 use crate::worker::Worker;
 
 /// Key pairs by their names.
@@ -141,8 +141,9 @@ async fn a_filter_gets_the_keys_of_the_issuers_that_it_names_and_every_answer_sa
     assert_eq!(wrong.problem(), (400, "request_malformed".to_owned()));
 }
 
-/// What is told of a token.
+/// What is told of a token, after the last question to its issuer counts as over.
 async fn explained(plane: &Plane, token: &str) -> Value {
+    plane.advance(11);
     let answer = plane.internal_post("/internal/v1/explain", json!({ "token": token })).await;
     serde_json::from_str(&answer.body).unwrap()
 }
@@ -163,23 +164,29 @@ async fn a_token_is_explained_by_the_set_of_its_key_and_by_the_key_that_was_take
     change(&plane, "remove", json!({"issuer": ISSUER, "key": "one"})).await;
     let removed = explained(&plane, &token).await;
     assert_eq!(removed["accepted"], false);
-    let held = |state: &str, thumbprint: &Value, signed: bool| json!({"kid": "one", "thumbprint": thumbprint, "state": state, "since": NOW, "signed": signed});
-    assert_eq!(removed["held_back"], held("removed", &thumbprint, true));
+    // The time of each change, by the clock that `explained` moves.
+    let held = |state: &str, since: i64, thumbprint: &Value, signed: bool| {
+        let key = json!({"kid": "one", "thumbprint": thumbprint, "state": state});
+        with(key, json!({"since": since, "signed": signed}))
+    };
+    assert_eq!(removed["held_back"], held("removed", NOW + 11, &thumbprint, true));
+    let held = |thumbprint: &Value, signed: bool| held("distrusted", NOW + 22, thumbprint, signed);
     change(&plane, "distrust", json!({"issuer": ISSUER, "key": "one"})).await;
-    assert_eq!(explained(&plane, &token).await["held_back"], held("distrusted", &thumbprint, true));
+    assert_eq!(explained(&plane, &token).await["held_back"], held(&thumbprint, true));
     // A forged token only names the key.
     let forged = format!("{}AAAA", &token[..token.len() - 4]);
-    assert_eq!(explained(&plane, &forged).await["held_back"], held("distrusted", &thumbprint, false));
+    assert_eq!(explained(&plane, &forged).await["held_back"], held(&thumbprint, false));
     // The issuer has ceased to list it: the name is all that is known.
     provider.lists(&[&two]);
     change(&plane, "refresh", json!({"issuer": ISSUER})).await;
-    assert_eq!(explained(&plane, &token).await["held_back"], held("distrusted", &Value::Null, false));
+    assert_eq!(explained(&plane, &token).await["held_back"], held(&Value::Null, false));
     let filter = json!({
         "issuers": [{"issuer": ISSUER}],
         "control_plane": {"cluster": "curfew", "secret": "0123456789abcdef"},
     });
     let (body, other) = (|token: &str| json!({"token": token, "filter": filter}), two.token("bob"));
     for (token, decision) in [(&token, "refused"), (&other, "admitted")] {
+        plane.advance(11);
         let answer = plane.internal_post("/internal/v1/explain", body(token)).await;
         let told: Value = serde_json::from_str(&answer.body).unwrap();
         assert_eq!(told["filter"]["decision"], decision, "{told}");

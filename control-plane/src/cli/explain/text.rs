@@ -36,7 +36,7 @@ fn answered(answered: &Answered) -> Vec<String> {
         None => "token in    no place: the request has none".to_owned(),
     });
     lines.extend(answered.rules.iter().map(|rule| format!("rule        rules[{}] {}", rule.index, rule.rule)));
-    if answered.rules.is_empty() && !answered.ambiguous {
+    if answered.rules.is_empty() && !answered.ambiguous && answered.reason != "preflight" {
         lines.push("rule        none matches: the request needs a token".to_owned());
     }
     if answered.ambiguous {
