@@ -1,6 +1,6 @@
 //! The rehearsal: what it answers, and that it asks and answers as a worker and its control plane do.
 
-#![expect(clippy::unwrap_used, reason = "a helper that fails is a test that fails")]
+#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a helper that fails is a test that fails")]
 
 use std::cell::RefCell;
 
