@@ -1,11 +1,15 @@
 //! What operators are told about a token: why it is accepted or not, what has logged it out, and which workers know that. The
 //! endpoint and the command line share these words.
 
+mod answered;
+
 use curfew_core::{KeySets, Policy, ProvenToken, Times, TokenError, TokenKeys, UnprovenToken};
 use serde::{Deserialize, Serialize};
 
-use crate::leases::{Gateway, GatewayList};
+use crate::leases::{Gateway, GatewayList, Others};
 use crate::store::{Explained, Found, Registered};
+
+pub use answered::{Answered, Header, Refused, Rule, Upstream};
 
 /// The answer of `POST /internal/v1/explain`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -24,6 +28,13 @@ pub struct Explanation {
     /// What is stored about it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub stored: Option<Kept>,
+    /// A key that an operator holds back, and that has signed the token, or that the token names. Taking a key out of force
+    /// revokes all that it signed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub held_back: Option<HeldBack>,
+    /// What a filter would answer. Only if that was asked.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub filter: Option<Answered>,
 }
 
 /// The rule that a token breaks.
@@ -64,6 +75,30 @@ pub struct Key {
     pub algorithm: String,
     /// Its `kid`, if it has one.
     pub kid: Option<String>,
+    /// Its thumbprint (RFC 7638). A secret has none.
+    #[serde(default)]
+    pub thumbprint: Option<String>,
+    /// Where the set that has it comes from.
+    #[serde(default)]
+    pub source: Option<String>,
+    /// When that set came in force, in seconds of Unix time. Absent for a secret.
+    #[serde(default)]
+    pub changed_at: Option<i64>,
+}
+
+/// A key that is not in force although its issuer lists it, or a name that no key may have.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HeldBack {
+    /// Its `kid`, if it has one.
+    pub kid: Option<String>,
+    /// Its thumbprint; absent if no key with the token's `kid` is listed.
+    pub thumbprint: Option<String>,
+    /// `removed` or `distrusted`.
+    pub state: String,
+    /// Since when, in seconds of Unix time.
+    pub since: i64,
+    /// True if this very key has signed the token. Otherwise the token only names it.
+    pub signed: bool,
 }
 
 /// What is stored about a token.
@@ -79,6 +114,9 @@ pub struct Kept {
     pub registration: Option<Registered>,
     /// The workers that poll this control plane.
     pub workers: Vec<Holder>,
+    /// How many other control planes grant leases. Their workers are not among these.
+    #[serde(default)]
+    pub other_control_planes: usize,
 }
 
 /// A worker, and whether it refuses the token by its own copy of the log.
@@ -111,9 +149,13 @@ impl From<&TokenError> for Broken {
 impl Read {
     /// A token that `keys` have proven.
     pub fn by_proof(token: ProvenToken, keys: &KeySets) -> Self {
-        let key = keys
-            .find(token.key)
-            .map(|key| Key { algorithm: key.algorithm().as_str().to_owned(), kid: key.kid().map(str::to_owned) });
+        let key = keys.find(token.key).map(|key| Key {
+            algorithm: key.algorithm().as_str().to_owned(),
+            kid: key.kid().map(str::to_owned),
+            thumbprint: key.thumbprint(),
+            source: None,
+            changed_at: None,
+        });
         let ProvenToken { keys, times, issuer, user, session_id, .. } = token;
         let told = told(issuer, user, session_id, &times);
         Self { keys, times, told: Told { key, ..told } }
@@ -132,14 +174,22 @@ fn told(issuer: String, user: Option<String>, session: Option<String>, times: &T
     Told { issuer, user, session, issued_at, cutoff_time, expires_at, key: None }
 }
 
+impl Explanation {
+    /// A token of which nothing can be read.
+    pub fn unread(refusal: Option<Broken>) -> Self {
+        Self { accepted: false, revoked: None, refusal, token: None, stored: None, held_back: None, filter: None }
+    }
+}
+
 impl Kept {
     /// What is stored, and which of these workers hold it.
-    pub fn of(explained: Explained, workers: GatewayList) -> Self {
+    pub fn of(explained: Explained, workers: GatewayList, others: Others) -> Self {
         let Explained { position, revocations, registration, .. } = explained;
         let newest = revocations.iter().map(|found| found.seq).max().unwrap_or(0);
         // A worker of another history shows no lag.
         let holds = |worker: &Gateway| worker.lag.is_some() && worker.applied >= newest;
         let workers = workers.workers.into_iter().map(|worker| Holder { holds: holds(&worker), worker }).collect();
-        Self { epoch: position.epoch.to_string(), seq: position.seq, revocations, registration, workers }
+        let (epoch, seq) = (position.epoch.to_string(), position.seq);
+        Self { epoch, seq, revocations, registration, workers, other_control_planes: others.alive }
     }
 }

@@ -17,6 +17,7 @@
 //! held_keys                     # the keys that the control plane hands out
 //! knowledge                     # what is known of revocations
 //! gate                          # the decision
+//! rehearsal                     # the decision without a proxy, for people
 //! host, trap, glue              # the proxy
 //! ```
 
@@ -42,6 +43,7 @@ mod preflight;
 pub mod proofs;
 pub mod protobuf_struct;
 mod redirects;
+pub mod rehearsal;
 pub mod request;
 mod requirement;
 pub mod rules;

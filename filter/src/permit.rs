@@ -63,7 +63,7 @@ impl Reason {
 
 impl Mark {
     /// Of a request that goes on.
-    pub(crate) const fn admitted(reason: Reason) -> Self {
+    pub const fn admitted(reason: Reason) -> Self {
         let (decision, reason) = match reason {
             Reason::Active => ("admitted", "active"),
             Reason::Skipped => ("admitted", "skipped"),
@@ -76,7 +76,7 @@ impl Mark {
     }
 
     /// Of a request that is refused.
-    pub(crate) const fn refused(denial: Denial) -> Self {
+    pub const fn refused(denial: Denial) -> Self {
         Self { decision: "refused", reason: denial.code() }
     }
 }

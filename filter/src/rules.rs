@@ -43,6 +43,16 @@ pub struct Demand {
     pub report_only: bool,
 }
 
+/// The rules by which a request is judged.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Applied {
+    /// The rules that apply, by their places in the configuration.
+    pub rules: Vec<usize>,
+    /// True if programs may read the path in several ways, or a header names another one. Then no rule opens anything, and
+    /// what any rule asks of a token is asked.
+    pub ambiguous: bool,
+}
+
 impl Demand {
     const TOKEN: Self = Self { action: Action::Require, claims: 0, report_only: false };
 
@@ -91,6 +101,22 @@ impl Rules {
     /// for something also applies if some program may read the request as one that it matches: what it asks is asked
     /// in addition, and no later rule opens anything.
     pub fn demand(&self, request: &Request<'_>) -> Demand {
+        self.demand_noting(request, |_| {})
+    }
+
+    /// The rules that [`Self::demand`] goes by, for people.
+    pub fn applied(&self, request: &Request<'_>) -> Applied {
+        let mut rules = Vec::new();
+        self.demand_noting(request, |rule| {
+            rules.extend(self.rules.iter().position(|own| std::ptr::eq(own, rule)));
+        });
+        let path = Path::new(request.target().split(|&byte| byte == b'?').next().unwrap_or_default());
+        let clear = path.has_one_reading() && !self.redirects.concern(request);
+        Applied { rules, ambiguous: !self.rules.is_empty() && !clear }
+    }
+
+    /// `note` is told each rule that applies.
+    fn demand_noting<'s>(&'s self, request: &Request<'_>, mut note: impl FnMut(&'s Rule)) -> Demand {
         if self.rules.is_empty() {
             return Demand::TOKEN;
         }
@@ -106,12 +132,14 @@ impl Rules {
             let sure = || rule.matches(request, &path) && has_one_meaning();
             let opens = rule.action != Action::Require;
             if opens && sure() {
+                note(rule);
                 demand.claims |= rule.claims;
                 demand.report_only &= rule.report_only;
                 demand.action = if closed { Action::Require } else { rule.action };
                 return demand;
             }
             if (!opens || rule.claims != 0) && rule.matches_widely(request, &path) {
+                note(rule);
                 closed = true;
                 demand.claims |= rule.claims;
                 demand.report_only &= rule.report_only;
@@ -134,6 +162,11 @@ impl Rules {
 
     fn all_requirements(&self) -> u64 {
         (0..self.requirements.len()).fold(0, |all, index| all | bit(index))
+    }
+
+    /// The same rules, of which none only reports.
+    pub(crate) fn enforce(&mut self) {
+        self.rules.iter_mut().for_each(|rule| rule.report_only = false);
     }
 
     /// True if some rule only reports.

@@ -6,6 +6,7 @@
 //! differ, some upstream may read another value than the filter.
 
 mod issuers;
+mod placed;
 mod schemes;
 mod strip;
 mod subprotocol;
@@ -18,6 +19,7 @@ use serde_json::Value;
 use crate::names::{alike, count_alike};
 use crate::request::Request;
 
+pub use placed::{Head, NoSuchPlace};
 pub use schemes::HeaderSource;
 pub use strip::Strip;
 

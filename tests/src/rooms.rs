@@ -42,6 +42,7 @@ const FILTER: &[&[&str]] = &[
     &["config"],
     &["held_keys", "knowledge"],
     &["gate"],
+    &["rehearsal"],
     &["host"],
     &["trap"],
     &["glue"],

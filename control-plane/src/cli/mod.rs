@@ -92,7 +92,7 @@ enum Command {
     /// The keys that tokens are proven with
     #[command(subcommand)]
     Keys(keys::KeysCommand),
-    /// Say why a token is accepted or not, what has logged it out, and which workers know that
+    /// Say why a token is accepted or not, what has logged it out, which workers know that, and what a filter answers
     #[command(after_help = explain::EXAMPLES)]
     Explain(explain::ExplainArgs),
     /// Print the script with which a shell completes the commands and their options
@@ -163,6 +163,9 @@ enum Failure {
     /// The token is not accepted; the command has said so on standard output.
     #[error("the token is not accepted")]
     NotAccepted,
+    /// The filter would refuse the request; the command has said so on standard output.
+    #[error("the filter would refuse the request")]
+    WouldBeRefused,
 }
 
 impl Failure {

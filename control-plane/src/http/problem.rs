@@ -35,6 +35,8 @@ pub enum ApiError {
     TooManyFailures(u64),
     /// The request is not what the endpoint takes.
     Malformed(String),
+    /// A filter would refuse the configuration, for these reasons.
+    FilterConfiguration(String),
     /// A token in a registration is not accepted.
     RegisteredToken(usize, TokenError),
     /// The body is too large.
@@ -106,7 +108,7 @@ impl ApiError {
             | Self::UserIdMissing
             | Self::AppCredentials
             | Self::InternalSecret => StatusCode::UNAUTHORIZED,
-            Self::Malformed(_) | Self::RegisteredToken(..) => StatusCode::BAD_REQUEST,
+            Self::Malformed(_) | Self::FilterConfiguration(_) | Self::RegisteredToken(..) => StatusCode::BAD_REQUEST,
             Self::TooManyFailures(_) => StatusCode::TOO_MANY_REQUESTS,
             Self::PayloadTooLarge(_) => StatusCode::PAYLOAD_TOO_LARGE,
             Self::UnsupportedMediaType(_) => StatusCode::UNSUPPORTED_MEDIA_TYPE,
@@ -128,6 +130,7 @@ impl ApiError {
             Self::AppCredentials | Self::InternalSecret => "credentials_invalid",
             Self::TooManyFailures(_) => "too_many_requests",
             Self::Malformed(_) => "request_malformed",
+            Self::FilterConfiguration(_) => "filter_configuration_invalid",
             Self::PayloadTooLarge(_) => "payload_too_large",
             Self::UnsupportedMediaType(_) => "unsupported_media_type",
             Self::RequestTimeout => "request_timeout",
@@ -187,6 +190,9 @@ impl ApiError {
                 "The attempt failed, and so did too many before it from the same source or with the same token.".into()
             }
             Self::Malformed(detail) => detail.clone().into(),
+            Self::FilterConfiguration(mistakes) => {
+                format!("The filter would refuse its configuration: {mistakes}").into()
+            }
             Self::PayloadTooLarge(limit) => format!("The body is larger than {limit} bytes.").into(),
             Self::UserIdMissing => "Missing User ID".into(),
             Self::AppCredentials => "The application's credentials are wrong or missing.".into(),

@@ -21,8 +21,8 @@ const TOKENS_BODY: usize = 10 * 1024 * 1024;
 /// Bytes of the names of issuers.
 const KEYS_BODY: usize = 64 * 1024;
 
-/// Bytes of a token to explain, with its JSON.
-const EXPLAIN_BODY: usize = 64 * 1024;
+/// Bytes of a token to explain, of a filter's configuration and of a request's head, with their JSON.
+const EXPLAIN_BODY: usize = 768 * 1024;
 
 /// An endpoint.
 #[derive(Debug)]

@@ -7,7 +7,7 @@
 //!
 //! `shelf` decides which keys are in force, `issuers` says where each issuer's keys come from, `reading` reads the sets, shared
 //! by all that wait, `current` holds those that this process proves tokens with, `demand` asks an issuer for a key that a token
-//! names and nobody knows, `follow` looks for changes that others make, `desk` and `reports` have what callers ask for, and
+//! names and nobody knows, `follow` looks for changes that others make, `desk`, `reports` and `held_back` have what callers ask for, and
 //! `telling` the lines of the log.
 
 mod counters;
@@ -18,6 +18,7 @@ mod fetch;
 mod file_reads;
 mod files;
 mod follow;
+mod held_back;
 mod issuers;
 mod provider;
 mod reading;
@@ -45,6 +46,7 @@ pub use desk::{IssuerUnknown, KeyOfIssuer};
 pub use fetch::{Cause, Document, FetchFailure, Fetched, Fetcher, NotFollowed, Outcome, Resolve};
 use file_reads::FileReads;
 pub use files::{FileWatch, Reread};
+pub use held_back::OutOfForce;
 pub use issuers::{KeyIssuer, Origin};
 pub use provider::Provider;
 use reading::{Readings, Sets};

@@ -3,7 +3,7 @@
 use curfew_core::{Epoch, IssuerId};
 use serde::{Deserialize, Serialize};
 
-use super::shelf::{Shelf, Standing};
+use super::shelf::Shelf;
 use super::{KeyIssuer, Keys, Origin};
 use crate::store::ReadFailure;
 use crate::store::keys::{ShelfRow, StoredFetch};
@@ -130,11 +130,7 @@ pub(super) fn shelf_of<'r>(rows: &'r [ShelfRow], issuer: &KeyIssuer) -> Option<&
 
 fn key_reports(shelf: &Shelf) -> Vec<KeyReport> {
     let reports = shelf.keys().map(|(key, standing)| {
-        let (state, since) = match standing {
-            Standing::InForce => ("in_force", None),
-            Standing::Removed(since) => ("removed", Some(since)),
-            Standing::Distrusted(since) => ("distrusted", Some(since)),
-        };
+        let (state, since) = standing.told();
         let algorithms = key.algorithms.iter().map(|algorithm| algorithm.as_str().to_owned()).collect();
         let (kid, thumbprint) = (key.kid.clone(), key.thumbprint.clone());
         KeyReport { kid, thumbprint, algorithms, state: state.to_owned(), since }

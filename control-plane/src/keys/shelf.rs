@@ -45,6 +45,17 @@ pub enum Standing {
     Distrusted(i64),
 }
 
+impl Standing {
+    /// Its stable word, and since when the key is not in force.
+    pub const fn told(self) -> (&'static str, Option<i64>) {
+        match self {
+            Self::InForce => ("in_force", None),
+            Self::Removed(since) => ("removed", Some(since)),
+            Self::Distrusted(since) => ("distrusted", Some(since)),
+        }
+    }
+}
+
 impl Shelf {
     /// The shelf in a stored row. `algorithms` are those that tokens of the issuer may have now.
     ///
@@ -80,6 +91,11 @@ impl Shelf {
             Hold::Trust => self.holds.trust(name, &named),
         };
         if done { Ok(self) } else { Err(KeyRefusal::UnknownKey) }
+    }
+
+    /// The keys that the source lists, in force or not.
+    pub const fn listed(&self) -> &PublishedKeys {
+        &self.listed
     }
 
     /// True if the source has listed this very key.

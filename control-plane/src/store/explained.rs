@@ -12,6 +12,8 @@ use crate::log::LogPosition;
 pub struct Explained {
     /// The log's head at that moment.
     pub position: LogPosition,
+    /// The newest change of keys at that moment; 0 for none.
+    pub keys_seq: u64,
     /// What a check would answer.
     pub verdict: CheckVerdict,
     /// The revocations under the token's keys, whether they cover it or not.
@@ -92,7 +94,7 @@ pub(crate) struct Stored {
 impl Explained {
     /// Compares what is stored with a token. The verdict comes from the rule that answers checks.
     pub(crate) fn of(
-        position: LogPosition,
+        (position, keys_seq): (LogPosition, u64),
         stored: Vec<Stored>,
         registration: Option<Registered>,
         keys: &TokenKeys,
@@ -108,7 +110,7 @@ impl Explained {
         // A key counts only as a key of its own kind.
         let of_token = stored.into_iter().filter(|it| keys.iter().any(|slot| slot == (it.entry.kind, it.entry.key)));
         let revocations = of_token.map(|stored| found(stored, cutoff_time)).collect();
-        Self { position, verdict, revocations, registration }
+        Self { position, keys_seq, verdict, revocations, registration }
     }
 }
 
@@ -136,7 +138,7 @@ mod tests {
     fn explained(stored: Vec<Stored>, registration: Option<Registered>) -> Explained {
         let keys = TokenKeys { token: key(1), jti: None, session: None, subject: Some(key(4)) };
         let position = LogPosition { epoch: Epoch::from_bytes([1; 16]), seq: 9 };
-        Explained::of(position, stored, registration, &keys, Some(100))
+        Explained::of((position, 0), stored, registration, &keys, Some(100))
     }
 
     #[test]

@@ -2,12 +2,15 @@
 
 use std::fs::File;
 
+use curfew_control_plane::leases;
+use curfew_testbed::servers::Postgres;
 use serde_json::{Value, json};
 use tempfile::TempDir;
+use tokio::time::{Duration, Instant, sleep};
 
 use crate::binary::{Server, command, curfew, curfew_with};
 use crate::plane::{Plane, ask_json, post};
-use crate::tokens::{ISSUER, NOW, claims, token, with};
+use crate::tokens::{ISSUER, NOW, SECRET, claims, token, with};
 use crate::worker::Worker;
 
 const PATH: &str = "/internal/v1/explain";
@@ -25,7 +28,9 @@ async fn a_token_is_explained_by_its_key_its_revocations_and_the_workers_that_ho
     plane.register(&[&phone]).await;
     let before = explained(&plane, &phone).await;
     assert_eq!((&before["accepted"], &before["revoked"]), (&json!(true), &json!(false)));
-    assert_eq!(before["token"]["key"], json!({"algorithm": "HS256", "kid": null}));
+    let key = json!({"algorithm": "HS256", "kid": null, "thumbprint": null, "source": "a secret", "changed_at": null});
+    assert_eq!(before["token"]["key"], key);
+    assert_eq!(before["stored"]["other_control_planes"], 0);
     assert_eq!((&before["token"]["user"], &before["token"]["issuer"]), (&json!("alice"), &json!(ISSUER)));
     assert_eq!(before["stored"]["registration"]["blocked"], false);
     let (mut holds, mut lacks) = (Worker::new(1), Worker::new(2));
@@ -78,7 +83,10 @@ fn the_command_line_explains_a_token_and_tells_a_good_one_by_its_exit_code() {
     assert_eq!(code, Some(0));
     let (code, told, _) = curfew(directory.path(), &server, &["explain", minted.trim()]);
     assert_eq!(code, Some(0), "{told}");
-    assert!(told.starts_with("accepted, and not logged out\nkey         HS256 without kid\n"), "{told}");
+    assert!(
+        told.starts_with("accepted, and not logged out\nkey         HS256 without kid\nof the set  from "),
+        "{told}"
+    );
     assert!(told.contains("\nuser        \"alice\"\n"), "{told}");
     assert_eq!(curfew(directory.path(), &server, &["logout", "--token", minted.trim()]).0, Some(0));
     // From standard input, where tokens belong.
@@ -92,4 +100,194 @@ fn the_command_line_explains_a_token_and_tells_a_good_one_by_its_exit_code() {
     assert!(problem.contains("the token is not accepted"), "{problem}");
     let (code, json, _) = curfew(directory.path(), &server, &["explain", "--json", minted.trim()]);
     assert_eq!((code, serde_json::from_str::<Value>(&json).unwrap()["revoked"].clone()), (Some(1), json!(true)));
+}
+
+/// The configuration of a filter beside [`Plane::start`], with these members besides.
+fn filter(changes: Value) -> Value {
+    let filter = json!({
+        "issuers": [{"issuer": ISSUER, "secret": SECRET}],
+        "identity_headers": {"x-user-id": "sub"},
+        "rules": [{"prefix": "/public", "action": "skip"}],
+        "control_plane": {"cluster": "curfew", "secret_env": "HOME"},
+    });
+    with(filter, changes)
+}
+
+async fn answered(plane: &Plane, token: &str, filter: Value, request: Value) -> Value {
+    let answer = plane.internal_post(PATH, json!({"token": token, "filter": filter, "request": request})).await;
+    assert_eq!(answer.status, 200, "{}", answer.whole());
+    serde_json::from_str::<Value>(&answer.body).unwrap()["filter"].clone()
+}
+
+#[tokio::test]
+async fn what_a_filter_would_answer_follows_its_rules_and_the_log() {
+    let plane = Plane::start().await;
+    let phone = token(&claims("alice", "1"));
+    let orders = || json!({"method": "POST", "path": "/orders", "host": "shop.example.com"});
+    let admitted = answered(&plane, &phone, filter(json!({})), orders()).await;
+    assert_eq!(
+        admitted,
+        json!({
+            "decision": "admitted", "reason": "active", "token_in": "the header authorization", "rules": [],
+            "ambiguous": false, "remarks": [],
+            "upstream": {"set": [{"name": "x-user-id", "value": "alice"}], "removed": [], "replaced": []},
+        })
+    );
+    let text = Value::String(filter(json!({"consistency": "bounded"})).to_string());
+    assert_eq!(answered(&plane, &phone, text, orders()).await, admitted, "as a text, and in bounded mode");
+    let skipped = answered(&plane, &phone, filter(json!({})), json!({"path": "/public/a", "source": "none"})).await;
+    assert_eq!((&skipped["reason"], &skipped["rules"][0]["index"]), (&json!("skipped"), &json!(0)));
+    plane.logout(&phone).await;
+    for changes in [json!({}), json!({"consistency": "bounded"})] {
+        let revoked = answered(&plane, &phone, filter(changes.clone()), orders()).await;
+        let refusal = json!({
+            "status": 401, "code": "token_revoked", "detail": "The token was logged out.",
+            "response_code_details": "curfew_token_revoked",
+            "challenge": "Bearer realm=\"curfew\", error=\"invalid_token\", error_description=\"The token was logged out.\"",
+        });
+        assert_eq!((&revoked["decision"], &revoked["refusal"]), (&json!("refused"), &refusal), "{changes}");
+        assert_eq!(revoked.get("upstream"), None);
+    }
+    let reported = answered(&plane, &phone, filter(json!({"report_only": true})), orders()).await;
+    assert_eq!((&reported["decision"], &reported["refusal"]["code"]), (&json!("reported"), &json!("token_revoked")));
+    assert_eq!(plane.rows().await.2, 1, "explaining changes nothing");
+}
+
+#[tokio::test]
+async fn a_filter_that_could_not_work_is_told_what_to_mend() {
+    let plane = Plane::start().await;
+    let phone = token(&claims("alice", "1"));
+    let other = answered(&plane, &phone, filter(json!({"user_claim": "uid"})), json!({})).await;
+    assert_eq!(other["refusal"]["code"], "unavailable");
+    let remark = other["remarks"][0].as_str().unwrap();
+    assert!(remark.contains("keyspace_unknown") && remark.contains("user_claim"), "{remark}");
+    // The control plane signs for this issuer with a secret, and does not know the other one.
+    let handed_out = json!({"issuers": [{"issuer": ISSUER}, {"issuer": "https://unknown.example.com"}]});
+    let without = answered(&plane, &phone, filter(handed_out), json!({})).await;
+    assert_eq!(without["refusal"]["response_code_details"], "curfew_unavailable_without_keys");
+    let remarks = without["remarks"].to_string();
+    assert!(remarks.contains("never handed out") && remarks.contains("which has no such issuer"), "{remarks}");
+    let elsewhere = json!({"sources": [{"cookie": "t"}, {"query": "q"}], "forward": false});
+    let taken =
+        answered(&plane, &phone, filter(elsewhere.clone()), json!({"path": "/a?b=1", "source": "query:q"})).await;
+    assert_eq!(
+        (&taken["token_in"], &taken["upstream"]["replaced"]),
+        (&json!("the query parameter q"), &json!([":path"]))
+    );
+    assert!(!taken.to_string().contains(&phone), "{taken}");
+}
+
+#[tokio::test]
+async fn what_cannot_be_rehearsed_is_refused_with_its_reason() {
+    let plane = Plane::start().await;
+    let phone = token(&claims("alice", "1"));
+    let refused = async |filter: Value, request: Value| {
+        let body = json!({"token": phone, "filter": filter, "request": request});
+        let answer = plane.internal_post(PATH, body).await;
+        (answer.problem(), serde_json::from_str::<Value>(&answer.body).unwrap()["detail"].as_str().unwrap().to_owned())
+    };
+    let (problem, detail) = refused(filter(json!({"rulez": [], "cache_bytes": 1})), json!({})).await;
+    assert_eq!(problem, (400, "filter_configuration_invalid".to_owned()));
+    assert!(detail.contains("rulez") && detail.contains("cache_bytes"), "{detail}");
+    assert_eq!(refused(json!("no JSON"), json!({})).await.0.1, "filter_configuration_invalid");
+    let long = "x".repeat(60 * 1024);
+    let many = json!({"headers": vec![json!({"name": "a", "value": ""}); 101]});
+    for (request, word) in [
+        (json!({"method": "GET /"}), "method"),
+        (json!({"method": ""}), "method"),
+        (json!({"path": "orders"}), "path"),
+        (json!({"path": "/a b"}), "path"),
+        (json!({"path": "/a\u{0}"}), "path"),
+        (json!({"path": format!("/{long}")}), "head"),
+        (json!({"host": ""}), "host"),
+        (json!({"headers": [{"name": ":path", "value": "/"}]}), "headers[0].name"),
+        (json!({"headers": [{"name": "host", "value": "a"}]}), "request.host"),
+        (json!({"headers": [{"name": "a", "value": "b\r\nc: d"}]}), "headers[0].value"),
+        (json!({"source": "cookie:nowhere"}), "header:authorization"),
+        (many, "headers"),
+    ] {
+        let (problem, detail) = refused(filter(json!({})), request.clone()).await;
+        assert_eq!(problem, (400, "request_malformed".to_owned()), "{request}");
+        assert!(detail.contains(word), "{request}: {detail}");
+    }
+    assert_eq!(refused(json!(7), json!({})).await.0.1, "request_malformed");
+    assert_eq!(refused(json!("x".repeat(257 * 1024)), json!({})).await.0.1, "request_malformed");
+    let without = plane.internal_post(PATH, json!({"token": phone, "request": {"path": "/"}})).await;
+    assert_eq!(without.problem(), (400, "request_malformed".to_owned()));
+}
+
+#[tokio::test]
+async fn other_control_planes_are_counted() {
+    let postgres = Postgres::start().unwrap();
+    let url = postgres.fresh_database("explained").unwrap();
+    let policy = json!({"issuers": [{"issuer": ISSUER, "secret": SECRET}]});
+    let here = Plane::start_on(Some(&url), policy.clone(), None, leases::Settings::default()).await;
+    let there = Plane::start_on(Some(&url), policy, None, leases::Settings::default()).await;
+    let phone = token(&claims("alice", "1"));
+    let mut worker = Worker::new(1);
+    let until = Instant::now() + Duration::from_secs(10);
+    loop {
+        worker.poll(&there, 0).await;
+        let told = explained(&here, &phone).await;
+        if told["stored"]["other_control_planes"] == 1 {
+            assert_eq!(told["stored"]["workers"], json!([]));
+            break;
+        }
+        assert!(Instant::now() < until, "{told}");
+        sleep(Duration::from_millis(50)).await;
+    }
+}
+
+#[test]
+fn the_command_line_says_what_a_filter_would_answer() {
+    let directory = TempDir::new().unwrap();
+    let server = Server::start(directory.path());
+    let (_, minted, _) = curfew(directory.path(), &server, &["token", "mint", "--user", "alice"]);
+    let run = |arguments: &[&str]| {
+        let token = directory.path().join("token.txt");
+        std::fs::write(&token, &minted).unwrap();
+        let mut explain = command(directory.path());
+        explain.arg("explain").args(arguments).stdin(File::open(token).unwrap());
+        curfew_with(explain, &server)
+    };
+    let generated = std::fs::read(directory.path().join("curfew-data/secrets.json")).unwrap();
+    let generated: Value = serde_json::from_slice(&generated).unwrap();
+    let filter = json!({
+        "issuers": [{"issuer": "http://curfew.localhost", "secret": generated["jwt_secret"]}],
+        "rules": [{"prefix": "/public", "action": "skip"}],
+        "identity_headers": {"x-user-id": "sub"},
+        "control_plane": {"cluster": "curfew", "secret": "0123456789abcdef"},
+    });
+    std::fs::write(directory.path().join("filter.json"), filter.to_string()).unwrap();
+    let (code, told, _) = run(&["--filter", "filter.json", "--path", "/orders", "--header", "X-User-Id: root"]);
+    let lines: Vec<_> = told.lines().take(6).collect();
+    assert_eq!(
+        (code, lines),
+        (
+            Some(0),
+            vec![
+                "accepted, and not logged out",
+                "filter      admits it (active)",
+                "token in    the header authorization",
+                "rule        none matches: the request needs a token",
+                r#"upstream    x-user-id: "alice""#,
+                "upstream    without x-user-id",
+            ]
+        ),
+        "{told}"
+    );
+    let (code, told, problem) = run(&["--filter", "filter.json", "--source", "none", "--path", "/orders"]);
+    assert!(told.contains("filter      answers 401 token_missing: No token was sent"), "{told}");
+    assert_eq!((code, problem.as_str()), (Some(1), "error: the filter would refuse the request"));
+    let (code, told, _) = run(&["--filter", "filter.json", "--source", "none", "--path", "/public/a"]);
+    assert!(told.contains(r#"rule        rules[0] {"action":"skip","prefix":"/public"}"#), "{told}");
+    assert_eq!(code, Some(0));
+    std::fs::write(directory.path().join("envoy.yaml"), "static_resources:\n").unwrap();
+    let (code, _, problem) = run(&["--filter", "envoy.yaml"]);
+    assert!(problem.contains("this is a configuration of Envoy"), "{problem}");
+    assert_eq!(code, Some(2));
+    std::fs::write(directory.path().join("wrong.json"), "{}").unwrap();
+    let (code, _, problem) = run(&["--filter", "wrong.json"]);
+    assert!(problem.contains("filter_configuration_invalid"), "{problem}");
+    assert_eq!((code, run(&["--filter", "none.json"]).0, run(&["--path", "/"]).0), (Some(1), Some(2), Some(2)));
 }

@@ -14,7 +14,7 @@ use jwt_simple::algorithms::{Ed25519KeyPair, EdDSAKeyPairLike};
 use serde_json::{Value, json};
 
 use crate::plane::{Answer, Plane, ask, with_secret};
-use crate::tokens::{ISSUER, OTHER_ISSUER, SECRET, claims, encoded};
+use crate::tokens::{ISSUER, NOW, OTHER_ISSUER, SECRET, claims, encoded, with};
 use crate::worker::Worker;
 
 /// Key pairs by their names.
@@ -139,6 +139,58 @@ async fn a_filter_gets_the_keys_of_the_issuers_that_it_names_and_every_answer_sa
     assert_eq!(worker.poll(&plane, 0).await.keys_seq, 1);
     let wrong = plane.internal_post(KEYS_PATH, json!({"issuers": [ISSUER], "refresh": OTHER_ISSUER})).await;
     assert_eq!(wrong.problem(), (400, "request_malformed".to_owned()));
+}
+
+/// What is told of a token, after the last question to its issuer counts as over.
+async fn explained(plane: &Plane, token: &str) -> Value {
+    plane.advance(11);
+    let answer = plane.internal_post("/internal/v1/explain", json!({ "token": token })).await;
+    serde_json::from_str(&answer.body).unwrap()
+}
+
+#[tokio::test]
+async fn a_token_is_explained_by_the_set_of_its_key_and_by_the_key_that_was_taken_away() {
+    let (one, two, provider) = (Pair::new("one"), Pair::new("two"), Provider::default());
+    let plane = plane(None, &provider).await;
+    provider.lists(&[&one, &two]);
+    change(&plane, "refresh", json!({"issuer": ISSUER})).await;
+    let token = one.token("alice");
+    let before = explained(&plane, &token).await;
+    let key = &before["token"]["key"];
+    assert_eq!((&key["kid"], &key["source"]), (&json!("one"), &json!("the issuer")));
+    assert!(key["changed_at"].is_i64() && before.get("held_back").is_none(), "{before}");
+    let thumbprint = key["thumbprint"].clone();
+    assert!(thumbprint.is_string());
+    change(&plane, "remove", json!({"issuer": ISSUER, "key": "one"})).await;
+    let removed = explained(&plane, &token).await;
+    assert_eq!(removed["accepted"], false);
+    // The time of each change, by the clock that `explained` moves.
+    let held = |state: &str, since: i64, thumbprint: &Value, signed: bool| {
+        let key = json!({"kid": "one", "thumbprint": thumbprint, "state": state});
+        with(key, json!({"since": since, "signed": signed}))
+    };
+    assert_eq!(removed["held_back"], held("removed", NOW + 11, &thumbprint, true));
+    let held = |thumbprint: &Value, signed: bool| held("distrusted", NOW + 22, thumbprint, signed);
+    change(&plane, "distrust", json!({"issuer": ISSUER, "key": "one"})).await;
+    assert_eq!(explained(&plane, &token).await["held_back"], held(&thumbprint, true));
+    // A forged token only names the key.
+    let forged = format!("{}AAAA", &token[..token.len() - 4]);
+    assert_eq!(explained(&plane, &forged).await["held_back"], held(&thumbprint, false));
+    // The issuer has ceased to list it: the name is all that is known.
+    provider.lists(&[&two]);
+    change(&plane, "refresh", json!({"issuer": ISSUER})).await;
+    assert_eq!(explained(&plane, &token).await["held_back"], held(&Value::Null, false));
+    let filter = json!({
+        "issuers": [{"issuer": ISSUER}],
+        "control_plane": {"cluster": "curfew", "secret": "0123456789abcdef"},
+    });
+    let (body, other) = (|token: &str| json!({"token": token, "filter": filter}), two.token("bob"));
+    for (token, decision) in [(&token, "refused"), (&other, "admitted")] {
+        plane.advance(11);
+        let answer = plane.internal_post("/internal/v1/explain", body(token)).await;
+        let told: Value = serde_json::from_str(&answer.body).unwrap();
+        assert_eq!(told["filter"]["decision"], decision, "{told}");
+    }
 }
 
 #[tokio::test]

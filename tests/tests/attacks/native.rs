@@ -3,10 +3,13 @@
 
 use std::time::Duration;
 
-use curfew_core::{Policy, verify_natively};
+use curfew_core::wire::{CheckAnswer, CheckRequest, CheckVerdict, KeysAnswer, KeysRequest};
+use curfew_core::{Epoch, Policy, verify_natively};
 use curfew_filter::config::Config;
 use curfew_filter::gate::{Gate, Step};
 use curfew_filter::now::Now;
+use curfew_filter::permit::{Permit, Reason};
+use curfew_filter::rehearsal::{Answers, Known, Rehearsal};
 use curfew_filter::request::Request as Headers;
 use curfew_testbed::attacks::{Attack, Expected, Keys, configuration, rows};
 use curfew_testbed::http::Request;
@@ -72,4 +75,47 @@ fn every_row_gets_its_answer_from_the_gate() {
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
     assert_eq!(judged, rows().len());
+}
+
+/// A control plane with an empty log.
+struct EmptyLog;
+
+impl Answers for EmptyLog {
+    fn keys(&mut self, _: &KeysRequest) -> Option<KeysAnswer> {
+        None
+    }
+
+    fn check(&mut self, _: &CheckRequest) -> Option<Known> {
+        let epoch = Epoch::from_bytes([1; 16]).to_string();
+        let answer = CheckAnswer { epoch, seq: 0, keys_seq: 0, verdict: CheckVerdict::Active };
+        Some(Known { answer, revocations: Vec::new() })
+    }
+}
+
+/// What operators are told of a request is what the gate decides, with the same edits and the same words.
+#[test]
+fn every_row_is_rehearsed_as_the_gate_decides() {
+    let keys = Keys::generate().unwrap();
+    let configuration = configuration(&keys).unwrap().to_string();
+    let (mut wrong, mut admitted) = (Vec::new(), 0);
+    for row in rows() {
+        let pairs = headers_of(&row.request(&keys.forge("alice")).unwrap());
+        let pairs: Vec<_> = pairs.iter().map(|(name, value)| (name.as_bytes(), value.as_slice())).collect();
+        let (request, unix) = (Headers::new(&pairs), now());
+        let mut gate = Gate::new(Config::parse(configuration.as_bytes()).unwrap(), [1, 2]);
+        let at = Now { monotonic: Duration::from_secs(1), unix };
+        let decided = match gate.arrive(1, &request, at, verify_natively) {
+            Step::Admit(permit) => Ok(permit),
+            Step::Refuse(refusal) => Err(refusal),
+            Step::Wait { edits, .. } => Ok(Permit { reason: Reason::Active, edits, mark: None }),
+        };
+        admitted += usize::from(decided.is_ok());
+        let rehearsal = Rehearsal::read(configuration.as_bytes()).ok().unwrap();
+        let rehearsed = rehearsal.play(&request, unix, &mut EmptyLog);
+        if rehearsed.decision != decided || rehearsed.withheld.is_some() {
+            wrong.push(format!("{}: {:?} instead of {decided:?}", row.id, rehearsed.decision));
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+    assert!(admitted > 20, "only {admitted} rows are admitted");
 }

@@ -20,6 +20,8 @@ mod configuration;
 #[cfg(test)]
 mod crowds;
 #[cfg(test)]
+mod explained;
+#[cfg(test)]
 mod hostile;
 #[cfg(test)]
 mod issuers;

@@ -4,7 +4,7 @@ use curfew_core::TokenKeys;
 use sqlx::Error;
 
 use super::driver::{Row, values};
-use super::log_rows::{entry, present};
+use super::log_rows::{entry, keys_seq, present};
 use super::reader::Reader;
 use super::trusted::{Trusted, trusted};
 use crate::store::explained::{Explained, Registered, Stored};
@@ -27,9 +27,10 @@ impl Reader {
     pub(crate) async fn explain(&self, keys: &TokenKeys, cutoff_time: Option<i64>) -> Result<Explained, Error> {
         let values = values![&keys.token, &keys.jti, &keys.session, &keys.subject];
         let (head, rows) = self.trusted(&EXPLAIN, values).await?;
+        let keys_seq = keys_seq(rows.first().ok_or(Error::RowNotFound)?)?;
         let stored = present(rows.iter().map(stored))?;
         let registration = rows.first().map(registration).transpose()?.flatten();
-        Ok(Explained::of(head, stored, registration, keys, cutoff_time))
+        Ok(Explained::of((head, keys_seq), stored, registration, keys, cutoff_time))
     }
 }
 

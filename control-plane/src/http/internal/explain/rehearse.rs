@@ -1,0 +1,152 @@
+//! Plays a request through the filter's own gate. The gate's calls are answered as the endpoints of the filter answer them,
+//! and with what is stored of the token.
+
+use std::sync::Arc;
+
+use curfew_core::wire::{CheckAnswer, CheckRequest, FeedRevocation, KeysAnswer, KeysRequest};
+use curfew_core::{Differences, Mistakes, TokenKeys};
+use curfew_filter::rehearsal::{Answers, Known, Rehearsal};
+use curfew_filter::request::Request;
+use tokio::runtime::Handle;
+use tokio::sync::Semaphore;
+use tokio::time::timeout;
+
+use super::asked::{Asked, Place};
+use crate::explain::Answered;
+use crate::http::problem::ApiError;
+use crate::http::state::AppState;
+use crate::keys::Origin;
+use crate::store::Explained;
+
+/// How many rehearsals may run at once: each checks signatures and reads keys on a thread of its own.
+const MOST_AT_ONCE: usize = 4;
+
+/// The most bytes of what is told of a configuration that a filter would refuse.
+const MOST_MISTAKES: usize = 2000;
+
+/// The most issuers that are named in remarks.
+const MOST_NAMED: usize = 20;
+
+static TURNS: Semaphore = Semaphore::const_new(MOST_AT_ONCE);
+
+/// What a filter with this configuration would answer to the request with the token.
+pub(super) async fn rehearse(state: &Arc<AppState>, token: &str, asked: Asked) -> Result<Answered, ApiError> {
+    let turn = TURNS.acquire().await.map_err(|_| ApiError::Internal)?;
+    let (state, token, runtime) = (Arc::clone(state), token.to_owned(), Handle::current());
+    // The turn goes along: the thread works on if the caller goes away.
+    let played = tokio::task::spawn_blocking(move || {
+        let _turn = turn;
+        play(&state, runtime, &token, asked)
+    });
+    played.await.map_err(|_| ApiError::Internal)?
+}
+
+fn play(state: &Arc<AppState>, runtime: Handle, token: &str, asked: Asked) -> Result<Answered, ApiError> {
+    let Asked { configuration, mut head, place } = asked;
+    let rehearsal = Rehearsal::read(configuration.as_bytes()).map_err(|mistakes| refused(&mistakes))?;
+    let wanted = match &place {
+        Place::First => Some(None),
+        Place::Wanted(place) => Some(Some(place.as_str())),
+        Place::Nowhere => None,
+    };
+    let put = wanted.map(|wanted| rehearsal.put(token.as_bytes(), wanted, &mut head)).transpose();
+    let token_in = put.map_err(|places| {
+        ApiError::Malformed(format!("request.source is no place where the filter looks for tokens: {}.", places.0))
+    })?;
+    let pairs: Vec<_> = head.iter().map(|(name, value)| (name.as_bytes(), value.as_slice())).collect();
+    let differences = state.policy.agreement().differences(&rehearsal.config().policy.agreement());
+    let rules: Vec<_> = rehearsal.rules().to_vec();
+    let mut plane = Plane { state, runtime, differences, disagrees: false, silent: false };
+    let rehearsed = rehearsal.play(&Request::new(&pairs), state.clock.moment().now, &mut plane);
+    let remarks = plane.remarks(&rehearsed.without_keys);
+    Ok(Answered::of(rehearsed, |place| rules.get(place).cloned(), token_in, remarks))
+}
+
+/// The error for a configuration that a filter would refuse, in the filter's words.
+fn refused(mistakes: &Mistakes) -> ApiError {
+    let mut text = mistakes.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ");
+    if text.len() > MOST_MISTAKES {
+        text.truncate(text.floor_char_boundary(MOST_MISTAKES));
+        text.push_str(" ...");
+    }
+    ApiError::FilterConfiguration(text)
+}
+
+/// This control plane, as the calls of a filter reach it.
+struct Plane<'a> {
+    state: &'a Arc<AppState>,
+    runtime: Handle,
+    /// The settings of the filter that are not those of this control plane.
+    differences: Differences,
+    /// A question was refused because of them.
+    disagrees: bool,
+    /// The database did not answer.
+    silent: bool,
+}
+
+impl Answers for Plane<'_> {
+    /// The issuer is not asked again: the explanation has just had that done, where the token's key was not known.
+    fn keys(&mut self, request: &KeysRequest) -> Option<KeysAnswer> {
+        let request = KeysRequest { refresh: None, ..request.clone() };
+        let text = self.runtime.block_on(self.state.keys.hand_out(&request));
+        self.silent |= text.is_none();
+        serde_json::from_str(&text?).ok()
+    }
+
+    fn check(&mut self, request: &CheckRequest) -> Option<Known> {
+        if !self.state.policy.knows(request.keyspace) {
+            self.disagrees = true;
+            return None;
+        }
+        let CheckRequest { token, jti, session, subject, issued_at, .. } = *request;
+        let keys = TokenKeys { token, jti, session, subject };
+        let reading = timeout(self.state.check_timeout, self.state.records.explain(&keys, issued_at));
+        let explained = self.runtime.block_on(reading).ok().and_then(Result::ok);
+        self.silent |= explained.is_none();
+        explained.map(known)
+    }
+}
+
+fn known(explained: Explained) -> Known {
+    let Explained { position, keys_seq, verdict, revocations, .. } = explained;
+    let answer = CheckAnswer { epoch: position.epoch.to_string(), seq: position.seq, keys_seq, verdict };
+    let revocations = revocations.into_iter().map(|found| FeedRevocation {
+        kind: found.kind,
+        key: found.key,
+        cutoff: found.cutoff,
+        expires_at: found.expires_at,
+    });
+    Known { answer, revocations: revocations.collect() }
+}
+
+impl Plane<'_> {
+    /// What an operator has to mend.
+    fn remarks(&self, without_keys: &[String]) -> Vec<String> {
+        let mut remarks: Vec<_> = without_keys.iter().take(MOST_NAMED).map(|issuer| self.about(issuer)).collect();
+        if self.disagrees {
+            let differ = if self.differences.is_empty() { String::new() } else { format!(": {}", self.differences) };
+            remarks.push(format!(
+                "The control plane refuses the filter's questions (keyspace_unknown): their settings differ{differ}."
+            ));
+        }
+        if self.silent {
+            remarks.push("The database did not answer a question of the filter.".to_owned());
+        }
+        remarks
+    }
+
+    /// Why the filter gets no keys of this issuer.
+    fn about(&self, issuer: &str) -> String {
+        let keys = &self.state.keys;
+        let known = keys.named(issuer).and_then(|place| keys.issuers().get(place));
+        let why = match known.map(|known| &known.origin) {
+            None => "which has no such issuer",
+            Some(Origin::Secret) => "where it signs with a secret, which is never handed out",
+            Some(_) => "which has none yet",
+        };
+        format!(
+            "The filter takes the keys of the issuer {issuer:?} from the control plane, {why}: requests with its tokens \
+             wait for them, and get 503."
+        )
+    }
+}

@@ -1,0 +1,78 @@
+//! Which key that is out of force a token was signed with, or names: for operators.
+
+use curfew_core::{KeySet, KeySets, Policy, UnverifiedToken, verify_natively};
+use serde_json::Value;
+
+use super::shelf::{Shelf, Standing};
+use super::{KeyIssuer, Keys};
+use crate::store::ReadFailure;
+
+/// A key that operators hold back. Times are seconds of Unix time.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OutOfForce {
+    /// Its `kid`, if it has one.
+    pub kid: Option<String>,
+    /// Its thumbprint; `None` for a name that no listed key has.
+    pub thumbprint: Option<String>,
+    /// Removed or distrusted, and since when.
+    pub standing: Standing,
+    /// True if this very key has signed the token, and not only its name is in it.
+    pub signed: bool,
+}
+
+impl Keys {
+    /// The key that is out of force and has signed the token, or that the token names. `issuer` is the token's, and the policy
+    /// that of this control plane. `None` if no such key is known: a key that its issuer has ceased to list is forgotten,
+    /// unless its name is distrusted.
+    ///
+    /// # Errors
+    ///
+    /// The database could not be read.
+    pub async fn out_of_force(
+        &self,
+        token: &[u8],
+        issuer: &str,
+        policy: &Policy,
+        now: i64,
+    ) -> Result<Option<OutOfForce>, ReadFailure> {
+        let Some(place) = self.named(issuer) else { return Ok(None) };
+        let Some(row) = self.shelf_row(place).await? else { return Ok(None) };
+        let known = self.issuers.get(place).zip(row.keys.as_ref());
+        let shelf =
+            known.and_then(|(issuer, keys)| Shelf::stored(keys, &issuer.algorithms).ok().map(|it| (issuer, it)));
+        let Some((issuer, shelf)) = shelf else { return Ok(None) };
+        Ok(self.signer(place, issuer, &shelf, token, policy, now).or_else(|| named(&shelf, token)))
+    }
+
+    /// The key that has signed the token, among those that the issuer lists.
+    fn signer(
+        &self,
+        place: usize,
+        issuer: &KeyIssuer,
+        shelf: &Shelf,
+        token: &[u8],
+        policy: &Policy,
+        now: i64,
+    ) -> Option<OutOfForce> {
+        let listed = KeySet::read_handed_out(&shelf.listed().to_jwks(), &issuer.algorithms).ok()?;
+        let sets: KeySets = self.current().with(place, listed)?;
+        let proven = policy.prove(token, now, &sets, verify_natively).ok()?;
+        let thumbprint = sets.find(proven.key)?.thumbprint()?;
+        let (key, standing) = shelf.keys().find(|(key, _)| key.thumbprint == thumbprint)?;
+        let (kid, thumbprint) = (key.kid.clone(), Some(thumbprint));
+        (standing != Standing::InForce).then_some(OutOfForce { kid, thumbprint, standing, signed: true })
+    }
+}
+
+/// The key with the `kid` that the token's header has, or the distrusted name.
+fn named(shelf: &Shelf, token: &[u8]) -> Option<OutOfForce> {
+    let (header, _) = UnverifiedToken::to_json(token).ok()?;
+    let kid = header.get("kid").and_then(Value::as_str)?;
+    let listed = shelf.keys().find(|(key, standing)| key.kid.as_deref() == Some(kid) && *standing != Standing::InForce);
+    let distrusted = || shelf.holds().distrusted().find(|(name, distrusted)| *name == kid && distrusted.by_kid);
+    let (thumbprint, standing) = match listed {
+        Some((key, standing)) => (Some(key.thumbprint.clone()), standing),
+        None => (None, Standing::Distrusted(distrusted()?.1.since)),
+    };
+    Some(OutOfForce { kid: Some(kid.to_owned()), thumbprint, standing, signed: false })
+}
