@@ -32,6 +32,7 @@ async fn finish(call: &Call, committed: Committed<LogoutOutcome>, done: Done) ->
     let answer = |outcome| match outcome {
         LogoutOutcome::LoggedOut => Ok(Json(done)),
         LogoutOutcome::AlreadyRevoked => Err(ApiError::Denied(Denial::Revoked)),
+        LogoutOutcome::OfSameSecond => Err(ApiError::RevokedInSameSecond),
     };
     let logged_out = call.finish(committed, answer).await?;
     let clear = HeaderValue::from_static(r#""cookies", "storage""#);
