@@ -19,6 +19,11 @@ pub enum Denial {
     Unavailable,
 }
 
+/// The detail of [`Denial::Revoked`] where a login came in the second of a logout of all devices and was not registered.
+pub const REVOKED_IN_SAME_SECOND: &str = "All devices of the user were logged out in the second in which the token was issued, so it \
+                                          counts as logged out. A token that is registered before its use, or issued a second \
+                                          later, is accepted.";
+
 /// How long a client should wait after [`Denial::Unavailable`], in seconds (RFC 9110 section 10.2.3).
 pub const RETRY_AFTER_SECONDS: u32 = 1;
 

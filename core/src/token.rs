@@ -129,9 +129,10 @@ fn nests_a_token(header: &Object) -> bool {
     }
 }
 
+/// `null` is absent, as in the claims: a header that says so names no key and no type.
 fn text(header: &Object, name: &str) -> Result<Option<String>, TokenError> {
     match header.get(name) {
-        None => Ok(None),
+        None | Some(Value::Null) => Ok(None),
         Some(Value::String(text)) => Ok(Some(text.clone())),
         Some(_) => Err(TokenError::Header),
     }
@@ -233,12 +234,23 @@ mod tests {
             r#"{"alg":"HS256","kid":"../../dev/null"}"#,
             r#"{"alg":"HS256","kid":"' OR 1=1"}"#,
             r#"{"alg":"HS256","kid":"a\u0000"}"#,
-            r#"{"alg":"HS256","typ":null}"#,
+            r#"{"alg":"HS256","typ":1}"#,
             r#"{"alg":"HS256","x":"\ud800"}"#,
             &padded,
         ];
         for header in headers {
             assert_eq!(outcome(&token(header, "{}")), Err(TokenError::Header), "{header}");
+        }
+    }
+
+    #[test]
+    fn null_names_no_key_and_no_type() {
+        let text = token(r#"{"alg":"HS256","kid":null,"typ":null}"#, "{}");
+        let read = UnverifiedToken::parse(text.as_bytes(), DEFAULT_MAX_TOKEN_BYTES).ok().unwrap();
+        assert_eq!(read.header, UnverifiedHeader { alg: "HS256".into(), kid: None, typ: None });
+        for parameter in [r#""crit":null"#, r#""b64":null"#, r#""zip":null"#, r#""enc":null"#, r#""cty":null"#] {
+            let header = format!(r#"{{"alg":"HS256",{parameter}}}"#);
+            assert_eq!(outcome(&token(&header, "{}")), Err(TokenError::HeaderParameter), "{header}");
         }
     }
 

@@ -13,7 +13,7 @@ use crate::{Keyspace, ProvenToken, RevocationKey};
 mod feed;
 mod keys;
 
-pub use feed::{FEED_PATH, FeedAnswer, FeedRequest, FeedRevocation, PAGE_REVOCATIONS};
+pub use feed::{FEED_PATH, FeedAnswer, FeedRequest, FeedRevocation, PAGE_REVOCATIONS, POLLS_FULL_CODE};
 pub use keys::{IssuerKeys, KEYS_PATH, KeysAnswer, KeysRequest, MAX_KEYS_BYTES};
 
 /// The path of a [`CheckRequest`].
@@ -72,6 +72,15 @@ pub struct CheckAnswer {
     pub keys_seq: u64,
     /// The answer.
     pub verdict: CheckVerdict,
+    /// True for "revoked" if the only reason is that the token was issued in the second of a logout of all devices and is
+    /// not registered. It is for the client's sake, and changes no decision. Older control planes do not send it.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub same_second: bool,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks so")]
+const fn is_false(value: &bool) -> bool {
+    !*value
 }
 
 /// The answer to the question whether a token is revoked.
@@ -163,12 +172,17 @@ mod tests {
 
     #[test]
     fn an_answer_is_pinned_and_may_gain_members() {
-        let answer = CheckAnswer { epoch: "ab".repeat(16), seq: 7, keys_seq: 5, verdict: CheckVerdict::Active };
+        let verdict = CheckVerdict::Active;
+        let answer = CheckAnswer { epoch: "ab".repeat(16), seq: 7, keys_seq: 5, verdict, same_second: false };
         let json = r#"{"epoch":"abababababababababababababababab","seq":7,"keys_seq":5,"verdict":"active"}"#;
         assert_eq!(serde_json::to_string(&answer).unwrap(), json);
         let grown = json.replace(r#""seq":7"#, r#""seq":7,"new":1"#);
         assert_eq!(serde_json::from_str::<CheckAnswer>(&grown).unwrap(), answer);
         assert!(serde_json::from_str::<CheckAnswer>(&json.replace("active", "fine")).is_err());
+        let of_a_logout_of_all = CheckAnswer { verdict: CheckVerdict::Revoked, same_second: true, ..answer };
+        let json = json.replace(r#""active""#, r#""revoked","same_second":true"#);
+        assert_eq!(serde_json::to_string(&of_a_logout_of_all).unwrap(), json);
+        assert_eq!(serde_json::from_str::<CheckAnswer>(&json).unwrap(), of_a_logout_of_all);
     }
 
     #[test]

@@ -12,7 +12,7 @@ use std::collections::{HashMap, VecDeque};
 use std::rc::Rc;
 
 use curfew_core::wire::{CheckRequest, CheckVerdict};
-use curfew_core::{Coverage, Denial, IssuerKey, RevocationKey, SignatureCheck, Unproven};
+use curfew_core::{Denial, IssuerKey, REVOKED_IN_SAME_SECOND, RevocationKey, SignatureCheck, Unproven};
 
 use crate::config::{Config, Consistency, OnUnavailable};
 use crate::feed::FeedSettings;
@@ -34,15 +34,13 @@ use crate::sources::{Ambiguous, Candidate, find};
 pub use step::{Decision, Portion, Question, Refusal, Released, Step};
 pub use waiting::RELEASED_AT_ONCE;
 
-/// What a login is told that came in the second of a logout of all devices.
-const SAME_SECOND: &str = "All devices of the user were logged out in the second in which the token was issued, so it counts as \
-                           logged out. A token that is registered before its use, or issued a second later, is accepted.";
-
 /// What is known about a request's token when it is decided about.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Verdict {
     /// This.
     Is(CheckVerdict),
+    /// Revoked, and only because it was issued in the second of a logout of all its user's devices.
+    SameSecond,
     /// Nothing: `on_unavailable` says what that means.
     Missing,
     /// Nothing, because the keys could not be had that it takes.
@@ -58,8 +56,14 @@ struct Manner {
     report_only: bool,
     /// Its token lacks a claim that its rule requires.
     lacks: bool,
-    /// Its token was issued in the second of a logout of all its user's devices, as far as the copy of the log knows.
-    same_second: bool,
+    /// The key that proved its token was removed by its issuer while it waited.
+    key_removed: bool,
+}
+
+/// A request that waits.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+struct Waiter {
+    manner: Manner,
     /// The key that has proven its token, if the key may be removed while it waits. Another request with the same token
     /// may have been proven by another key: a token can be signed twice.
     proven_by: Option<IssuerKey>,
@@ -72,8 +76,8 @@ pub struct Gate {
     proofs: Proofs,
     knowledge: Knowledge<Rc<Facts>>,
     counted: Vec<Metric>,
-    /// How the streams that wait are to be treated; those that are like most have no entry.
-    manners: HashMap<StreamId, Manner>,
+    /// The streams that wait; those that are like most have no entry.
+    waiters: HashMap<StreamId, Waiter>,
     /// The streams that may go, in the order of their arrival, each with the verdict about it.
     ready: VecDeque<(StreamId, Verdict)>,
     outage: Outage,
@@ -99,7 +103,7 @@ impl Gate {
             knowledge: Knowledge::new(mode, config.control_plane.timeout),
             config,
             counted: Vec::new(),
-            manners: HashMap::new(),
+            waiters: HashMap::new(),
             ready: VecDeque::new(),
             outage: Outage::of(Wanted::Verdicts),
             feed_outage: Outage::of(Wanted::Leases),
@@ -175,7 +179,6 @@ impl Gate {
                     return self.refuse(request, manner, Denial::Invalid, &detail);
                 }
                 manner.lacks = demand.exceeds(facts.meets);
-                manner.proven_by = facts.handed_out.then_some(facts.key);
                 self.check(stream, waited, request, manner, &facts, now)
             }
             Ok(Err(unproven)) => self.refuse_unproven(stream, waited, request, manner, unproven, now),
@@ -203,12 +206,14 @@ impl Gate {
         verify: impl FnMut(&SignatureCheck<'_>) -> bool,
     ) -> Result<Result<Rc<Facts>, Unproven>, Ambiguous> {
         if let Some(facts) = self.proofs.get(candidate.text(), self.keys.sets()) {
-            self.count(Metric::ProofHit);
+            // A request that has waited was counted when it arrived.
+            if waited.is_new() {
+                self.count(Metric::ProofHit);
+            }
             let checked = self.config.policy.check_times(&facts.times, now.unix);
             return Ok(checked.and_then(|()| facts.usable()).map_err(Unproven::from));
         }
         let text = candidate.token()?;
-        // A request that has waited was counted when it arrived.
         if waited.is_new() {
             self.count(Metric::ProofMiss);
         }
@@ -249,22 +254,20 @@ impl Gate {
         now: Now,
     ) -> Step {
         let own = self.knowledge.own(facts, now);
+        self.note_lease(now);
         if own.is_none() && facts.handed_out && self.keys.are_behind() {
-            self.note_lease(now);
-            return self.wait_for_shown(stream, waited, request, manner, now);
+            return self.wait_for_shown(stream, waited, request, manner, facts, now);
         }
         let mut edits = self.edits(request, Some(facts)).strip(&self.config.sources, request);
-        if self.config.filter_state {
-            edits.token = Some(shortened(facts.check.token));
+        edits.token = self.name(facts);
+        if let Some(verdict) = own {
+            self.count_own_decision();
+            let verdict = self.told(verdict, facts);
+            return self.decide(verdict, manner, edits).into();
         }
-        self.note_lease(now);
-        let found = own.map_or_else(|| self.knowledge.ask(facts, stream, now), Lookup::Decided);
-        let mut manner = manner;
-        let question = match found {
-            Lookup::Decided(verdict) => {
-                self.count_own_decision();
-                return self.decide(Verdict::Is(verdict), manner, edits).into();
-            }
+        let question = match self.knowledge.ask(facts, stream, now) {
+            // The copy or a remembered answer was asked above.
+            Lookup::Decided(verdict) => return self.decide(Verdict::Is(verdict), manner, edits).into(),
             Lookup::Joined => {
                 self.count(Metric::CheckShared);
                 None
@@ -275,9 +278,9 @@ impl Gate {
                 return self.decide(Verdict::Missing, manner, edits).into();
             }
         };
-        manner.same_second = self.is_of_a_cutoffs_second(facts);
-        if manner != Manner::default() {
-            self.manners.insert(stream, manner);
+        let waiter = Waiter { manner, proven_by: facts.handed_out.then_some(facts.key) };
+        if waiter != Waiter::default() {
+            self.waiters.insert(stream, waiter);
         }
         Step::Wait { edits, question }
     }
@@ -296,8 +299,8 @@ impl Gate {
     /// Decides by a verdict: the one place where a missing verdict becomes a decision.
     fn decide(&mut self, verdict: Verdict, manner: Manner, edits: Edits) -> Decision {
         let denial = match (verdict, self.config.on_unavailable) {
-            (Verdict::Is(CheckVerdict::Revoked), _) => Denial::Revoked,
-            _ if self.is_unproven_now(manner) => return self.refuse_removed_key(edits, manner),
+            (Verdict::Is(CheckVerdict::Revoked) | Verdict::SameSecond, _) => Denial::Revoked,
+            _ if manner.key_removed => return self.refuse_removed_key(edits, manner),
             (Verdict::WithoutKeys, _) => return self.refuse_without_keys(edits, manner),
             (Verdict::Missing, OnUnavailable::Deny) => Denial::Unavailable,
             (Verdict::Is(CheckVerdict::Active), _) | (Verdict::Missing, OnUnavailable::Allow) if manner.lacks => {
@@ -306,18 +309,19 @@ impl Gate {
             (Verdict::Is(CheckVerdict::Active), _) => return Ok(self.admit(Reason::Active, edits)),
             (Verdict::Missing, OnUnavailable::Allow) => return Ok(self.admit(Reason::UnavailableAllowed, edits)),
         };
-        let detail = match denial {
-            Denial::Revoked if manner.same_second => SAME_SECOND,
-            denial => denial.detail(),
-        };
+        let detail = if verdict == Verdict::SameSecond { REVOKED_IN_SAME_SECOND } else { denial.detail() };
         self.refuse_with(edits, manner, denial, detail)
     }
 
-    /// True if the copy of the log has a logout of all devices in the second in which the token was issued, or the token
-    /// does not say when: only the control plane can tell which came first.
-    fn is_of_a_cutoffs_second(&self, facts: &Facts) -> bool {
-        let coverage = self.knowledge.mode().feed().and_then(|feed| feed.copy().coverage(&facts.check));
-        coverage == Some(Coverage::SameSecond)
+    /// A verdict without a question, as it is told to the client.
+    fn told(&self, verdict: CheckVerdict, facts: &Facts) -> Verdict {
+        let same_second = verdict == CheckVerdict::Revoked && self.knowledge.is_of_the_second(facts);
+        if same_second { Verdict::SameSecond } else { Verdict::Is(verdict) }
+    }
+
+    /// The name of a proven token for the access log, if it is to be there.
+    fn name(&self, facts: &Facts) -> Option<String> {
+        self.config.filter_state.then(|| shortened(facts.check.token))
     }
 
     fn edits(&self, request: &Request<'_>, facts: Option<&Facts>) -> Edits {

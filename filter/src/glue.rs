@@ -266,7 +266,7 @@ impl Drop for Stream {
     fn drop(&mut self) {
         if let Some(plugin) = &self.plugin {
             plugin.gate.borrow_mut().forget(self.id);
-            plugin.held.borrow_mut().remove(&self.id);
+            plugin.no_longer_held(self.id);
         }
     }
 }

@@ -88,8 +88,9 @@ impl HeldKeys {
         let issuers = policy.issuers().enumerate().filter(|(place, _)| policy.keys_elsewhere(*place));
         let handed_out =
             |(place, name): (usize, &str)| HandedOut { place, name: name.to_owned(), known: false, refreshed_at: None };
-        let issuers = issuers.map(handed_out).collect();
-        Self { sets, issuers, held: None, shown: None, read_at: None, calls: Calls::new(timeout) }
+        let issuers: Vec<_> = issuers.map(handed_out).collect();
+        let calls = Calls::new(issuers.len(), timeout);
+        Self { sets, issuers, held: None, shown: None, read_at: None, calls }
     }
 
     /// The key sets of all issuers.
@@ -201,7 +202,7 @@ impl HeldKeys {
         if paused || waited.is_enough() {
             return Turn::Unavailable;
         }
-        if !self.calls.join(kind, stream, waited) {
+        if !self.calls.join(refresh, stream, waited) {
             return Turn::TooMany;
         }
         self.calls.want(kind, refresh);

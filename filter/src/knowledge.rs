@@ -57,6 +57,10 @@ pub trait Decide {
 
     /// Decides what the end of a question about this token means.
     fn conclude(&mut self, token: &Facts, keys: Option<&LogPosition>, end: End, now: Now) -> Conclusion;
+
+    /// True if this token, which is revoked, is so only because it was issued in the second of a logout of all devices.
+    /// `answer` is that of the question that has just ended, if one has.
+    fn is_of_the_second(&self, token: &Facts, answer: Option<Answer>) -> bool;
 }
 
 /// The end of a question.
@@ -77,6 +81,8 @@ pub struct Answer {
     pub read_at: Option<LogPosition>,
     /// The newest change of handed-out keys that this reading shows; 0 for none.
     pub keys_seq: u64,
+    /// "Revoked", and only because the token was issued in the second of a logout of all devices.
+    pub same_second: bool,
 }
 
 impl Answer {
@@ -96,7 +102,8 @@ impl Answer {
 impl From<CheckAnswer> for Answer {
     fn from(answer: CheckAnswer) -> Self {
         let read_at = answer.epoch.parse().ok().map(|epoch| LogPosition { epoch, seq: answer.seq });
-        Self { verdict: answer.verdict, read_at, keys_seq: answer.keys_seq }
+        let CheckAnswer { verdict, keys_seq, same_second, .. } = answer;
+        Self { verdict, read_at, keys_seq, same_second }
     }
 }
 
@@ -130,6 +137,8 @@ pub struct Settled<F> {
     pub streams: Vec<StreamId>,
     /// The verdict for them; `None` if there is none.
     pub verdict: Option<CheckVerdict>,
+    /// The verdict is "revoked", and only because the token was issued in the second of a logout of all devices.
+    pub same_second: bool,
     /// There is no verdict because the keys could not be had that the control plane's answers show. Then nothing is
     /// proven, whatever is configured for a missing verdict.
     pub without_keys: bool,
@@ -139,7 +148,7 @@ pub struct Settled<F> {
 
 impl<F> Default for Settled<F> {
     fn default() -> Self {
-        Self { streams: Vec::new(), verdict: None, without_keys: false, ask_again: None }
+        Self { streams: Vec::new(), verdict: None, same_second: false, without_keys: false, ask_again: None }
     }
 }
 
@@ -166,6 +175,12 @@ impl<F: Deref<Target = Facts> + Clone, M: Decide> Knowledge<F, M> {
     /// The verdict about a proven token whose request has just arrived, if it needs no question.
     pub fn own(&mut self, facts: &F, now: Now) -> Option<CheckVerdict> {
         self.mode.decide(facts, self.keys.as_ref(), now)
+    }
+
+    /// True if this token, which is revoked by what the worker knows itself, is so only because it was issued in the second of
+    /// a logout of all devices.
+    pub fn is_of_the_second(&self, facts: &Facts) -> bool {
+        self.mode.is_of_the_second(facts, None)
     }
 
     /// Makes `stream` wait for a question about its token.
@@ -212,7 +227,8 @@ impl<F: Deref<Target = Facts> + Clone, M: Decide> Knowledge<F, M> {
         }
         let own = self.mode.decide(&facts, self.keys.as_ref(), now);
         if own.is_some() {
-            return Some(Settled { streams, verdict: own, ..Settled::default() });
+            let same_second = own == Some(CheckVerdict::Revoked) && self.is_of_the_second(&facts);
+            return Some(Settled { streams, verdict: own, same_second, ..Settled::default() });
         }
         // All of them were there before it is asked now.
         let id = self.questions.ask_in_round(&facts, streams, now.monotonic, round);
@@ -235,7 +251,9 @@ impl<F: Deref<Target = Facts> + Clone, M: Decide> Knowledge<F, M> {
         match conclusion {
             Conclusion::ForAll(verdict) => {
                 streams.extend(after);
-                Settled { streams, verdict, ..Settled::default() }
+                let revoked = verdict == Some(CheckVerdict::Revoked);
+                let same_second = revoked && self.mode.is_of_the_second(&facts, answer);
+                Settled { streams, verdict, same_second, ..Settled::default() }
             }
             Conclusion::ActiveForEarlier => {
                 let again = (!after.is_empty()).then(|| self.questions.ask(&facts, after, now.monotonic));
@@ -311,6 +329,13 @@ impl Decide for Mode {
         match self {
             Self::Bounded(bounded) => bounded.conclude(token, keys, end, now),
             Self::Strict(strict) => strict.conclude(token, keys, end, now),
+        }
+    }
+
+    fn is_of_the_second(&self, token: &Facts, answer: Option<Answer>) -> bool {
+        match self {
+            Self::Bounded(bounded) => bounded.is_of_the_second(token, answer),
+            Self::Strict(strict) => strict.is_of_the_second(token, answer),
         }
     }
 }

@@ -44,6 +44,8 @@ pub enum Failure {
     NoResponse,
     /// Another status than 200.
     Status(u16),
+    /// A 503 to a poll: the control plane holds as many as it may.
+    PollsFull,
     /// A 409 that names the settings that are not the control plane's.
     Disagrees(Differences),
     /// A 200 without a verdict in it.
@@ -75,9 +77,12 @@ impl fmt::Display for Failure {
                  are not the same as the control plane's",
             ),
             Self::Disagrees(differences) => write!(formatter, "409: not the same as the control plane's: {differences}"),
-            Self::Status(503) => formatter.write_str(
-                "503: the control plane is down or unreachable, or could not read its database, or holds too many polls",
+            Self::PollsFull => formatter.write_str(
+                "503: the control plane holds as many polls as it may: start another one, or raise its limit on open files",
             ),
+            Self::Status(503) => {
+                formatter.write_str("503: the control plane is down or unreachable, or could not read its database")
+            }
             Self::Status(504) => formatter.write_str("504: no answer within control_plane.timeout"),
             Self::Status(status) => write!(formatter, "{status}"),
             Self::NoVerdict => formatter.write_str("200, but not with a verdict: is this the control plane?"),

@@ -109,7 +109,7 @@ fn check(checks: &mut Knowledge<Rc<Facts>, Bounded>, token: u64, answer: CheckVe
         Lookup::Decided(verdict) => Some(verdict),
         Lookup::Ask(question) => {
             checks.questions_mut().sent(question, 7);
-            let answer = Answer { verdict: answer, read_at: None, keys_seq: 0 };
+            let answer = Answer { verdict: answer, read_at: None, keys_seq: 0, same_second: false };
             assert_eq!(checks.answered(7, Some(answer), now).streams, [1]);
             assert!(checks.mode().bytes() <= ANSWER_BUDGET);
             None

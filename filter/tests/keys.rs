@@ -78,7 +78,7 @@ impl Story {
             Step::Refuse(refusal) => refusal.denial.code(),
             Step::Wait { question, .. } => {
                 self.gate.sent(question.unwrap().id, 7);
-                let answer = Answer { verdict: CheckVerdict::Active, read_at: None, keys_seq: 0 };
+                let answer = Answer { verdict: CheckVerdict::Active, read_at: None, keys_seq: 0, same_second: false };
                 let released = self.gate.answered(7, Ok(answer), now);
                 if released.streams.iter().all(|(_, decision)| decision.is_ok()) { "admitted" } else { "refused" }
             }

@@ -156,7 +156,7 @@ async fn check(State(shared): State<Arc<Shared>>, Json(question): Json<CheckRequ
         let revoked = script.log.iter().flatten().any(revoked);
         let verdict = if revoked { CheckVerdict::Revoked } else { CheckVerdict::Active };
         let (seq, keys_seq) = (script.log.len() as u64, script.keys_seq);
-        (CheckAnswer { epoch: EPOCH.to_string(), seq, keys_seq, verdict }, script.silent)
+        (CheckAnswer { epoch: EPOCH.to_string(), seq, keys_seq, verdict, same_second: false }, script.silent)
     };
     if silent {
         tokio::time::sleep(SILENCE).await;

@@ -83,11 +83,7 @@ impl Signer {
             "PS256" => rsa!(algorithm, kid, PS256KeyPair, &rsa_pem()?),
             "PS384" => rsa!(algorithm, kid, PS384KeyPair, &rsa_pem()?),
             "PS512" => rsa!(algorithm, kid, PS512KeyPair, &rsa_pem()?),
-            "ES256" => {
-                let key = ES256KeyPair::generate().with_key_id(&kid);
-                let jwk = serde_json::from_str(&key.public_key().to_jwk())?;
-                Self::new(algorithm, jwk, move |claims| key.sign(claims))
-            }
+            "ES256" => Self::es256(&kid)?,
             "ES384" => {
                 let key = ES384KeyPair::generate().with_key_id(&kid);
                 let jwk = serde_json::from_str(&key.public_key().to_jwk())?;
@@ -101,6 +97,16 @@ impl Signer {
             }
             other => bail!("no signer for {other}"),
         })
+    }
+
+    /// A signer with a new ES256 key of this name.
+    ///
+    /// # Errors
+    /// When the key cannot be written as a JWK.
+    pub fn es256(kid: &str) -> Result<Self> {
+        let key = ES256KeyPair::generate().with_key_id(kid);
+        let jwk = serde_json::from_str(&key.public_key().to_jwk())?;
+        Ok(Self::new("ES256", jwk, move |claims| key.sign(claims)))
     }
 
     /// A signer with the same key each time; those of RSA algorithms have the one in `pem`.

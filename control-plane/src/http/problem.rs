@@ -8,7 +8,8 @@ use std::borrow::Cow;
 use axum::http::header::{CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
 use axum::http::{HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
-use curfew_core::{CredentialError, Denial, Differences, Problem, TokenError};
+use curfew_core::wire::POLLS_FULL_CODE;
+use curfew_core::{CredentialError, Denial, Differences, Problem, REVOKED_IN_SAME_SECOND, TokenError};
 use serde::Serialize;
 
 use crate::store::command::Unavailable;
@@ -21,6 +22,8 @@ const RETRY_AFTER_SECONDS: &str = "1";
 pub enum ApiError {
     /// The token is missing or was logged out.
     Denied(Denial),
+    /// The token was issued in the second of a logout of all its user's devices, and counts as logged out.
+    RevokedInSameSecond,
     /// The token is not accepted.
     Token(TokenError),
     /// The Authorization header holds something that is not one token.
@@ -103,6 +106,7 @@ impl ApiError {
             | Self::PollsFull(_)
             | Self::KeysNotFetched(_) => StatusCode::SERVICE_UNAVAILABLE,
             Self::Denied(_)
+            | Self::RevokedInSameSecond
             | Self::Token(_)
             | Self::NotOneToken(_)
             | Self::UserIdMissing
@@ -124,6 +128,7 @@ impl ApiError {
     pub const fn code(&self) -> &'static str {
         match self {
             Self::Denied(denial) => denial.code(),
+            Self::RevokedInSameSecond => Denial::Revoked.code(),
             Self::Token(error) | Self::RegisteredToken(_, error) => error.denial().code(),
             Self::NotOneToken(_) => Denial::Invalid.code(),
             Self::UserIdMissing => "user_id_missing",
@@ -137,7 +142,8 @@ impl ApiError {
             Self::NotFound => "not_found",
             Self::MethodNotAllowed => "method_not_allowed",
             Self::KeyspaceUnknown(_) => "keyspace_unknown",
-            Self::Write(_) | Self::Read | Self::PollsFull(_) => "unavailable",
+            Self::Write(_) | Self::Read => "unavailable",
+            Self::PollsFull(_) => POLLS_FULL_CODE,
             Self::IssuerUnknown => "issuer_unknown",
             Self::KeyUnknown => "key_unknown",
             Self::KeysNotFetched(_) => "keys_not_fetched",
@@ -183,6 +189,7 @@ impl ApiError {
     fn detail(&self) -> Cow<'static, str> {
         match self {
             Self::Denied(denial) => denial.detail().into(),
+            Self::RevokedInSameSecond => REVOKED_IN_SAME_SECOND.into(),
             Self::Token(error) => error.to_string().into(),
             Self::RegisteredToken(index, error) => format!("tokens[{index}]: {error}").into(),
             Self::NotOneToken(detail) => (*detail).into(),
@@ -219,8 +226,11 @@ impl ApiError {
             }
             Self::Read => "The database did not answer. Try again.".into(),
             Self::PollsFull(most) => {
-                format!("This control plane holds {most} polls, and no more at a time. Start another control plane.")
-                    .into()
+                format!(
+                    "This control plane holds {most} polls, and no more at a time. Start another control plane, or raise its \
+                     limit on open files."
+                )
+                .into()
             }
             Self::IssuerUnknown => {
                 "Name one of the configured issuers; it may be left out where there is only one.".into()
@@ -239,6 +249,7 @@ impl ApiError {
     const fn challenge(&self) -> Option<&'static str> {
         match self {
             Self::Denied(denial) => denial.challenge(),
+            Self::RevokedInSameSecond => Denial::Revoked.challenge(),
             Self::Token(error) => error.denial().challenge(),
             Self::NotOneToken(_) => Denial::Invalid.challenge(),
             Self::UserIdMissing => {

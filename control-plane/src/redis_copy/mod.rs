@@ -98,7 +98,7 @@ impl RedisCopy {
             return None;
         }
         shared.counters.hits.inc();
-        Some(Checked { head, keys_seq: 0, verdict: CheckVerdict::Revoked })
+        Some(Checked { head, keys_seq: 0, verdict: CheckVerdict::Revoked, same_second: false })
     }
 
     /// Records a head that was read from the database.

@@ -91,6 +91,9 @@ pub enum LogoutOutcome {
     LoggedOut,
     /// The token had been revoked before; nothing was written.
     AlreadyRevoked,
+    /// The token counted as revoked only because it was issued in the second of a logout of all devices and was never
+    /// registered. It is revoked by itself now.
+    OfSameSecond,
 }
 
 /// The outcome of a command that revokes, and the very commit that made it durable.

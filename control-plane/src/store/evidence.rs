@@ -58,6 +58,13 @@ impl Evidence {
             Coverage::SameSecond | Coverage::Revoked => CheckVerdict::Revoked,
         }
     }
+
+    /// True if the token is revoked only because it was issued in the cutoff's own second and was never registered. A token
+    /// that does not say when it was issued is not of any second.
+    pub(crate) fn is_of_same_second(&self, keys: &TokenKeys, cutoff_time: Option<i64>) -> bool {
+        let is_tie = cutoff_time.is_some() && self.coverage(keys, cutoff_time) == Coverage::SameSecond;
+        is_tie && self.known == Known::No
+    }
 }
 
 #[cfg(test)]
@@ -105,6 +112,21 @@ mod tests {
         let tie = [(Kind::Subject, 4, 100)];
         assert_eq!(found(&tie, true).verdict(&keys(), Some(100)), CheckVerdict::Active);
         assert_eq!(found(&tie, false).verdict(&keys(), Some(100)), CheckVerdict::Revoked);
+    }
+
+    #[test]
+    fn only_a_login_that_was_never_registered_is_told_of_the_second() {
+        let told = |entries: &[(Kind, u8, i64)], known, cutoff_time| {
+            Evidence { known, ..found(entries, false) }.is_of_same_second(&keys(), cutoff_time)
+        };
+        let tie = (Kind::Subject, 4, 100);
+        assert!(told(&[tie], Known::No, Some(100)));
+        for known in [Known::Alive, Known::Blocked] {
+            assert!(!told(&[tie], known, Some(100)), "{known:?}");
+        }
+        assert!(!told(&[tie, (Kind::Token, 1, 0)], Known::No, Some(100)), "logged out by itself too");
+        assert!(!told(&[tie], Known::No, Some(99)), "issued before");
+        assert!(!told(&[tie], Known::No, None), "it does not say when");
     }
 
     #[test]

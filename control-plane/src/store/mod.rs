@@ -69,6 +69,8 @@ pub struct Checked {
     pub keys_seq: u64,
     /// Whether the token is revoked.
     pub verdict: CheckVerdict,
+    /// Revoked, and only because it was issued in the second of a logout of all devices and is not registered.
+    pub same_second: bool,
 }
 
 /// A read that failed. The cause is for the log and not for the client.
@@ -170,7 +172,9 @@ impl Store {
     /// The database could not be read.
     pub async fn check(&self, keys: &TokenKeys, cutoff_time: Option<i64>) -> Result<Checked, ReadFailure> {
         let (evidence, keys_seq) = self.read(self.reader.evidence(keys)).await?;
-        Ok(Checked { head: evidence.head, keys_seq, verdict: evidence.verdict(keys, cutoff_time) })
+        let verdict = evidence.verdict(keys, cutoff_time);
+        let same_second = evidence.is_of_same_second(keys, cutoff_time);
+        Ok(Checked { head: evidence.head, keys_seq, verdict, same_second })
     }
 
     /// What is stored about the token with these keys. `cutoff_time` is what cutoffs are compared with.

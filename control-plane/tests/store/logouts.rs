@@ -113,7 +113,7 @@ on_each_database! {
                 true => writer.logout_all(new.clone(), "alice".to_owned()).await,
             };
             // The caller takes this for done.
-            assert_eq!(ended.map(outcome), Ok(LogoutOutcome::AlreadyRevoked));
+            assert_eq!(ended.map(outcome), Ok(LogoutOutcome::OfSameSecond));
             let registered = writer.register(vec![registration(new.clone())]).await;
             assert_eq!(registered, Ok(Registered { new: 0, known: 1, revoked: 1 }));
             assert_eq!(plane.verdict(&new).await, Revoked);

@@ -126,13 +126,21 @@ impl Reference {
     fn log_out(&mut self, number: usize, tokens: &[Token]) -> LogoutOutcome {
         let token = &tokens[number];
         let verdict = self.verdict(number, token);
+        let already = self.already(number, token);
         let covered = self.cutoffs.get(&token.user).is_some_and(|cutoff| token.is_before(*cutoff));
         if !covered {
             self.rows.insert(number);
         }
         self.registered.remove(&number);
         self.ended.insert(number);
-        if verdict == Active { LogoutOutcome::LoggedOut } else { LogoutOutcome::AlreadyRevoked }
+        if verdict == Active { LogoutOutcome::LoggedOut } else { already }
+    }
+
+    /// What the logout of a token that is revoked already says.
+    fn already(&self, number: usize, token: &Token) -> LogoutOutcome {
+        let known = self.ended.contains(&number) || self.rows.contains(&number);
+        let same_second = token.time().is_some() && token.time() == self.cutoffs.get(&token.user).copied();
+        if same_second && !known { LogoutOutcome::OfSameSecond } else { LogoutOutcome::AlreadyRevoked }
     }
 
     /// Ends a user's tokens; returns how many were known and alive.

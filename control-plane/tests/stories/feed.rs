@@ -2,14 +2,15 @@
 
 use std::time::{Duration, Instant};
 
+use axum::http::Request;
 use curfew_control_plane::leases;
 use curfew_core::wire::{FEED_PATH, FeedAnswer, FeedRequest};
 use curfew_core::{Epoch, Keyspace};
 use serde_json::{Value, json};
 use sqlx::Executor;
 
-use crate::plane::{Plane, ask_json, post, with_secret};
-use crate::tokens::token_of;
+use crate::plane::{Plane, ask, ask_json, post, with_secret};
+use crate::tokens::{ISSUER, SECRET, token_of};
 use crate::worker::{Worker, send, taken};
 
 async fn poll(plane: &Plane, request: &FeedRequest) -> FeedAnswer {
@@ -184,7 +185,7 @@ async fn a_poll_with_a_field_that_is_not_understood_is_refused() {
 #[tokio::test]
 async fn polls_beyond_the_limit_are_refused_and_a_poll_that_is_given_up_frees_its_place() {
     let settings = leases::Settings { most_held: 1, ..leases::Settings::default() };
-    let policy = json!({"issuers": [{"issuer": crate::tokens::ISSUER, "secret": crate::tokens::SECRET}]});
+    let policy = json!({"issuers": [{"issuer": ISSUER, "secret": SECRET}]});
     let plane = Plane::start_on_terms(policy, None, settings).await;
     let (mut worker, mut other) = (Worker::new(1), Worker::new(2));
     worker.start(&plane).await;
@@ -201,12 +202,21 @@ async fn polls_beyond_the_limit_are_refused_and_a_poll_that_is_given_up_frees_it
             biased;
             _ = held => panic!("the poll was not held back"),
             full = full => {
-                assert_eq!(full.problem(), (503, "unavailable".to_owned()));
-                assert!(full.body.contains("This control plane holds 1 polls, and no more at a time."), "{}", full.body);
+                assert_eq!(
+                    full.whole(),
+                    "503\ncache-control: no-store\ncontent-type: application/problem+json\nretry-after: 1\n\n\
+                     {\"type\":\"about:blank\",\"title\":\"Service Unavailable\",\"status\":503,\"detail\":\"This control plane holds 1 \
+                     polls, and no more at a time. Start another control plane, or raise its limit on open files.\",\
+                     \"code\":\"polls_full\"}"
+                );
             }
         }
     }
     assert_eq!(plane.state.leases.held(), 0);
+    let metrics = ask(plane.internal(), Request::get("/metrics")).await.body;
+    for line in ["curfew_feed_held_limit 1", "curfew_feed_held 0", r#"curfew_feed_requests_total{outcome="full"} 1"#] {
+        assert!(metrics.lines().any(|shown| shown == line), "{line}: {metrics}");
+    }
     other.start(&plane).await;
 }
 

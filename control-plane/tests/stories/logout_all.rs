@@ -1,8 +1,10 @@
 //! Logging out all tokens of a user, by the user.
 
-use serde_json::json;
+use curfew_core::REVOKED_IN_SAME_SECOND;
+use curfew_core::wire::{CheckAnswer, CheckVerdict};
+use serde_json::{Value, json};
 
-use crate::plane::Plane;
+use crate::plane::{Answer, Plane};
 use crate::tokens::{ISSUER, NOW, OTHER_ISSUER, SECRET, claims, token, token_of, with};
 
 /// A control plane whose issuer writes no `iat` and registers each login.
@@ -65,6 +67,35 @@ async fn in_the_cutoffs_second_only_what_was_registered_afterwards_lives() {
     assert_eq!(plane.verdict(&after).await, "active");
     plane.register(&[&before]).await;
     assert_eq!(plane.verdict(&before).await, "revoked");
+}
+
+#[tokio::test]
+async fn a_login_in_the_cutoffs_second_is_told_why_it_counts_as_logged_out() {
+    let plane = Plane::start().await;
+    let [before, never, other] = ["before", "never", "other"].map(|jti| token_of("alice", jti));
+    plane.register(&[&before]).await;
+    plane.logout_all(&token_of("alice", "caller")).await;
+    let check = async |token: &str| {
+        let question = serde_json::to_value(plane.question(token)).unwrap();
+        let answer = plane.internal_post("/internal/v1/check", question).await;
+        serde_json::from_str::<CheckAnswer>(&answer.body).unwrap()
+    };
+    assert!(check(&never).await.same_second);
+    let logged_out = check(&before).await;
+    assert_eq!(
+        (logged_out.verdict, logged_out.same_second),
+        (CheckVerdict::Revoked, false),
+        "it was logged out itself"
+    );
+    let told = async |answer: Answer| {
+        assert_eq!(answer.problem(), (401, "token_revoked".to_owned()));
+        serde_json::from_str::<Value>(&answer.body).unwrap()["detail"].as_str().unwrap().to_owned()
+    };
+    assert_eq!(told(plane.logout(&never).await).await, REVOKED_IN_SAME_SECOND);
+    assert_eq!(told(plane.logout_all(&other).await).await, REVOKED_IN_SAME_SECOND);
+    // From then on it is logged out by itself, and no registration helps.
+    assert_eq!(told(plane.logout(&never).await).await, "The token was logged out.");
+    assert!(!check(&never).await.same_second);
 }
 
 #[tokio::test]

@@ -19,6 +19,9 @@ use crate::{Epoch, Keyspace, Kind, RevocationKey, WorkerId};
 /// The path of a worker's poll.
 pub const FEED_PATH: &str = "/internal/v1/feed";
 
+/// The `code` of the 503 to a poll that finds as many held back as may be. No other 503 has it.
+pub const POLLS_FULL_CODE: &str = "polls_full";
+
 /// The most revocations in one page: some 220 KB of JSON. The host buffers the whole page and copies it into the VM.
 pub const PAGE_REVOCATIONS: usize = 3_000;
 

@@ -1,4 +1,4 @@
-use curfew_core::wire::FeedRevocation;
+use curfew_core::wire::{FeedRequest, FeedRevocation};
 use curfew_core::{Epoch, Kind, RevocationKey};
 
 use super::*;

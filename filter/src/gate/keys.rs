@@ -17,6 +17,7 @@ use crate::metrics::Metric;
 use crate::now::Now;
 use crate::outage::Failure;
 use crate::permit::Edits;
+use crate::proofs::Facts;
 use crate::request::Request;
 
 const WITHOUT_KEYS: &str = "The keys of the token's issuer are not known at the moment. Try again.";
@@ -163,7 +164,7 @@ impl Gate {
         };
         match turn {
             Turn::Final => self.refuse(request, manner, error.denial(), &error.to_string()),
-            other => self.take_turn(other, waited, request, manner, now),
+            other => self.take_turn(other, waited, request, manner, None, now),
         }
     }
 
@@ -174,13 +175,23 @@ impl Gate {
         waited: Waited,
         request: &Request<'_>,
         manner: Manner,
+        facts: &Facts,
         now: Now,
     ) -> Step {
         let turn = self.keys.wait_for_shown(stream, waited, now.monotonic);
-        self.take_turn(turn, waited, request, manner, now)
+        self.take_turn(turn, waited, request, manner, Some(facts), now)
     }
 
-    fn take_turn(&mut self, turn: Turn, waited: Waited, request: &Request<'_>, manner: Manner, now: Now) -> Step {
+    /// `proven`: what is known of the token, if it was proven.
+    fn take_turn(
+        &mut self,
+        turn: Turn,
+        waited: Waited,
+        request: &Request<'_>,
+        manner: Manner,
+        proven: Option<&Facts>,
+        now: Now,
+    ) -> Step {
         if turn == Turn::Wait {
             if waited.is_new() {
                 self.count(Metric::KeyWait);
@@ -191,7 +202,8 @@ impl Gate {
             let failure = Some(Failure::TooManyForKeys);
             self.note_end(Ended { replaced: false, failure, came: false }, now);
         }
-        let edits = self.edits_of_refused(request, manner);
+        let mut edits = self.edits_of_refused(request, manner);
+        edits.token = proven.and_then(|facts| self.name(facts));
         self.refuse_without_keys(edits, manner).into()
     }
 
@@ -207,11 +219,6 @@ impl Gate {
         let as_new =
             as_log.is_some_and(|(shown, held)| held.covers(shown)) || self.keys.are_fresh(fresh_for, now.monotonic);
         as_new && !self.keys.are_behind()
-    }
-
-    /// True if the issuer has removed the key that proved the token of a request.
-    pub(super) fn is_unproven_now(&self, manner: Manner) -> bool {
-        manner.proven_by.is_some_and(|key| !self.keys.sets().contains(key))
     }
 
     pub(super) fn refuse_removed_key(&mut self, edits: Edits, manner: Manner) -> Decision {

@@ -65,7 +65,7 @@ impl Refusal {
     /// What access logs show as `%RESPONSE_CODE_DETAILS%`.
     pub fn details(&self) -> String {
         let code = self.denial.code();
-        self.cause.map_or_else(|| format!("curfew_{code}"), |cause| format!("curfew_{code}_{cause}"))
+        self.cause.map_or_else(|| ["curfew_", code].concat(), |cause| ["curfew_", code, "_", cause].concat())
     }
 }
 

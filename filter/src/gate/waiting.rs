@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{Decision, Gate, Portion, Question, Released, Verdict};
+use super::{Decision, Gate, Portion, Question, Released, Verdict, Waiter};
 use crate::ids::{CallId, StreamId};
 use crate::knowledge::{Answer, QuestionId, Settled};
 use crate::metrics::Metric;
@@ -115,7 +115,10 @@ impl Gate {
 
     /// The stream is gone.
     pub fn forget(&mut self, stream: StreamId) {
-        self.manners.remove(&stream);
+        // Hashing a name costs more than all else here, and mostly none waits.
+        if !self.waiters.is_empty() {
+            self.waiters.remove(&stream);
+        }
         if let Some(place) = self.ready.iter().position(|(ready, _)| *ready == stream) {
             self.ready.remove(place);
         }
@@ -131,6 +134,7 @@ impl Gate {
 
     pub(super) fn hold<F>(&mut self, settled: &Settled<F>) {
         let verdict = match settled.verdict {
+            Some(_) if settled.same_second => Verdict::SameSecond,
             Some(verdict) => Verdict::Is(verdict),
             None if settled.without_keys => Verdict::WithoutKeys,
             None => Verdict::Missing,
@@ -139,7 +143,8 @@ impl Gate {
     }
 
     fn release_one(&mut self, stream: StreamId, verdict: Verdict) -> Decision {
-        let manner = self.manners.remove(&stream).unwrap_or_default();
+        let Waiter { mut manner, proven_by } = self.waiters.remove(&stream).unwrap_or_default();
+        manner.key_removed = proven_by.is_some_and(|key| !self.keys.sets().contains(key));
         self.decide(verdict, manner, Edits::default())
     }
 }

@@ -188,7 +188,7 @@ impl Plugin {
             Ok(permit) => {
                 host::mark(permit.mark);
                 // Removed before the host goes on with the request, because the body may come at once.
-                self.held.borrow_mut().remove(&stream);
+                self.no_longer_held(stream);
                 host::resume()
             }
             Err(refusal) => {
@@ -196,6 +196,14 @@ impl Plugin {
                 host::refuse(refusal)
             }
         };
+    }
+
+    /// The stream is not held, or is gone. Mostly none is held; then the stream's number need not be hashed.
+    pub(super) fn no_longer_held(&self, stream: StreamId) {
+        let mut held = self.held.borrow_mut();
+        if !held.is_empty() {
+            held.remove(&stream);
+        }
     }
 
     /// What a later part of the stream may do: its body, or its trailers.

@@ -17,8 +17,12 @@ const REFRESH_PATIENCE: Duration = Duration::from_secs(5);
 /// How many streams may wait for a plain call: as many as there may be questions.
 const MAX_WAITING: usize = 8192;
 
-/// How many streams may wait for a call with `refresh`. Clients make them wait by naming keys that do not exist.
-const MAX_WAITING_FOR_REFRESH: usize = 1024;
+/// How many streams may wait for a call with `refresh`. Clients make them wait by naming keys that do not exist. So each
+/// issuer has places of its own: those who flood one take none of another's.
+const MAX_WAITING_FOR_REFRESH: usize = 4096;
+
+/// How many of them may be of one issuer, however few issuers there are.
+const MAX_WAITING_FOR_ISSUER: usize = 1024;
 
 /// How often one request may wait for keys.
 pub const MAX_ROUNDS: u8 = 3;
@@ -70,6 +74,10 @@ pub(super) struct Calls {
     refresh: Flight,
     /// The streams whose call has ended, in the order in which they are to be decided about.
     returning: VecDeque<(StreamId, Waited)>,
+    /// How many streams wait for a call with `refresh`, by the issuer whose keys they need.
+    waiting_for_issuer: BTreeMap<usize, usize>,
+    /// How many of one issuer may.
+    most_for_issuer: usize,
     timeout: Duration,
 }
 
@@ -77,9 +85,16 @@ pub(super) struct Calls {
 #[derive(Debug, Default)]
 struct Flight {
     state: State,
-    waiting: BTreeMap<StreamId, Waited>,
+    waiting: BTreeMap<StreamId, Waiting>,
     ended_at: Option<Duration>,
     failed: bool,
+}
+
+/// A stream that waits, and the issuer whose keys it needs if it is to be asked.
+#[derive(Debug, Clone, Copy)]
+struct Waiting {
+    waited: Waited,
+    issuer: Option<usize>,
 }
 
 /// `refresh` is the place of the issuer that is to be asked.
@@ -98,8 +113,17 @@ enum State {
 }
 
 impl Calls {
-    pub(super) fn new(timeout: Duration) -> Self {
-        Self { plain: Flight::default(), refresh: Flight::default(), returning: VecDeque::new(), timeout }
+    /// `issuers`: how many there are whose keys the control plane hands out.
+    pub(super) fn new(issuers: usize, timeout: Duration) -> Self {
+        let share = MAX_WAITING_FOR_REFRESH / issuers.max(1);
+        Self {
+            plain: Flight::default(),
+            refresh: Flight::default(),
+            returning: VecDeque::new(),
+            waiting_for_issuer: BTreeMap::new(),
+            most_for_issuer: share.clamp(1, MAX_WAITING_FOR_ISSUER),
+            timeout,
+        }
     }
 
     fn flight(&self, kind: Kind) -> &Flight {
@@ -153,18 +177,22 @@ impl Calls {
         }
     }
 
-    /// Makes a stream wait for the call of this kind; false if too many wait.
-    pub(super) fn join(&mut self, kind: Kind, stream: StreamId, waited: Waited) -> bool {
-        let most = match kind {
-            Kind::Plain => MAX_WAITING,
-            Kind::Refresh => MAX_WAITING_FOR_REFRESH,
+    /// Makes a stream wait for a plain call, or for a call with `refresh` for the sake of this issuer. False if too many wait.
+    pub(super) fn join(&mut self, issuer: Option<usize>, stream: StreamId, waited: Waited) -> bool {
+        let (flight, most) = match issuer {
+            None => (&mut self.plain, MAX_WAITING),
+            Some(_) => (&mut self.refresh, MAX_WAITING_FOR_REFRESH),
         };
-        let waiting = &mut self.flight_mut(kind).waiting;
-        let room = waiting.len() < most;
-        if room {
-            waiting.insert(stream, waited);
+        let of_issuer = issuer.map(|issuer| self.waiting_for_issuer.entry(issuer).or_default());
+        let share_is_used = of_issuer.as_deref().is_some_and(|count| *count >= self.most_for_issuer);
+        if share_is_used || flight.waiting.len() >= most {
+            return false;
         }
-        room
+        let before = flight.waiting.insert(stream, Waiting { waited, issuer });
+        if let (None, Some(count)) = (before, of_issuer) {
+            *count = count.saturating_add(1);
+        }
+        true
     }
 
     /// Takes a call that is due: its kind, the issuer to be asked, and its timeout.
@@ -220,7 +248,10 @@ impl Calls {
         flight.ended_at = Some(now);
         flight.failed = !came;
         let waiting = std::mem::take(&mut flight.waiting);
-        let again = |(stream, waited): (StreamId, Waited)| {
+        if kind == Kind::Refresh {
+            self.waiting_for_issuer.clear();
+        }
+        let again = |(stream, Waiting { waited, .. }): (StreamId, Waiting)| {
             (stream, Waited { rounds: waited.rounds.saturating_add(1), failed: !came })
         };
         self.returning.extend(waiting.into_iter().map(again));
@@ -247,7 +278,10 @@ impl Calls {
 
     pub(super) fn forget(&mut self, stream: StreamId) {
         self.plain.waiting.remove(&stream);
-        self.refresh.waiting.remove(&stream);
+        let issuer = self.refresh.waiting.remove(&stream).and_then(|waiting| waiting.issuer);
+        if let Some(count) = issuer.and_then(|issuer| self.waiting_for_issuer.get_mut(&issuer)) {
+            *count = count.saturating_sub(1);
+        }
         self.take_only(stream);
     }
 }

@@ -239,6 +239,52 @@ fn only_so_many_wait() {
 }
 
 #[test]
+fn those_who_flood_one_issuer_take_no_places_of_another() {
+    let mut held = held();
+    let (policy, _) = policy();
+    called(&mut held, Ok(&both(1, 1, &["a"])), ms(0));
+    for now in [ms(0), ms(2_000)] {
+        let wait = |held: &mut HeldKeys, place, stream| held.wait_for_key(place, true, stream, Waited::default(), now);
+        for stream in 0..1_024 {
+            assert_eq!(wait(&mut held, 0, stream), Turn::Wait);
+        }
+        assert_eq!(wait(&mut held, 0, 5_000), Turn::TooMany);
+        for stream in 6_000..7_024 {
+            assert_eq!(wait(&mut held, 2, stream), Turn::Wait, "the other issuer's own");
+        }
+        assert_eq!(wait(&mut held, 2, 8_000), Turn::TooMany);
+        // A stream that goes gives its place to another of its issuer.
+        held.forget(6_000);
+        assert_eq!((wait(&mut held, 0, 5_000), wait(&mut held, 2, 8_000)), (Turn::TooMany, Turn::Wait));
+        // The end of the call frees them all. It fails, so the issuer may be asked again soon.
+        let call = held.due(now).unwrap();
+        held.sent(call.kind, 9);
+        held.answered(9, Err(Failure::Lost), &policy, now);
+        assert_eq!(held.take_returning(usize::MAX).len(), 2_048);
+    }
+}
+
+#[test]
+fn many_issuers_share_a_bounded_number_of_places() {
+    let issuers: Vec<_> = (0..1_000).map(|number| json!({"issuer": format!("https://{number}.example.com")})).collect();
+    let (policy, sets) = Policy::from_document(&json!({ "issuers": issuers })).unwrap();
+    let mut held = HeldKeys::new(sets, &policy, TIMEOUT);
+    held.issuers.iter_mut().for_each(|issuer| issuer.known = true);
+    let mut stream = 0;
+    for place in 0..1_000 {
+        let mut turn = || {
+            stream += 1;
+            held.wait_for_key(place, true, stream, Waited::default(), ms(0))
+        };
+        assert_eq!(
+            [turn(), turn(), turn(), turn(), turn()].map(|turn| turn == Turn::Wait),
+            [true, true, true, true, false]
+        );
+    }
+    assert_eq!(held.waiting(), 4_000);
+}
+
+#[test]
 fn an_answer_of_another_history_that_was_asked_for_before_the_last_one_is_not_taken() {
     let (mut held, (policy, _)) = (held(), policy());
     called(&mut held, Ok(&both(1, 1, &["a"])), ms(0));

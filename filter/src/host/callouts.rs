@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use curfew_core::wire::{
     CHECK_PATH, CheckAnswer, CheckRequest, FEED_PATH, FeedAnswer, KEYS_PATH, KeysAnswer, MAX_KEYS_BYTES,
+    POLLS_FULL_CODE,
 };
 use curfew_core::{AGREEMENT_HEADER, Differences};
 
@@ -89,6 +90,7 @@ fn answer(headers: usize, body_size: usize, most: usize) -> Result<Option<Vec<u8
         200 if body_size <= most => Ok(buffer(BUFFER_CALLOUT_RESPONSE_BODY, body_size)),
         200 => Ok(None),
         409 if body_size <= MAX_ANSWER_BYTES => Err(disagreement(body_size).unwrap_or(Failure::Status(409))),
+        503 if body_size <= MAX_ANSWER_BYTES && holds_too_many(body_size) => Err(Failure::PollsFull),
         status => Err(Failure::Status(status)),
     }
 }
@@ -100,6 +102,13 @@ fn disagreement(body_size: usize) -> Option<Failure> {
     let fields = refusal.get("differs")?.as_array()?.iter().filter_map(serde_json::Value::as_str);
     let differences = Differences::of_fields(fields);
     (!differences.is_empty()).then_some(Failure::Disagrees(differences))
+}
+
+/// True if the control plane refused a poll because it holds as many as it may. A 503 of Envoy's own has no such code.
+fn holds_too_many(body_size: usize) -> bool {
+    let body = buffer(BUFFER_CALLOUT_RESPONSE_BODY, body_size).unwrap_or_default();
+    let problem = serde_json::from_slice::<serde_json::Value>(&body).unwrap_or_default();
+    problem.get("code").and_then(serde_json::Value::as_str) == Some(POLLS_FULL_CODE)
 }
 
 #[expect(unsafe_code, reason = "raw host call")]

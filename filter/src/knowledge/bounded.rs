@@ -11,7 +11,7 @@ use curfew_core::{LogPosition, RevocationKey};
 use quick_cache::Weighter;
 use quick_cache::unsync::Cache;
 
-use super::{Conclusion, Decide, End};
+use super::{Answer, Conclusion, Decide, End};
 use crate::cache::cache;
 use crate::now::Now;
 use crate::proofs::Facts;
@@ -32,8 +32,8 @@ pub struct Bounded {
 enum Remembered {
     /// Good until this monotonic time.
     Active { until: Duration },
-    /// Good for ever. It may be evicted; then the token is asked about again.
-    Revoked,
+    /// Good for ever. It may be evicted; then the token is asked about again. Why is remembered for the client's sake.
+    Revoked { same_second: bool },
 }
 
 #[derive(Clone)]
@@ -61,17 +61,20 @@ impl Bounded {
     /// A later question about the token may have been answered "revoked" already. That holds for the requests that
     /// waited for this question, too.
     fn overtaken_by(&self, verdict: Option<CheckVerdict>, token: RevocationKey) -> Option<CheckVerdict> {
-        let known = self.answers.peek(&token) == Some(&Remembered::Revoked);
-        if known { Some(CheckVerdict::Revoked) } else { verdict }
+        if self.is_revoked(token) { Some(CheckVerdict::Revoked) } else { verdict }
     }
 
-    fn remember(&mut self, token: RevocationKey, verdict: Option<CheckVerdict>, until: Duration, now: Now) {
-        let answer = match verdict {
-            Some(CheckVerdict::Active) if now.monotonic < until => Remembered::Active { until },
-            Some(CheckVerdict::Revoked) => Remembered::Revoked,
+    fn is_revoked(&self, token: RevocationKey) -> bool {
+        matches!(self.answers.peek(&token), Some(Remembered::Revoked { .. }))
+    }
+
+    fn remember(&mut self, token: RevocationKey, answer: Option<Answer>, until: Duration, now: Now) {
+        let answer = match answer {
+            Some(Answer { verdict: CheckVerdict::Active, .. }) if now.monotonic < until => Remembered::Active { until },
+            Some(Answer { verdict: CheckVerdict::Revoked, same_second, .. }) => Remembered::Revoked { same_second },
             _ => return,
         };
-        if self.answers.peek(&token) != Some(&Remembered::Revoked) {
+        if !self.is_revoked(token) {
             self.answers.insert(token, answer);
         }
     }
@@ -80,7 +83,7 @@ impl Bounded {
 impl Decide for Bounded {
     fn decide(&mut self, token: &Facts, _: Option<&LogPosition>, now: Now) -> Option<CheckVerdict> {
         match self.answers.get(&token.check.token)? {
-            Remembered::Revoked => Some(CheckVerdict::Revoked),
+            Remembered::Revoked { .. } => Some(CheckVerdict::Revoked),
             Remembered::Active { until } => (now.monotonic < *until).then_some(CheckVerdict::Active),
         }
     }
@@ -90,10 +93,17 @@ impl Decide for Bounded {
     fn conclude(&mut self, token: &Facts, _: Option<&LogPosition>, end: End, now: Now) -> Conclusion {
         let verdict = end.answer.map(|answer| answer.verdict);
         let until = end.asked_at.saturating_add(self.max_staleness);
-        self.remember(token.check.token, verdict, until, now);
+        self.remember(token.check.token, end.answer, until, now);
         match self.overtaken_by(verdict, token.check.token) {
             Some(CheckVerdict::Active) if now.monotonic >= until => Conclusion::ActiveForEarlier,
             verdict => Conclusion::ForAll(verdict),
+        }
+    }
+    /// What is remembered counts, and the answer only where it was not remembered.
+    fn is_of_the_second(&self, token: &Facts, answer: Option<Answer>) -> bool {
+        match self.answers.peek(&token.check.token) {
+            Some(Remembered::Revoked { same_second }) => *same_second,
+            _ => answer.is_some_and(|answer| answer.same_second),
         }
     }
 }

@@ -114,6 +114,12 @@ impl Decide for Strict {
             (None, other) => Conclusion::ForAll(other),
         }
     }
+
+    /// What the copy calls revoked is so whenever it was issued.
+    fn is_of_the_second(&self, token: &Facts, answer: Option<Answer>) -> bool {
+        let revoked_by_copy = || self.feed.copy().coverage(&token.check) == Some(Coverage::Revoked);
+        answer.is_some_and(|answer| answer.same_second) && !revoked_by_copy()
+    }
 }
 
 #[cfg(test)]

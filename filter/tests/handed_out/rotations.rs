@@ -1,10 +1,42 @@
 //! Keys that are added and removed while the filter runs.
 
+use curfew_core::RevocationKey;
 use curfew_core::wire::CheckVerdict;
 use curfew_filter::metrics::Metric;
 use serde_json::json;
 
 use crate::story::{EPOCH, ISSUER, Story, answer, signed, token};
+
+#[test]
+fn a_proven_token_that_is_refused_for_want_of_newer_keys_is_named_for_the_access_log() {
+    let mut story = Story::leased_with(json!({"filter_state": true}), &["old"]);
+    let id = RevocationKey::token(token("old").rsplit_once('.').unwrap().0.as_bytes()).to_string();
+    story.change_keys();
+    story.page();
+    assert_eq!(story.get(1, &token("old")), "waits");
+    story.keys_fail(503);
+    // The first has waited, the second need not: the failure is remembered.
+    assert_eq!(story.get(2, &token("old")), "unavailable_without_keys");
+    for stream in [1, 2] {
+        assert_eq!(story.outcome(stream), "unavailable_without_keys");
+        assert_eq!(story.named[&stream].as_deref(), Some(&id[..16]));
+    }
+    // What was not proven has no name that can be trusted.
+    story.get(3, &token("unknown"));
+    story.keys_fail(503);
+    assert_eq!((story.outcome(3), story.named[&3].clone()), ("unavailable_without_keys".into(), None));
+}
+
+#[test]
+fn a_known_token_that_waits_for_keys_is_a_hit_once() {
+    let mut story = Story::leased(&["old"]);
+    story.change_keys();
+    story.page();
+    let before = story.counted(Metric::ProofHit);
+    assert_eq!(story.get(1, &token("old")), "waits");
+    story.keys(&answer(EPOCH, 2, &["old", "new"]));
+    assert_eq!((story.outcome(1), story.counted(Metric::ProofHit)), ("admitted".into(), before + 1));
+}
 
 #[test]
 fn nothing_is_admitted_by_old_keys_between_the_page_and_the_keys() {

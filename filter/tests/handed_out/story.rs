@@ -74,6 +74,8 @@ pub(crate) struct Story {
     now: u64,
     tokens: BTreeMap<u32, String>,
     outcomes: BTreeMap<u32, String>,
+    /// The names of tokens that refusals bring for the access log.
+    pub(crate) named: BTreeMap<u32, Option<String>>,
     questions: BTreeMap<u32, CheckRequest>,
     pub(crate) polls: BTreeMap<u32, FeedRequest>,
     pub(crate) key_calls: BTreeMap<u32, KeyCall>,
@@ -101,6 +103,7 @@ impl Story {
             now: 0,
             tokens: BTreeMap::new(),
             outcomes: BTreeMap::new(),
+            named: BTreeMap::new(),
             questions: BTreeMap::new(),
             polls: BTreeMap::new(),
             key_calls: BTreeMap::new(),
@@ -123,7 +126,11 @@ impl Story {
 
     /// A strict worker that has these keys and a lease, and nothing under way but its poll.
     pub(crate) fn leased(keys: &[&str]) -> Self {
-        let mut story = Self::new(json!({}));
+        Self::leased_with(json!({}), keys)
+    }
+
+    pub(crate) fn leased_with(changes: Value, keys: &[&str]) -> Self {
+        let mut story = Self::new(changes);
         story.get(999_999, &token(keys.first().copied().unwrap_or("old")));
         story.keys_seq = 1;
         story.seq = 1;
@@ -167,6 +174,9 @@ impl Story {
     }
 
     fn decided(&mut self, stream: u32, decision: &Decision) {
+        if let Err(refusal) = decision {
+            self.named.insert(stream, refusal.token.clone());
+        }
         let outcome = match decision {
             Ok(_) => "admitted".to_owned(),
             Err(refusal) => refusal.details().replace("curfew_", ""),
@@ -303,7 +313,7 @@ impl Story {
         assert_eq!(self.questions.len(), 1, "{:?}", self.questions);
         let (call, _) = self.questions.pop_first().unwrap();
         let epoch = Epoch::from_bytes([epoch; 16]).to_string();
-        let answer = CheckAnswer { epoch, seq: self.seq, keys_seq: self.keys_seq, verdict };
+        let answer = CheckAnswer { epoch, seq: self.seq, keys_seq: self.keys_seq, verdict, same_second: false };
         let released = self.gate.answered(call, Ok(Answer::from(answer)), self.time());
         released.streams.iter().for_each(|(stream, decision)| self.decided(*stream, decision));
         released.question.into_iter().for_each(|question| self.ask(question));

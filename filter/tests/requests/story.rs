@@ -66,7 +66,7 @@ impl Story {
     }
 
     pub(crate) fn answer(&mut self, call: u32, milliseconds: u64, verdict: Option<CheckVerdict>) -> Released {
-        let answer = verdict.map(|verdict| Answer { verdict, read_at: None, keys_seq: 0 });
+        let answer = verdict.map(|verdict| Answer { verdict, read_at: None, keys_seq: 0, same_second: false });
         self.gate.answered(call, answer.ok_or(Failure::Status(504)), at(milliseconds))
     }
 

@@ -106,7 +106,8 @@ pub(super) fn messages() -> Result<Vec<Seed>> {
         subject: Some(key),
         issued_at: Some(1_700_000_000),
     };
-    let answer = CheckAnswer { epoch: EPOCH.to_owned(), seq: 7, keys_seq: 0, verdict: CheckVerdict::Revoked };
+    let answer =
+        CheckAnswer { epoch: EPOCH.to_owned(), seq: 7, keys_seq: 0, verdict: CheckVerdict::Revoked, same_second: true };
     let token = RegisterToken { token: "a.b.c".to_owned(), user_agent: Some("curl/8".to_owned()), ip: None };
     let registration = RegisterRequest { tokens: vec![token.clone(), token] };
     let without_user = std::num::NonZeroUsize::new(1);

@@ -2,6 +2,7 @@
 
 use std::time::Instant;
 
+use curfew_core::REVOKED_IN_SAME_SECOND;
 use curfew_testbed::http::Request;
 use curfew_testbed::stack::Plan;
 use curfew_testbed::story::Story;
@@ -96,6 +97,31 @@ fn a_refusal_is_a_problem_document_with_a_challenge() {
         answer.header("www-authenticate"),
         Some("Bearer realm=\"curfew\", error=\"invalid_token\", error_description=\"The token was logged out.\"")
     );
+}
+
+/// In bounded mode no worker has a copy of the log: the answer to its question tells.
+#[test]
+fn a_login_in_the_second_of_a_logout_of_all_devices_is_told_so_by_filter_and_control_plane() {
+    let shared = shared();
+    let mut of_its_second = 0;
+    for round in 0..10 {
+        let user = format!("login-of-the-second-{round}");
+        let mine = shared.log_in(&user).unwrap();
+        let everywhere = shared.send(&Request::post("/api/v2/logout-all-device").bearer(&mine));
+        assert_eq!(everywhere.status, 200, "{}", everywhere.text());
+        let late = shared.demo.sign(&claims(&user)).unwrap();
+        let refused = shared.use_token(&late);
+        if refused.status == 401 {
+            assert_eq!(refused.json()["detail"], REVOKED_IN_SAME_SECOND);
+            let logout = shared.log_out(&late);
+            assert_eq!(told(&logout), (401, "token_revoked".into()));
+            assert_eq!(logout.json()["detail"], REVOKED_IN_SAME_SECOND);
+            of_its_second += 1;
+        }
+        let registered_before_its_use = shared.log_in(&user).unwrap();
+        assert_eq!(shared.use_token(&registered_before_its_use).status, 200);
+    }
+    assert!(of_its_second > 0, "no token was issued in the second of its user's logout");
 }
 
 #[test]

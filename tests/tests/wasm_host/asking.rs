@@ -2,9 +2,11 @@
 
 use std::time::Duration;
 
+use curfew_core::REVOKED_IN_SAME_SECOND;
 use curfew_testbed::wasm_host::{Host, Outcome, START, StreamId};
-use serde_json::json;
+use serde_json::{Value, json};
 
+use crate::feed::{questions, strict};
 use crate::support::{
     INTERNAL_SECRET, admitted, answer, bearer, configured, host, only_callout, refused, send, send_and_answer, token,
     verdict,
@@ -114,6 +116,36 @@ fn a_revoked_verdict_is_final() {
     assert_eq!(host.metric("curfew_checks_sent"), 1);
     host.advance(Duration::from_secs(120));
     refused(&send(&mut host, &token).unwrap().1, 401, "token_expired");
+}
+
+/// In bounded mode, and in a strict worker that holds no copy, only the answer can tell.
+#[test]
+fn a_login_in_the_second_of_a_logout_of_all_devices_is_told_what_helps() {
+    let detail = |outcome: &Outcome| {
+        refused(outcome, 401, "token_revoked");
+        let Outcome::LocalReply { body, .. } = outcome else { panic!("not refused: {outcome:?}") };
+        serde_json::from_str::<Value>(body).unwrap()["detail"].as_str().unwrap().to_owned()
+    };
+    let same_second =
+        json!({"epoch": "0123456789abcdef0123456789abcdef", "seq": 7, "verdict": "revoked", "same_second": true});
+    // A control plane of an earlier version does not say it.
+    for (says, told) in [
+        (same_second.to_string().into_bytes(), REVOKED_IN_SAME_SECOND),
+        (verdict("revoked"), "The token was logged out."),
+    ] {
+        for (setup, remembered) in [(configured(json!({})), true), (strict(json!({})), false)] {
+            let mut host = Host::start(&setup).unwrap();
+            let token = token().unwrap();
+            for round in 0..2 {
+                let (stream, _) = send(&mut host, &token).unwrap();
+                if let Some(question) = questions(&host).pop() {
+                    host.answer(question.token, 200, &says).unwrap();
+                }
+                assert_eq!(detail(&host.outcome(stream).unwrap()), told, "{round}");
+            }
+            assert_eq!(host.metric("curfew_checks_sent"), if remembered { 1 } else { 2 });
+        }
+    }
 }
 
 #[test]

@@ -89,7 +89,10 @@ fn is_failed_attempt(error: &ApiError) -> bool {
 
 /// True if the error is about a token that got as far as its signature.
 fn is_about_a_token(error: &ApiError) -> bool {
-    matches!(error, ApiError::Token(TokenError::Signature) | ApiError::Denied(Denial::Revoked))
+    matches!(
+        error,
+        ApiError::Token(TokenError::Signature) | ApiError::Denied(Denial::Revoked) | ApiError::RevokedInSameSecond
+    )
 }
 
 impl Entrance {

@@ -52,6 +52,7 @@ async fn answer(state: &AppState, headers: &HeaderMap, request: &CheckRequest) -
         seq: checked.head.seq,
         keys_seq: checked.keys_seq,
         verdict: checked.verdict,
+        same_second: checked.same_second,
     })
 }
 

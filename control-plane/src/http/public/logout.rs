@@ -27,6 +27,7 @@ async fn finish(call: &Call, committed: Committed<LogoutOutcome>, done: Done) ->
     let answer = |outcome| match outcome {
         LogoutOutcome::LoggedOut => Ok(Json(done)),
         LogoutOutcome::AlreadyRevoked => Err(ApiError::Denied(Denial::Revoked)),
+        LogoutOutcome::OfSameSecond => Err(ApiError::RevokedInSameSecond),
     };
     call.finish(committed, answer).await
 }

@@ -15,8 +15,7 @@ impl Batch<'_> {
     pub(crate) async fn logout(&mut self, token: &TokenRecord) -> Result<LogoutOutcome, Error> {
         let evidence = evidence(&mut self.link, &token.keys).await?;
         if is_revoked(&evidence, token) {
-            self.revoke_for_good(&evidence, token, Cause::Logout).await?;
-            return Ok(LogoutOutcome::AlreadyRevoked);
+            return self.revoke_for_good(&evidence, token, Cause::Logout).await;
         }
         self.revoke_token(token, evidence.known, Cause::Logout).await?;
         Ok(LogoutOutcome::LoggedOut)
@@ -32,8 +31,7 @@ impl Batch<'_> {
         let evidence = evidence(&mut self.link, &token.keys).await?;
         let cause = Cause::LogoutAllDevice;
         if is_revoked(&evidence, token) {
-            self.revoke_for_good(&evidence, token, cause).await?;
-            return Ok(LogoutOutcome::AlreadyRevoked);
+            return self.revoke_for_good(&evidence, token, cause).await;
         }
         self.revoke_token(token, evidence.known, cause).await?;
         let latest = self.moment.latest();
@@ -51,12 +49,18 @@ impl Batch<'_> {
 
     /// Revokes a token that counts as revoked only because it is of the cutoff's own second and was never registered. Its
     /// login may register it later, and the caller, who is told that it is revoked, will not log it out again.
-    async fn revoke_for_good(&mut self, evidence: &Evidence, token: &TokenRecord, cause: Cause) -> Result<(), Error> {
+    async fn revoke_for_good(
+        &mut self,
+        evidence: &Evidence,
+        token: &TokenRecord,
+        cause: Cause,
+    ) -> Result<LogoutOutcome, Error> {
         let is_tie = evidence.coverage(&token.keys, token.cutoff_time) == Coverage::SameSecond;
         if is_tie && evidence.known == Known::No {
             self.revoke_token(token, evidence.known, cause).await?;
         }
-        Ok(())
+        let same_second = evidence.is_of_same_second(&token.keys, token.cutoff_time);
+        Ok(if same_second { LogoutOutcome::OfSameSecond } else { LogoutOutcome::AlreadyRevoked })
     }
 
     /// Returns how many known tokens were revoked one by one.

@@ -176,7 +176,8 @@ impl World {
         let LogPosition { epoch, seq } = self.store.head();
         let verdict = if self.store.is_revoked(0) { CheckVerdict::Revoked } else { CheckVerdict::Active };
         let (_, keys) = self.store.keys();
-        let answer = Answer { verdict, read_at: Some(LogPosition { epoch, seq }), keys_seq: keys.seq };
+        let answer =
+            Answer { verdict, read_at: Some(LogPosition { epoch, seq }), keys_seq: keys.seq, same_second: false };
         let check = self.worker_mut(index)?.checks.iter_mut().find(|(asked, _)| *asked == call)?;
         check.1 = Some(answer);
         Some(())

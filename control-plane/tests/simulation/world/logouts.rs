@@ -182,7 +182,7 @@ impl World {
             Statement::Check { call, facts } => {
                 let read_at = Some(self.database.head);
                 let (verdict, keys_seq) = (self.database.verdict(&facts.check), self.database.keys.seq);
-                let answer = Answer { verdict, read_at, keys_seq };
+                let answer = Answer { verdict, read_at, keys_seq, same_second: false };
                 Some(Returned::Check { call, answer: Some(answer) })
             }
             Statement::Keys { call } => Some(Returned::Keys { call, answer: Some(Arc::new(self.read_keys())) }),

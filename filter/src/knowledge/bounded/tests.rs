@@ -47,7 +47,11 @@ fn checks() -> Checks {
 }
 
 fn answered(checks: &mut Checks, call: CallId, verdict: Option<CheckVerdict>, now: Now) -> Settled<Rc<Facts>> {
-    checks.answered(call, verdict.map(|verdict| Answer { verdict, read_at: None, keys_seq: 0 }), now)
+    checks.answered(
+        call,
+        verdict.map(|verdict| Answer { verdict, read_at: None, keys_seq: 0, same_second: false }),
+        now,
+    )
 }
 
 fn asked(checks: &mut Checks, facts: &Rc<Facts>, stream: StreamId, call: CallId, now: Now) -> QuestionId {

@@ -108,7 +108,12 @@ impl Story {
         applied: u64,
         now: u64,
     ) -> (Vec<StreamId>, Option<CheckVerdict>, Option<CallId>) {
-        let answer = Answer { verdict, read_at: Some(LogPosition { epoch: EPOCH, seq: applied }), keys_seq: 0 };
+        let answer = Answer {
+            verdict,
+            read_at: Some(LogPosition { epoch: EPOCH, seq: applied }),
+            keys_seq: 0,
+            same_second: false,
+        };
         let settled = self.strict.answered(call, Some(answer), at(now));
         let again = settled.ask_again.map(|(id, _)| self.sent(id));
         (settled.streams, settled.verdict, again)
@@ -276,7 +281,11 @@ fn an_answer_about_handed_out_keys_counts_only_if_they_are_as_new_as_its_reading
             let Lookup::Ask(id) = story.strict.look(&handed_out(), 1, at(0)) else { panic!() };
             let call = story.sent(id);
             let read_at = Some(LogPosition { epoch: EPOCH, seq: 9 });
-            let settled = story.strict.answered(call, Some(Answer { verdict, read_at, keys_seq: shown }), at(1));
+            let settled = story.strict.answered(
+                call,
+                Some(Answer { verdict, read_at, keys_seq: shown, same_second: false }),
+                at(1),
+            );
             let served = counts || verdict == REVOKED;
             assert_eq!(settled.verdict, served.then_some(verdict), "{held:?} {shown}");
             assert_eq!(

@@ -10,6 +10,7 @@ mod faults;
 mod floods;
 mod fuzz;
 mod hot_path;
+mod keys;
 #[cfg(feature = "servers")]
 mod logout;
 mod replica;
@@ -77,6 +78,8 @@ enum What {
     Faults(faults::Arguments),
     /// Processor time of Envoy's worker for each request with Curfew, with Envoy's own filters, and with none.
     HotPath(hot_path::Arguments),
+    /// How long a change of an issuer's keys takes to every worker, and the first request of an Envoy with many keys.
+    Keys(keys::Arguments),
     /// Memory and speed of a worker's copy of the revocations, up to a million of them.
     Replica {
         /// Also writes the table in docs/measurements.md.
@@ -114,6 +117,7 @@ fn main() -> Result<()> {
         #[cfg(feature = "servers")]
         Some(What::Faults(arguments)) => save("faults", &faults::measure(&arguments)?),
         Some(What::HotPath(arguments)) => save(arguments.name(), &hot_path::measure(&arguments)?),
+        Some(What::Keys(arguments)) => save("keys", &keys::measure(&arguments)?),
         Some(What::Replica { write }) => save("replica", &replica::measure(write)?),
         Some(What::Sizes { tokens, write }) => save("sizes", &sizes::measure(tokens, write)?),
         Some(What::Fuzz(arguments)) => save("fuzz", &fuzz::measure(&arguments)?),

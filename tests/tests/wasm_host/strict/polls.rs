@@ -57,6 +57,30 @@ fn the_poll_is_the_documented_one() {
 }
 
 #[test]
+fn a_control_plane_that_holds_too_many_polls_is_told_from_one_that_is_away() {
+    let full = json!({"type": "about:blank", "title": "Service Unavailable", "status": 503, "detail": "x", "code": "polls_full"});
+    let unavailable = json!({"code": "unavailable", "detail": "polls_full"});
+    for (body, told) in [
+        (
+            full.to_string(),
+            "503: the control plane holds as many polls as it may: start another one, or raise its limit on open files",
+        ),
+        (unavailable.to_string(), "503: the control plane is down or unreachable, or could not read its database"),
+        (
+            "no healthy upstream".to_owned(),
+            "503: the control plane is down or unreachable, or could not read its database",
+        ),
+    ] {
+        let mut host = strict_host().unwrap();
+        send(&mut host, &token().unwrap()).unwrap();
+        let poll = callouts_to(&host, FEED_PATH).remove(0);
+        host.answer(poll.token, 503, body.as_bytes()).unwrap();
+        let line = format!("the control plane gives no leases: {told}");
+        assert!(host.log().iter().any(|logged| logged.ends_with(&line)), "{:?}", host.log());
+    }
+}
+
+#[test]
 fn a_poll_follows_its_answer_at_once_and_may_be_held_for_a_third_of_the_lease() {
     let mut host = strict_host().unwrap();
     let token = token().unwrap();
