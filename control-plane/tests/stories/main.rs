@@ -65,6 +65,8 @@ mod required;
 #[cfg(test)]
 mod resets;
 #[cfg(test)]
+mod secrets;
+#[cfg(test)]
 mod sessions;
 #[cfg(test)]
 mod settings;
