@@ -31,6 +31,8 @@ mod failure;
 #[cfg(test)]
 mod feed;
 #[cfg(test)]
+mod hangups;
+#[cfg(test)]
 mod keys;
 #[cfg(test)]
 mod lgt_all;
