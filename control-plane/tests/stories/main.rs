@@ -33,6 +33,8 @@ mod feed;
 #[cfg(test)]
 mod hangups;
 #[cfg(test)]
+mod key_planes;
+#[cfg(test)]
 mod keys;
 #[cfg(test)]
 mod lgt_all;
