@@ -48,13 +48,8 @@ pub struct Provider {
 impl Provider {
     /// Asks these sources, one for each issuer of the policy.
     pub fn new(sources: Vec<Option<KeySource>>, counters: Counters) -> Arc<Self> {
-        Self::asking_by(Fetcher::default(), sources, counters)
-    }
-
-    /// The same with another way to ask.
-    pub fn asking_by(fetcher: Fetcher, sources: Vec<Option<KeySource>>, counters: Counters) -> Arc<Self> {
         let asked = sources.into_iter().map(|source| source.map(Asked::of)).collect();
-        Arc::new(Self { fetcher, asked, keys: OnceLock::new(), counters })
+        Arc::new(Self { fetcher: Fetcher::default(), asked, keys: OnceLock::new(), counters })
     }
 
     /// What asks an issuer now.

@@ -28,12 +28,12 @@ struct Issuers {
 impl Issuers {
     fn new(issuers: &Value) -> Self {
         let new = Self { directory: tempfile::tempdir_in(runs().unwrap()).unwrap() };
-        new.become_(issuers);
+        new.write(issuers);
         new
     }
 
     /// The next start of the control plane reads these.
-    fn become_(&self, issuers: &Value) {
+    fn write(&self, issuers: &Value) {
         std::fs::write(self.path("issuers.json"), issuers.to_string()).unwrap();
     }
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 use curfew_testbed::http::Request;
 use curfew_testbed::key_server::KeyServer;
 use curfew_testbed::stack::Stack;
-use curfew_testbed::tokens::{Signer, jwks};
+use curfew_testbed::tokens::{Signer, jwks, with};
 use serde_json::{Value, json};
 
 use super::{ISSUER, Issuers, asked, get, token, until};
@@ -18,7 +18,12 @@ fn operator(stack: &Stack, what: &str, body: &Value) {
     assert_eq!(answer.status, 200, "{what}: {}", answer.text());
 }
 
-/// Where the one issuer's keys come from, one after the other. Each is told to the control plane by a restart.
+/// The issuer with this source of its keys.
+fn entry(source: &Value) -> Value {
+    with(source.clone(), json!({"issuer": ISSUER}))
+}
+
+/// One issuer, whose keys come from one source after the other. The control plane is told of each by a restart.
 struct Scene {
     stack: Stack,
     issuers: Issuers,
@@ -28,10 +33,8 @@ struct Scene {
 }
 
 impl Scene {
-    fn restart_with(&mut self, entry: &Value) {
-        let mut entry = entry.clone();
-        entry["issuer"] = ISSUER.into();
-        self.issuers.become_(&json!([entry]));
+    fn restart_with(&mut self, source: &Value) {
+        self.issuers.write(&json!([entry(source)]));
         self.stack.control_plane.restart().unwrap();
     }
 
@@ -52,9 +55,7 @@ fn a_distrust_outlasts_keys_that_were_kept_too_long_and_every_other_source_of_ke
     let list = jwks([&one, &two]);
     issuer.lists(&list);
     let by_url = json!({"jwks_url": issuer.url(), "min_interval": "1s", "max_interval": "1s", "keep_for": "2s"});
-    let issuers = asked(&issuer);
-    issuers.become_(&json!([{"issuer": ISSUER, "jwks_url": issuer.url(), "min_interval": "1s", "max_interval": "1s",
-        "keep_for": "2s"}]));
+    let issuers = Issuers::new(&json!([entry(&by_url)]));
     let plan = issuers.plan(&[ISSUER]).change_filter(|filter| filter["on_unavailable"] = "allow".into());
     let stack = access_log::shown(plan.unwrap()).start().unwrap();
     let mut scene = Scene { leaked: token(&one, ISSUER), good: token(&two, ISSUER), stack, issuers };

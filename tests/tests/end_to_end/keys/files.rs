@@ -24,7 +24,7 @@ fn four_issuers_have_their_keys_from_four_kinds_of_source_and_a_file_that_change
     let issuers = Issuers::new(&json!([]));
     let file = issuers.path("keys.json");
     std::fs::write(&file, jwks([&signers[1]]).to_string()).unwrap();
-    issuers.become_(&json!([
+    issuers.write(&json!([
         {"issuer": NAMES[0], "jwks_url": by_url.url()},
         {"issuer": NAMES[1], "jwks_file": file},
         {"issuer": NAMES[2], "discovery": by_document.issuer()},
