@@ -14,6 +14,7 @@ pub mod fuel;
 pub mod fuzz;
 pub mod gunicorn;
 pub mod http2;
+pub mod key_server;
 pub mod measure;
 pub mod preloaded;
 pub mod provider;

@@ -109,6 +109,16 @@ impl Signer {
         Ok(Self::new("ES256", jwk, move |claims| key.sign(claims)))
     }
 
+    /// A signer with a new Ed25519 key of this `kid`.
+    ///
+    /// # Errors
+    /// If the key cannot be read back.
+    pub fn named(kid: &str) -> Result<Self> {
+        let key = Ed25519KeyPair::generate().with_key_id(kid);
+        let jwk = serde_json::from_str(&key.public_key().to_jwk())?;
+        Ok(Self::new("EdDSA", jwk, move |claims| key.sign(claims)))
+    }
+
     /// A signer with the same key each time; those of RSA algorithms have the one in `pem`.
     ///
     /// # Errors

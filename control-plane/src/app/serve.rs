@@ -37,9 +37,10 @@ const DRAIN: Duration = Duration::from_secs(12);
 ///
 /// See [`ServeFailure`].
 pub async fn serve(config: Config) -> Result<(), ServeFailure> {
-    // From here on a signal ends the process in order, even if it comes before the start is complete.
+    // From here on a signal ends the process in order, even if it comes before the start is complete. A SIGHUP is kept until then.
     let mut signals = Signals::new()?;
-    let mut tasks = start(config).await?;
+    let hangups = Hangups::new()?;
+    let mut tasks = start(config, hangups).await?;
     let ended = tokio::select! {
         () = signals.received() => Ok(()),
         part = tasks.one_ended() => Err(ServeFailure::Stopped(part)),
@@ -105,7 +106,7 @@ impl Tasks {
 }
 
 /// Starts all parts, and says where they listen.
-async fn start(mut config: Config) -> Result<Tasks, ServeFailure> {
+async fn start(mut config: Config, hangups: Hangups) -> Result<Tasks, ServeFailure> {
     let public = bind("CURFEW_PUBLIC_LISTEN", config.listen.public)?;
     let internal = bind("CURFEW_INTERNAL_LISTEN", config.listen.internal)?;
     let addresses = (public.local_addr()?, internal.local_addr()?);
@@ -139,7 +140,8 @@ async fn start(mut config: Config) -> Result<Tasks, ServeFailure> {
     if state.keys.start().await.is_err() {
         warn!("the keys of the settings could not be stored: filters that ask for them get what was stored before");
     }
-    let servers = Servers { state, store, provider, listeners: (public, internal), limits, share, purge, clocks };
+    let listeners = (public, internal);
+    let servers = Servers { state, store, provider, hangups, listeners, limits, share, purge, clocks };
     let servers = Task::spawn("a server", |stop| servers.run(stop));
     print_addresses(addresses)?;
     Ok(Tasks { leases, servers, keeper, writer, _file_lock: file_lock })
@@ -162,14 +164,7 @@ async fn keep_leases(leases: Arc<Leases>, redis_copy: RedisCopy, stop: Cancellat
 }
 
 /// Has files of keys read again and issuers asked at each SIGHUP, until it is told to stop.
-async fn hangups(provider: &Provider, stop: CancellationToken) {
-    let mut hangups = match Hangups::new() {
-        Ok(hangups) => hangups,
-        Err(error) => {
-            warn!(%error, "SIGHUP cannot be waited for: keys are read again when they change");
-            return;
-        }
-    };
+async fn follow_hangups(mut hangups: Hangups, provider: &Provider, stop: CancellationToken) {
     loop {
         tokio::select! {
             () = hangups.received() => provider.hang_up(),
@@ -183,6 +178,7 @@ struct Servers {
     state: Arc<AppState>,
     store: Store,
     provider: Arc<Provider>,
+    hangups: Hangups,
     listeners: (TcpListener, TcpListener),
     limits: ConnectionLimits,
     share: Option<u32>,
@@ -192,7 +188,8 @@ struct Servers {
 
 impl Servers {
     async fn run(self, stop: CancellationToken) {
-        let Self { state, store, provider, listeners: (public, internal), limits, share, purge, clocks } = self;
+        let Self { state, store, provider, hangups, listeners, limits, share, purge, clocks } = self;
+        let (public, internal) = listeners;
         let public = Server {
             socket: public,
             listener: Listener::Public,
@@ -217,7 +214,7 @@ impl Servers {
             state.failures.report(stop.clone()),
             state.keys.follow(stop.clone()),
             Arc::clone(&provider).run(&state.keys, stop.clone()),
-            hangups(&provider, stop.clone()),
+            follow_hangups(hangups, &provider, stop.clone()),
             clocks.0.watch(stop.clone()),
             clocks.1.watch(&state.clock, stop.clone()),
             http2_warnings::report(stop.clone()),

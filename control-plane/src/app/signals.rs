@@ -24,7 +24,7 @@ impl Signals {
     }
 }
 
-/// SIGHUP. From here on it does not end the process.
+/// SIGHUP. From here on it does not end the process, and one that comes before anybody waits for it is kept.
 pub(super) struct Hangups(Signal);
 
 impl Hangups {

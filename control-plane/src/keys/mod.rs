@@ -170,10 +170,16 @@ impl Keys {
         began_ms: Option<i64>,
     ) -> Result<Committed<KeysChange>, Unavailable> {
         let committed = self.list(place, listed.clone(), source, began_ms, false).await?;
-        if matches!(committed.outcome(), KeysChange::NoRoom { .. }) {
-            // What the source lists no more goes out of force all the same.
-            // Its caller is told that the list is not in force, so nothing is waited for.
-            let _ = self.list(place, listed, source, began_ms, true).await?;
+        match committed.outcome() {
+            KeysChange::NoRoom { .. } => {
+                // What the source lists no more goes out of force all the same.
+                // Its caller is told that the list is not in force, so nothing is waited for.
+                let _ = self.list(place, listed, source, began_ms, true).await?;
+            }
+            KeysChange::Same | KeysChange::Changed { .. } => {
+                self.issuers.get(place).into_iter().for_each(|issuer| self.telling.has_room(issuer));
+            }
+            KeysChange::Overtaken | KeysChange::Refused(_) => {}
         }
         Ok(committed)
     }
@@ -238,7 +244,8 @@ impl Keys {
         if let Some(issuer) = self.issuers.get(place) {
             self.telling.tell(place, issuer, change, &self.counters);
         }
-        if matches!(change, KeysChange::Changed { .. }) {
+        // Where the keys were the right ones already, another control plane may have changed them a moment ago.
+        if matches!(change, KeysChange::Changed { .. } | KeysChange::Same) {
             self.refresh().await;
         }
     }

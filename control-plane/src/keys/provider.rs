@@ -48,13 +48,8 @@ pub struct Provider {
 impl Provider {
     /// Asks these sources, one for each issuer of the policy.
     pub fn new(sources: Vec<Option<KeySource>>, counters: Counters) -> Arc<Self> {
-        Self::asking_by(Fetcher::default(), sources, counters)
-    }
-
-    /// The same with another way to ask.
-    pub fn asking_by(fetcher: Fetcher, sources: Vec<Option<KeySource>>, counters: Counters) -> Arc<Self> {
         let asked = sources.into_iter().map(|source| source.map(Asked::of)).collect();
-        Arc::new(Self { fetcher, asked, keys: OnceLock::new(), counters })
+        Arc::new(Self { fetcher: Fetcher::default(), asked, keys: OnceLock::new(), counters })
     }
 
     /// What asks an issuer now.
@@ -153,17 +148,29 @@ impl Provider {
         let left = left_of(row.fetch.as_ref(), now_ms);
         if left > 0 {
             // It was asked in vain a moment ago.
-            if let Some(fetch) = row.fetch.as_ref().filter(|fetch| row.has_keys && asked.is_over(fetch, now_ms)) {
-                keys.forget(place, fetch.started_at_ms).await;
-            }
+            Self::forget_if_over(keys, place, asked, &row).await;
             return Duration::from_millis(left.unsigned_abs());
         }
         match keys.begin(place, due).await {
-            Ok(Some(began_ms)) => drop(self.ask(place, began_ms).await),
+            Ok(Some(began_ms)) => {
+                // Where intervals are short, the next question is due before the next look.
+                if self.ask(place, began_ms).await.is_err()
+                    && let Ok(row) = keys.noted(place).await
+                {
+                    Self::forget_if_over(keys, place, asked, &row).await;
+                }
+            }
             Ok(None) => {}
             Err(_) => return LOOK_AGAIN,
         }
         LOOK_AGAIN
+    }
+
+    /// Forgets the keys of an issuer that was just asked in vain, if they have been kept for as long as they may.
+    async fn forget_if_over(keys: &Keys, place: usize, asked: &Asked, row: &Noted) {
+        if let Some(fetch) = row.fetch.as_ref().filter(|fetch| row.has_keys && asked.is_over(fetch, keys.now_ms())) {
+            keys.forget(place, fetch.started_at_ms).await;
+        }
     }
 
     /// Asks the issuer, and shelves what it lists. A question that began after this call serves it as well.

@@ -28,15 +28,14 @@ impl Telling {
     /// Counts a change, and tells of it if it is news.
     pub(super) fn tell(&self, place: usize, issuer: &KeyIssuer, change: &KeysChange, counters: &Counters) {
         let label = IssuerLabel { issuer: place };
-        let mut no_room = self.no_room.lock().unwrap_or_else(PoisonError::into_inner);
         match change {
             KeysChange::Changed { before, after } => {
-                no_room.remove(&issuer.name);
                 counters.changes.get_or_create(&label).inc();
                 tell_of_keys(issuer, before.as_deref(), after.as_deref());
             }
             KeysChange::NoRoom { bytes } => {
                 counters.no_room.get_or_create(&label).inc();
+                let mut no_room = self.no_room.lock().unwrap_or_else(PoisonError::into_inner);
                 if no_room.insert(issuer.name.clone(), *bytes) != Some(*bytes) {
                     warn!(
                         issuer = issuer.shown(),
@@ -48,9 +47,15 @@ impl Telling {
                 issuer = issuer.shown(),
                 "what is stored of an issuer's keys was written by a newer version: it is left as it is"
             ),
-            KeysChange::Same => drop(no_room.remove(&issuer.name)),
-            KeysChange::Overtaken | KeysChange::Refused(KeyRefusal::NotFetched | KeyRefusal::UnknownKey) => {}
+            KeysChange::Same
+            | KeysChange::Overtaken
+            | KeysChange::Refused(KeyRefusal::NotFetched | KeyRefusal::UnknownKey) => {}
         }
+    }
+
+    /// A whole list of an issuer is in force. The next one that has no room is news.
+    pub(super) fn has_room(&self, issuer: &KeyIssuer) {
+        self.no_room.lock().unwrap_or_else(PoisonError::into_inner).remove(&issuer.name);
     }
 }
 

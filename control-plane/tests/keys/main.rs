@@ -3,6 +3,8 @@
 #[cfg(test)]
 mod allowed;
 #[cfg(test)]
+mod asked;
+#[cfg(test)]
 mod caching;
 #[cfg(test)]
 mod discovering;
@@ -14,3 +16,9 @@ mod files;
 mod provider;
 #[cfg(test)]
 mod redirected;
+#[cfg(test)]
+mod scene;
+#[cfg(test)]
+mod thrown_away;
+#[cfg(test)]
+mod trusted;

@@ -12,6 +12,7 @@ mod lost;
 mod planes;
 mod readings;
 mod requests;
+mod statements;
 mod walls;
 mod workers;
 

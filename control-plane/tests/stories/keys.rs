@@ -15,7 +15,7 @@ use serde_json::{Value, json};
 
 use crate::plane::{Answer, Plane, ask, with_secret};
 use crate::tokens::{ISSUER, NOW, OTHER_ISSUER, SECRET, claims, encoded, with};
-use crate::worker::Worker;
+use crate::worker::{Polling, Worker};
 
 /// Key pairs by their names.
 struct Pair {
@@ -334,4 +334,31 @@ async fn a_change_reaches_the_other_control_planes() {
     let (first, second) = tokio::join!(here.logout(&ours), another.logout(&theirs));
     assert_eq!((first.status, second.status), (200, 200), "{} {}", first.whole(), second.whole());
     assert_eq!(provider.asked(), asked + 1);
+}
+
+/// A worker at each control plane follows, and one at the other control plane has died with a lease.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_refresh_at_either_control_plane_waits_for_the_workers_of_both() {
+    let postgres = Postgres::start().unwrap();
+    let url = postgres.fresh_database("refresh").unwrap();
+    let (one, two, provider) = (Pair::new("one"), Pair::new("two"), Provider::default());
+    provider.lists(&[&one, &two]);
+    let planes = [Arc::new(plane(Some(&url), &provider).await), Arc::new(plane(Some(&url), &provider).await)];
+    let workers = [Polling::start(&planes[0], 1).await, Polling::start(&planes[1], 2).await];
+    for (place, list) in [(0, vec![&one, &two]), (1, vec![&two]), (0, vec![&one])] {
+        provider.lists(&list);
+        let mut dead = Worker::new(9);
+        dead.start(&planes[1 - place]).await;
+        let answer = change(&planes[place], "refresh", json!({"issuer": ISSUER})).await;
+        assert_eq!(answer.status, 200, "{}", answer.whole());
+        let head = planes[place].store.newest_keys().await.unwrap();
+        for polling in &workers {
+            let applied = polling.worker.lock().await.applied;
+            assert!(applied >= head.keys_seq, "{applied} of {}", head.keys_seq);
+        }
+        assert!(dead.lease_until.unwrap() <= Instant::now(), "answered before the lease of a dead worker was over");
+        for plane in &planes {
+            assert_eq!(kids(plane).await.len(), list.len());
+        }
+    }
 }

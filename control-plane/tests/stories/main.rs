@@ -31,6 +31,10 @@ mod failure;
 #[cfg(test)]
 mod feed;
 #[cfg(test)]
+mod hangups;
+#[cfg(test)]
+mod key_planes;
+#[cfg(test)]
 mod keys;
 #[cfg(test)]
 mod lgt_all;
@@ -64,6 +68,8 @@ mod register;
 mod required;
 #[cfg(test)]
 mod resets;
+#[cfg(test)]
+mod secrets;
 #[cfg(test)]
 mod sessions;
 #[cfg(test)]

@@ -14,8 +14,17 @@ const FORMAT: &str = "log %PATH(NQ:PATH)% %RESPONSE_CODE% %RESPONSE_CODE_DETAILS
     %FILTER_STATE(wasm.curfew_decision:PLAIN)% %FILTER_STATE(wasm.curfew_reason:PLAIN)% \
     %FILTER_STATE(wasm.curfew_token:PLAIN)%\n";
 
+/// The same with an access log that [`line`] reads.
+pub(crate) fn shown(mut plan: Plan) -> Plan {
+    let kind = "type.googleapis.com/envoy.extensions.access_loggers.stream.v3.StdoutAccessLog";
+    let format = json!({"text_format_source": {"inline_string": FORMAT}});
+    let log = json!([{"name": "envoy.access_loggers.stdout", "typed_config": {"@type": kind, "log_format": format}}]);
+    plan.bootstrap.set_connection_manager("access_log", log).unwrap();
+    plan
+}
+
 /// The words of the access log's line about this path. Envoy writes its log at intervals.
-fn line(stack: &Stack, path: &str) -> Vec<String> {
+pub(crate) fn line(stack: &Stack, path: &str) -> Vec<String> {
     let deadline = Instant::now() + PATIENCE;
     loop {
         let output = stack.envoy.output();
@@ -30,12 +39,8 @@ fn line(stack: &Stack, path: &str) -> Vec<String> {
 
 #[test]
 fn the_access_log_shows_decisions_and_tells_tokens_apart_without_showing_them() {
-    let mut plan = Plan::shipped().unwrap().change_filter(|filter| filter["filter_state"] = json!(true)).unwrap();
-    let kind = "type.googleapis.com/envoy.extensions.access_loggers.stream.v3.StdoutAccessLog";
-    let format = json!({"text_format_source": {"inline_string": FORMAT}});
-    let log = json!([{"name": "envoy.access_loggers.stdout", "typed_config": {"@type": kind, "log_format": format}}]);
-    plan.bootstrap.set_connection_manager("access_log", log).unwrap();
-    let stack = plan.start().unwrap();
+    let plan = Plan::shipped().unwrap().change_filter(|filter| filter["filter_state"] = json!(true)).unwrap();
+    let stack = shown(plan).start().unwrap();
     let signer = Signer::from_secret(stack.settings.required("JWT_SECRET").unwrap());
     let token = signer.sign(&claims("a-private-user")).unwrap();
     let get = |path: &str| stack.send(&Request::get(path).bearer(&token)).unwrap().status;

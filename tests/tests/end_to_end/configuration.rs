@@ -26,6 +26,19 @@ fn the_shipped_file_is_valid() {
     assert!(validation.accepted, "{}", validation.output);
 }
 
+/// An Envoy that validates has no control plane.
+#[test]
+fn issuers_whose_keys_the_control_plane_hands_out_are_valid() {
+    let named = |entry: Value| validated(|filter| filter["issuers"] = json!([entry])).unwrap();
+    let issuer = "https://login.example.com";
+    for entry in [json!({"issuer": issuer}), json!({"issuer": issuer, "keys": "control_plane", "audiences": ["a"]})] {
+        let validation = named(entry.clone());
+        assert!(validation.accepted, "{entry}: {}", validation.output);
+    }
+    let validation = named(json!({"issuer": issuer, "keys": "configuration"}));
+    assert!(!validation.accepted && validation.output.contains("issuers[0].keys"), "{}", validation.output);
+}
+
 #[test]
 fn a_broken_filter_configuration_is_refused_and_every_field_named() {
     let validation = validated(|filter| {

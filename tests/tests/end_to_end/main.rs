@@ -26,6 +26,8 @@ mod hostile;
 #[cfg(test)]
 mod issuers;
 #[cfg(test)]
+mod keys;
+#[cfg(test)]
 mod limits;
 #[cfg(test)]
 mod logouts;
