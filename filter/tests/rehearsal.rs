@@ -73,7 +73,7 @@ impl Answers for Plane {
         self.calls.borrow_mut().push("check");
         let verdict = self.verdict.unwrap_or(CheckVerdict::Active);
         let epoch = Epoch::from_bytes([1; 16]).to_string();
-        let answer = CheckAnswer { epoch, seq: 7, keys_seq: 5, verdict };
+        let answer = CheckAnswer { epoch, seq: 7, keys_seq: 5, verdict, same_second: false };
         let revocations = self.revoked.iter().map(|(kind, cutoff)| {
             let key = if *kind == Kind::Subject { request.subject.unwrap() } else { request.token };
             FeedRevocation { kind: *kind, key, cutoff: *cutoff, expires_at: NOW + 900 }

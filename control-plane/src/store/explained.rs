@@ -16,6 +16,8 @@ pub struct Explained {
     pub keys_seq: u64,
     /// What a check would answer.
     pub verdict: CheckVerdict,
+    /// What a check would say of the second in which the token was issued.
+    pub same_second: bool,
     /// The revocations under the token's keys, whether they cover it or not.
     pub revocations: Vec<Found>,
     /// The token's row, if there is one.
@@ -106,11 +108,13 @@ impl Explained {
             Some(_) => Known::Alive,
         };
         let entries = stored.iter().map(|stored| stored.entry).collect();
-        let verdict = Evidence { head: position, entries, known }.verdict(keys, cutoff_time);
+        let evidence = Evidence { head: position, entries, known };
+        let verdict = evidence.verdict(keys, cutoff_time);
+        let same_second = evidence.is_of_same_second(keys, cutoff_time);
         // A key counts only as a key of its own kind.
         let of_token = stored.into_iter().filter(|it| keys.iter().any(|slot| slot == (it.entry.kind, it.entry.key)));
         let revocations = of_token.map(|stored| found(stored, cutoff_time)).collect();
-        Self { position, keys_seq, verdict, revocations, registration }
+        Self { position, keys_seq, verdict, same_second, revocations, registration }
     }
 }
 

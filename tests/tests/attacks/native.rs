@@ -87,7 +87,7 @@ impl Answers for EmptyLog {
 
     fn check(&mut self, _: &CheckRequest) -> Option<Known> {
         let epoch = Epoch::from_bytes([1; 16]).to_string();
-        let answer = CheckAnswer { epoch, seq: 0, keys_seq: 0, verdict: CheckVerdict::Active };
+        let answer = CheckAnswer { epoch, seq: 0, keys_seq: 0, verdict: CheckVerdict::Active, same_second: false };
         Some(Known { answer, revocations: Vec::new() })
     }
 }

@@ -108,8 +108,8 @@ impl Answers for Plane<'_> {
 }
 
 fn known(explained: Explained) -> Known {
-    let Explained { position, keys_seq, verdict, revocations, .. } = explained;
-    let answer = CheckAnswer { epoch: position.epoch.to_string(), seq: position.seq, keys_seq, verdict };
+    let Explained { position, keys_seq, verdict, same_second, revocations, .. } = explained;
+    let answer = CheckAnswer { epoch: position.epoch.to_string(), seq: position.seq, keys_seq, verdict, same_second };
     let revocations = revocations.into_iter().map(|found| FeedRevocation {
         kind: found.kind,
         key: found.key,
