@@ -38,6 +38,10 @@ pub use waiting::RELEASED_AT_ONCE;
 const SAME_SECOND: &str = "All devices of the user were logged out in the second in which the token was issued, so it counts as \
                            logged out. A token that is registered before its use, or issued a second later, is accepted.";
 
+/// What a login is told that came after a logout of all devices, with a token that does not say when it was issued.
+const TIMELESS: &str = "All devices of the user were logged out, and the token does not say when it was issued, so it counts as \
+                        logged out. A token that is registered before its use is accepted.";
+
 /// What is known about a request's token when it is decided about.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Verdict {
@@ -58,8 +62,9 @@ struct Manner {
     report_only: bool,
     /// Its token lacks a claim that its rule requires.
     lacks: bool,
-    /// Its token was issued in the second of a logout of all its user's devices, as far as the copy of the log knows.
-    same_second: bool,
+    /// What its client is told if its token turns out to be revoked, where the copy of the log cannot tell which came first,
+    /// the token or a logout of all its user's devices.
+    tie: Option<&'static str>,
     /// The key that has proven its token, if the key may be removed while it waits. Another request with the same token
     /// may have been proven by another key: a token can be signed twice.
     proven_by: Option<IssuerKey>,
@@ -275,7 +280,7 @@ impl Gate {
                 return self.decide(Verdict::Missing, manner, edits).into();
             }
         };
-        manner.same_second = self.is_of_a_cutoffs_second(facts);
+        manner.tie = self.tie(facts);
         if manner != Manner::default() {
             self.manners.insert(stream, manner);
         }
@@ -306,18 +311,19 @@ impl Gate {
             (Verdict::Is(CheckVerdict::Active), _) => return Ok(self.admit(Reason::Active, edits)),
             (Verdict::Missing, OnUnavailable::Allow) => return Ok(self.admit(Reason::UnavailableAllowed, edits)),
         };
-        let detail = match denial {
-            Denial::Revoked if manner.same_second => SAME_SECOND,
-            denial => denial.detail(),
+        let detail = match (denial, manner.tie) {
+            (Denial::Revoked, Some(detail)) => detail,
+            (denial, _) => denial.detail(),
         };
         self.refuse_with(edits, manner, denial, detail)
     }
 
-    /// True if the copy of the log has a logout of all devices in the second in which the token was issued, or the token
-    /// does not say when: only the control plane can tell which came first.
-    fn is_of_a_cutoffs_second(&self, facts: &Facts) -> bool {
+    /// What to say of a token about which only the control plane can tell whether it came before a logout of all devices: it was
+    /// issued in the second of that logout, or does not say when.
+    fn tie(&self, facts: &Facts) -> Option<&'static str> {
         let coverage = self.knowledge.mode().feed().and_then(|feed| feed.copy().coverage(&facts.check));
-        coverage == Some(Coverage::SameSecond)
+        let timeless = facts.times.cutoff_time.is_none();
+        (coverage == Some(Coverage::SameSecond)).then_some(if timeless { TIMELESS } else { SAME_SECOND })
     }
 
     fn edits(&self, request: &Request<'_>, facts: Option<&Facts>) -> Edits {

@@ -24,9 +24,13 @@ mod hostile;
 #[cfg(test)]
 mod issuers;
 #[cfg(test)]
+mod kids;
+#[cfg(test)]
 mod limits;
 #[cfg(test)]
 mod logouts;
+#[cfg(test)]
+mod long_tokens;
 #[cfg(test)]
 mod outages;
 #[cfg(test)]
@@ -44,8 +48,14 @@ mod sources;
 #[cfg(test)]
 mod strict;
 #[cfg(test)]
+mod timeless;
+#[cfg(test)]
 mod tokens;
 #[cfg(test)]
 mod traps;
 #[cfg(test)]
 mod updates;
+#[cfg(test)]
+mod users;
+#[cfg(test)]
+mod websockets;
