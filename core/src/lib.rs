@@ -46,7 +46,7 @@ pub use key::{KeyId, VerificationKey, is_plain};
 pub use key_set::{IssuerKey, KeySet, KeySets, PublishedKey, PublishedKeys};
 pub use policy::Policy;
 pub use position::LogPosition;
-pub use problem::{Denial, Problem, RETRY_AFTER_SECONDS, REVOKED_IN_SAME_SECOND};
+pub use problem::{Denial, Problem, RETRY_AFTER_SECONDS, REVOKED_IN_SAME_SECOND, REVOKED_WITHOUT_TIME};
 pub use revocation::{Coverage, Keyspace, Kind, RevocationKey, TokenKeys, covers};
 pub use signature::{SignatureCheck, verify_natively};
 pub use signer_key::Unproven;

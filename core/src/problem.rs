@@ -24,6 +24,10 @@ pub const REVOKED_IN_SAME_SECOND: &str = "All devices of the user were logged ou
                                           counts as logged out. A token that is registered before its use, or issued a second \
                                           later, is accepted.";
 
+/// The same for a token that does not say when it was issued: its registration alone tells it from those of earlier logins.
+pub const REVOKED_WITHOUT_TIME: &str = "All devices of the user were logged out, and the token does not say when it was issued, so it \
+                                        counts as logged out. A token that is registered before its use is accepted.";
+
 /// How long a client should wait after [`Denial::Unavailable`], in seconds (RFC 9110 section 10.2.3).
 pub const RETRY_AFTER_SECONDS: u32 = 1;
 

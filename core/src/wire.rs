@@ -72,8 +72,8 @@ pub struct CheckAnswer {
     pub keys_seq: u64,
     /// The answer.
     pub verdict: CheckVerdict,
-    /// True for "revoked" if the only reason is that the token was issued in the second of a logout of all devices and is
-    /// not registered. It is for the client's sake, and changes no decision. Older control planes do not send it.
+    /// True for "revoked" if the only reason is that the token is not registered and was issued in the second of a logout of
+    /// all devices, or does not say when. It is for the client's sake, and changes no decision. Older control planes do not send it.
     #[serde(default, skip_serializing_if = "is_false")]
     pub same_second: bool,
 }

@@ -141,6 +141,10 @@ impl Config {
     }
 
     fn read(fields: &mut Fields<'_, '_>, environment: Environment<'_>) -> Option<Self> {
+        // Editors put the name of the schema there.
+        if fields.value("$schema").is_some_and(|name| !name.is_string()) {
+            fields.wrong("$schema", "must be a string");
+        }
         let (policy, keys) = Policy::read(fields);
         let sources = Sources::read(fields);
         sources.check_issuers(&policy.issuers().collect::<Vec<_>>(), fields);

@@ -12,7 +12,9 @@ use std::collections::{HashMap, VecDeque};
 use std::rc::Rc;
 
 use curfew_core::wire::{CheckRequest, CheckVerdict};
-use curfew_core::{Denial, IssuerKey, REVOKED_IN_SAME_SECOND, RevocationKey, SignatureCheck, Unproven};
+use curfew_core::{
+    Denial, IssuerKey, REVOKED_IN_SAME_SECOND, REVOKED_WITHOUT_TIME, RevocationKey, SignatureCheck, Unproven,
+};
 
 use crate::config::{Config, Consistency, OnUnavailable};
 use crate::feed::FeedSettings;
@@ -39,7 +41,7 @@ pub use waiting::RELEASED_AT_ONCE;
 enum Verdict {
     /// This.
     Is(CheckVerdict),
-    /// Revoked, and only because it was issued in the second of a logout of all its user's devices.
+    /// Revoked, and only because it was issued in the second of a logout of all its user's devices, or does not say when.
     SameSecond,
     /// Nothing: `on_unavailable` says what that means.
     Missing,
@@ -56,6 +58,8 @@ struct Manner {
     report_only: bool,
     /// Its token lacks a claim that its rule requires.
     lacks: bool,
+    /// Its token does not say when it was issued.
+    undated: bool,
     /// The key that proved its token was removed by its issuer while it waited.
     key_removed: bool,
 }
@@ -179,6 +183,7 @@ impl Gate {
                     return self.refuse(request, manner, Denial::Invalid, &detail);
                 }
                 manner.lacks = demand.exceeds(facts.meets);
+                manner.undated = facts.times.cutoff_time.is_none();
                 self.check(stream, waited, request, manner, &facts, now)
             }
             Ok(Err(unproven)) => self.refuse_unproven(stream, waited, request, manner, unproven, now),
@@ -309,7 +314,11 @@ impl Gate {
             (Verdict::Is(CheckVerdict::Active), _) => return Ok(self.admit(Reason::Active, edits)),
             (Verdict::Missing, OnUnavailable::Allow) => return Ok(self.admit(Reason::UnavailableAllowed, edits)),
         };
-        let detail = if verdict == Verdict::SameSecond { REVOKED_IN_SAME_SECOND } else { denial.detail() };
+        let detail = match verdict {
+            Verdict::SameSecond if manner.undated => REVOKED_WITHOUT_TIME,
+            Verdict::SameSecond => REVOKED_IN_SAME_SECOND,
+            _ => denial.detail(),
+        };
         self.refuse_with(edits, manner, denial, detail)
     }
 

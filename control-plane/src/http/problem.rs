@@ -9,7 +9,9 @@ use axum::http::header::{CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
 use axum::http::{HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 use curfew_core::wire::POLLS_FULL_CODE;
-use curfew_core::{CredentialError, Denial, Differences, Problem, REVOKED_IN_SAME_SECOND, TokenError};
+use curfew_core::{
+    CredentialError, Denial, Differences, Problem, REVOKED_IN_SAME_SECOND, REVOKED_WITHOUT_TIME, TokenError,
+};
 use serde::Serialize;
 
 use crate::store::command::Unavailable;
@@ -22,8 +24,12 @@ const RETRY_AFTER_SECONDS: &str = "1";
 pub enum ApiError {
     /// The token is missing or was logged out.
     Denied(Denial),
-    /// The token was issued in the second of a logout of all its user's devices, and counts as logged out.
-    RevokedInSameSecond,
+    /// The token is not registered, and was issued in the second of a logout of all its user's devices or does not say when:
+    /// it counts as logged out.
+    RevokedUnregistered {
+        /// True if the token says when it was issued.
+        is_dated: bool,
+    },
     /// The token is not accepted.
     Token(TokenError),
     /// The Authorization header holds something that is not one token.
@@ -106,7 +112,7 @@ impl ApiError {
             | Self::PollsFull(_)
             | Self::KeysNotFetched(_) => StatusCode::SERVICE_UNAVAILABLE,
             Self::Denied(_)
-            | Self::RevokedInSameSecond
+            | Self::RevokedUnregistered { .. }
             | Self::Token(_)
             | Self::NotOneToken(_)
             | Self::UserIdMissing
@@ -128,7 +134,7 @@ impl ApiError {
     pub const fn code(&self) -> &'static str {
         match self {
             Self::Denied(denial) => denial.code(),
-            Self::RevokedInSameSecond => Denial::Revoked.code(),
+            Self::RevokedUnregistered { .. } => Denial::Revoked.code(),
             Self::Token(error) | Self::RegisteredToken(_, error) => error.denial().code(),
             Self::NotOneToken(_) => Denial::Invalid.code(),
             Self::UserIdMissing => "user_id_missing",
@@ -163,8 +169,8 @@ impl ApiError {
     }
 
     /// True if it says that the token was logged out before.
-    pub(super) const fn says_revoked(&self) -> bool {
-        matches!(self, Self::Denied(Denial::Revoked))
+    pub(super) fn says_revoked(&self) -> bool {
+        self.code() == Denial::Revoked.code()
     }
 
     /// The filter's fields that differ.
@@ -189,7 +195,8 @@ impl ApiError {
     fn detail(&self) -> Cow<'static, str> {
         match self {
             Self::Denied(denial) => denial.detail().into(),
-            Self::RevokedInSameSecond => REVOKED_IN_SAME_SECOND.into(),
+            Self::RevokedUnregistered { is_dated: true } => REVOKED_IN_SAME_SECOND.into(),
+            Self::RevokedUnregistered { is_dated: false } => REVOKED_WITHOUT_TIME.into(),
             Self::Token(error) => error.to_string().into(),
             Self::RegisteredToken(index, error) => format!("tokens[{index}]: {error}").into(),
             Self::NotOneToken(detail) => (*detail).into(),
@@ -249,7 +256,7 @@ impl ApiError {
     const fn challenge(&self) -> Option<&'static str> {
         match self {
             Self::Denied(denial) => denial.challenge(),
-            Self::RevokedInSameSecond => Denial::Revoked.challenge(),
+            Self::RevokedUnregistered { .. } => Denial::Revoked.challenge(),
             Self::Token(error) => error.denial().challenge(),
             Self::NotOneToken(_) => Denial::Invalid.challenge(),
             Self::UserIdMissing => {

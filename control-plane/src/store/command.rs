@@ -91,8 +91,8 @@ pub enum LogoutOutcome {
     LoggedOut,
     /// The token had been revoked before; nothing was written.
     AlreadyRevoked,
-    /// The token counted as revoked only because it was issued in the second of a logout of all devices and was never
-    /// registered. It is revoked by itself now.
+    /// The token counted as revoked only because it was never registered, and was issued in the second of a logout of all
+    /// devices, or does not say when. It is revoked by itself now.
     OfSameSecond,
 }
 

@@ -139,7 +139,8 @@ impl Reference {
     /// What the logout of a token that is revoked already says.
     fn already(&self, number: usize, token: &Token) -> LogoutOutcome {
         let known = self.ended.contains(&number) || self.rows.contains(&number);
-        let same_second = token.time().is_some() && token.time() == self.cutoffs.get(&token.user).copied();
+        let cutoff = self.cutoffs.get(&token.user).copied();
+        let same_second = cutoff.is_some() && (token.time().is_none() || token.time() == cutoff);
         if same_second && !known { LogoutOutcome::OfSameSecond } else { LogoutOutcome::AlreadyRevoked }
     }
 

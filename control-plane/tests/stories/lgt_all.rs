@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use crate::plane::{Plane, ask, ask_json, post};
-use crate::tokens::{ISSUER, NOW, OTHER_ISSUER, claims, token, with};
+use crate::tokens::{ISSUER, NOW, OTHER_ISSUER, SECRET, claims, token, with};
 
 fn body(user: Value) -> Value {
     json!({"user_id": user, "app_id": "app", "app_key": "key"})
@@ -127,6 +127,25 @@ async fn the_answer_says_whom_it_has_reached() {
     assert_eq!(reached("alice").await, (json!(2), json!(true)));
     assert_eq!(reached("alice").await, (json!(0), json!(true)));
     assert_eq!(reached("Alice").await, (json!(0), json!(false)));
+}
+
+#[tokio::test]
+async fn a_user_may_be_named_by_a_claim_inside_another_one() {
+    let issuers = json!([{"issuer": ISSUER, "secret": SECRET}]);
+    let plane = Plane::start_with(json!({"issuers": issuers, "user_claim": "user.id"})).await;
+    let of =
+        |jti: &str, user: Value| token(&with(claims("a subject", jti), json!({"user": {"id": user}, "iat": NOW - 1})));
+    let [phone, laptop, never] = ["1", "2", "3"].map(|jti| of(jti, json!("alice")));
+    let (number, other) = (of("4", json!(42)), of("5", json!("a subject")));
+    plane.register(&[&phone, &laptop, &number, &other]).await;
+    for (user, tokens) in [(json!("alice"), 2), (json!("42"), 1), (json!("bob"), 0)] {
+        let answer: Value = serde_json::from_str(&plane.lgt_all(body(user.clone())).await.body).unwrap();
+        assert_eq!((&answer["tokens"], &answer["known"]), (&json!(tokens), &json!(tokens > 0)), "{user}");
+    }
+    for token in [&phone, &laptop, &never, &number] {
+        assert_eq!(plane.verdict(token).await, "revoked");
+    }
+    assert_eq!(plane.verdict(&other).await, "active", "sub names nobody here");
 }
 
 /// `user_claim` is `sub`, and the tokens carry `user_id`.

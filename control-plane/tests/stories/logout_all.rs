@@ -202,3 +202,31 @@ async fn a_lifetime_tells_logins_after_the_logout_from_those_before() {
     assert_eq!(plane.verdict(&before).await, "revoked");
     assert_eq!(plane.verdict(&until(NOW + 3603)).await, "active", "never registered");
 }
+
+/// A refresh has a new `iat` and the `auth_time` of its login.
+#[tokio::test]
+async fn where_auth_time_is_compared_a_refresh_is_as_old_as_its_login() {
+    let issuer = json!({"issuer": ISSUER, "secret": SECRET});
+    let plane = Plane::start_with(json!({"issuers": [issuer], "issued_at_claim": "auth_time"})).await;
+    let of = |jti: &str, auth_time: i64| token(&with(claims("alice", jti), json!({"auth_time": auth_time})));
+    let [caller, refreshed] = [of("1", NOW - 500), of("2", NOW - 500)];
+    let without = token_of("alice", "3");
+    for answer in [plane.logout(&without).await, plane.logout_all(&without).await, plane.register(&[&without]).await] {
+        let said = "The token does not say when it was issued (auth_time)";
+        assert!(answer.status != 200 && answer.body.contains(said), "{}", answer.whole());
+    }
+    assert_eq!(plane.verdict(&refreshed).await, "active");
+    assert_eq!(plane.logout_all(&caller).await.status, 200);
+    plane.advance(3);
+    let changes = json!({"iat": NOW + 3, "exp": NOW + 3603, "auth_time": NOW - 500});
+    for (name, token) in
+        [("issued before", &refreshed), ("refreshed since", &token(&with(claims("alice", "4"), changes)))]
+    {
+        assert_eq!(plane.verdict(token).await, "revoked", "{name}");
+    }
+    assert_eq!(plane.verdict(&of("5", NOW + 1)).await, "active", "a new login");
+    // In the second of the cutoff, the registration decides.
+    let [tied, registered] = [of("6", NOW), of("7", NOW)];
+    plane.register(&[&registered]).await;
+    assert_eq!((plane.verdict(&tied).await, plane.verdict(&registered).await), ("revoked".into(), "active".into()));
+}

@@ -5,8 +5,8 @@ use std::time::{Duration, Instant};
 
 use curfew_testbed::http::Request;
 use curfew_testbed::stack::{Plan, Stack};
-use curfew_testbed::tokens::{Signer, claims};
-use serde_json::json;
+use curfew_testbed::tokens::{Signer, claims, with};
+use serde_json::{Value, json};
 
 use crate::shared::PATIENCE;
 
@@ -37,11 +37,20 @@ pub(crate) fn line(stack: &Stack, path: &str) -> Vec<String> {
     }
 }
 
+/// A stack that writes the filter's decisions into its access log.
+fn logging(change: impl FnOnce(&mut Value)) -> (Stack, Signer) {
+    let plan = Plan::shipped().unwrap().change_filter(|filter| {
+        filter["filter_state"] = json!(true);
+        change(filter);
+    });
+    let stack = shown(plan.unwrap()).start().unwrap();
+    let signer = Signer::from_secret(stack.settings.required("JWT_SECRET").unwrap());
+    (stack, signer)
+}
+
 #[test]
 fn the_access_log_shows_decisions_and_tells_tokens_apart_without_showing_them() {
-    let plan = Plan::shipped().unwrap().change_filter(|filter| filter["filter_state"] = json!(true)).unwrap();
-    let stack = shown(plan).start().unwrap();
-    let signer = Signer::from_secret(stack.settings.required("JWT_SECRET").unwrap());
+    let (stack, signer) = logging(|_| {});
     let token = signer.sign(&claims("a-private-user")).unwrap();
     let get = |path: &str| stack.send(&Request::get(path).bearer(&token)).unwrap().status;
 
@@ -61,5 +70,50 @@ fn the_access_log_shows_decisions_and_tells_tokens_apart_without_showing_them() 
     let logs = stack.envoy.output();
     for secret in [token.as_str(), "a-private-user"] {
         assert!(!logs.contains(secret), "{secret} is in the log");
+    }
+}
+
+/// What the log has of these requests, each with a token or without, sent to a path of its own.
+fn logged(stack: &Stack, requests: &[(&str, Option<&str>)]) -> Vec<Vec<String>> {
+    for (path, token) in requests {
+        let request = Request::get(path);
+        let request = token.map_or(request.clone(), |token| request.bearer(token));
+        assert_eq!(stack.send(&request).unwrap().status, 200, "{path}");
+    }
+    requests.iter().map(|(path, _)| line(stack, path)).collect()
+}
+
+#[test]
+fn the_access_log_shows_what_would_have_been_refused() {
+    let rules = |filter: &mut Value| {
+        let trial = json!({"prefix": "/trial", "action": "require", "claims": {"trial": true}, "report_only": true});
+        filter["rules"].as_array_mut().unwrap().insert(0, trial);
+    };
+    for by_rule in [true, false] {
+        let (stack, signer) =
+            logging(|filter| if by_rule { rules(filter) } else { filter["report_only"] = json!(true) });
+        let sign = |changes: Value| signer.sign(&with(claims("a-private-user"), changes)).unwrap();
+        let [lacking, meeting, revoked] = [json!({}), json!({"trial": true}), json!({"trial": true})].map(sign);
+        assert_eq!(stack.send(&Request::post("/api/v2/logout").bearer(&revoked)).unwrap().status, 200);
+        let lines = logged(
+            &stack,
+            &[
+                ("/trial/lacking", Some(&lacking)),
+                ("/trial/meeting", Some(&meeting)),
+                ("/trial/revoked", Some(&revoked)),
+                ("/trial/invalid", Some("a.b.c")),
+                ("/trial/missing", None),
+            ],
+        );
+        let told: Vec<_> = lines.iter().map(|line| (line[2].as_str(), line[3].as_str())).collect();
+        let lacks = if by_rule { ("reported", "insufficient_scope") } else { ("admitted", "active") };
+        let [revoked, invalid, missing] =
+            ["token_revoked", "token_invalid", "token_missing"].map(|code| ("reported", code));
+        assert_eq!(told, [lacks, ("admitted", "active"), revoked, invalid, missing], "by a rule: {by_rule}");
+        let named: Vec<_> = lines.iter().map(|line| line[4].len() == 16).collect();
+        assert_eq!(named, [true, true, true, false, false]);
+        for line in &lines {
+            assert_eq!(line[..2], ["200", "via_upstream"]);
+        }
     }
 }

@@ -1,5 +1,7 @@
 //! Rules that ask for claims, audiences, templates and hosts, and claims that become headers.
 
+use std::collections::BTreeSet;
+
 use curfew_testbed::http::{Answer, Request};
 use curfew_testbed::stack::{Plan, Stack};
 use curfew_testbed::tokens::{Signer, claims};
@@ -68,10 +70,14 @@ fn claims_become_headers_and_an_empty_one_none() {
         filter["identity_headers"] = json!({
             "x-user-id": "sub", "x-name": "name", "x-roles": {"claim": "realm_access.roles", "list": "comma"},
             "x-groups": {"claim": "groups"}, "x-payload": {"payload": "base64url"},
+            "x-padded": {"payload": "base64url_padded"},
+            "x-app-groups": {"claim": ["https://example.com/app", "groups"], "list": "comma"},
+            "x-no-way": {"claim": "https://example.com/app.groups"},
         });
     });
     let changes = json!({
         "name": "", "realm_access": {"roles": ["a", "b"]}, "groups": ["ü", "x\r\nx-roles: root"],
+        "https://example.com/app": {"groups": ["c", "d"]},
     });
     let token = token(&signer, &changes);
     let request = Request::get("/orders").bearer(&token).header("X-Name", "root").header("x-roles", "root");
@@ -82,5 +88,20 @@ fn claims_become_headers_and_an_empty_one_none() {
     assert_eq!(seen("x-name"), None);
     assert_eq!(seen("x-roles").as_deref(), Some("a,b"));
     assert_eq!(seen("x-groups").as_deref(), Some(r#"["\u00fc","x\r\nx-roles: root"]"#));
-    assert_eq!(seen("x-payload").as_deref(), token.split('.').nth(1));
+    let payload = token.split('.').nth(1).unwrap();
+    assert_eq!(seen("x-payload").as_deref(), Some(payload));
+    assert_eq!(seen("x-app-groups").as_deref(), Some("c,d"), "a list names each step");
+    assert_eq!(seen("x-no-way"), None, "dots in a name lead elsewhere");
+
+    // Payloads of every length that base64 has.
+    let mut paddings = BTreeSet::new();
+    for more in ["", "1", "22", "333"] {
+        let token = self::token(&signer, &json!({ "more": more }));
+        let answer = stack.send(&Request::get("/orders").bearer(&token)).unwrap();
+        let padded = echoed_header(&answer.json(), "x-padded").unwrap();
+        assert_eq!(padded.len() % 4, 0);
+        assert_eq!(padded.trim_end_matches('='), token.split('.').nth(1).unwrap());
+        paddings.insert(padded.len() - padded.trim_end_matches('=').len());
+    }
+    assert_eq!(paddings, BTreeSet::from([0, 1, 2]));
 }

@@ -28,9 +28,13 @@ mod issuers;
 #[cfg(test)]
 mod keys;
 #[cfg(test)]
+mod kids;
+#[cfg(test)]
 mod limits;
 #[cfg(test)]
 mod logouts;
+#[cfg(test)]
+mod long_tokens;
 #[cfg(test)]
 mod outages;
 #[cfg(test)]
@@ -48,8 +52,14 @@ mod sources;
 #[cfg(test)]
 mod strict;
 #[cfg(test)]
+mod timeless;
+#[cfg(test)]
 mod tokens;
 #[cfg(test)]
 mod traps;
 #[cfg(test)]
 mod updates;
+#[cfg(test)]
+mod users;
+#[cfg(test)]
+mod websockets;

@@ -10,7 +10,7 @@ use curfew_testbed::stack::{Plan, Stack, runs};
 use serde_json::json;
 use tempfile::TempDir;
 
-use crate::shared::told;
+use crate::shared::{StopAtEnd, told};
 
 /// How many clients send requests meanwhile, one after the other.
 const CLIENTS: usize = 4;
@@ -54,14 +54,6 @@ impl Scene {
     }
 }
 
-struct StopAtEnd<'a>(&'a AtomicBool);
-
-impl Drop for StopAtEnd<'_> {
-    fn drop(&mut self) {
-        self.0.store(true, Ordering::Relaxed);
-    }
-}
-
 #[test]
 fn an_openid_provider_needs_nothing_but_its_url() {
     let scene = Scene::start(|plan| plan);
@@ -91,7 +83,6 @@ fn keys_rotate_under_load_without_a_wrong_refusal_and_a_dropped_one_admits_nobod
     let stop = AtomicBool::new(false);
     let sent = thread::scope(|scope| {
         let (scene, old, stop, dropping, dropped) = (&scene, &old, &stop, &dropping, &dropped);
-        // A story that fails must not leave the clients running.
         let _stop = StopAtEnd(stop);
         // Those whose key stays for a time, and those who get a token of the newest key each time.
         let mut clients = Vec::new();

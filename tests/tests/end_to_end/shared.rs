@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::OnceLock;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -103,4 +104,13 @@ pub(crate) fn dies_within_the_bound(stack: &Stack, token: &str, logged_out: Inst
 /// Status and code, for short assertions.
 pub(crate) fn told(answer: &Answer) -> (u16, String) {
     (answer.status, answer.code())
+}
+
+/// Tells clients to stop, also if the story fails: it must not leave them running.
+pub(crate) struct StopAtEnd<'a>(pub(crate) &'a AtomicBool);
+
+impl Drop for StopAtEnd<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
 }

@@ -25,9 +25,10 @@ fn stack(forward: bool) -> (Stack, String) {
 }
 
 /// A request with the token in each kind of place, and something beside it that must stay.
-fn places(token: &str) -> [Request; 6] {
+fn places(token: &str) -> [Request; 7] {
     let orders = || Request::get("/orders?a=%2Fb");
     [
+        orders().header("Cookie", format!("access_token={token}")).header("Authorization", "Basic dTpw"),
         orders().header("Authorization", format!("JWT {token}")),
         orders().header("Authorization", format!("jwt  {token}")),
         orders().header("X-Token", token).header("Authorization", "Basic dTpw"),
@@ -71,9 +72,11 @@ fn the_upstream_does_not_see_a_token_that_is_not_forwarded() {
             assert_eq!(echoed_header(&answer.json(), "x-user-id").as_deref(), Some("alice"));
         }
     }
-    let [.., basic, cookies, _, protocols] = places(&token);
+    let [cookie_and_basic, .., basic, cookies, _, protocols] = places(&token);
     let seen = |request: &Request, name: &str| echoed_header(&stack.send(request).unwrap().json(), name);
     assert_eq!(seen(&basic, "authorization").as_deref(), Some("Basic dTpw"));
+    assert_eq!(seen(&cookie_and_basic, "authorization").as_deref(), Some("Basic dTpw"));
+    assert_eq!(seen(&cookie_and_basic, "cookie"), None);
     assert_eq!(seen(&cookies, "cookie").as_deref(), Some("theme=dark; last=1"));
     assert_eq!(seen(&protocols, "sec-websocket-protocol").as_deref(), Some("chat.v1"));
     // The control plane needs the token, and these paths are skipped.

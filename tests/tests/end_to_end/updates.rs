@@ -5,9 +5,11 @@ use std::thread;
 use std::time::Duration;
 
 use curfew_testbed::http::Request;
-use curfew_testbed::stack::{Plan, Stack};
-use curfew_testbed::tokens::{Signer, claims};
+use curfew_testbed::stack::{Plan, Stack, runs};
+use curfew_testbed::tokens::{ISSUER, Signer, claims, jwks};
 use serde_json::{Value, json};
+
+use crate::shared::StopAtEnd;
 
 /// How often the listener changes.
 const CHANGES: u64 = 4;
@@ -43,10 +45,30 @@ fn change(filter: &mut Value, round: u64) {
 
 #[test]
 fn a_change_of_the_listener_under_load_leaves_no_gap() {
-    let mut plan = Plan::shipped().unwrap().change_filter(|filter| change(filter, 0)).unwrap();
+    let plan = Plan::shipped().unwrap();
+    let signer = Signer::from_secret(plan.settings.required("JWT_SECRET").unwrap());
+    play(plan, &signer);
+}
+
+/// Each new configuration has a root context in each VM, which has no keys until the control plane hands them out.
+#[test]
+fn a_change_of_the_listener_under_load_leaves_no_gap_where_the_control_plane_hands_out_the_keys() {
+    let directory = tempfile::tempdir_in(runs().unwrap()).unwrap();
+    let signer = Signer::generate("ES256").unwrap();
+    let file = directory.path().join("jwks.json");
+    std::fs::write(&file, jwks([&signer]).to_string()).unwrap();
+    let mut plan = Plan::shipped().unwrap();
+    plan.settings.unset("JWT_SECRET");
+    plan.settings.set("JWKS_FILE", file.to_string_lossy());
+    let plan = plan.change_filter(|filter| filter["issuers"] = json!([{"issuer": ISSUER}])).unwrap();
+    play(plan, &signer);
+}
+
+/// Changes the listener again and again while clients send requests that must all get the same answer.
+fn play(plan: Plan, signer: &Signer) {
+    let mut plan = plan.change_filter(|filter| change(filter, 0)).unwrap();
     plan.updatable = true;
     let stack = plan.start().unwrap();
-    let signer = Signer::from_secret(stack.settings.required("JWT_SECRET").unwrap());
     let token = |user: &str, scope: &str| {
         let mut claims = claims(user);
         claims["scope"] = json!(scope);
@@ -58,6 +80,7 @@ fn a_change_of_the_listener_under_load_leaves_no_gap() {
     let get = |token: &str| Request::get("/orders").bearer(token);
     let (stop, wrongly) = (AtomicBool::new(false), AtomicU64::new(0));
     thread::scope(|scope| {
+        let _stop = StopAtEnd(&stop);
         let mut clients = Vec::new();
         for (request, status) in
             [(get(&good), 200), (get(&lacking), 403), (get(&revoked), 401), (Request::get("/orders"), 401)]

@@ -91,7 +91,9 @@ fn is_failed_attempt(error: &ApiError) -> bool {
 fn is_about_a_token(error: &ApiError) -> bool {
     matches!(
         error,
-        ApiError::Token(TokenError::Signature) | ApiError::Denied(Denial::Revoked) | ApiError::RevokedInSameSecond
+        ApiError::Token(TokenError::Signature)
+            | ApiError::Denied(Denial::Revoked)
+            | ApiError::RevokedUnregistered { .. }
     )
 }
 

@@ -1,7 +1,7 @@
 //! A token's owner logs it out, alone or with all other tokens of the user.
 
 use axum::Json;
-use curfew_core::Denial;
+use curfew_core::{Denial, ProvenToken};
 
 use crate::http::authenticate::Caller;
 use crate::http::entrance::{Call, LoggedOut};
@@ -12,22 +12,29 @@ use crate::store::command::{Committed, LogoutOutcome, TokenRecord};
 /// `POST /api/v2/logout`: the token in `Authorization` is logged out when this returns 200.
 pub(in crate::http) async fn logout(call: Call, Caller(token): Caller) -> Result<LoggedOut, ApiError> {
     let committed = call.writer().logout(TokenRecord::from(&token)).await?;
-    finish(&call, committed, Done::LOGGED_OUT).await
+    finish(&call, committed, Done::LOGGED_OUT, &token).await
 }
 
 /// `POST /api/v2/logout-all-device`: the token and all other tokens of its user are logged out when this returns 200.
 pub(in crate::http) async fn logout_all_device(call: Call, Caller(token): Caller) -> Result<LoggedOut, ApiError> {
     let user = token.user.clone().ok_or(ApiError::UserIdMissing)?;
     let committed = call.writer().logout_all(TokenRecord::from(&token), user).await?;
-    finish(&call, committed, Done::LOGGED_OUT_EVERYWHERE).await
+    finish(&call, committed, Done::LOGGED_OUT_EVERYWHERE, &token).await
 }
 
 /// Waits, and makes the answer. A token that was revoked before is an error.
-async fn finish(call: &Call, committed: Committed<LogoutOutcome>, done: Done) -> Result<LoggedOut, ApiError> {
+async fn finish(
+    call: &Call,
+    committed: Committed<LogoutOutcome>,
+    done: Done,
+    token: &ProvenToken,
+) -> Result<LoggedOut, ApiError> {
     let answer = |outcome| match outcome {
         LogoutOutcome::LoggedOut => Ok(Json(done)),
         LogoutOutcome::AlreadyRevoked => Err(ApiError::Denied(Denial::Revoked)),
-        LogoutOutcome::OfSameSecond => Err(ApiError::RevokedInSameSecond),
+        LogoutOutcome::OfSameSecond => {
+            Err(ApiError::RevokedUnregistered { is_dated: token.times.cutoff_time.is_some() })
+        }
     };
     call.finish(committed, answer).await
 }

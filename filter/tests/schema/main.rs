@@ -8,6 +8,9 @@
     reason = "a helper that fails is a test that fails"
 )]
 
+mod json_schema;
+mod mutations;
+
 use std::collections::BTreeSet;
 
 use curfew_filter::config::Config;
@@ -17,92 +20,15 @@ fn file(name: &str) -> String {
     std::fs::read_to_string(format!("{}/../{name}", env!("CARGO_MANIFEST_DIR"))).unwrap()
 }
 
+/// The schema, which editors and pipelines read.
 fn schema() -> Value {
     serde_json::from_str(&file("docs/filter-configuration.schema.json")).unwrap()
 }
 
-/// The part of JSON Schema (2020-12) that the schema uses. A keyword beyond it is an error of this test.
-fn problem(root: &Value, schema: &Value, value: &Value, place: &str) -> Option<String> {
-    let wrong = |what: &str| Some(format!("{place}: {what}"));
-    for (keyword, wanted) in schema.as_object().unwrap() {
-        let count = |size: Option<usize>| size.is_none_or(|size| size as u64 >= wanted.as_u64().unwrap());
-        let holds = match keyword.as_str() {
-            "$schema" | "$defs" | "title" | "description" | "default" => true,
-            "$ref" => {
-                let target = root.pointer(wanted.as_str().unwrap().trim_start_matches('#')).unwrap();
-                if let Some(problem) = problem(root, target, value, place) {
-                    return Some(problem);
-                }
-                true
-            }
-            "type" => match wanted {
-                Value::Array(types) => types.iter().any(|wanted| is_a(value, wanted)),
-                wanted => is_a(value, wanted),
-            },
-            "enum" => wanted.as_array().unwrap().contains(value),
-            "minLength" => count(value.as_str().map(str::len)),
-            "minItems" => count(value.as_array().map(Vec::len)),
-            "minProperties" => count(value.as_object().map(|object| object.len())),
-            "minimum" => value.as_u64().is_none_or(|value| value >= wanted.as_u64().unwrap()),
-            "maximum" => value.as_u64().is_none_or(|value| value <= wanted.as_u64().unwrap()),
-            "required" => {
-                let names = wanted.as_array().unwrap().iter().map(|name| name.as_str().unwrap());
-                value.as_object().is_none_or(|object| names.into_iter().all(|name| object.contains_key(name)))
-            }
-            "anyOf" | "oneOf" => {
-                let met = wanted.as_array().unwrap().iter().filter(|one| problem(root, one, value, place).is_none());
-                let met = met.count();
-                if keyword == "oneOf" { met == 1 } else { met > 0 }
-            }
-            "items" => {
-                let members = value.as_array().into_iter().flatten().enumerate();
-                let mut problems =
-                    members.filter_map(|(at, one)| problem(root, wanted, one, &format!("{place}[{at}]")));
-                if let Some(problem) = problems.next() {
-                    return Some(problem);
-                }
-                true
-            }
-            "properties" | "additionalProperties" => {
-                for (name, member) in value.as_object().into_iter().flatten() {
-                    let known = schema.pointer("/properties").and_then(|properties| properties.get(name));
-                    let other = schema.get("additionalProperties");
-                    match known.or(other) {
-                        Some(Value::Bool(false)) => return Some(format!("{place}.{name}: is unknown")),
-                        Some(wanted) => {
-                            if let Some(problem) = problem(root, wanted, member, &format!("{place}.{name}")) {
-                                return Some(problem);
-                            }
-                        }
-                        None => {}
-                    }
-                }
-                true
-            }
-            other => panic!("{place}: this test does not know the keyword {other}"),
-        };
-        if !holds {
-            return wrong(&format!("{keyword} {wanted}"));
-        }
-    }
-    None
-}
-
-fn is_a(value: &Value, wanted: &Value) -> bool {
-    match wanted.as_str().unwrap() {
-        "object" => value.is_object(),
-        "array" => value.is_array(),
-        "string" => value.is_string(),
-        "boolean" => value.is_boolean(),
-        "null" => value.is_null(),
-        "integer" => value.is_u64() || value.is_i64(),
-        other => panic!("unknown type {other}"),
-    }
-}
-
+/// What is wrong with a configuration by the schema.
 fn judged(value: &Value) -> Option<String> {
     let schema = schema();
-    problem(&schema, &schema, value, "")
+    json_schema::problem(&schema, &schema, value, "")
 }
 
 /// The smallest configuration, with these changes.
