@@ -6,7 +6,7 @@ use std::cell::RefCell;
 
 use ct_codecs::{Base64UrlSafeNoPadding, Encoder};
 use curfew_core::wire::{CheckAnswer, CheckRequest, CheckVerdict, FeedRevocation, IssuerKeys, KeysAnswer, KeysRequest};
-use curfew_core::{Denial, Epoch, Kind};
+use curfew_core::{Denial, Epoch, Kind, REVOKED_IN_SAME_SECOND};
 use curfew_filter::permit::{Mark, Permit, Reason};
 use curfew_filter::rehearsal::{Answers, Known, Rehearsal, Rehearsed};
 use curfew_filter::request::Request;
@@ -73,7 +73,9 @@ impl Answers for Plane {
         self.calls.borrow_mut().push("check");
         let verdict = self.verdict.unwrap_or(CheckVerdict::Active);
         let epoch = Epoch::from_bytes([1; 16]).to_string();
-        let answer = CheckAnswer { epoch, seq: 7, keys_seq: 5, verdict, same_second: false };
+        let same_second =
+            verdict == CheckVerdict::Revoked && self.revoked.iter().all(|(kind, _)| *kind == Kind::Subject);
+        let answer = CheckAnswer { epoch, seq: 7, keys_seq: 5, verdict, same_second };
         let revocations = self.revoked.iter().map(|(kind, cutoff)| {
             let key = if *kind == Kind::Subject { request.subject.unwrap() } else { request.token };
             FeedRevocation { kind: *kind, key, cutoff: *cutoff, expires_at: NOW + 900 }
@@ -130,13 +132,14 @@ fn a_revoked_token_is_refused_in_both_modes() {
 }
 
 #[test]
-fn a_worker_with_a_lease_says_that_it_was_the_second_of_the_logout() {
+fn a_login_in_the_second_of_the_logout_is_told_so_in_both_modes() {
     let verdict = Some(CheckVerdict::Revoked);
     let revoked = || vec![(Kind::Subject, NOW - 10)];
-    let mut plane = Plane { revoked: revoked(), verdict, ..Plane::default() };
-    let rehearsed = play(&configuration(&json!({})), head("/items"), Some(&token(&json!({}))), &mut plane);
-    let (denial, detail) = refused(&rehearsed);
-    assert!(denial == Denial::Revoked && detail.starts_with("All devices of the user were logged out in the second"));
+    for mode in [json!({}), json!({"consistency": "bounded"})] {
+        let mut plane = Plane { revoked: revoked(), verdict, ..Plane::default() };
+        let rehearsed = play(&configuration(&mode), head("/items"), Some(&token(&json!({}))), &mut plane);
+        assert_eq!(refused(&rehearsed), (Denial::Revoked, REVOKED_IN_SAME_SECOND), "{mode}");
+    }
     // A token that was registered afterwards.
     let mut plane = Plane { revoked: revoked(), ..Plane::default() };
     assert!(play(&configuration(&json!({})), head("/items"), Some(&token(&json!({}))), &mut plane).decision.is_ok());

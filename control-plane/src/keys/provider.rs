@@ -137,7 +137,7 @@ impl Provider {
         let Ok(row) = keys.noted(place).await else { return LOOK_AGAIN };
         let terms = asked.source.terms.clone();
         let longest = i64::try_from(terms.max_interval.as_millis()).unwrap_or(i64::MAX);
-        let is_new = !asked.has_asked.load(Ordering::SeqCst) && row.source != asked.source.shown();
+        let is_new = !asked.has_asked.load(Ordering::SeqCst) && row.is_from_elsewhere(asked);
         let left_of = move |row: Option<&StoredFetch>, now_ms: i64| match is_new && may_be_asked_anew(row, now_ms) {
             true => 0,
             false => due_in(row, now_ms, longest),

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use curfew_control_plane::keys::{FetchTerms, RefreshFailure};
 use curfew_control_plane::store::keys::KeysChange;
+use curfew_testbed::key_server::KeyServer;
 use curfew_testbed::tokens::{Signer, jwks};
 use serde_json::json;
 
@@ -186,4 +187,24 @@ async fn keys_go_in_time_where_intervals_are_as_short_as_can_be() {
         before + 1,
         "the first question after a minute is the last one that they outlast"
     );
+}
+
+#[tokio::test]
+async fn another_source_than_that_of_the_keys_is_asked_at_once_after_a_start() {
+    let mut scene = Scene::new().await;
+    let [one, two] = ["one", "two"].map(|kid| Signer::named(kid).unwrap());
+    scene.issuer.lists(&jwks([&one]));
+    let plane = scene.running_plane(FetchTerms::default()).await;
+    until("the start asks", async || plane.in_force() == ["one"]).await;
+    drop(plane);
+    scene.issuer = KeyServer::start().unwrap();
+    scene.issuer.lists(&jwks([&two]));
+    scene.advance(10);
+    let plane = scene.running_plane(FetchTerms::default()).await;
+    until("the new source is asked", async || plane.in_force() == ["two"]).await;
+    drop(plane);
+    scene.advance(10);
+    let plane = scene.running_plane(FetchTerms::default()).await;
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    assert_eq!((scene.issuer.fetches(), plane.in_force()), (1, vec!["two".to_owned()]), "the same source is not");
 }

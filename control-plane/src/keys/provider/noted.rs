@@ -19,6 +19,13 @@ pub(super) struct Noted {
     pub(super) source: String,
 }
 
+impl Noted {
+    /// True if what is noted was noted of another source.
+    pub(super) fn is_from_elsewhere(&self, asked: &Asked) -> bool {
+        !self.source.is_empty() && self.source != asked.source.shown()
+    }
+}
+
 impl Keys {
     /// What is noted of the issuer at this place.
     pub(super) async fn noted(&self, place: usize) -> Result<Noted, ReadFailure> {
