@@ -31,6 +31,9 @@ pub trait Answers {
     /// The answer to a call for keys; `None` if the control plane gives none.
     fn keys(&mut self, request: &KeysRequest) -> Option<KeysAnswer>;
 
+    /// True if the control plane answers the polls of a worker with this configuration, so that it gets leases.
+    fn grants_leases(&mut self) -> bool;
+
     /// The answer to the question about a token; `None` if the control plane gives none.
     fn check(&mut self, request: &CheckRequest) -> Option<Known>;
 }

@@ -69,6 +69,10 @@ impl Answers for Plane {
         Some(KeysAnswer { epoch: Epoch::from_bytes([1; 16]), keys_seq: 5, sets })
     }
 
+    fn grants_leases(&mut self) -> bool {
+        true
+    }
+
     fn check(&mut self, request: &CheckRequest) -> Option<Known> {
         self.calls.borrow_mut().push("check");
         let verdict = self.verdict.unwrap_or(CheckVerdict::Active);

@@ -113,7 +113,7 @@ async fn change(common: &Common, path: &str, body: Value, environment: &Environm
     match changed {
         _ if common.json => writeln!(stdout, "{}", ascii(&answer))?,
         Some(true) => writeln!(stdout, "other keys are in force now")?,
-        Some(false) => writeln!(stdout, "the keys in force are what they were")?,
+        Some(false) => writeln!(stdout, "the keys in force are what they were: curfew keys list shows them")?,
         None => return Err(CallFailure::Stranger(common.internal.internal_url.clone()).into()),
     }
     Ok(())
@@ -191,7 +191,7 @@ fn key_line(key: &KeyReport) -> String {
 
 fn fetch_line(fetch: &LastFetch) -> String {
     let good = fetch.good_age.map_or_else(|| "never listed".to_owned(), |age| format!("last listed {age} s ago"));
-    let next = fetch.next_at.map(|next| format!(", asked again {}", date(next))).unwrap_or_default();
+    let next = fetch.next_at.map(|next| format!(", next asked at {}", date(next))).unwrap_or_default();
     let failed = match (&fetch.error_code, &fetch.error) {
         (Some(code), Some(error)) => {
             format!("; {} failures, the last: {} ({})", fetch.failures, ascii_word(error), shown(code))
@@ -253,7 +253,7 @@ mod tests {
                 "  distrusted names: k9, (unusual)",
                 &format!("  changed {since}"),
                 &format!(
-                    "  last listed 12 s ago, asked again {next}; 2 failures, the last: no answer? in time (no_answer)"
+                    "  last listed 12 s ago, next asked at {next}; 2 failures, the last: no answer? in time (no_answer)"
                 ),
             ]
         );

@@ -19,7 +19,7 @@ pub(super) const STATUS_PATH: &str = "/api/v2/logout/status/{id}";
 const TOKENS_BODY: usize = 10 * 1024 * 1024;
 
 /// Bytes of the names of issuers.
-const KEYS_BODY: usize = 64 * 1024;
+pub(super) const KEYS_BODY: usize = 64 * 1024;
 
 /// Bytes of a token to explain, of a filter's configuration and of a request's head, with their JSON.
 const EXPLAIN_BODY: usize = 768 * 1024;

@@ -16,7 +16,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
 use super::counters::{Counters, FailureLabel, IssuerLabel};
-use super::demand::claimed;
+use super::demand::{claimed, is_under_way};
 use super::fetch::{FetchFailure, Fetched, Fetcher, Outcome};
 use super::files::{FileWatch, Reread};
 use super::schedule::{FetchEnd, next_fetch};
@@ -168,7 +168,10 @@ impl Provider {
 
     /// Forgets the keys of an issuer that was just asked in vain, if they have been kept for as long as they may.
     async fn forget_if_over(keys: &Keys, place: usize, asked: &Asked, row: &Noted) {
-        if let Some(fetch) = row.fetch.as_ref().filter(|fetch| row.has_keys && asked.is_over(fetch, keys.now_ms())) {
+        let now_ms = keys.now_ms();
+        // An answer that is under way may bring the list.
+        let is_over = |fetch: &&StoredFetch| asked.is_over(fetch, now_ms) && !is_under_way(fetch, now_ms);
+        if let Some(fetch) = row.fetch.as_ref().filter(is_over).filter(|_| row.has_keys) {
             keys.forget(place, fetch.started_at_ms).await;
         }
     }

@@ -198,7 +198,10 @@ fn keys_are_listed_held_back_and_let_go() {
     assert!(listed.contains("  (unusual)  ") && !listed.contains('\u{1b}'), "{listed}");
     let said = |text: &str| (Some(0), text.to_owned(), String::new());
     assert_eq!(run(&["keys", "distrust", "2026-05"]), said("other keys are in force now"));
-    assert_eq!(run(&["keys", "distrust", "2026-05"]), said("the keys in force are what they were"));
+    assert_eq!(
+        run(&["keys", "distrust", "2026-05"]),
+        said("the keys in force are what they were: curfew keys list shows them")
+    );
     let (_, listed, _) = run(&["keys", "list"]);
     assert!(listed.contains(&format!("  2026-05  {thumbprint}  EdDSA  distrusted since ")), "{listed}");
     assert!(listed.contains("\n  distrusted names: 2026-05\n"), "{listed}");

@@ -167,6 +167,13 @@ async fn a_filter_that_could_not_work_is_told_what_to_mend() {
     assert_eq!(without["refusal"]["response_code_details"], "curfew_unavailable_without_keys");
     let remarks = without["remarks"].to_string();
     assert!(remarks.contains("never handed out") && remarks.contains("which has no such issuer"), "{remarks}");
+    // The control plane knows the keyspace of this token, and not all that a worker names in its polls.
+    let one_more = json!({"issuers": [
+        {"issuer": ISSUER, "secret": SECRET}, {"issuer": "https://unknown.example.com", "secret": SECRET.repeat(2)},
+    ]});
+    let asking = answered(&plane, &phone, filter(one_more), json!({})).await;
+    assert_eq!(asking["decision"], "admitted");
+    assert!(asking["remarks"][0].as_str().unwrap().contains("no lease (keyspace_unknown)"), "{asking}");
     let elsewhere = json!({"sources": [{"cookie": "t"}, {"query": "q"}], "forward": false});
     let taken =
         answered(&plane, &phone, filter(elsewhere.clone()), json!({"path": "/a?b=1", "source": "query:q"})).await;

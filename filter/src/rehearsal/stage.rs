@@ -135,7 +135,7 @@ impl<'a> Stage<'a> {
     fn follow(&mut self) -> bool {
         let Some(Known { answer, revocations }) = self.known.take() else { return false };
         let Ok(epoch) = answer.epoch.parse() else { return false };
-        if self.gate.poll(self.now, RANDOMNESS).is_none() {
+        if self.gate.poll(self.now, RANDOMNESS).is_none() || !self.answers.grants_leases() {
             return false;
         }
         let call = self.number();

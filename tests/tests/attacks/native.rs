@@ -85,6 +85,10 @@ impl Answers for EmptyLog {
         None
     }
 
+    fn grants_leases(&mut self) -> bool {
+        true
+    }
+
     fn check(&mut self, _: &CheckRequest) -> Option<Known> {
         let epoch = Epoch::from_bytes([1; 16]).to_string();
         let answer = CheckAnswer { epoch, seq: 0, keys_seq: 0, verdict: CheckVerdict::Active, same_second: false };

@@ -147,9 +147,9 @@ fn moved_over(signer: &Signer, directory: &Path) -> Stack {
     plan.settings.unset("JWT_SECRET");
     let settings = example("sh");
     let settings = settings.lines().map(|line| line.split_once('=').unwrap());
-    let [issuer, url] = settings.collect::<Vec<_>>().try_into().unwrap();
-    assert_eq!((issuer.0, url.0), ("CURFEW_ISSUER", "JWKS_URL"));
-    plan.settings.set("CURFEW_ISSUER", issuer.1);
+    for (name, value) in settings.filter(|(name, _)| *name != "JWKS_URL") {
+        plan.settings.set(name, value);
+    }
     plan.settings.set("JWKS_FILE", keys.to_string_lossy());
     let secret = plan.bootstrap.take_secret("CURFEW_INTERNAL_SECRET").unwrap();
     plan.environment = vec![("CURFEW_INTERNAL_SECRET".to_owned(), secret)];
@@ -184,12 +184,18 @@ fn the_example_does_here_what_it_does_there() {
     assert_eq!(send(Request::get("/healthz")).status, 200);
 
     let statuses = |path: &str| [&shop, &partners, &both, &token(json!("x"))].map(|token| get(path, token).status);
-    assert_eq!(statuses("/orders"), [200, 403, 200, 403]);
-    assert_eq!(statuses("/partners/7"), [403, 200, 200, 403]);
+    assert_eq!(statuses("/orders"), [200, 403, 200, 401]);
+    assert_eq!(statuses("/partners/7"), [403, 200, 200, 401]);
 
     let preflight = || Request::new("OPTIONS", "/orders").header("Origin", "https://shop.example.com");
     assert_eq!(send(preflight().header("Access-Control-Request-Method", "GET")).status, 200);
     assert_eq!(send(preflight()).status, 401, "no preflight");
+
+    let log_out =
+        |scheme: &str| send(Request::post("/api/v2/logout").header("Authorization", format!("{scheme}{both}")));
+    assert_eq!(log_out("JWT ").code(), "token_invalid", "no such prefix there");
+    assert_eq!(log_out("Bearer ").status, 200);
+    assert_eq!(get("/orders", &both).code(), "token_revoked");
 }
 
 #[test]

@@ -86,6 +86,8 @@ fn a_crowd_that_waits_for_keys_in_vain_is_refused_and_envoy_goes_on() {
     assert!(stack.envoy.is_running());
     link.mend();
     until("the control plane is back", || get(&stack, "/orders", &good).status == 200);
+    // That the call for its key has failed is remembered for a second.
+    until("the key is asked for again", || get(&stack, "/orders", &forged).status == 401);
     for _ in 0..20 {
         assert_eq!(told(&get(&stack, "/orders", &forged)), (401, "token_invalid".into()));
         assert_eq!(get(&stack, "/orders", &good).status, 200);

@@ -14,6 +14,7 @@ use tokio::time::timeout;
 use super::asked::{Asked, Place};
 use crate::explain::Answered;
 use crate::http::problem::ApiError;
+use crate::http::routes::KEYS_BODY;
 use crate::http::state::AppState;
 use crate::keys::Origin;
 use crate::store::Explained;
@@ -56,7 +57,17 @@ fn play(state: &Arc<AppState>, runtime: Handle, token: &str, asked: Asked) -> Re
     let pairs: Vec<_> = head.iter().map(|(name, value)| (name.as_bytes(), value.as_slice())).collect();
     let differences = state.policy.agreement().differences(&rehearsal.config().policy.agreement());
     let rules: Vec<_> = rehearsal.rules().to_vec();
-    let mut plane = Plane { state, runtime, differences, disagrees: false, silent: false };
+    let agrees = rehearsal.config().policy.keyspaces().all(|keyspace| state.policy.knows(keyspace));
+    let mut plane = Plane {
+        state,
+        runtime,
+        differences,
+        agrees,
+        no_lease: false,
+        too_many: false,
+        disagrees: false,
+        silent: false,
+    };
     let rehearsed = rehearsal.play(&Request::new(&pairs), state.clock.moment().now, &mut plane);
     let remarks = plane.remarks(&rehearsed.without_keys);
     Ok(Answered::of(rehearsed, |place| rules.get(place).cloned(), token_in, remarks))
@@ -78,6 +89,12 @@ struct Plane<'a> {
     runtime: Handle,
     /// The settings of the filter that are not those of this control plane.
     differences: Differences,
+    /// This control plane knows all keyspaces of the filter.
+    agrees: bool,
+    /// A poll was refused because it does not.
+    no_lease: bool,
+    /// The filter has more issuers than a call for keys may name.
+    too_many: bool,
     /// A question was refused because of them.
     disagrees: bool,
     /// The database did not answer.
@@ -88,9 +105,19 @@ impl Answers for Plane<'_> {
     /// The issuer is not asked again: the explanation has just had that done, where the token's key was not known.
     fn keys(&mut self, request: &KeysRequest) -> Option<KeysAnswer> {
         let request = KeysRequest { refresh: None, ..request.clone() };
+        // The endpoint of filters takes no longer body.
+        if serde_json::to_string(&request).is_ok_and(|body| body.len() > KEYS_BODY) {
+            self.too_many = true;
+            return None;
+        }
         let text = self.runtime.block_on(self.state.keys.hand_out(&request));
         self.silent |= text.is_none();
         serde_json::from_str(&text?).ok()
+    }
+
+    fn grants_leases(&mut self) -> bool {
+        self.no_lease |= !self.agrees;
+        self.agrees
     }
 
     fn check(&mut self, request: &CheckRequest) -> Option<Known> {
@@ -123,11 +150,21 @@ impl Plane<'_> {
     /// What an operator has to mend.
     fn remarks(&self, without_keys: &[String]) -> Vec<String> {
         let mut remarks: Vec<_> = without_keys.iter().take(MOST_NAMED).map(|issuer| self.about(issuer)).collect();
+        let differ = if self.differences.is_empty() { String::new() } else { format!(": {}", self.differences) };
         if self.disagrees {
-            let differ = if self.differences.is_empty() { String::new() } else { format!(": {}", self.differences) };
             remarks.push(format!(
                 "The control plane refuses the filter's questions (keyspace_unknown): their settings differ{differ}."
             ));
+        } else if self.no_lease {
+            remarks.push(format!(
+                "The control plane gives workers of this filter no lease (keyspace_unknown), so they ask about each request: \
+                 the settings of another issuer differ{differ}."
+            ));
+        }
+        if self.too_many {
+            remarks.push(
+                "The filter has too many issuers: its calls for keys are refused (payload_too_large).".to_owned(),
+            );
         }
         if self.silent {
             remarks.push("The database did not answer a question of the filter.".to_owned());
