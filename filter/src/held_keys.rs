@@ -138,14 +138,14 @@ impl HeldKeys {
 
     /// Makes a call due that brings what was shown, before a request needs it.
     pub fn prefetch(&mut self, now: Duration) {
-        if self.are_behind() && !self.calls.is_paused(Kind::Plain, None, now) {
+        if self.are_behind() && !self.calls.is_paused(Kind::Plain, now) {
             self.calls.want(Kind::Plain, None);
         }
     }
 
     /// A question waits for the keys that its answer shows. False if they cannot be had now.
     pub fn want_shown(&mut self, now: Duration) -> bool {
-        let possible = self.calls.is_busy(Kind::Plain) || !self.calls.is_paused(Kind::Plain, None, now);
+        let possible = self.calls.is_busy(Kind::Plain) || !self.calls.is_paused(Kind::Plain, now);
         if possible {
             self.calls.want(Kind::Plain, None);
         }
@@ -198,7 +198,7 @@ impl HeldKeys {
     }
 
     fn wait(&mut self, kind: Kind, refresh: Option<usize>, stream: StreamId, waited: Waited, now: Duration) -> Turn {
-        let paused = self.calls.is_paused(kind, refresh, now) && !self.calls.is_busy(kind);
+        let paused = self.calls.is_paused(kind, now) && !self.calls.is_busy(kind);
         if paused || waited.is_enough() {
             return Turn::Unavailable;
         }

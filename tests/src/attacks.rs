@@ -5,6 +5,7 @@
 //! answers. `tests/attacks.md` is generated from these rows.
 
 mod arena;
+mod brought;
 mod claims;
 mod framing;
 mod header;

@@ -50,12 +50,10 @@ pub struct KeyCall {
 /// What a request has waited for already.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Waited {
-    /// For how many calls that could have helped it.
+    /// How often.
     rounds: u8,
     /// The last call that it waited for has failed.
     failed: bool,
-    /// True if it has waited at all.
-    returned: bool,
 }
 
 impl Waited {
@@ -66,7 +64,7 @@ impl Waited {
 
     /// True if the request waits for the first time, or has not waited at all.
     pub const fn is_new(self) -> bool {
-        !self.returned
+        self.rounds == 0
     }
 }
 
@@ -90,8 +88,6 @@ struct Flight {
     waiting: BTreeMap<StreamId, Waiting>,
     ended_at: Option<Duration>,
     failed: bool,
-    /// The issuer that the last call was to have asked.
-    ended_about: Option<usize>,
 }
 
 /// A stream that waits, and the issuer whose keys it needs if it is to be asked.
@@ -156,10 +152,9 @@ impl Calls {
         !matches!(self.flight(kind).state, State::Idle)
     }
 
-    /// True if the last call of this kind has failed a moment ago, and was about this issuer, if it was about one.
-    pub(super) fn is_paused(&self, kind: Kind, issuer: Option<usize>, now: Duration) -> bool {
-        let flight = self.flight(kind);
-        flight.failed && flight.ended_about == issuer && self.ended_within(kind, PAUSE, now)
+    /// True if the last call of this kind has failed a moment ago.
+    pub(super) fn is_paused(&self, kind: Kind, now: Duration) -> bool {
+        self.flight(kind).failed && self.ended_within(kind, PAUSE, now)
     }
 
     /// True if the last call of this kind has ended so lately.
@@ -248,21 +243,16 @@ impl Calls {
 
     /// The call has ended: those who wait for it are to be decided about.
     pub(super) fn ended(&mut self, kind: Kind, came: bool, now: Duration) {
-        let about = if kind == Kind::Refresh { self.refreshes() } else { None };
         let flight = self.flight_mut(kind);
         flight.state = State::Idle;
         flight.ended_at = Some(now);
         flight.failed = !came;
-        flight.ended_about = about;
         let waiting = std::mem::take(&mut flight.waiting);
         if kind == Kind::Refresh {
             self.waiting_for_issuer.clear();
         }
-        // A call that asked another issuer was no turn of theirs. The older streams are decided about first, so each issuer
-        // has its turn when those before it have had theirs.
-        let again = |(stream, Waiting { waited, issuer }): (StreamId, Waiting)| match issuer == about {
-            true => (stream, Waited { rounds: waited.rounds.saturating_add(1), failed: !came, returned: true }),
-            false => (stream, Waited { returned: true, ..waited }),
+        let again = |(stream, Waiting { waited, .. }): (StreamId, Waiting)| {
+            (stream, Waited { rounds: waited.rounds.saturating_add(1), failed: !came })
         };
         self.returning.extend(waiting.into_iter().map(again));
     }

@@ -1,5 +1,3 @@
-use std::collections::BTreeMap;
-
 use curfew_core::Epoch;
 use serde_json::{Value, json};
 
@@ -296,41 +294,4 @@ fn an_answer_of_another_history_that_was_asked_for_before_the_last_one_is_not_ta
     called(&mut held, Ok(&both(2, 1, &["b"])), ms(2));
     held.answered(9, Ok(&both(1, 3, &["a"])), &policy, ms(3));
     assert_eq!((kids(&held, 0), held.position()), (vec!["b".to_owned()], Some(position(2, 1))));
-}
-
-#[test]
-fn a_call_that_asks_another_issuer_is_no_turn_of_those_who_wait_for_theirs() {
-    let (policy, _) = policy();
-    let mut held = held();
-    called(&mut held, Ok(&both(1, 5, &["a"])), ms(0));
-    let now = ms(20_000);
-    let next = |held: &mut HeldKeys| {
-        let call = held.due(now).unwrap();
-        held.sent(call.kind, 9);
-        call.request.refresh
-    };
-    assert_eq!(held.wait_for_key(0, true, 1, Waited::default(), now), Turn::Wait);
-    assert_eq!(next(&mut held).as_deref(), Some(FIRST));
-    assert_eq!(held.wait_for_key(2, true, 2, Waited::default(), now), Turn::Wait);
-    let mut other = Waited::default();
-    // However often, and whether it fails or not.
-    for answer in [Ok(&both(1, 5, &["a"])), Err(Failure::NoResponse)] {
-        held.answered(9, answer, &policy, now);
-        let returned: BTreeMap<_, _> = held.take_returning(usize::MAX).into_iter().collect();
-        other = returned[&2];
-        assert!(!other.is_new() && !other.is_enough());
-        assert!(!returned[&1].is_new());
-        if answer.is_ok() {
-            // The first issuer is asked once more, before the other has its turn.
-            held.issuers[0].refreshed_at = None;
-            assert_eq!(held.wait_for_key(0, true, 1, Waited::default(), now), Turn::Wait);
-            assert_eq!(next(&mut held).as_deref(), Some(FIRST));
-            assert_eq!(held.wait_for_key(2, true, 2, other, now), Turn::Wait);
-        } else {
-            assert_eq!(held.wait_for_key(0, true, 1, returned[&1], now), Turn::Unavailable);
-            assert_eq!(held.wait_for_key(0, true, 3, Waited::default(), now), Turn::Unavailable, "a moment ago");
-        }
-    }
-    assert_eq!(held.wait_for_key(2, true, 2, other, now), Turn::Wait);
-    assert_eq!(next(&mut held).as_deref(), Some(THIRD));
 }

@@ -3,9 +3,9 @@
 use curfew_core::{MAX_HEADER_BYTES, TokenError};
 use serde_json::json;
 
-use super::{Row, bad, good, raw};
+use super::{Row, bad, brought, good, raw};
 
-const SECTION: &str = "header";
+pub(super) const SECTION: &str = "header";
 
 /// A token with exactly this header, signed with the HMAC key.
 fn refused(id: &str, asks: &str, rule: TokenError, header: impl Into<Vec<u8>>) -> Row {
@@ -19,7 +19,8 @@ fn admitted(id: &str, asks: &str, header: impl Into<Vec<u8>>) -> Row {
 }
 
 pub(super) fn rows() -> Vec<Row> {
-    [algorithms(), confusions(), duplicates(), kids(), parameters(), types(), shapes()].into_iter().flatten().collect()
+    let sections = [algorithms(), confusions(), duplicates(), kids(), parameters(), brought::rows(), types(), shapes()];
+    sections.into_iter().flatten().collect()
 }
 
 fn algorithms() -> Vec<Row> {
@@ -51,10 +52,10 @@ fn algorithms() -> Vec<Row> {
 /// HMACs keyed with public values: the classic confusion of a verifier that lets the token choose the algorithm.
 fn confusions() -> Vec<Row> {
     let forms = [
-        ("rsa-pem", "the RSA key's PEM", "rs"),
-        ("rsa-der", "the RSA key's DER", "rs"),
-        ("rsa-jwk", "the RSA key's JWK", "rs"),
-        ("rsa-modulus", "the RSA modulus", "rs"),
+        ("rsa-pem", "the RSA key's PEM", "k1"),
+        ("rsa-der", "the RSA key's DER", "k1"),
+        ("rsa-jwk", "the RSA key's JWK", "k1"),
+        ("rsa-modulus", "the RSA modulus", "k1"),
         ("ec-der", "the EC key's DER", "es"),
         ("ec-point", "the EC point", "es"),
         ("ed25519", "the Ed25519 key", "ed"),
@@ -84,7 +85,7 @@ fn duplicates() -> Vec<Row> {
         refused("alg-none-first", "alg twice, none first", Header, r#"{"alg":"none","alg":"HS256"}"#),
         refused("alg-none-last", "alg twice, none last", Header, r#"{"alg":"HS256","alg":"none"}"#),
         refused("alg-twice-escaped", "alg twice, once in escapes", Header, r#"{"alg":"HS256","\u0061lg":"none"}"#),
-        refused("kid-twice", "kid twice", Header, r#"{"alg":"HS256","kid":"hs","kid":"rs"}"#),
+        refused("kid-twice", "kid twice", Header, r#"{"alg":"HS256","kid":"hs","kid":"k1"}"#),
         refused("member-twice", "an unknown member twice", Header, r#"{"alg":"HS256","x":1,"x":2}"#),
         refused(
             "member-twice-inside",

@@ -96,7 +96,7 @@ impl Keys {
         let (x, y) = point.as_bytes().get(1..).context("an EC point")?.split_at(32);
         Ok(json!({"keys": [
             {"kty": "oct", "alg": "HS256", "kid": "hs", "k": base64(SECRET)},
-            {"kty": "RSA", "alg": "RS256", "kid": "rs", "n": n, "e": e},
+            {"kty": "RSA", "alg": "RS256", "kid": "k1", "n": n, "e": e},
             {"kty": "RSA", "alg": "PS256", "kid": "ps", "n": n, "e": e},
             {"kty": "EC", "crv": "P-256", "alg": "ES256", "kid": "es", "x": base64(x), "y": base64(y)},
             {"kty": "OKP", "crv": "Ed25519", "alg": "EdDSA", "kid": "ed", "x": base64(self.eddsa.pk.as_ref())},
@@ -217,7 +217,7 @@ impl Forge<'_> {
     pub(crate) fn signed(&self, algorithm: &str) -> Result<Signed> {
         let kid = match algorithm {
             "HS256" => "hs",
-            "RS256" => "rs",
+            "RS256" => "k1",
             "PS256" => "ps",
             "ES256" => "es",
             "EdDSA" => "ed",

@@ -171,12 +171,12 @@ fn rsa_pss() -> Vec<Row> {
             forge.rsa(&signed.input, Padding::Pss(256, 222))
         }),
         bad(SECTION, "ps256-as-rs256", "RS256 in the header, a PSS signature", TokenError::Signature, |forge| {
-            let input = forge.input(r#"{"alg":"RS256","kid":"rs"}"#);
+            let input = forge.input(r#"{"alg":"RS256","kid":"k1"}"#);
             let signature = forge.rsa(&input, Padding::Pss(256, -1))?;
             Ok(format!("{input}.{}", base64(&signature)).into_bytes())
         }),
         bad(SECTION, "ps256-kid-rs", "PS256 with the kid of the RS256 key", TokenError::Algorithm, |forge| {
-            let input = forge.input(r#"{"alg":"PS256","kid":"rs"}"#);
+            let input = forge.input(r#"{"alg":"PS256","kid":"k1"}"#);
             let signature = forge.rsa(&input, Padding::Pss(256, -1))?;
             Ok(format!("{input}.{}", base64(&signature)).into_bytes())
         }),

@@ -102,7 +102,7 @@ fn a_control_plane_and_workers_that_start_without_the_issuer_have_its_last_good_
     let fetches = issuer.fetches();
     issuer.goes_down();
     stack.control_plane.restart().unwrap();
-    // Envoy makes new VMs, which hold nothing yet.
+    // Each worker makes a new root context, which holds nothing yet.
     stack.update_filter(|filter| filter["control_plane"]["timeout"] = "4s".into()).unwrap();
     for token in [&alice, &bob] {
         until("its token is admitted", || get(&stack, "/orders", token).status == 200);

@@ -51,6 +51,8 @@ fn four_issuers_have_their_keys_from_four_kinds_of_source_and_a_file_that_change
         "a file was followed after {:?}",
         until("it is followed", || get(&stack, "/orders", &of_new).status == 200)
     );
+    // Nobody waits for the workers that a file tells of its change: the other one may follow a little later.
+    until("all workers have followed", || (0..20).all(|_| get(&stack, "/orders", &tokens[1]).status == 401));
     for _ in 0..8 {
         assert_eq!(told(&get(&stack, "/orders", &tokens[1])), (401, "token_invalid".into()));
         for token in [&tokens[0], &tokens[2], &tokens[3], &of_new] {
