@@ -1,8 +1,8 @@
 //! The keys that the control plane hands out: what is held, how new it is, and who waits for newer ones.
 //!
 //! The control plane is asked in two ways. A plain call reads what it has. A call with `refresh` has it ask an issuer
-//! first, which takes longer; so one call of each kind may be under way, and requests wait for the one that they need.
-//! However many wait, there is one call, and after a failure there is none for a while.
+//! first, which takes longer; so a plain call and one for each issuer may be under way, and requests wait for the one that
+//! they need. However many wait for it, there is one call, and after a failure there is none of its kind for a while.
 //!
 //! Clients decide which keys their tokens name. A token that names an unknown one is worth a call with `refresh`, but
 //! only one in [`REFRESH_INTERVAL`] for each issuer; otherwise it is refused as it always was. That needs keys that are
@@ -89,7 +89,7 @@ impl HeldKeys {
         let handed_out =
             |(place, name): (usize, &str)| HandedOut { place, name: name.to_owned(), known: false, refreshed_at: None };
         let issuers: Vec<_> = issuers.map(handed_out).collect();
-        let calls = Calls::new(issuers.len(), timeout);
+        let calls = Calls::new(issuers.iter().map(|issuer| issuer.place), timeout);
         Self { sets, issuers, held: None, shown: None, read_at: None, calls }
     }
 
@@ -139,7 +139,7 @@ impl HeldKeys {
     /// Makes a call due that brings what was shown, before a request needs it.
     pub fn prefetch(&mut self, now: Duration) {
         if self.are_behind() && !self.calls.is_paused(Kind::Plain, now) {
-            self.calls.want(Kind::Plain, None);
+            self.calls.want(Kind::Plain);
         }
     }
 
@@ -147,7 +147,7 @@ impl HeldKeys {
     pub fn want_shown(&mut self, now: Duration) -> bool {
         let possible = self.calls.is_busy(Kind::Plain) || !self.calls.is_paused(Kind::Plain, now);
         if possible {
-            self.calls.want(Kind::Plain, None);
+            self.calls.want(Kind::Plain);
         }
         possible
     }
@@ -183,40 +183,34 @@ impl HeldKeys {
             };
         }
         let lately = issuer.refreshed_at.is_some_and(|at| now.saturating_sub(at) < REFRESH_INTERVAL);
-        if self.calls.refreshes() == Some(place) || !lately {
-            return self.wait_refreshing(place, stream, waited, now);
+        if self.calls.is_busy(Kind::Refresh(place)) || !lately {
+            return self.wait(Kind::Refresh(place), stream, waited, now);
         }
         if current { Turn::Final } else { self.wait_plainly(stream, waited, now) }
     }
 
     fn wait_plainly(&mut self, stream: StreamId, waited: Waited, now: Duration) -> Turn {
-        self.wait(Kind::Plain, None, stream, waited, now)
+        self.wait(Kind::Plain, stream, waited, now)
     }
 
-    fn wait_refreshing(&mut self, place: usize, stream: StreamId, waited: Waited, now: Duration) -> Turn {
-        self.wait(Kind::Refresh, Some(place), stream, waited, now)
-    }
-
-    fn wait(&mut self, kind: Kind, refresh: Option<usize>, stream: StreamId, waited: Waited, now: Duration) -> Turn {
+    fn wait(&mut self, kind: Kind, stream: StreamId, waited: Waited, now: Duration) -> Turn {
         let paused = self.calls.is_paused(kind, now) && !self.calls.is_busy(kind);
         if paused || waited.is_enough() {
             return Turn::Unavailable;
         }
-        if !self.calls.join(refresh, stream, waited) {
+        if !self.calls.join(kind, stream, waited) {
             return Turn::TooMany;
         }
-        self.calls.want(kind, refresh);
+        self.calls.want(kind);
         Turn::Wait
     }
 
-    /// The call to send now, if one is due. Report [`Self::sent`] or [`Self::not_sent`], and ask for the next one.
+    /// The call to send now, if one is due. Report [`Self::sent`] or [`Self::gave_up`], and ask for the next one.
     pub fn due(&mut self, now: Duration) -> Option<KeyCall> {
-        let (kind, refresh, timeout) = self.calls.due(now)?;
-        let refreshed = self.issuers.iter_mut().find(|issuer| Some(issuer.place) == refresh);
-        let refresh = refreshed.map(|issuer| {
-            issuer.refreshed_at = Some(now);
-            issuer.name.clone()
-        });
+        let (kind, timeout) = self.calls.due(now)?;
+        self.note_refreshed(kind, Some(now));
+        let refresh = self.issuers.iter().find(|issuer| kind == Kind::Refresh(issuer.place));
+        let refresh = refresh.map(|issuer| issuer.name.clone());
         let issuers = self.issuers.iter().map(|issuer| issuer.name.clone()).collect();
         Some(KeyCall { kind, request: KeysRequest { issuers, refresh }, timeout })
     }
@@ -280,10 +274,7 @@ impl HeldKeys {
     /// Notes when the issuer was asked that a call with `refresh` is about. The control plane asked it after the call was
     /// sent, so the pause counts from the end.
     fn note_refreshed(&mut self, kind: Kind, at: Option<Duration>) {
-        if kind == Kind::Refresh
-            && let Some(place) = self.calls.refreshes()
-            && let Some(issuer) = self.issuers.iter_mut().find(|issuer| issuer.place == place)
-        {
+        if let Some(issuer) = self.issuers.iter_mut().find(|issuer| kind == Kind::Refresh(issuer.place)) {
             issuer.refreshed_at = at;
         }
     }
@@ -346,7 +337,7 @@ impl HeldKeys {
 
     /// True if a call is due or under way.
     pub fn are_called(&self) -> bool {
-        self.calls.is_busy(Kind::Plain) || self.calls.is_busy(Kind::Refresh)
+        self.calls.any_busy()
     }
 
     /// The stream is gone.

@@ -140,7 +140,7 @@ fn add_target() -> bool {
 
 fn build_with_rustup(variant: Variant) -> Result<PathBuf> {
     let mut cargo = workspace::cargo();
-    cargo.args(["build", "--package", "curfew-filter", "--lib"]);
+    cargo.args(["rustc", "--package", "curfew-filter", "--lib", "--crate-type", "cdylib"]);
     cargo.args(["--target", TARGET, "--profile", PROFILE]).args(variant.arguments());
     let target = variant.directory(&workspace::target()?);
     cargo.arg("--target-dir").arg(&target);

@@ -67,8 +67,8 @@ impl Gate {
         match kind {
             Kind::Plain if !ended.came => self.refuse_questions(),
             // A question waits for a plain call, but what a call with `refresh` brings may serve it, too.
-            Kind::Refresh if !ended.came || self.keys.are_behind() => {}
-            Kind::Plain | Kind::Refresh => self.knowledge.keys_came(),
+            Kind::Refresh(_) if !ended.came || self.keys.are_behind() => {}
+            Kind::Plain | Kind::Refresh(_) => self.knowledge.keys_came(),
         }
     }
 

@@ -17,7 +17,7 @@ const REFRESH_PATIENCE: Duration = Duration::from_secs(5);
 /// How many streams may wait for a plain call: as many as there may be questions.
 const MAX_WAITING: usize = 8192;
 
-/// How many streams may wait for a call with `refresh`. Clients make them wait by naming keys that do not exist. So each
+/// How many streams may wait for calls with `refresh`. Clients make them wait by naming keys that do not exist. So each
 /// issuer has places of its own: those who flood one take none of another's.
 const MAX_WAITING_FOR_REFRESH: usize = 4096;
 
@@ -27,13 +27,14 @@ const MAX_WAITING_FOR_ISSUER: usize = 1024;
 /// How often one request may wait for keys.
 pub const MAX_ROUNDS: u8 = 3;
 
-/// The two kinds of calls. One of each may be under way.
+/// The kinds of calls. One of each may be under way.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
     /// Reads what the control plane has.
     Plain,
-    /// Has the control plane ask an issuer first.
-    Refresh,
+    /// Has the control plane ask the issuer at this place of the policy first. Each issuer has a call of its own: one that
+    /// is slow, or away, holds up nobody's requests but its own.
+    Refresh(usize),
 }
 
 /// A call to be sent now.
@@ -71,12 +72,13 @@ impl Waited {
 #[derive(Debug)]
 pub(super) struct Calls {
     plain: Flight,
-    refresh: Flight,
+    /// By the place of the issuer.
+    refreshes: BTreeMap<usize, Flight>,
+    /// What each stream waits for that waits for a call.
+    waiting_for: BTreeMap<StreamId, Kind>,
     /// The streams whose call has ended, in the order in which they are to be decided about.
     returning: VecDeque<(StreamId, Waited)>,
-    /// How many streams wait for a call with `refresh`, by the issuer whose keys they need.
-    waiting_for_issuer: BTreeMap<usize, usize>,
-    /// How many of one issuer may.
+    /// How many streams may wait for the call with `refresh` of one issuer.
     most_for_issuer: usize,
     timeout: Duration,
 }
@@ -85,176 +87,168 @@ pub(super) struct Calls {
 #[derive(Debug, Default)]
 struct Flight {
     state: State,
-    waiting: BTreeMap<StreamId, Waiting>,
+    waiting: BTreeMap<StreamId, Waited>,
     ended_at: Option<Duration>,
     failed: bool,
 }
 
-/// A stream that waits, and the issuer whose keys it needs if it is to be asked.
-#[derive(Debug, Clone, Copy)]
-struct Waiting {
-    waited: Waited,
-    issuer: Option<usize>,
-}
-
-/// `refresh` is the place of the issuer that is to be asked.
 #[derive(Debug, Clone, Copy, Default)]
 enum State {
     #[default]
     Idle,
-    Due {
-        refresh: Option<usize>,
-    },
+    Due,
     UnderWay {
-        refresh: Option<usize>,
         sent_at: Duration,
         call: Option<CallId>,
     },
 }
 
+impl Flight {
+    fn ended_within(&self, time: Duration, now: Duration) -> bool {
+        self.ended_at.is_some_and(|ended_at| now.saturating_sub(ended_at) < time)
+    }
+
+    fn is_call(&self, number: CallId) -> bool {
+        matches!(self.state, State::UnderWay { call, .. } if call == Some(number))
+    }
+
+    fn is_older_than(&self, age: Duration, now: Duration) -> bool {
+        matches!(self.state, State::UnderWay { sent_at, .. } if now.saturating_sub(sent_at) > age)
+    }
+}
+
 impl Calls {
-    /// `issuers`: how many there are whose keys the control plane hands out.
-    pub(super) fn new(issuers: usize, timeout: Duration) -> Self {
-        let share = MAX_WAITING_FOR_REFRESH / issuers.max(1);
+    /// `places`: those of the issuers whose keys the control plane hands out.
+    pub(super) fn new(places: impl Iterator<Item = usize>, timeout: Duration) -> Self {
+        let refreshes: BTreeMap<_, _> = places.map(|place| (place, Flight::default())).collect();
+        let share = MAX_WAITING_FOR_REFRESH / refreshes.len().max(1);
         Self {
             plain: Flight::default(),
-            refresh: Flight::default(),
+            refreshes,
+            waiting_for: BTreeMap::new(),
             returning: VecDeque::new(),
-            waiting_for_issuer: BTreeMap::new(),
             most_for_issuer: share.clamp(1, MAX_WAITING_FOR_ISSUER),
             timeout,
         }
     }
 
-    fn flight(&self, kind: Kind) -> &Flight {
+    /// `None` for a place whose issuer's keys are not handed out.
+    fn flight(&self, kind: Kind) -> Option<&Flight> {
         match kind {
-            Kind::Plain => &self.plain,
-            Kind::Refresh => &self.refresh,
+            Kind::Plain => Some(&self.plain),
+            Kind::Refresh(place) => self.refreshes.get(&place),
         }
     }
 
-    fn flight_mut(&mut self, kind: Kind) -> &mut Flight {
+    fn flight_mut(&mut self, kind: Kind) -> Option<&mut Flight> {
         match kind {
-            Kind::Plain => &mut self.plain,
-            Kind::Refresh => &mut self.refresh,
+            Kind::Plain => Some(&mut self.plain),
+            Kind::Refresh(place) => self.refreshes.get_mut(&place),
         }
+    }
+
+    fn flights(&self) -> impl Iterator<Item = (Kind, &Flight)> {
+        let refreshes = self.refreshes.iter().map(|(place, flight)| (Kind::Refresh(*place), flight));
+        std::iter::once((Kind::Plain, &self.plain)).chain(refreshes)
     }
 
     fn timeout(&self, kind: Kind) -> Duration {
         match kind {
             Kind::Plain => self.timeout,
-            Kind::Refresh => self.timeout.saturating_add(REFRESH_PATIENCE),
+            Kind::Refresh(_) => self.timeout.saturating_add(REFRESH_PATIENCE),
         }
     }
 
     /// True if a call of this kind is due or under way.
     pub(super) fn is_busy(&self, kind: Kind) -> bool {
-        !matches!(self.flight(kind).state, State::Idle)
+        self.flight(kind).is_some_and(|flight| !matches!(flight.state, State::Idle))
+    }
+
+    /// True if a call of any kind is due or under way.
+    pub(super) fn any_busy(&self) -> bool {
+        self.flights().any(|(_, flight)| !matches!(flight.state, State::Idle))
     }
 
     /// True if the last call of this kind has failed a moment ago.
     pub(super) fn is_paused(&self, kind: Kind, now: Duration) -> bool {
-        self.flight(kind).failed && self.ended_within(kind, PAUSE, now)
+        self.flight(kind).is_some_and(|flight| flight.failed && flight.ended_within(PAUSE, now))
     }
 
     /// True if the last call of this kind has ended so lately.
     pub(super) fn ended_within(&self, kind: Kind, time: Duration, now: Duration) -> bool {
-        self.flight(kind).ended_at.is_some_and(|ended_at| now.saturating_sub(ended_at) < time)
-    }
-
-    /// The issuer that a call with `refresh`, due or under way, is about.
-    pub(super) fn refreshes(&self) -> Option<usize> {
-        match self.refresh.state {
-            State::Idle => None,
-            State::Due { refresh } | State::UnderWay { refresh, .. } => refresh,
-        }
+        self.flight(kind).is_some_and(|flight| flight.ended_within(time, now))
     }
 
     /// Makes a call due, unless one of its kind is due or under way.
-    pub(super) fn want(&mut self, kind: Kind, refresh: Option<usize>) {
-        if !self.is_busy(kind) {
-            self.flight_mut(kind).state = State::Due { refresh };
+    pub(super) fn want(&mut self, kind: Kind) {
+        if !self.is_busy(kind)
+            && let Some(flight) = self.flight_mut(kind)
+        {
+            flight.state = State::Due;
         }
     }
 
-    /// Makes a stream wait for a plain call, or for a call with `refresh` for the sake of this issuer. False if too many wait.
-    pub(super) fn join(&mut self, issuer: Option<usize>, stream: StreamId, waited: Waited) -> bool {
-        let (flight, most) = match issuer {
-            None => (&mut self.plain, MAX_WAITING),
-            Some(_) => (&mut self.refresh, MAX_WAITING_FOR_REFRESH),
+    /// Makes a stream wait for the call of this kind. False if too many wait.
+    pub(super) fn join(&mut self, kind: Kind, stream: StreamId, waited: Waited) -> bool {
+        let most = match kind {
+            Kind::Plain => MAX_WAITING,
+            Kind::Refresh(_) => self.most_for_issuer,
         };
-        let of_issuer = issuer.map(|issuer| self.waiting_for_issuer.entry(issuer).or_default());
-        let share_is_used = of_issuer.as_deref().is_some_and(|count| *count >= self.most_for_issuer);
-        if share_is_used || flight.waiting.len() >= most {
-            return false;
-        }
-        let before = flight.waiting.insert(stream, Waiting { waited, issuer });
-        if let (None, Some(count)) = (before, of_issuer) {
-            *count = count.saturating_add(1);
-        }
+        let Some(flight) = self.flight_mut(kind).filter(|flight| flight.waiting.len() < most) else { return false };
+        flight.waiting.insert(stream, waited);
+        self.waiting_for.insert(stream, kind);
         true
     }
 
-    /// Takes a call that is due: its kind, the issuer to be asked, and its timeout.
-    pub(super) fn due(&mut self, now: Duration) -> Option<(Kind, Option<usize>, Duration)> {
-        for kind in [Kind::Plain, Kind::Refresh] {
-            if let State::Due { refresh } = self.flight(kind).state {
-                self.flight_mut(kind).state = State::UnderWay { refresh, sent_at: now, call: None };
-                return Some((kind, refresh, self.timeout(kind)));
-            }
-        }
-        None
+    /// Takes a call that is due: its kind and its timeout.
+    pub(super) fn due(&mut self, now: Duration) -> Option<(Kind, Duration)> {
+        let (kind, _) = self.flights().find(|(_, flight)| matches!(flight.state, State::Due))?;
+        self.flight_mut(kind)?.state = State::UnderWay { sent_at: now, call: None };
+        Some((kind, self.timeout(kind)))
     }
 
     pub(super) fn is_due(&self) -> bool {
-        [&self.plain, &self.refresh].iter().any(|flight| matches!(flight.state, State::Due { .. }))
+        self.flights().any(|(_, flight)| matches!(flight.state, State::Due))
     }
 
     pub(super) fn sent(&mut self, kind: Kind, taken: CallId) {
-        if let State::UnderWay { call, .. } = &mut self.flight_mut(kind).state {
+        if let Some(Flight { state: State::UnderWay { call, .. }, .. }) = self.flight_mut(kind) {
             *call = Some(taken);
         }
     }
 
     /// The kind of the call under way that has this number.
     pub(super) fn kind_of(&self, ended: CallId) -> Option<Kind> {
-        let is = |kind: &Kind| matches!(self.flight(*kind).state, State::UnderWay { call, .. } if call == Some(ended));
-        [Kind::Plain, Kind::Refresh].into_iter().find(is)
+        self.flights().find(|(_, flight)| flight.is_call(ended)).map(|(kind, _)| kind)
     }
 
     /// When the call under way was sent.
     pub(super) fn sent_at(&self, kind: Kind) -> Option<Duration> {
-        match self.flight(kind).state {
+        match self.flight(kind)?.state {
             State::UnderWay { sent_at, .. } => Some(sent_at),
-            State::Idle | State::Due { .. } => None,
+            State::Idle | State::Due => None,
         }
     }
 
     /// The kinds of the calls whose end should have been reported long ago.
     pub(super) fn lost(&self, now: Duration) -> Vec<Kind> {
-        let lost = |kind: &Kind| match self.flight(*kind).state {
-            State::UnderWay { sent_at, .. } => {
-                now.saturating_sub(sent_at) > self.timeout(*kind).saturating_mul(LOST_AFTER_TIMEOUTS)
-            }
-            State::Idle | State::Due { .. } => false,
+        let lost = |(kind, flight): &(Kind, &Flight)| {
+            flight.is_older_than(self.timeout(*kind).saturating_mul(LOST_AFTER_TIMEOUTS), now)
         };
-        [Kind::Plain, Kind::Refresh].into_iter().filter(lost).collect()
+        self.flights().filter(lost).map(|(kind, _)| kind).collect()
     }
 
     /// The call has ended: those who wait for it are to be decided about.
     pub(super) fn ended(&mut self, kind: Kind, came: bool, now: Duration) {
-        let flight = self.flight_mut(kind);
+        let Some(flight) = self.flight_mut(kind) else { return };
         flight.state = State::Idle;
         flight.ended_at = Some(now);
         flight.failed = !came;
         let waiting = std::mem::take(&mut flight.waiting);
-        if kind == Kind::Refresh {
-            self.waiting_for_issuer.clear();
+        for (stream, waited) in waiting {
+            self.waiting_for.remove(&stream);
+            self.returning.push_back((stream, Waited { rounds: waited.rounds.saturating_add(1), failed: !came }));
         }
-        let again = |(stream, Waiting { waited, .. }): (StreamId, Waiting)| {
-            (stream, Waited { rounds: waited.rounds.saturating_add(1), failed: !came })
-        };
-        self.returning.extend(waiting.into_iter().map(again));
     }
 
     pub(super) fn take_returning(&mut self, most: usize) -> Vec<(StreamId, Waited)> {
@@ -272,15 +266,14 @@ impl Calls {
     }
 
     pub(super) fn waiting(&self) -> usize {
-        let waiting = self.plain.waiting.len().saturating_add(self.refresh.waiting.len());
-        waiting.saturating_add(self.returning.len())
+        self.waiting_for.len().saturating_add(self.returning.len())
     }
 
     pub(super) fn forget(&mut self, stream: StreamId) {
-        self.plain.waiting.remove(&stream);
-        let issuer = self.refresh.waiting.remove(&stream).and_then(|waiting| waiting.issuer);
-        if let Some(count) = issuer.and_then(|issuer| self.waiting_for_issuer.get_mut(&issuer)) {
-            *count = count.saturating_sub(1);
+        if let Some(kind) = self.waiting_for.remove(&stream)
+            && let Some(flight) = self.flight_mut(kind)
+        {
+            flight.waiting.remove(&stream);
         }
         self.take_only(stream);
     }

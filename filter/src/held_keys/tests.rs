@@ -256,12 +256,64 @@ fn those_who_flood_one_issuer_take_no_places_of_another() {
         // A stream that goes gives its place to another of its issuer.
         held.forget(6_000);
         assert_eq!((wait(&mut held, 0, 5_000), wait(&mut held, 2, 8_000)), (Turn::TooMany, Turn::Wait));
-        // The end of the call frees them all. It fails, so the issuer may be asked again soon.
+        // The end of its call frees the places of an issuer. It fails, so the issuer may be asked again soon.
+        for kind in [Kind::Refresh(0), Kind::Refresh(2)] {
+            assert_eq!(held.due(now).unwrap().kind, kind);
+            held.sent(kind, 9);
+            held.answered(9, Err(Failure::Lost), &policy, now);
+            assert_eq!(held.take_returning(usize::MAX).len(), 1_024);
+        }
+    }
+}
+
+/// Refuses the streams of one issuer, and what becomes of another's meanwhile and of both later.
+#[test]
+fn an_issuer_that_is_away_holds_up_nobody_of_another() {
+    let (mut held, (policy, _)) = (held(), policy());
+    called(&mut held, Ok(&both(1, 1, &["a"])), ms(0));
+    let new = Waited::default();
+    assert_eq!(held.wait_for_key(0, true, 1, new, ms(1)), Turn::Wait);
+    assert_eq!(held.wait_for_key(2, true, 2, new, ms(1)), Turn::Wait);
+    for number in [8, 9] {
+        let call = held.due(ms(1)).unwrap();
+        held.sent(call.kind, number);
+    }
+    held.answered(8, Err(Failure::Status(503)), &policy, ms(5));
+    let [(stream, waited)] = held.take_returning(10)[..] else { panic!("the other one waits for its own call") };
+    assert_eq!(stream, 1);
+    assert_eq!(held.wait_for_key(0, true, 1, waited, ms(5)), Turn::Unavailable);
+    assert_eq!(held.wait_for_key(2, true, 3, new, ms(5)), Turn::Wait, "its own call is under way");
+    held.answered(9, Err(Failure::Status(503)), &policy, ms(700));
+    for (place, now, turn) in [
+        (0, 1_004, Turn::Unavailable),
+        (0, 1_005, Turn::Wait),
+        (2, 1_005, Turn::Unavailable),
+        (2, 1_699, Turn::Unavailable),
+        (2, 1_700, Turn::Wait),
+    ] {
+        assert_eq!(held.wait_for_key(place, true, 4, new, ms(now)), turn, "{place} {now}");
+    }
+}
+
+#[test]
+fn a_request_waits_for_its_own_issuer_alone_and_three_times_at_most() {
+    let (mut held, (policy, _)) = (held(), policy());
+    called(&mut held, Ok(&both(1, 1, &["a"])), ms(0));
+    let mut waited = Waited::default();
+    for round in 0..u32::from(MAX_ROUNDS) {
+        let now = REFRESH_INTERVAL * (round + 1);
+        assert_eq!(held.wait_for_key(0, true, 1, waited, now), Turn::Wait, "{round}");
+        // A call about another issuer comes and goes.
+        assert_eq!(held.wait_for_key(2, true, 2, Waited::default(), now), Turn::Wait);
+        held.gave_up(Kind::Refresh(2), now);
+        assert!(held.take_returning(10).iter().all(|(stream, _)| *stream == 2));
         let call = held.due(now).unwrap();
         held.sent(call.kind, 9);
-        held.answered(9, Err(Failure::Lost), &policy, now);
-        assert_eq!(held.take_returning(usize::MAX).len(), 2_048);
+        held.answered(9, Ok(&both(1, 1, &["a"])), &policy, now);
+        let [(1, again)] = held.take_returning(10)[..] else { panic!("its own call has ended") };
+        waited = again;
     }
+    assert_eq!(held.wait_for_key(0, true, 1, waited, REFRESH_INTERVAL * 9), Turn::Unavailable);
 }
 
 #[test]

@@ -90,7 +90,7 @@ fn keys_that_change_are_had_while_an_issuer_is_asked() {
     story.page();
     assert_eq!(story.get(2, &token("old")), "waits");
     let kinds: Vec<_> = story.key_calls.values().map(|call| call.kind).collect();
-    assert_eq!(kinds, [Kind::Refresh, Kind::Plain], "the slow call holds up nobody else");
+    assert_eq!(kinds, [Kind::Refresh(0), Kind::Plain], "the slow call holds up nobody else");
     let refreshing = story.key_calls.pop_first().unwrap();
     story.keys(&answer(EPOCH, 2, &["old"]));
     assert_eq!((story.outcome(1), story.outcome(2)), ("waits".into(), "admitted".into()));
@@ -159,7 +159,7 @@ fn an_issuer_that_has_lost_its_keys_in_the_control_plane_waits_for_new_ones() {
 }
 
 #[test]
-fn two_issuers_share_calls_and_each_is_asked_for_its_own_keys() {
+fn each_of_two_issuers_is_asked_for_its_own_keys_and_one_that_is_away_holds_up_nobody_of_the_other() {
     let mut story = Story::bounded(json!({"issuers": [{"issuer": ISSUER}, {"issuer": OTHER}]}));
     story.get(1, &token("a"));
     story.get(2, &token_of(OTHER, "b", "bob"));
@@ -174,9 +174,17 @@ fn two_issuers_share_calls_and_each_is_asked_for_its_own_keys() {
         (story.get(3, &token("x")), story.get(4, &token_of(OTHER, "y", "bob"))),
         ("waits".into(), "waits".into())
     );
-    assert_eq!(story.refreshes().as_deref(), Some(ISSUER));
+    let (first, refreshing) = story.key_calls.pop_first().unwrap();
+    assert_eq!(refreshing.request.refresh.as_deref(), Some(ISSUER));
+    assert_eq!(story.refreshes().as_deref(), Some(OTHER), "both are asked at once");
+    story.keys_fail(504);
+    assert_eq!((story.outcome(3), story.outcome(4)), ("waits".into(), "unavailable_without_keys".into()));
+    story.key_calls.insert(first, refreshing);
     story.keys(&both(1, &["a", "x"], &["b"]));
-    assert_eq!(story.refreshes().as_deref(), Some(OTHER), "it waits for its turn");
+    assert_eq!(story.asked(), 3, "the token of the issuer that has answered");
+    assert_eq!(story.get(5, &token_of(OTHER, "y", "bob")), "unavailable_without_keys", "it is not asked again at once");
+    story.pass(1_000);
+    assert_eq!(story.get(6, &token_of(OTHER, "y", "bob")), "waits");
     story.keys(&both(2, &["a", "x"], &["b", "y"]));
     assert_eq!(story.asked(), 4);
 }

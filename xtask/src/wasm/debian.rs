@@ -65,7 +65,7 @@ pub(super) fn module(variant: Variant) -> Result<PathBuf> {
         "CARGO_TARGET_WASM32_WASIP1_RUSTFLAGS",
         format!("-Clink-self-contained=no -Clinker-flavor=wasm-ld -L{LIBRARIES}"),
     );
-    cargo.args(["build", "--package", "curfew-filter", "--lib"]);
+    cargo.args(["rustc", "--package", "curfew-filter", "--lib", "--crate-type", "cdylib"]);
     cargo.args(["--target", TARGET, "--profile", PROFILE, "-Zbuild-std=std,panic_abort"]).args(variant.arguments());
     compile::run(&mut cargo, "the filter")?;
     finish(&target)

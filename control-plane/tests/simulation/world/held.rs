@@ -152,8 +152,8 @@ impl World {
         worker.strict.hold_keys(worker.keys.position());
         match kind {
             Kind::Plain if !ended.came => self.refuse_questions(call.worker),
-            Kind::Refresh if !ended.came || worker.keys.are_behind() => {}
-            Kind::Plain | Kind::Refresh => worker.strict.keys_came(),
+            Kind::Refresh(_) if !ended.came || worker.keys.are_behind() => {}
+            Kind::Plain | Kind::Refresh(_) => worker.strict.keys_came(),
         }
         self.hold_keys_of_any_time(call.worker);
         self.probe(call.worker);
