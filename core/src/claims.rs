@@ -23,7 +23,7 @@ pub struct ProvenToken {
     pub issuer: String,
     /// The user claim; an integer as its decimal text.
     pub user: Option<String>,
-    /// The `sid` claim.
+    /// The session, by the issuer's session claim.
     pub session_id: Option<String>,
     /// When it is valid.
     pub times: Times,
@@ -68,6 +68,11 @@ pub(crate) fn user(claims: &Object, claim: &str) -> Result<Option<String>, Token
     claim_at(claims, claim).map(|value| identifier_text("user", value)).transpose()
 }
 
+/// The session of a token, by the claim of this name or at this path.
+pub(crate) fn session(claims: &Object, claim: &str) -> Result<Option<String>, TokenError> {
+    claim_at(claims, claim).map(|value| identifier_text("session", value)).transpose()
+}
+
 /// The claims of a token, read without any proof: see [`crate::Policy::read_unproven`]. No `Debug`: the claims are
 /// personal data.
 #[derive(Clone)]
@@ -78,7 +83,7 @@ pub struct UnprovenToken {
     pub issuer: String,
     /// The user claim; an integer as its decimal text.
     pub user: Option<String>,
-    /// The `sid` claim.
+    /// The session, by the issuer's session claim.
     pub session_id: Option<String>,
     /// When it would be valid.
     pub times: Times,

@@ -19,6 +19,10 @@ const MAX_CLOCK_SKEW: Duration = Duration::from_secs(300);
 /// Longer than any URL in use. The name is stored with each token, and databases bound the length of what they index.
 const MAX_ISSUER_BYTES: usize = 1024;
 
+/// The claim that names the session where the configuration names no other: OpenID Connect Front-Channel Logout 1.0 section 3
+/// registers it.
+pub const SESSION_CLAIM: &str = "sid";
+
 /// An issuer of tokens.
 #[derive(Debug)]
 pub(crate) struct Issuer {
@@ -33,6 +37,8 @@ pub(crate) struct Issuer {
     pub(crate) require_user: bool,
     /// Refuse tokens that name a user and not when they were issued.
     pub(crate) require_issued_at: bool,
+    /// The claim that names the session, or the path to it.
+    pub(crate) session_claim: String,
     /// How long its tokens live, in seconds: what says when a token without `iat` was issued.
     pub(crate) token_lifetime: Option<i64>,
     /// How far its clock may differ from ours, in seconds, where it has a rule of its own. What holds is in `clock_skew`.
@@ -76,6 +82,7 @@ impl Issuer {
                 required_claims,
                 require_user: fields.boolean("require_user").unwrap_or(false),
                 require_issued_at: fields.boolean("require_issued_at").unwrap_or(true),
+                session_claim: read_session_claim(fields),
                 token_lifetime: read_lifetime(fields),
                 own_clock_skew: fields.value("clock_skew").is_some().then(|| read_clock_skew(fields)),
                 clock_skew: 0,
@@ -98,7 +105,13 @@ impl Issuer {
     pub(crate) fn agreed(&self) -> String {
         let lifetime = self.token_lifetime.map(|seconds| format!("\n{seconds}")).unwrap_or_default();
         let skew = self.own_clock_skew.map(|seconds| format!("\nclock_skew={seconds}")).unwrap_or_default();
-        format!("{}{lifetime}{skew}", self.namespace())
+        let session = self.own_session_claim().map(|claim| format!("\nsession_claim={claim}")).unwrap_or_default();
+        format!("{}{lifetime}{skew}{session}", self.namespace())
+    }
+
+    /// The claim that names the session, if it is not [`SESSION_CLAIM`].
+    pub(crate) fn own_session_claim(&self) -> Option<&str> {
+        Some(&*self.session_claim).filter(|claim| *claim != SESSION_CLAIM)
     }
 }
 
@@ -121,6 +134,14 @@ pub(crate) fn seconds(
         fields.wrong(name, format!("must be whole seconds, from {least} to {most}"));
     }
     i64::try_from(duration.as_secs()).unwrap_or(i64::MAX)
+}
+
+fn read_session_claim(fields: &mut Fields<'_, '_>) -> String {
+    let claim = fields.text("session_claim").unwrap_or(SESSION_CLAIM);
+    if claim.is_empty() || claim.chars().any(char::is_control) {
+        fields.wrong("session_claim", "must be the name of a claim, or a path such as realm.session");
+    }
+    claim.to_owned()
 }
 
 /// A whole number of seconds, as the times in tokens are.

@@ -30,7 +30,7 @@ mod required_claims;
 mod revocation;
 mod signature;
 mod signer_key;
-mod subject_rule;
+mod key_rule;
 mod token;
 pub mod wire;
 
@@ -50,7 +50,7 @@ pub use problem::{Denial, Problem, RETRY_AFTER_SECONDS, REVOKED_IN_SAME_SECOND, 
 pub use revocation::{Coverage, Keyspace, Kind, RevocationKey, TokenKeys, covers};
 pub use signature::{SignatureCheck, verify_natively};
 pub use signer_key::Unproven;
-pub use subject_rule::SubjectRule;
+pub use key_rule::KeyRule;
 pub use token::{DEFAULT_MAX_TOKEN_BYTES, MAX_HEADER_BYTES, MAX_TOKEN_BYTES, UnverifiedToken};
 
 /// A JSON object that has passed the strict reader: no member twice, bounded depth, valid UTF-8 throughout.

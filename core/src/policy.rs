@@ -14,7 +14,7 @@ use crate::key_set::{IssuerKey, KeySet, KeySets};
 use crate::signature::SignatureCheck;
 use crate::signer_key::{Unproven, check_signature};
 use crate::token::{DEFAULT_MAX_TOKEN_BYTES, MAX_TOKEN_BYTES, MIN_MAX_TOKEN_BYTES, UnverifiedToken};
-use crate::{Agreement, Keyspace, SubjectRule, TokenError};
+use crate::{Agreement, KeyRule, Keyspace, Kind, TokenError};
 
 const DEFAULT_MAX_TOKEN_TTL: Duration = Duration::from_secs(30 * 24 * 3600);
 /// Ten years of 365.25 days, as the text form of durations counts them.
@@ -132,7 +132,7 @@ impl Policy {
             return Err(TokenError::NoUser.into());
         }
         self.check_issue_time(issuer, &times, user.is_some(), now)?;
-        let session_id = claims::identifier(&token.claims, "sid")?;
+        let session_id = claims::session(&token.claims, &issuer.session_claim)?;
         let jti = claims::identifier(&token.claims, "jti")?;
         self.check_times(&times, now)?;
         let key = check_signature(issuer, keys.get(place), &token, &mut verify).map_err(|failure| Unproven {
@@ -166,7 +166,7 @@ impl Policy {
         let namespace = issuer.namespace();
         let times = self.times(issuer, &token)?;
         let user = claims::user(&token.claims, &self.user_claim)?;
-        let session_id = claims::identifier(&token.claims, "sid")?;
+        let session_id = claims::session(&token.claims, &issuer.session_claim)?;
         let jti = claims::identifier(&token.claims, "jti")?;
         let keys = claims::keys(token.signing_input, namespace, jti.as_deref(), session_id.as_deref(), user.as_deref());
         Ok(UnprovenToken { keys, issuer: namespace.to_owned(), user, session_id, times })
@@ -239,8 +239,10 @@ impl Policy {
         // A time that one side computes and the other does not would make cutoffs cover other tokens.
         let lifetime =
             named.and_then(|issuer| issuer.token_lifetime).map(|seconds| format!("token_lifetime={seconds}"));
+        let session_claim = named.and_then(Issuer::own_session_claim).map(|claim| format!("session_claim={claim}"));
         let mut parts = vec![issuer, &self.user_claim, self.cutoff_claim.as_str(), &ttl, &skew, &missing_exp];
         parts.extend(lifetime.as_deref());
+        parts.extend(session_claim.as_deref());
         Keyspace::new(&parts)
     }
 
@@ -261,13 +263,24 @@ impl Policy {
         self.issuers.iter().map(|issuer| issuer.keyspace)
     }
 
-    /// The rule for the keys of users, for each issuer.
-    pub fn subject_rules(&self) -> impl Iterator<Item = SubjectRule> {
-        self.issuers().map(|issuer| SubjectRule {
-            issuer: issuer.to_owned(),
-            user_claim: self.user_claim.clone(),
-            issued_at_claim: self.cutoff_claim.as_str().to_owned(),
+    /// The rules for the keys of users and of sessions, for each issuer.
+    pub fn key_rules(&self) -> impl Iterator<Item = KeyRule> {
+        self.issuers.iter().flat_map(|issuer| {
+            let subject = (Kind::Subject, &self.user_claim, self.cutoff_claim.as_str());
+            let session = (Kind::Session, &issuer.session_claim, "");
+            [subject, session].map(|(kind, claim, issued_at_claim)| KeyRule {
+                issuer: issuer.namespace().to_owned(),
+                kind,
+                claim: claim.clone(),
+                issued_at_claim: issued_at_claim.to_owned(),
+            })
         })
+    }
+
+    /// The claim that names the sessions of an issuer namespace.
+    pub fn session_claim(&self, issuer: &str) -> Option<&str> {
+        let named = self.issuers.iter().find(|known| known.namespace() == issuer);
+        named.map(|issuer| &*issuer.session_claim)
     }
 
     /// True if one of the issuers has this keyspace.

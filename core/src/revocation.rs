@@ -3,6 +3,8 @@
 //! A key is computed from what the issuer *signed*, never from the token's text. The signature can be respelled without
 //! any key: an ECDSA signature `(r, s)` has the twin `(r, n-s)`. A blacklist of texts can be bypassed with such a twin.
 
+use std::cmp::Ordering;
+
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
@@ -35,16 +37,28 @@ pub enum Kind {
     Token,
     /// One token, by `iss` and `jti`.
     Jti,
-    /// All tokens of a session, by `iss` and `sid`.
+    /// All tokens of a session, by `iss` and the session claim.
     Session,
     /// All tokens of a user that were issued up to a moment, by `iss` and the user claim.
     Subject,
+    /// The same tokens, except those that a [`Kind::Spared`] entry with the same cutoff spares. By the user's key.
+    Others,
+    /// What a [`Kind::Others`] entry spares: a session or a token, by [`RevocationKey::spared`]. It covers no token.
+    ///
+    /// It belongs to the entry of the same cutoff. When the user next logs out all other sessions from a session that was not
+    /// spared, the entry gets a later cutoff, and what this one spared is spared no more.
+    Spared,
 }
 
 impl Kind {
+    /// All kinds.
+    pub const ALL: [Self; 6] = [Self::Token, Self::Jti, Self::Session, Self::Subject, Self::Others, Self::Spared];
+
     /// The name that is stored and sent.
     pub const fn as_str(self) -> &'static str {
         match self {
+            Self::Others => "others",
+            Self::Spared => "spared",
             Self::Token => "token",
             Self::Jti => "jti",
             Self::Session => "session",
@@ -54,7 +68,7 @@ impl Kind {
 
     /// The kind with this name.
     pub fn parse(name: &str) -> Option<Self> {
-        [Self::Token, Self::Jti, Self::Session, Self::Subject].into_iter().find(|kind| kind.as_str() == name)
+        Self::ALL.into_iter().find(|kind| kind.as_str() == name)
     }
 }
 
@@ -71,7 +85,7 @@ impl RevocationKey {
         Self(labelled("curfew:v1:jti", &[issuer.as_bytes(), jti.as_bytes()]))
     }
 
-    /// The key of one session (`sid`) of an issuer.
+    /// The key of one session of an issuer, which its tokens name in the issuer's session claim.
     pub fn session(issuer: &str, session: &str) -> Self {
         Self(labelled("curfew:v1:session", &[issuer.as_bytes(), session.as_bytes()]))
     }
@@ -79,6 +93,11 @@ impl RevocationKey {
     /// The key of one user of an issuer. Nothing is normalised: two spellings of a user are two users.
     pub fn subject(issuer: &str, user: &str) -> Self {
         Self(labelled("curfew:v1:subject", &[issuer.as_bytes(), user.as_bytes()]))
+    }
+
+    /// The key of what a user's [`Kind::Others`] entry spares: `what` is the key of a session or of a token.
+    pub fn spared(subject: &Self, what: &Self) -> Self {
+        Self(labelled("curfew:v1:spared", &[&subject.0, &what.0]))
     }
 }
 
@@ -96,7 +115,7 @@ pub struct TokenKeys {
     pub token: RevocationKey,
     /// Present if the token carries `jti`.
     pub jti: Option<RevocationKey>,
-    /// Present if the token carries `sid`.
+    /// Present if the token carries the session claim.
     pub session: Option<RevocationKey>,
     /// Present if the token carries the user claim.
     pub subject: Option<RevocationKey>,
@@ -113,6 +132,49 @@ impl TokenKeys {
         ]
         .into_iter()
         .filter_map(|(kind, key)| key.map(|key| (kind, key)))
+    }
+
+    /// What spares this token where a [`Kind::Others`] entry names its user: its session, and the token itself.
+    pub fn spared_by(&self) -> impl Iterator<Item = RevocationKey> {
+        let by = [self.session, Some(self.token)].into_iter().flatten();
+        self.subject.into_iter().zip(std::iter::repeat(by)).flat_map(|(subject, by)| {
+            by.map(move |what| RevocationKey::spared(&subject, &what))
+        })
+    }
+
+    /// The keys under which entries matter for this token: its own, the token's first, and what spares it.
+    pub fn looked_up(&self) -> [Option<RevocationKey>; 6] {
+        let spared = |what: RevocationKey| self.subject.map(|subject| RevocationKey::spared(&subject, &what));
+        let spared = [self.session.and_then(spared), spared(self.token)];
+        [Some(self.token), self.jti, self.session, self.subject, spared[0], spared[1]]
+    }
+
+    /// True if an entry of this kind and key matters for this token.
+    pub fn concerns(&self, kind: Kind, key: &RevocationKey) -> bool {
+        match kind {
+            Kind::Others => self.subject.as_ref() == Some(key),
+            Kind::Spared => self.spared_by().any(|spared| spared == *key),
+            _ => self.iter().any(|own| own == (kind, *key)),
+        }
+    }
+
+    /// What all revocations together mean for this token. `issued_at` is in seconds of Unix time. `find` gives the cutoff of the
+    /// entry of a kind and a key, if there is one.
+    pub fn coverage(
+        &self,
+        issued_at: Option<i64>,
+        mut find: impl FnMut(Kind, &RevocationKey) -> Option<i64>,
+    ) -> Coverage {
+        let own = self.iter().filter_map(|(kind, key)| Some(covers(kind, find(kind, &key)?, issued_at))).max();
+        let own = own.unwrap_or(Coverage::Clear);
+        // Most users have no such entry, and then nothing more is computed.
+        let others = self.subject.and_then(|subject| find(Kind::Others, &subject));
+        let as_other = others.map_or(Coverage::Clear, |cutoff| {
+            let coverage = covers(Kind::Others, cutoff, issued_at);
+            let matters = coverage > own && !self.spared_by().any(|key| find(Kind::Spared, &key) == Some(cutoff));
+            if matters { coverage } else { Coverage::Clear }
+        });
+        own.max(as_other)
     }
 }
 
@@ -131,16 +193,19 @@ pub enum Coverage {
 /// Tells whether a revocation of `kind` with `cutoff` covers a token issued at `issued_at`, both in seconds of Unix
 /// time.
 ///
-/// Token, `jti` and session entries always cover. A subject entry covers tokens that were issued before its cutoff. A
-/// token that does not say when it was issued is judged by its registration, as one of the cutoff's own second is:
-/// nothing else shows that it is newer.
+/// Token, `jti` and session entries always cover. A subject entry covers tokens that were issued before its cutoff, and so
+/// does an entry for others, unless the token is spared. A token that does not say when it was issued is judged by its
+/// registration, as one of the cutoff's own second is: nothing else shows that it is newer.
 pub fn covers(kind: Kind, cutoff: i64, issued_at: Option<i64>) -> Coverage {
     match (kind, issued_at) {
         (Kind::Token | Kind::Jti | Kind::Session, _) => Coverage::Revoked,
-        (Kind::Subject, None) => Coverage::SameSecond,
-        (Kind::Subject, Some(issued_at)) if issued_at > cutoff => Coverage::Clear,
-        (Kind::Subject, Some(issued_at)) if issued_at == cutoff => Coverage::SameSecond,
-        (Kind::Subject, Some(_)) => Coverage::Revoked,
+        (Kind::Subject | Kind::Others, None) => Coverage::SameSecond,
+        (Kind::Subject | Kind::Others, Some(issued_at)) => match issued_at.cmp(&cutoff) {
+            Ordering::Less => Coverage::Revoked,
+            Ordering::Equal => Coverage::SameSecond,
+            Ordering::Greater => Coverage::Clear,
+        },
+        (Kind::Spared, _) => Coverage::Clear,
     }
 }
 
@@ -156,6 +221,7 @@ mod tests {
             (RevocationKey::jti("https://issuer.example.com", "1"), "jti"),
             (RevocationKey::session("https://issuer.example.com", "1"), "session"),
             (RevocationKey::subject("https://issuer.example.com", "1"), "subject"),
+            (RevocationKey::spared(&RevocationKey([1; 16]), &RevocationKey([2; 16])), "spared"),
         ]
         .map(|(key, kind)| format!("{kind} {key}"));
         assert_eq!(
@@ -164,7 +230,8 @@ mod tests {
                 "token e75e2f1bd181b1b0e32a20fa939f3f8a",
                 "jti 9b86a8bd0f8fe2fa8727dfb99a47cd90",
                 "session 71cfcf58a98df2e134172e49b5a6899d",
-                "subject 99e591fcdc79bfdc44241c90e1c1dcd5"
+                "subject 99e591fcdc79bfdc44241c90e1c1dcd5",
+                "spared ?"
             ]
         );
         assert_eq!(
@@ -206,9 +273,59 @@ mod tests {
 
     #[test]
     fn kinds_are_found_by_their_names() {
-        for kind in [Kind::Token, Kind::Jti, Kind::Session, Kind::Subject] {
+        for kind in Kind::ALL {
             assert_eq!(Kind::parse(kind.as_str()), Some(kind));
+            assert_eq!(serde_json::to_value(kind).unwrap(), kind.as_str());
         }
         assert_eq!(Kind::parse("Token"), None);
+    }
+
+    fn key(byte: u8) -> RevocationKey {
+        RevocationKey([byte; 16])
+    }
+
+    /// A token of this session; its own key is 1 and its user 4.
+    fn of_session(session: Option<u8>) -> TokenKeys {
+        TokenKeys { token: key(1), jti: None, session: session.map(key), subject: Some(key(4)) }
+    }
+
+    fn by(entries: &[(Kind, RevocationKey, i64)], keys: &TokenKeys, issued_at: Option<i64>) -> Coverage {
+        keys.coverage(issued_at, |kind, key| {
+            entries.iter().find(|entry| (entry.0, &entry.1) == (kind, key)).map(|entry| entry.2)
+        })
+    }
+
+    #[test]
+    fn the_entry_for_others_spares_one_session_or_one_token() {
+        let others = (Kind::Others, key(4), 100);
+        for (spared, mine, spares) in [
+            (Some(7), Some(7), true),
+            (Some(7), Some(8), false),
+            (Some(7), None, false),
+            (None, None, true),
+            (None, Some(8), true),
+        ] {
+            let what = spared.map_or(key(1), key);
+            let entries = [others, (Kind::Spared, RevocationKey::spared(&key(4), &what), 100)];
+            let coverage = |issued_at| by(&entries, &of_session(mine), issued_at);
+            let expected = |covered| if spares { Coverage::Clear } else { covered };
+            assert_eq!(coverage(Some(99)), expected(Coverage::Revoked), "{spared:?} {mine:?}");
+            assert_eq!(coverage(Some(100)), expected(Coverage::SameSecond), "{spared:?} {mine:?}");
+            assert_eq!(coverage(None), expected(Coverage::SameSecond), "{spared:?} {mine:?}");
+            assert_eq!(coverage(Some(101)), Coverage::Clear);
+        }
+        let other_user = TokenKeys { subject: Some(key(5)), ..of_session(Some(7)) };
+        assert_eq!(by(&[others], &other_user, Some(99)), Coverage::Clear);
+        assert_eq!(by(&[others], &TokenKeys { subject: None, ..other_user }, Some(99)), Coverage::Clear);
+    }
+
+    #[test]
+    fn what_is_spared_is_spared_by_the_entry_of_the_same_cutoff_alone() {
+        let spared = |cutoff| (Kind::Spared, RevocationKey::spared(&key(4), &key(7)), cutoff);
+        let mine = of_session(Some(7));
+        assert_eq!(by(&[(Kind::Others, key(4), 101), spared(100)], &mine, Some(99)), Coverage::Revoked);
+        assert_eq!(by(&[(Kind::Others, key(4), 100), spared(100), (Kind::Subject, key(4), 50)], &mine, Some(50)), Coverage::SameSecond);
+        assert_eq!(by(&[(Kind::Others, key(4), 100), spared(100), (Kind::Session, key(7), 0)], &mine, Some(99)), Coverage::Revoked);
+        assert_eq!(by(&[spared(100)], &mine, Some(99)), Coverage::Clear, "it covers nothing itself");
     }
 }

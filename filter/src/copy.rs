@@ -9,7 +9,7 @@
 mod table;
 
 use curfew_core::wire::{CheckRequest, FeedRevocation};
-use curfew_core::{Coverage, TokenKeys, covers};
+use curfew_core::{Coverage, Kind, TokenKeys};
 
 use table::{Entry, Table};
 
@@ -20,19 +20,22 @@ pub use table::SLOT_BYTES;
 pub struct LogCopy {
     table: Table,
     overflowed: bool,
+    /// True if some user has logged out all other sessions. Most copies hold no such entry, and then none is looked for.
+    any_others: bool,
 }
 
 impl LogCopy {
     /// An empty copy that may take `budget` bytes. `seed` must be random. Keys are hashes of texts that users can
     /// choose; without the seed, a user could choose texts whose keys crowd into one place.
     pub fn new(budget: u64, seed: [u64; 2]) -> Self {
-        Self { table: Table::new(budget, seed), overflowed: false }
+        Self { table: Table::new(budget, seed), overflowed: false, any_others: false }
     }
 
     /// Adds revocations. Those that have expired at `now`, in seconds of Unix time, are left out: they cover no token
     /// that is still valid by the same clock.
     pub fn apply(&mut self, revocations: &[FeedRevocation], now: i64) {
         for revocation in revocations.iter().filter(|revocation| revocation.expires_at > now) {
+            self.any_others |= revocation.kind == Kind::Others;
             let fits = self.table.insert(Entry::from(revocation), now);
             self.overflowed = self.overflowed || !fits;
         }
@@ -42,11 +45,10 @@ impl LogCopy {
     /// date. `None` means that a revocation did not fit, which may cover the token.
     pub fn coverage(&self, token: &CheckRequest) -> Option<Coverage> {
         let keys = TokenKeys { token: token.token, jti: token.jti, session: token.session, subject: token.subject };
-        let found = keys.iter().filter_map(|(kind, key)| {
-            let cutoff = self.table.cutoff(kind, &key)?;
-            Some(covers(kind, cutoff, token.issued_at))
+        let coverage = keys.coverage(token.issued_at, |kind, key| match kind {
+            Kind::Others if !self.any_others => None,
+            _ => self.table.cutoff(kind, key),
         });
-        let coverage = found.max().unwrap_or(Coverage::Clear);
         (!self.overflowed || coverage == Coverage::Revoked).then_some(coverage)
     }
 
@@ -73,7 +75,7 @@ impl LogCopy {
 
 #[cfg(test)]
 mod tests {
-    use curfew_core::{Keyspace, Kind, RevocationKey};
+    use curfew_core::{Keyspace, RevocationKey};
 
     use super::*;
 

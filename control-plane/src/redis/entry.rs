@@ -40,12 +40,16 @@ impl EntryRules {
         format!("{}{epoch}:filled", self.prefix)
     }
 
-    /// The entry for a revocation at `now`; `None` if the revocation is no longer needed.
+    /// The entry for a revocation at `now`; `None` if the revocation is no longer needed, or of a kind that is not copied.
     ///
     /// The life is never shorter than the revocation's own, which covers the rest of its tokens' lives, the clock skew,
     /// the lease and the margin. Today an entry that vanished earlier would only cost a read of the database, but no
     /// setting may make the copy in Redis forget a revocation.
     pub(crate) fn write(&self, epoch: Epoch, entry: &Logged, now: i64) -> Option<Written> {
+        // Those prove something only together, and one of the two may be lost: the database decides.
+        if matches!(entry.kind, Kind::Others | Kind::Spared) {
+            return None;
+        }
         let needed = entry.expires_at.saturating_sub(now);
         let life = self.least_life.unwrap_or(0).max(needed).min(LONGEST_LIFE);
         let name = self.name(epoch, entry.kind, &entry.key);

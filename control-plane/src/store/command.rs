@@ -4,7 +4,7 @@ use std::net::IpAddr;
 
 use curfew_core::{ProvenToken, TokenKeys, UnprovenToken};
 
-use crate::log::Commit;
+use crate::log::{Cause, Commit};
 
 /// What is kept of a proven token: its keys and the claims that a list of sessions shows.
 #[derive(Clone, PartialEq, Eq)]
@@ -64,6 +64,36 @@ pub struct Registration {
     pub user_agent: Option<String>,
     /// The client's address.
     pub ip: Option<IpAddr>,
+}
+
+/// How much the owner of a token logs out.
+#[derive(Clone, PartialEq, Eq)]
+pub enum LogoutScope {
+    /// This token.
+    Token,
+    /// This token and all tokens of the session that it names.
+    Session(String),
+    /// All tokens of the user that it names, but those of its session; of a token without a session, all but this one.
+    Others(String),
+    /// All tokens of the user that it names.
+    Global(String),
+}
+
+impl LogoutScope {
+    /// Why such a logout revokes.
+    pub(crate) const fn cause(&self) -> Cause {
+        match self {
+            Self::Token => Cause::Logout,
+            Self::Session(_) => Cause::LogoutSession,
+            Self::Others(_) => Cause::LogoutOthers,
+            Self::Global(_) => Cause::LogoutAllDevice,
+        }
+    }
+
+    /// True if it is dated: what it revokes depends on when a token was issued, or how long it is kept on the time.
+    pub(crate) const fn needs_time(&self) -> bool {
+        !matches!(self, Self::Token)
+    }
 }
 
 /// A user whose sessions all end.

@@ -4,7 +4,7 @@
 //! is revoked already. It is pure; the statement that gathers the evidence is in [`super::sql`].
 
 use curfew_core::wire::CheckVerdict;
-use curfew_core::{Coverage, Kind, RevocationKey, TokenKeys, covers};
+use curfew_core::{Coverage, Kind, RevocationKey, TokenKeys};
 
 use crate::log::LogPosition;
 
@@ -40,14 +40,10 @@ pub(crate) enum Known {
 }
 
 impl Evidence {
-    /// The strongest coverage by any entry. An entry counts only for the key of its own kind.
+    /// What the entries mean for the token. An entry counts only for the key of its own kind.
     pub(crate) fn coverage(&self, keys: &TokenKeys, cutoff_time: Option<i64>) -> Coverage {
-        self.entries
-            .iter()
-            .filter(|entry| keys.iter().any(|slot| slot == (entry.kind, entry.key)))
-            .map(|entry| covers(entry.kind, entry.cutoff, cutoff_time))
-            .max()
-            .unwrap_or(Coverage::Clear)
+        let find = |kind, key: &RevocationKey| self.entries.iter().find(|entry| (entry.kind, &entry.key) == (kind, key));
+        keys.coverage(cutoff_time, |kind, key| find(kind, key).map(|entry| entry.cutoff))
     }
 
     /// Whether the token is revoked. For a token of the cutoff's own second its row decides.

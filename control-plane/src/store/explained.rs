@@ -1,7 +1,7 @@
 //! Why a token counts as revoked or not, as an operator reads it.
 
 use curfew_core::wire::CheckVerdict;
-use curfew_core::{Coverage, Kind, RevocationKey, TokenKeys, covers};
+use curfew_core::{Coverage, Kind, RevocationKey, TokenKeys};
 use serde::{Deserialize, Serialize};
 
 use super::evidence::{Entry, Evidence, Known};
@@ -33,7 +33,7 @@ pub struct Found {
     pub key: RevocationKey,
     /// Its place in the log.
     pub seq: u64,
-    /// A subject entry covers tokens that were issued up to this second.
+    /// A subject or others entry covers tokens that were issued up to this second.
     pub cutoff: i64,
     /// Until when it is kept.
     pub expires_at: i64,
@@ -55,6 +55,8 @@ pub enum Covers {
     Yes,
     /// The token was issued in the second of the cutoff: it is covered unless it was registered afterwards.
     SameSecond,
+    /// It covers other tokens of the user, and spares this one.
+    Spared,
     /// The token was issued later.
     No,
 }
@@ -112,15 +114,23 @@ impl Explained {
         let verdict = evidence.verdict(keys, cutoff_time);
         let same_second = evidence.is_of_same_second(keys, cutoff_time);
         // A key counts only as a key of its own kind.
-        let of_token = stored.into_iter().filter(|it| keys.iter().any(|slot| slot == (it.entry.kind, it.entry.key)));
-        let revocations = of_token.map(|stored| found(stored, cutoff_time)).collect();
+        let of_token = stored.into_iter().filter(|it| keys.concerns(it.entry.kind, &it.entry.key));
+        let (spared, revocations): (Vec<_>, Vec<_>) = of_token.partition(|it| it.entry.kind == Kind::Spared);
+        let is_spared = |entry: &Entry| {
+            entry.kind == Kind::Others && spared.iter().any(|spared| spared.entry.cutoff == entry.cutoff)
+        };
+        let found = |stored: Stored| found(is_spared(&stored.entry), stored, cutoff_time);
+        let revocations = revocations.into_iter().map(found).collect();
         Self { position, keys_seq, verdict, same_second, revocations, registration }
     }
 }
 
-fn found(stored: Stored, cutoff_time: Option<i64>) -> Found {
+fn found(is_spared: bool, stored: Stored, cutoff_time: Option<i64>) -> Found {
     let Stored { entry: Entry { kind, key, cutoff }, seq, expires_at, reason, actor, created_at } = stored;
-    let covers = covers(kind, cutoff, cutoff_time).into();
+    let covers = match curfew_core::covers(kind, cutoff, cutoff_time) {
+        Coverage::Revoked | Coverage::SameSecond if is_spared => Covers::Spared,
+        coverage => coverage.into(),
+    };
     Found { kind, key, seq, cutoff, expires_at, reason, actor, created_at, covers }
 }
 

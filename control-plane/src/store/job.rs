@@ -6,7 +6,7 @@
 use tokio::sync::oneshot;
 
 use super::command::{
-    Committed, LogoutOutcome, Purged, Reached, Registered, Registration, Subject, TokenRecord, Unavailable,
+    Committed, LogoutOutcome, LogoutScope, Purged, Reached, Registered, Registration, Subject, TokenRecord, Unavailable,
 };
 use super::keys::{ChangeFetch, ChangeKeys, KeysChange};
 use super::sql::Batch;
@@ -40,8 +40,7 @@ impl<T> Reply<T> {
 
 /// A command and its reply.
 pub(super) enum Job {
-    Logout(TokenRecord, Reply<LogoutOutcome>),
-    LogoutAll(TokenRecord, String, Reply<LogoutOutcome>),
+    Logout(TokenRecord, LogoutScope, Reply<LogoutOutcome>),
     RevokeUser(Vec<Subject>, Cause, Reply<Reached>),
     Register(Vec<Registration>, Reply<Registered>),
     Purge(Reply<Purged>),
@@ -56,7 +55,7 @@ pub(super) enum Job {
 impl Job {
     pub(super) fn weight(&self) -> usize {
         match self {
-            Self::Logout(..) | Self::LogoutAll(..) => 1,
+            Self::Logout(..) => 1,
             Self::RevokeUser(subjects, ..) => subjects.len(),
             Self::Register(tokens, _) => tokens.len(),
             Self::Purge(_) => BATCH_WEIGHT,
@@ -71,11 +70,10 @@ impl Job {
     /// transaction.
     pub(super) async fn carry_out(&mut self, batch: &mut Batch<'_>) -> Result<(), sqlx::Error> {
         match self {
-            Self::Logout(token, reply) => reply.outcome = Some(batch.logout(token).await?),
             // The caller is told that nothing was written: a cutoff that is too early would miss tokens.
-            Self::LogoutAll(_, _, reply) if batch.has_no_cutoff() => reply.outcome = None,
+            Self::Logout(_, scope, reply) if scope.needs_time() && batch.has_no_cutoff() => reply.outcome = None,
             Self::RevokeUser(_, _, reply) if batch.has_no_cutoff() => reply.outcome = None,
-            Self::LogoutAll(token, user, reply) => reply.outcome = Some(batch.logout_all(token, user).await?),
+            Self::Logout(token, scope, reply) => reply.outcome = Some(batch.logout(token, scope).await?),
             Self::RevokeUser(subjects, cause, reply) => {
                 let mut all = Reached::default();
                 for Subject { issuer, user } in subjects.iter() {
@@ -99,7 +97,7 @@ impl Job {
     /// Tells the caller what became of the command.
     pub(super) fn answer(self, ended: Result<Commit, Unavailable>) {
         match self {
-            Self::Logout(_, reply) | Self::LogoutAll(_, _, reply) => reply.give(ended),
+            Self::Logout(_, _, reply) => reply.give(ended),
             Self::RevokeUser(_, _, reply) => reply.give(ended),
             Self::Look(reply) => reply.give(ended),
             Self::Register(_, reply) => reply.give(ended),

@@ -1,18 +1,18 @@
-//! Logouts of all devices that cover no token under the present settings. Pure.
+//! Logouts of all devices and of sessions that cover no token under the present settings. Pure.
 
-use curfew_core::SubjectRule;
+use curfew_core::KeyRule;
 
 /// A rule by which such logouts were made.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct UsedRule {
-    pub(crate) rule: SubjectRule,
+    pub(crate) rule: KeyRule,
     /// When the last of these logouts may be forgotten, seconds of Unix time.
     pub(crate) live_until: i64,
 }
 
 /// The rules whose logouts are in force at `now` but are not found by any present rule, although a present rule may
 /// accept their tokens.
-pub(crate) fn orphaned<'u>(used: &'u [UsedRule], present: &[SubjectRule], now: i64) -> Vec<&'u UsedRule> {
+pub(crate) fn orphaned<'u>(used: &'u [UsedRule], present: &[KeyRule], now: i64) -> Vec<&'u UsedRule> {
     let in_force = used.iter().filter(|used| used.live_until > now && !present.contains(&used.rule));
     in_force.filter(|used| present.iter().any(|rule| used.rule.shares_tokens_with(rule))).collect()
 }
@@ -21,8 +21,9 @@ pub(crate) fn orphaned<'u>(used: &'u [UsedRule], present: &[SubjectRule], now: i
 mod tests {
     use super::*;
 
-    fn rule(issuer: &str, user_claim: &str) -> SubjectRule {
-        SubjectRule { issuer: issuer.into(), user_claim: user_claim.into(), issued_at_claim: "iat".into() }
+    fn rule(issuer: &str, user_claim: &str) -> KeyRule {
+        let kind = curfew_core::Kind::Subject;
+        KeyRule { issuer: issuer.into(), kind, claim: user_claim.into(), issued_at_claim: "iat".into() }
     }
 
     fn used(issuer: &str, user_claim: &str) -> UsedRule {

@@ -17,6 +17,7 @@ mod job;
 pub mod keys;
 mod keyspaces;
 mod observer;
+mod others;
 mod outage;
 mod per_driver;
 pub mod purge;

@@ -1,16 +1,16 @@
 //! The part of the policy that the store needs.
 
-use curfew_core::{Policy, SubjectRule};
+use curfew_core::{KeyRule, Policy};
 
 use crate::log::retention::Retention;
 
-/// How long things are kept, and the rules by which users get their keys.
+/// How long things are kept, and the rules by which users and sessions get their keys.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Settings {
     /// How long things are kept.
     pub retention: Retention,
-    /// One rule for each issuer.
-    pub rules: Vec<SubjectRule>,
+    /// The rules of each issuer.
+    pub rules: Vec<KeyRule>,
 }
 
 impl Settings {
@@ -18,7 +18,7 @@ impl Settings {
     pub fn of(policy: &Policy) -> Self {
         Self {
             retention: Retention { clock_skew: policy.clock_skew(), max_token_ttl: policy.max_token_ttl(), audit: 0 },
-            rules: policy.subject_rules().collect(),
+            rules: policy.key_rules().collect(),
         }
     }
 

@@ -3,6 +3,8 @@
 use std::fmt;
 use std::time::{Duration, Instant};
 
+use curfew_core::{KeyRule, Kind};
+
 use super::keyspaces::UsedRule;
 use super::sql::{self, Batch, Kept, Opened};
 use super::trust::Seen;
@@ -85,7 +87,7 @@ async fn migrate_once(database: &Database) -> Result<Vec<Applied>, OpenFailure> 
     Ok(applied)
 }
 
-/// A rule whose logouts of all devices the present settings do not reach.
+/// A rule whose logouts of all devices, or of sessions, the present settings do not reach.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Orphaned(UsedRule);
 
@@ -93,11 +95,13 @@ impl fmt::Display for Orphaned {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         let UsedRule { rule, live_until } = &self.0;
         let issuer = if rule.issuer.is_empty() { "no name" } else { &rule.issuer };
-        let (user, issued_at) = (&rule.user_claim, &rule.issued_at_claim);
-        write!(
-            formatter,
-            "issuer {issuer:?}, CURFEW_USER_CLAIM={user}, CURFEW_ISSUED_AT_CLAIM={issued_at}, in force until {live_until}"
-        )
+        let KeyRule { claim, issued_at_claim, .. } = rule;
+        write!(formatter, "issuer {issuer:?}, ")?;
+        match rule.kind {
+            Kind::Session => write!(formatter, "session_claim {claim}")?,
+            _ => write!(formatter, "CURFEW_USER_CLAIM={claim}, CURFEW_ISSUED_AT_CLAIM={issued_at_claim}")?,
+        }
+        write!(formatter, ", in force until {live_until}")
     }
 }
 

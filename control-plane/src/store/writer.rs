@@ -9,7 +9,7 @@ use tokio::sync::{mpsc, watch};
 
 use super::Counters;
 use super::command::{
-    Committed, LogoutOutcome, Purged, Reached, Registered, Registration, Subject, TokenRecord, Unavailable,
+    Committed, LogoutOutcome, LogoutScope, Purged, Reached, Registered, Registration, Subject, TokenRecord, Unavailable,
 };
 use super::job::{Job, Reply};
 use super::keys::{ChangeFetch, ChangeKeys, KeysChange};
@@ -46,12 +46,21 @@ impl Writer {
     ///
     /// See [`Unavailable`]; the same holds for all commands.
     pub async fn logout(&self, token: TokenRecord) -> Result<Committed<LogoutOutcome>, Unavailable> {
-        self.ask(|reply| Job::Logout(token, reply)).await
+        self.logout_scope(token, LogoutScope::Token).await
     }
 
     /// Revokes a token and all other tokens of its user.
     pub async fn logout_all(&self, token: TokenRecord, user: String) -> Result<Committed<LogoutOutcome>, Unavailable> {
-        self.ask(|reply| Job::LogoutAll(token, user, reply)).await
+        self.logout_scope(token, LogoutScope::Global(user)).await
+    }
+
+    /// Revokes what the owner of a token logs out.
+    pub async fn logout_scope(
+        &self,
+        token: TokenRecord,
+        scope: LogoutScope,
+    ) -> Result<Committed<LogoutOutcome>, Unavailable> {
+        self.ask(|reply| Job::Logout(token, scope, reply)).await
     }
 
     /// Revokes all tokens of some subjects, of all of them or of none.

@@ -8,7 +8,7 @@ use crate::place::{ISSUER, Kind, NOW, Place, on_each_database, settings};
 
 fn with_claim(claim: &str) -> Settings {
     let mut settings = settings();
-    settings.rules[0].user_claim = claim.to_owned();
+    settings.rules[0].claim = claim.to_owned();
     settings
 }
 

@@ -9,7 +9,7 @@ use curfew_control_plane::log::LogPosition;
 use curfew_control_plane::store::command::{Committed, Registration, TokenRecord};
 use curfew_control_plane::store::{self, CommitObserver, Counters, Database, ReadFailure, Settings, Store};
 use curfew_core::wire::CheckVerdict;
-use curfew_core::{RevocationKey, SubjectRule, TokenKeys};
+use curfew_core::{KeyRule, RevocationKey, TokenKeys};
 use curfew_testbed::servers::{Mariadb, Postgres};
 use sqlx::any::AnyRow;
 use sqlx::{AnyConnection, Connection, Row};
@@ -216,10 +216,16 @@ pub(crate) async fn answered<T>(ask: impl AsyncFn() -> Result<T, ReadFailure>) -
 }
 
 pub(crate) fn settings() -> Settings {
-    let rule = SubjectRule { issuer: ISSUER.into(), user_claim: "sub".into(), issued_at_claim: "iat".into() };
+    let rule = |kind, claim: &str, issued_at: &str| KeyRule {
+        issuer: ISSUER.into(),
+        kind,
+        claim: claim.into(),
+        issued_at_claim: issued_at.into(),
+    };
+    let rules = [rule(curfew_core::Kind::Subject, "sub", "iat"), rule(curfew_core::Kind::Session, "sid", "")];
     let policy = serde_json::json!({"issuers": [{"issuer": ISSUER, "secret": "0".repeat(32)}]});
     let settings = Settings::of(&curfew_core::Policy::from_document(&policy).unwrap().0);
-    assert_eq!(settings.rules, [rule]);
+    assert_eq!(settings.rules, rules);
     settings
 }
 

@@ -13,9 +13,9 @@ pub const SLOT_BYTES: u64 = size_of::<Slot>() as u64;
 /// What a shard should take at most. Moving that much in one callback takes no noticeable time.
 const SHARD_BYTES: u64 = 64 << 10;
 
-/// Expiry is kept in units of this many seconds, rounded up, which leaves two bits of the word for the kind.
-const EXPIRY_UNIT: i64 = 4;
-const EXPIRY_BITS: u32 = 30;
+/// Expiry is kept in units of this many seconds, rounded up, which leaves three bits of the word for the kind.
+const EXPIRY_UNIT: i64 = 8;
+const EXPIRY_BITS: u32 = 29;
 const EXPIRY_MAX: u32 = (1 << EXPIRY_BITS) - 1;
 
 /// A revocation in its compact form.
@@ -63,6 +63,8 @@ const fn number(kind: Kind) -> u32 {
         Kind::Jti => 1,
         Kind::Session => 2,
         Kind::Subject => 3,
+        Kind::Others => 4,
+        Kind::Spared => 5,
     }
 }
 

@@ -5,8 +5,7 @@
 //! adoptions write in such transactions, so no two of them can deadlock. If it is dropped without a commit, it leaves
 //! nothing behind, provided that its connection is dropped, too.
 
-use std::collections::BTreeMap;
-
+use curfew_core::Kind;
 use sqlx::Error;
 use tracing::warn;
 
@@ -14,7 +13,7 @@ use super::connect::Opened;
 use super::driver::{Link, values};
 use super::history::{self, HistoryProbe};
 use super::kept::{Kept, kept};
-use super::keyspaces::store_lives;
+use super::keyspaces::{Lives, store_lives};
 use super::log_rows::revocations_after;
 use crate::clock::{ClockMark, Moment};
 use crate::log::{Epoch, LogPosition, Logged};
@@ -32,8 +31,8 @@ pub(crate) struct Batch<'c> {
     pub(super) keys_seq: Option<u64>,
     pub(super) moment: Moment,
     pub(super) settings: &'c Settings,
-    /// When the last subject entry of this batch expires, by issuer.
-    pub(super) subjects_until: BTreeMap<String, i64>,
+    /// When the last entries of this batch expire that are found by a rule.
+    rules_until: Lives,
     probe: &'c HistoryProbe,
     /// For how long entries are kept; `None` until that is needed.
     pub(super) kept: Option<Kept>,
@@ -93,7 +92,7 @@ impl<'c> Batch<'c> {
             keys_seq: None,
             moment,
             settings,
-            subjects_until: BTreeMap::new(),
+            rules_until: Lives::new(),
             probe,
             kept: None,
             mark: None,
@@ -139,7 +138,7 @@ impl<'c> Batch<'c> {
 
     /// Moves the head over this batch's revocations and changes of keys. This is the last statement before [`Self::commit`].
     pub(crate) async fn move_head(&mut self) -> Result<LogPosition, Error> {
-        let lives = std::mem::take(&mut self.subjects_until);
+        let lives = std::mem::take(&mut self.rules_until);
         store_lives(&mut self.link, &self.settings.rules, lives).await?;
         if self.seq > self.began_at.seq {
             // The number is added and not set: if the head were not locked after all, two batches would collide and not
@@ -176,9 +175,9 @@ impl<'c> Batch<'c> {
         Ok(kept)
     }
 
-    /// Notes when a subject entry of an issuer expires.
-    pub(super) fn subjects_live(&mut self, issuer: &str, until: i64) {
-        let latest = self.subjects_until.entry(issuer.to_owned()).or_insert(until);
+    /// Notes when an entry of an issuer expires. `kind` is that of the rule by which its key is found.
+    pub(super) fn live_until(&mut self, kind: Kind, issuer: &str, until: i64) {
+        let latest = self.rules_until.entry((kind.as_str(), issuer.to_owned())).or_insert(until);
         *latest = until.max(*latest);
     }
 }

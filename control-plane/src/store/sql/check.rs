@@ -1,9 +1,9 @@
 //! The evidence about one token.
 
-use curfew_core::TokenKeys;
+use curfew_core::{RevocationKey, TokenKeys};
 use sqlx::Error;
 
-use super::driver::{Link, Row, values};
+use super::driver::{Link, Row, Value};
 use super::log_rows::{entry, head, present};
 use super::trusted::{Trusted, trusted};
 use crate::store::evidence::{Evidence, Known};
@@ -11,7 +11,7 @@ use crate::store::evidence::{Evidence, Known};
 /// One statement, hence one snapshot: the head, the revocations and the row belong to the same moment.
 pub(crate) const CHECK: Trusted = trusted!(
     "entry.kind, entry.\"key\", entry.cutoff, (SELECT is_block FROM user_token_logs WHERE token_id = $1) AS is_block",
-    "LEFT JOIN revocations AS entry ON entry.\"key\" IN ($1, $2, $3, $4)"
+    "LEFT JOIN revocations AS entry ON entry.\"key\" IN ($1, $2, $3, $4, $5, $6)"
 );
 
 /// The same within a transaction. The transaction has checked at its beginning whether the database may be believed.
@@ -19,7 +19,7 @@ const EVIDENCE: &str = "\
 SELECT head.epoch, head.seq, entry.kind, entry.\"key\", entry.cutoff,
        (SELECT is_block FROM user_token_logs WHERE token_id = $1) AS is_block
   FROM feed_head AS head
-  LEFT JOIN revocations AS entry ON entry.\"key\" IN ($1, $2, $3, $4)";
+  LEFT JOIN revocations AS entry ON entry.\"key\" IN ($1, $2, $3, $4, $5, $6)";
 
 /// Reads what is known about the token with these keys, within a transaction.
 ///
@@ -27,8 +27,13 @@ SELECT head.epoch, head.seq, entry.kind, entry.\"key\", entry.cutoff,
 ///
 /// The database did not answer, or holds what this version cannot read.
 pub(super) async fn evidence(link: &mut Link<'_>, keys: &TokenKeys) -> Result<Evidence, Error> {
-    let rows = link.fetch(EVIDENCE, values![&keys.token, &keys.jti, &keys.session, &keys.subject]).await?;
+    let rows = link.fetch(EVIDENCE, &values_of(&keys.looked_up())).await?;
     evidence_in(&rows)
+}
+
+/// The values of either statement; see [`TokenKeys::looked_up`].
+pub(super) fn values_of(looked_up: &[Option<RevocationKey>; 6]) -> [Value<'_>; 6] {
+    looked_up.each_ref().map(Value::from)
 }
 
 /// The evidence in the rows of either statement.

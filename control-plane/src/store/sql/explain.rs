@@ -3,7 +3,8 @@
 use curfew_core::TokenKeys;
 use sqlx::Error;
 
-use super::driver::{Row, values};
+use super::check::values_of;
+use super::driver::Row;
 use super::log_rows::{entry, keys_seq, present};
 use super::reader::Reader;
 use super::trusted::{Trusted, trusted};
@@ -15,7 +16,7 @@ const EXPLAIN: Trusted = trusted!(
      token.is_block, token.blocked_at, token.block_reason, token.registered_at",
     "LEFT JOIN (
        SELECT seq AS place, kind, \"key\", cutoff, expires_at, reason, actor, created_at
-         FROM revocations WHERE \"key\" IN ($1, $2, $3, $4)) AS entry ON 1 = 1
+         FROM revocations WHERE \"key\" IN ($1, $2, $3, $4, $5, $6)) AS entry ON 1 = 1
      LEFT JOIN (
        SELECT is_block, blocked_at, block_reason, created_at AS registered_at
          FROM user_token_logs WHERE token_id = $1) AS token ON 1 = 1
@@ -25,8 +26,7 @@ const EXPLAIN: Trusted = trusted!(
 impl Reader {
     /// What is stored about the token with these keys. `cutoff_time` is what cutoffs are compared with.
     pub(crate) async fn explain(&self, keys: &TokenKeys, cutoff_time: Option<i64>) -> Result<Explained, Error> {
-        let values = values![&keys.token, &keys.jti, &keys.session, &keys.subject];
-        let (head, rows) = self.trusted(&EXPLAIN, values).await?;
+        let (head, rows) = self.trusted(&EXPLAIN, &values_of(&keys.looked_up())).await?;
         let keys_seq = keys_seq(rows.first().ok_or(Error::RowNotFound)?)?;
         let stored = present(rows.iter().map(stored))?;
         let registration = rows.first().map(registration).transpose()?.flatten();

@@ -1,6 +1,6 @@
-//! How a start treats rules by which users got other keys than today.
+//! How a start treats rules by which users or sessions got other keys than today.
 
-use curfew_core::SubjectRule;
+use curfew_core::{KeyRule, Kind};
 use sqlx::Error;
 
 use super::batch::Batch;
@@ -16,7 +16,8 @@ impl Batch<'_> {
         let used = used(&mut self.link).await?;
         if used.is_empty() {
             let latest = self.link.fetch_one(LATEST, values![]).await?.optional_integer("latest")?;
-            for rule in &self.settings.rules {
+            // Nothing revoked sessions when no rules were stored.
+            for rule in self.settings.rules.iter().filter(|rule| rule.kind == Kind::Subject) {
                 store_life(&mut self.link, rule, latest.unwrap_or_default()).await?;
             }
             return Ok(Vec::new());
@@ -25,7 +26,7 @@ impl Batch<'_> {
     }
 
     /// Forgets the logouts of this rule: an operator has accepted that they cover no token any more.
-    pub(crate) async fn forget_keyspace(&mut self, rule: &SubjectRule) -> Result<(), Error> {
+    pub(crate) async fn forget_keyspace(&mut self, rule: &KeyRule) -> Result<(), Error> {
         forget(&mut self.link, rule).await
     }
 }

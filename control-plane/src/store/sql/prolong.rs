@@ -20,7 +20,7 @@ pub(crate) struct Portion {
     pub(crate) last: i64,
     /// The number of entries that are kept for longer now.
     pub(crate) prolonged: u64,
-    /// When the last subject entry in it expires.
+    /// When the last entry in it expires that is kept for as long as a user's.
     pub(crate) subjects_until: Option<i64>,
 }
 
@@ -36,14 +36,14 @@ impl Batch<'_> {
         const LAST: &str = "SELECT max(seq) AS last FROM \
             (SELECT seq FROM revocations WHERE seq > $1 ORDER BY seq LIMIT $2) AS next_ones";
         const SUBJECTS: &str = "UPDATE revocations SET expires_at = cutoff + $3 \
-            WHERE seq > $1 AND seq <= $2 AND kind = 'subject' AND expires_at < cutoff + $3";
+            WHERE seq > $1 AND seq <= $2 AND kind IN ('subject', 'session', 'others', 'spared') AND expires_at < cutoff + $3";
         // Each revoked token has a row, which is kept for the same time.
         const TOKENS: &str = "UPDATE revocations \
             SET expires_at = $3 + (SELECT log.expires_at FROM user_token_logs AS log WHERE log.token_id = \"key\") \
             WHERE seq > $1 AND seq <= $2 AND kind = 'token' AND EXISTS (SELECT 1 FROM user_token_logs AS log \
              WHERE log.token_id = revocations.\"key\" AND log.expires_at + $3 > revocations.expires_at)";
-        const LATEST: &str =
-            "SELECT max(expires_at) AS latest FROM revocations WHERE seq > $1 AND seq <= $2 AND kind = 'subject'";
+        const LATEST: &str = "SELECT max(expires_at) AS latest FROM revocations \
+            WHERE seq > $1 AND seq <= $2 AND kind IN ('subject', 'session', 'others', 'spared')";
         let asked = Kept::asked(self.settings.retention);
         let end = self.link.fetch_one(LAST, values![after, PORTION]).await?.optional_integer("last")?;
         let Some(last) = end else { return Ok(None) };

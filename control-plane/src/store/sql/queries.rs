@@ -4,7 +4,7 @@
 use curfew_core::{RevocationKey, TokenKeys};
 use sqlx::Error;
 
-use super::check::{CHECK, evidence_in};
+use super::check::{CHECK, evidence_in, values_of};
 use super::driver::{Row, values};
 use super::log_rows::{keys_seq, logged, present};
 use super::reader::Reader;
@@ -44,7 +44,7 @@ impl Reader {
 
     /// What is known about the token with these keys, and the newest change of keys in the same snapshot.
     pub(crate) async fn evidence(&self, keys: &TokenKeys) -> Result<(Evidence, u64), Error> {
-        let (_, rows) = self.trusted(&CHECK, values![&keys.token, &keys.jti, &keys.session, &keys.subject]).await?;
+        let (_, rows) = self.trusted(&CHECK, &values_of(&keys.looked_up())).await?;
         let keys_seq = keys_seq(rows.first().ok_or(Error::RowNotFound)?)?;
         Ok((evidence_in(&rows)?, keys_seq))
     }

@@ -8,13 +8,13 @@ use curfew_core::{RevocationKey, TokenKeys};
 use sqlx::Error;
 
 use super::batch::Batch;
-use super::check::known;
+use super::check::{known, values_of};
 use super::driver::{Value, list, tuples, values};
 use super::log_rows::entry;
 use crate::store::command::{Registered, Registration, TokenRecord};
 use crate::store::evidence::{Entry, Evidence, Known};
 
-/// Tokens in one statement: 3,250 values for their rows, or 1,000 for their keys. SQLite takes 32,766 values, and the
+/// Tokens in one statement: 3,250 values for their rows, or 1,500 for their keys. SQLite takes 32,766 values, and the
 /// others 65,535.
 pub(crate) const TOKENS: usize = 250;
 
@@ -61,7 +61,7 @@ impl Batch<'_> {
 
     /// What the filter's check says of a token with this row.
     fn is_revoked(&self, token: &TokenRecord, known: Known, entries: &HashMap<RevocationKey, Vec<Entry>>) -> bool {
-        let found = token.keys.iter().filter_map(|(_, key)| entries.get(&key)).flatten();
+        let found = token.keys.looked_up().into_iter().flatten().filter_map(|key| entries.get(&key)).flatten();
         let evidence = Evidence { head: self.began_at(), entries: found.copied().collect(), known };
         evidence.verdict(&token.keys, token.cutoff_time) == CheckVerdict::Revoked
     }
@@ -77,10 +77,8 @@ impl Batch<'_> {
 
     /// The revocations under any of the tokens' keys.
     pub(super) async fn entries(&mut self, tokens: &[&TokenKeys]) -> Result<HashMap<RevocationKey, Vec<Entry>>, Error> {
-        let values: Vec<_> = tokens
-            .iter()
-            .flat_map(|keys| [(&keys.token).into(), (&keys.jti).into(), (&keys.session).into(), (&keys.subject).into()])
-            .collect();
+        let keys: Vec<_> = tokens.iter().map(|keys| keys.looked_up()).collect();
+        let values: Vec<_> = keys.iter().flat_map(values_of).collect();
         let statement =
             format!("SELECT kind, \"key\", cutoff FROM revocations WHERE \"key\" IN ({})", list(values.len()));
         let mut entries = HashMap::<_, Vec<_>>::new();

@@ -7,7 +7,7 @@ use curfew_core::{Kind, RevocationKey};
 use sqlx::Error;
 
 use super::batch::Batch;
-use super::driver::values;
+use super::driver::{Value, values};
 use crate::log::Cause;
 use crate::store::command::TokenRecord;
 use crate::store::evidence::Known;
@@ -15,6 +15,29 @@ use crate::store::evidence::Known;
 /// The most tokens that one logout of all devices revokes one by one, which takes about a second. The user's entry
 /// covers the others.
 const MOST_TOKENS: i64 = 20_000;
+
+/// Which tokens of a user stay, where the others are revoked.
+#[derive(Clone, Copy)]
+pub(super) enum Stays<'t> {
+    /// None.
+    Nothing,
+    /// Those of this session.
+    Session(&'t str),
+    /// This one.
+    Token(&'t RevocationKey),
+}
+
+impl<'t> Stays<'t> {
+    /// The two values of a statement that says which tokens stay.
+    fn values(self) -> [Value<'t>; 2] {
+        let (session, token) = match self {
+            Self::Nothing => (None, None),
+            Self::Session(session) => (Some(session), None),
+            Self::Token(token) => (None, Some(&token.as_bytes()[..])),
+        };
+        [Value::Text(session), Value::Bytes(token)]
+    }
+}
 
 impl Batch<'_> {
     /// Blocks the token's row, or inserts a blocked one, and revokes the token.
@@ -55,7 +78,7 @@ impl Batch<'_> {
         self.link.execute(BLOCK, values![self.moment.now, cause.reason(), token]).await.map(drop)
     }
 
-    /// Blocks the rows of a user that are not blocked yet, and revokes those tokens one by one: the newest
+    /// Blocks the rows of a user that are not blocked yet, without those that stay, and revokes those tokens one by one: the newest
     /// [`MOST_TOKENS`] of them, and in any case all tokens that a subject entry with this cutoff may not cover. A token
     /// that was issued before the cutoff is revoked by that entry, whatever its row says. Returns how many tokens were
     /// revoked.
@@ -63,21 +86,28 @@ impl Batch<'_> {
         &mut self,
         issuer: &str,
         user: &str,
+        stays: Stays<'_>,
         cutoff: i64,
         cause: Cause,
     ) -> Result<u64, Error> {
         const UNCOVERED: &str = "\
             SELECT is_block FROM user_token_logs
              WHERE user_id = $1 AND issuer = $2 AND is_block = 0 AND (issued_at IS NULL OR issued_at >= $3)
-               AND expires_at >= $4 LIMIT 1";
+               AND expires_at >= $4 AND ($5 IS NULL OR session_id IS NULL OR session_id <> $5)
+               AND ($6 IS NULL OR token_id <> $6) LIMIT 1";
         // No worker accepts a token that expired earlier. If its row still exists, it is kept for audits.
         let alive_from = self.moment.earliest().saturating_sub(self.kept().await?.token_rest);
         let mut all = 0_u64;
         loop {
-            let revoked = self.revoke_newest_tokens(issuer, user, cause).await?;
+            let revoked = self.revoke_newest_tokens(issuer, user, stays, cause).await?;
             all = all.saturating_add(revoked);
+            let [session, token] = stays.values();
             if revoked < MOST_TOKENS.unsigned_abs()
-                || self.link.fetch(UNCOVERED, values![user, issuer, cutoff, alive_from]).await?.is_empty()
+                || self
+                    .link
+                    .fetch(UNCOVERED, values![user, issuer, cutoff, alive_from, session, token])
+                    .await?
+                    .is_empty()
             {
                 return Ok(all);
             }
@@ -90,12 +120,28 @@ impl Batch<'_> {
         Ok(!self.link.fetch(KNOWN, values![user, issuer]).await?.is_empty())
     }
 
-    async fn revoke_newest_tokens(&mut self, issuer: &str, user: &str, cause: Cause) -> Result<u64, Error> {
+    /// Blocks the rows of a session that are not blocked yet. Its own entry revokes their tokens.
+    pub(super) async fn block_session(&mut self, issuer: &str, session: &str, cause: Cause) -> Result<u64, Error> {
+        const BLOCK: &str = "\
+            UPDATE user_token_logs SET is_block = 1, blocked_at = $1, block_reason = $2, updated_at = $1
+             WHERE session_id = $3 AND issuer = $4 AND is_block = 0";
+        self.link.execute(BLOCK, values![self.moment.now, cause.reason(), session, issuer]).await
+    }
+
+    async fn revoke_newest_tokens(
+        &mut self,
+        issuer: &str,
+        user: &str,
+        stays: Stays<'_>,
+        cause: Cause,
+    ) -> Result<u64, Error> {
         const REVOKE: &str = "\
             INSERT INTO revocations (seq, \"key\", kind, cutoff, expires_at, reason, actor, created_at)
             SELECT $1 + row_number() OVER (ORDER BY token_id), token_id, 'token', $2, expires_at + $3, $4, $5, $2
               FROM (SELECT token_id, expires_at FROM user_token_logs
                      WHERE user_id = $6 AND issuer = $7 AND is_block = 0 AND expires_at + $3 >= $9
+                       AND ($10 IS NULL OR session_id IS NULL OR session_id <> $10)
+                       AND ($11 IS NULL OR token_id <> $11)
                        AND NOT EXISTS (SELECT 1 FROM revocations AS entry
                                         WHERE entry.\"key\" = token_id AND entry.kind = 'token')
                      ORDER BY CASE WHEN issued_at IS NULL THEN 0 ELSE 1 END, issued_at DESC LIMIT $8) AS newest";
@@ -105,7 +151,9 @@ impl Batch<'_> {
                AND EXISTS (SELECT 1 FROM revocations AS entry WHERE entry.\"key\" = token_id AND entry.kind = 'token')";
         let rest = self.kept().await?.token_rest;
         let (now, earliest) = (self.moment.now, self.moment.earliest());
-        let values = values![self.seq, now, rest, cause.reason(), cause.actor(), user, issuer, MOST_TOKENS, earliest];
+        let [session, token] = stays.values();
+        let (reason, actor) = (cause.reason(), cause.actor());
+        let values = values![self.seq, now, rest, reason, actor, user, issuer, MOST_TOKENS, earliest, session, token];
         let revoked = self.link.execute(REVOKE, values).await?;
         self.seq = self.seq.saturating_add(revoked);
         self.link.execute(BLOCK, values![self.moment.now, cause.reason(), user, issuer]).await?;

@@ -85,7 +85,8 @@ impl Batch<'_> {
             let entries = self.entries(&keys.iter().collect::<Vec<_>>()).await?;
             let mut changes = Changes::default();
             for (found, keys) in found.iter().zip(&keys) {
-                let entries = keys.iter().filter_map(|(_, key)| entries.get(&key)).flatten().copied().collect();
+                let looked_up = keys.looked_up().into_iter().flatten();
+                let entries = looked_up.filter_map(|key| entries.get(&key)).flatten().copied().collect();
                 self.decide(found, keys, states.get(&found.token).copied(), entries, &mut changes);
             }
             taken.new.extend(changes.new.iter().map(|new| new.token.keys.token));
