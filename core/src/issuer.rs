@@ -21,7 +21,7 @@ const MAX_ISSUER_BYTES: usize = 1024;
 
 /// The claim that names the session where the configuration names no other: OpenID Connect Front-Channel Logout 1.0 section 3
 /// registers it.
-pub const SESSION_CLAIM: &str = "sid";
+pub(crate) const SESSION_CLAIM: &str = "sid";
 
 /// An issuer of tokens.
 #[derive(Debug)]

@@ -21,6 +21,7 @@ mod id;
 mod issuer;
 mod json;
 mod key;
+mod key_rule;
 mod key_set;
 mod nearest;
 mod policy;
@@ -30,7 +31,6 @@ mod required_claims;
 mod revocation;
 mod signature;
 mod signer_key;
-mod key_rule;
 mod token;
 pub mod wire;
 
@@ -43,6 +43,7 @@ pub use error::TokenError;
 pub use id::{Epoch, IssuerId, ParseIdError, WorkerId};
 pub use issuer::decode_secret;
 pub use key::{KeyId, VerificationKey, is_plain};
+pub use key_rule::KeyRule;
 pub use key_set::{IssuerKey, KeySet, KeySets, PublishedKey, PublishedKeys};
 pub use policy::Policy;
 pub use position::LogPosition;
@@ -50,7 +51,6 @@ pub use problem::{Denial, Problem, RETRY_AFTER_SECONDS, REVOKED_IN_SAME_SECOND, 
 pub use revocation::{Coverage, Keyspace, Kind, RevocationKey, TokenKeys, covers};
 pub use signature::{SignatureCheck, verify_natively};
 pub use signer_key::Unproven;
-pub use key_rule::KeyRule;
 pub use token::{DEFAULT_MAX_TOKEN_BYTES, MAX_HEADER_BYTES, MAX_TOKEN_BYTES, UnverifiedToken};
 
 /// A JSON object that has passed the strict reader: no member twice, bounded depth, valid UTF-8 throughout.

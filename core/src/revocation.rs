@@ -137,9 +137,10 @@ impl TokenKeys {
     /// What spares this token where a [`Kind::Others`] entry names its user: its session, and the token itself.
     pub fn spared_by(&self) -> impl Iterator<Item = RevocationKey> {
         let by = [self.session, Some(self.token)].into_iter().flatten();
-        self.subject.into_iter().zip(std::iter::repeat(by)).flat_map(|(subject, by)| {
-            by.map(move |what| RevocationKey::spared(&subject, &what))
-        })
+        self.subject
+            .into_iter()
+            .zip(std::iter::repeat(by))
+            .flat_map(|(subject, by)| by.map(move |what| RevocationKey::spared(&subject, &what)))
     }
 
     /// The keys under which entries matter for this token: its own, the token's first, and what spares it.
@@ -324,8 +325,14 @@ mod tests {
         let spared = |cutoff| (Kind::Spared, RevocationKey::spared(&key(4), &key(7)), cutoff);
         let mine = of_session(Some(7));
         assert_eq!(by(&[(Kind::Others, key(4), 101), spared(100)], &mine, Some(99)), Coverage::Revoked);
-        assert_eq!(by(&[(Kind::Others, key(4), 100), spared(100), (Kind::Subject, key(4), 50)], &mine, Some(50)), Coverage::SameSecond);
-        assert_eq!(by(&[(Kind::Others, key(4), 100), spared(100), (Kind::Session, key(7), 0)], &mine, Some(99)), Coverage::Revoked);
+        assert_eq!(
+            by(&[(Kind::Others, key(4), 100), spared(100), (Kind::Subject, key(4), 50)], &mine, Some(50)),
+            Coverage::SameSecond
+        );
+        assert_eq!(
+            by(&[(Kind::Others, key(4), 100), spared(100), (Kind::Session, key(7), 0)], &mine, Some(99)),
+            Coverage::Revoked
+        );
         assert_eq!(by(&[spared(100)], &mine, Some(99)), Coverage::Clear, "it covers nothing itself");
     }
 }

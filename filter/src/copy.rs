@@ -130,6 +130,24 @@ mod tests {
     }
 
     #[test]
+    fn a_logout_of_the_others_spares_the_session_that_its_own_entry_names() {
+        let [mine, theirs] = [3, 9].map(|session| CheckRequest { session: Some(key(session)), ..token(Some(NOW)) });
+        let spared = |session: u64, cutoff| FeedRevocation {
+            key: RevocationKey::spared(&key(4), &key(session)),
+            ..revoked(Kind::Spared, 0, cutoff)
+        };
+        let mut copy = copy();
+        copy.apply(&[spared(3, NOW + 1)], NOW);
+        assert_eq!(copy.coverage(&mine), Some(Coverage::Clear), "a page may end here");
+        copy.apply(&[revoked(Kind::Others, 4, NOW + 1)], NOW);
+        assert_eq!((copy.coverage(&mine), copy.coverage(&theirs)), (Some(Coverage::Clear), Some(Coverage::Revoked)));
+        copy.apply(&[revoked(Kind::Subject, 4, NOW - 9), spared(9, NOW + 2), revoked(Kind::Others, 4, NOW + 2)], NOW);
+        assert_eq!((copy.coverage(&mine), copy.coverage(&theirs)), (Some(Coverage::Revoked), Some(Coverage::Clear)));
+        copy.apply(&[revoked(Kind::Session, 9, 0)], NOW);
+        assert_eq!(copy.coverage(&theirs), Some(Coverage::Revoked));
+    }
+
+    #[test]
     fn a_later_cutoff_stays_whatever_comes_after_it() {
         let mut copy = copy();
         copy.apply(&[revoked(Kind::Subject, 4, NOW), revoked(Kind::Subject, 4, NOW - 50)], NOW);

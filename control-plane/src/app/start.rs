@@ -120,6 +120,7 @@ pub(super) fn state(
         notices: Notices::default(),
         attempts: FailedAttempts::per_minute(config.limits.per_source, config.limits.per_token),
         trusted_proxies: config.limits.trusted_proxies,
+        default_scopes: config.default_scopes,
         clear_site_data: config.clear_site_data,
         lanes: Lanes::of_machine(),
         check_timeout: config.check_timeout,

@@ -3,7 +3,7 @@
 //! Settings with a flag are also in the command line, and a test compares the two. Secrets and settings that are
 //! refused have no flag.
 
-const SETTINGS: [&str; 62] = [
+const SETTINGS: [&str; 64] = [
     "APP_ID",
     "APP_KEY",
     "APP_KEY_FILE",
@@ -39,6 +39,7 @@ const SETTINGS: [&str; 62] = [
     "CURFEW_KEYS_MIN_INTERVAL",
     "CURFEW_KEYS_TIMEOUT",
     "CURFEW_LOG",
+    "CURFEW_LOGOUT_SCOPE",
     "CURFEW_LOG_FORMAT",
     "CURFEW_MAX_TOKEN_BYTES",
     "CURFEW_MAX_TOKEN_TTL",
@@ -52,6 +53,7 @@ const SETTINGS: [&str; 62] = [
     "CURFEW_REQUIRED_CLAIMS",
     "CURFEW_REQUIRE_ISSUED_AT",
     "CURFEW_REQUIRE_USER",
+    "CURFEW_SESSION_CLAIM",
     "CURFEW_TOKEN",
     "CURFEW_TOKEN_LIFETIME",
     "CURFEW_TOKEN_TYPES",

@@ -1,5 +1,6 @@
 //! The settings of `curfew serve`.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -10,6 +11,7 @@ use super::DataArgs;
 use super::access::AccessArgs;
 use super::browsers::{BrowserArgs, ClearSiteData};
 use super::database::DatabaseArgs;
+use super::default_scope::DefaultScope;
 use super::environment::Environment;
 use super::frameworks::redis_hint;
 use super::generated::{GENERATED_FILE, Generated};
@@ -59,6 +61,8 @@ pub struct Config {
     pub database: Database,
     /// Which tokens are accepted.
     pub policy: Policy,
+    /// How much a logout without a scope logs out, by issuer namespace.
+    pub default_scopes: BTreeMap<String, DefaultScope>,
     /// The keys to start with.
     pub keys: KeySets,
     /// Where the keys of each issuer come from, if not from the settings.
@@ -141,6 +145,7 @@ impl ServeArgs {
             database: database?,
             redis: redis.map(|redis| redis.with_clock_skew(retention.clock_skew)),
             policy: tokens.policy,
+            default_scopes: tokens.default_scopes,
             keys: tokens.keys,
             sources: tokens.sources,
             key_issuers: tokens.key_issuers,

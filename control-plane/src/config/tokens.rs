@@ -3,12 +3,14 @@
 //! The settings become a document like the one in the filter's configuration. Both sides read it with the same code and
 //! refuse the same mistakes.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use clap::Args;
 use curfew_core::{KeySets, Mistake, Mistakes, Policy, read_document};
 use serde_json::{Map, Value, json};
 
+use super::default_scope::DefaultScope;
 use super::environment::{Environment, read};
 use super::generated::{GENERATED_ISSUER, Generated};
 use super::key_source::{KeySourceArgs, setting_of};
@@ -58,6 +60,12 @@ pub struct TokenArgs {
     /// How long tokens live, for tokens without `iat` [default: not known]
     #[arg(long, env = "CURFEW_TOKEN_LIFETIME", value_name = "DURATION", hide_env_values = true)]
     token_lifetime: Option<String>,
+    /// The claim that names the session, or the path to it [default: sid]
+    #[arg(long = "token-session-claim", env = "CURFEW_SESSION_CLAIM", value_name = "CLAIM", hide_env_values = true)]
+    token_session_claim: Option<String>,
+    /// What a logout without a scope logs out: token or session [default: token]
+    #[arg(long, env = "CURFEW_LOGOUT_SCOPE", value_name = "SCOPE", hide_env_values = true)]
+    logout_scope: Option<String>,
     /// File with several issuers: the JSON list "issuers" of the filter's configuration
     #[arg(long, env = "CURFEW_ISSUERS_FILE", value_name = "FILE", hide_env_values = true)]
     issuers_file: Option<PathBuf>,
@@ -133,6 +141,8 @@ pub struct Tokens {
     pub sources: Vec<Option<KeySource>>,
     /// Where the keys of each issuer come from, in the order of the policy.
     pub key_issuers: Vec<KeyIssuer>,
+    /// How much a logout without a scope logs out, by issuer namespace.
+    pub default_scopes: BTreeMap<String, DefaultScope>,
     /// The issuers whose tokens this process can make, in the order of the configuration.
     pub signers: Vec<Signer>,
     /// All secrets that sign tokens, each with the setting that holds it.
@@ -207,6 +217,8 @@ impl TokenArgs {
             ("CURFEW_TRY_ALL_KEYS", &self.token_try_all_keys),
             ("CURFEW_REQUIRE_ISSUED_AT", &self.token_require_issued_at),
             ("CURFEW_TOKEN_LIFETIME", &self.token_lifetime),
+            ("CURFEW_SESSION_CLAIM", &self.token_session_claim),
+            ("CURFEW_LOGOUT_SCOPE", &self.logout_scope),
             ("CURFEW_REQUIRED_CLAIMS", &self.token_required_claims),
             ("CURFEW_REQUIRE_USER", &self.token_require_user),
         ];
@@ -240,6 +252,7 @@ impl TokenArgs {
             Keys::Wrong => json!([{"secret": "0".repeat(64)}]),
         };
         let mut found = Mistakes::default();
+        let scopes = default_scopes(&mut issuers, &mut found);
         let mut sources = sources(&mut issuers, &mut found);
         if file.is_some() {
             sources = vec![file];
@@ -259,6 +272,7 @@ impl TokenArgs {
             Ok((policy, keys)) => Some(Tokens {
                 warnings: policy.warnings().map(|mistake| warning(mistake, from_file)).collect(),
                 key_issuers: key_issuers(&policy, &keys, &document, from_file, &sources),
+                default_scopes: policy.issuers().map(str::to_owned).zip(scopes).collect(),
                 policy,
                 keys,
                 sources,
@@ -296,7 +310,14 @@ impl TokenArgs {
         if let Some(algorithms) = &self.token_algorithms {
             issuer.insert("algorithms".to_owned(), list(algorithms).into());
         }
-        issuer.extend(self.token_lifetime.as_deref().map(|lifetime| ("token_lifetime".to_owned(), lifetime.into())));
+        let texts = [
+            ("token_lifetime", &self.token_lifetime),
+            ("session_claim", &self.token_session_claim),
+            ("logout_scope", &self.logout_scope),
+        ];
+        for (name, value) in texts {
+            issuer.extend(value.as_deref().map(|value| (name.to_owned(), value.into())));
+        }
         let booleans = [
             ("require_user", &self.token_require_user),
             ("try_all_keys", &self.token_try_all_keys),
@@ -327,6 +348,12 @@ fn key_issuers(
 fn sources(issuers: &mut Value, mistakes: &mut Mistakes) -> Vec<Option<KeySource>> {
     let entries = issuers.as_array_mut().into_iter().flatten().enumerate();
     entries.map(|(index, entry)| take_source(&format!("issuers[{index}]"), entry, mistakes)).collect()
+}
+
+/// What a logout without a scope logs out, for each entry.
+fn default_scopes(issuers: &mut Value, mistakes: &mut Mistakes) -> Vec<DefaultScope> {
+    let entries = issuers.as_array_mut().into_iter().flatten().enumerate();
+    entries.map(|(index, entry)| DefaultScope::take(&format!("issuers[{index}]"), entry, mistakes)).collect()
 }
 
 /// Notes mistakes in the document by the settings that its fields came from.

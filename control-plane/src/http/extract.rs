@@ -42,6 +42,20 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for Json<T> {
     }
 }
 
+/// What a JSON object in the body says, if there is a body and its media type is JSON; the route's row says how large it may
+/// be. Without one, the default.
+pub(super) struct OptionalJson<T>(pub(super) T);
+
+impl<T: DeserializeOwned + Default, S: Send + Sync> FromRequest<S> for OptionalJson<T> {
+    type Rejection = ApiError;
+
+    async fn from_request(request: Request, state: &S) -> Result<Self, ApiError> {
+        let body = Bytes::from_request(request, state).await.map_err(|_| malformed("The body broke off."))?;
+        let is_absent = body.trim_ascii().is_empty();
+        Ok(Self(if is_absent { T::default() } else { read_body(&body)? }))
+    }
+}
+
 fn read_body<T: DeserializeOwned>(body: &[u8]) -> Result<T, ApiError> {
     let document = read_document(body).map_err(|problem| ApiError::Malformed(format!("The body {problem}.")))?;
     if !document.is_object() {

@@ -36,6 +36,8 @@ pub enum ApiError {
     NotOneToken(&'static str),
     /// The token, or the call of an application, names no user.
     UserIdMissing,
+    /// The token names no session, and the caller wants its session logged out.
+    SessionMissing,
     /// The application's credentials are wrong or missing.
     AppCredentials,
     /// The internal secret is wrong or missing.
@@ -118,7 +120,9 @@ impl ApiError {
             | Self::UserIdMissing
             | Self::AppCredentials
             | Self::InternalSecret => StatusCode::UNAUTHORIZED,
-            Self::Malformed(_) | Self::FilterConfiguration(_) | Self::RegisteredToken(..) => StatusCode::BAD_REQUEST,
+            Self::Malformed(_) | Self::FilterConfiguration(_) | Self::RegisteredToken(..) | Self::SessionMissing => {
+                StatusCode::BAD_REQUEST
+            }
             Self::TooManyFailures(_) => StatusCode::TOO_MANY_REQUESTS,
             Self::PayloadTooLarge(_) => StatusCode::PAYLOAD_TOO_LARGE,
             Self::UnsupportedMediaType(_) => StatusCode::UNSUPPORTED_MEDIA_TYPE,
@@ -138,6 +142,7 @@ impl ApiError {
             Self::Token(error) | Self::RegisteredToken(_, error) => error.denial().code(),
             Self::NotOneToken(_) => Denial::Invalid.code(),
             Self::UserIdMissing => "user_id_missing",
+            Self::SessionMissing => "session_missing",
             Self::AppCredentials | Self::InternalSecret => "credentials_invalid",
             Self::TooManyFailures(_) => "too_many_requests",
             Self::Malformed(_) => "request_malformed",
@@ -209,6 +214,7 @@ impl ApiError {
             }
             Self::PayloadTooLarge(limit) => format!("The body is larger than {limit} bytes.").into(),
             Self::UserIdMissing => "Missing User ID".into(),
+            Self::SessionMissing => "The token names no session. Nothing was logged out; scope=token logs this token out.".into(),
             Self::AppCredentials => "The application's credentials are wrong or missing.".into(),
             Self::InternalSecret => "The internal secret is wrong or missing.".into(),
             Self::UnsupportedMediaType(takes) => format!("Send the body as {takes}.").into(),

@@ -41,6 +41,11 @@ pub enum Access {
 pub enum Body {
     /// The endpoint neither waits for it nor reads it.
     Unread,
+    /// It may be JSON, and is read then. A body of another type, or without one, is not waited for.
+    OptionalJson {
+        /// The most bytes that are read.
+        most: usize,
+    },
     /// It is JSON, and read before the handler starts.
     Json {
         /// The most bytes that are read.
@@ -95,15 +100,15 @@ impl Body {
     pub const fn most(self) -> usize {
         match self {
             Self::Unread => SMALL_BODY,
-            Self::Json { most } => most,
+            Self::Json { most } | Self::OptionalJson { most } => most,
         }
     }
 
-    /// The media type that it must have, if it is read.
+    /// The media type that it has, if it is read.
     pub const fn media_type(self) -> Option<&'static str> {
         match self {
             Self::Unread => None,
-            Self::Json { .. } => Some("application/json"),
+            Self::Json { .. } | Self::OptionalJson { .. } => Some("application/json"),
         }
     }
 }

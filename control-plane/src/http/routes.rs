@@ -73,7 +73,7 @@ pub static ROUTES: [Route; 20] = [
         path: "/api/v2/logout",
         listener: Listener::Public,
         access: Access::Token,
-        body: Body::Unread,
+        body: Body::OptionalJson { most: SMALL_BODY },
         kind: Kind::Entrance("logout", |entrance| entrance.handled_by(public::logout)),
     },
     Route {

@@ -1,5 +1,6 @@
 //! What the handlers share.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -16,7 +17,7 @@ use crate::abuse::lanes::Lanes;
 use crate::abuse::summary::FailedLogouts;
 use crate::abuse::{self, LaneLabels};
 use crate::clock::{Clock, Moment};
-use crate::config::ClearSiteData;
+use crate::config::{ClearSiteData, DefaultScope};
 use crate::keys::Keys;
 use crate::leases::Leases;
 use crate::redis_copy::RedisCopy;
@@ -59,6 +60,8 @@ pub struct AppState {
     pub attempts: FailedAttempts,
     /// The number of trusted proxies in front of the public listener that write `X-Forwarded-For`.
     pub trusted_proxies: usize,
+    /// How much a logout without a scope logs out, by issuer namespace.
+    pub default_scopes: BTreeMap<String, DefaultScope>,
     /// What browsers are told to delete when they have logged out.
     pub clear_site_data: ClearSiteData,
     /// Where the signatures of logouts are checked.
@@ -90,6 +93,11 @@ pub(super) fn by_either_clock<T>(
 }
 
 impl AppState {
+    /// How much a logout with a token of this issuer logs out, if the caller does not say.
+    pub(super) fn default_scope(&self, issuer: &str) -> DefaultScope {
+        self.default_scopes.get(issuer).copied().unwrap_or_default()
+    }
+
     /// Checks that a token's text is a token that is accepted now, by the keys that are known at this moment. It does not check
     /// whether the token was revoked.
     ///

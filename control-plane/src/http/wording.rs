@@ -2,6 +2,7 @@
 
 use serde::Serialize;
 
+use super::public::Scope;
 use crate::logout;
 use crate::store::command::Reached;
 
@@ -9,13 +10,24 @@ use crate::store::command::Reached;
 #[derive(Serialize)]
 pub(super) struct Done {
     message: &'static str,
+    /// What was logged out; absent where it is what the endpoint's name says.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    scope: Option<Scope>,
 }
 
 impl Done {
-    /// One token is logged out.
-    pub(super) const LOGGED_OUT: Self = Self { message: logout::LOGGED_OUT };
     /// All tokens of a user are logged out.
-    pub(super) const LOGGED_OUT_EVERYWHERE: Self = Self { message: logout::LOGGED_OUT_EVERYWHERE };
+    pub(super) const LOGGED_OUT_EVERYWHERE: Self = Self { message: logout::LOGGED_OUT_EVERYWHERE, scope: None };
+
+    /// What this scope says is logged out.
+    pub(super) const fn of(scope: Scope) -> Self {
+        match scope {
+            Scope::Token => Self { message: logout::LOGGED_OUT, scope: None },
+            Scope::Session => Self { message: logout::LOGGED_OUT, scope: Some(scope) },
+            Scope::Others => Self { message: logout::OTHERS_LOGGED_OUT, scope: Some(scope) },
+            Scope::Global => Self { message: logout::LOGGED_OUT_EVERYWHERE, scope: Some(scope) },
+        }
+    }
 }
 
 /// The body of the answer to an application that has logged a user out.

@@ -56,6 +56,9 @@ mod tickets;
 /// What an answer says whose one token is logged out. Clients compare it.
 pub const LOGGED_OUT: &str = "Successfully Logged Out.";
 
+/// What an answer says when all other sessions of a user are logged out. Clients compare it.
+pub const OTHERS_LOGGED_OUT: &str = "Successfully Logged Out From All Other Devices.";
+
 /// What an answer says when all tokens of a user are logged out. Clients compare it.
 pub const LOGGED_OUT_EVERYWHERE: &str = "Successfully Logged Out From All Device.";
 

@@ -42,7 +42,8 @@ pub(crate) enum Known {
 impl Evidence {
     /// What the entries mean for the token. An entry counts only for the key of its own kind.
     pub(crate) fn coverage(&self, keys: &TokenKeys, cutoff_time: Option<i64>) -> Coverage {
-        let find = |kind, key: &RevocationKey| self.entries.iter().find(|entry| (entry.kind, &entry.key) == (kind, key));
+        let find =
+            |kind, key: &RevocationKey| self.entries.iter().find(|entry| (entry.kind, &entry.key) == (kind, key));
         keys.coverage(cutoff_time, |kind, key| find(kind, key).map(|entry| entry.cutoff))
     }
 

@@ -87,9 +87,16 @@ mod tests {
             let mut entries = Entries::default();
             for count in 1..=logouts.len() {
                 entries.logout(logouts[count - 1]);
-                for (session, issued_at) in (0..4).flat_map(|session| (9..16).map(move |issued_at| (session, issued_at))) {
+                for (session, issued_at) in
+                    (0..4).flat_map(|session| (9..16).map(move |issued_at| (session, issued_at)))
+                {
                     let expected = is_revoked(&logouts[..count], session, issued_at);
-                    assert_eq!(entries.cover(session, issued_at), expected, "{:?} {session} {issued_at}", &logouts[..count]);
+                    assert_eq!(
+                        entries.cover(session, issued_at),
+                        expected,
+                        "{:?} {session} {issued_at}",
+                        &logouts[..count]
+                    );
                     seen += 1;
                 }
             }

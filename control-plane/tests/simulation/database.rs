@@ -263,5 +263,7 @@ const fn number(kind: Kind) -> u8 {
         Kind::Jti => 1,
         Kind::Session => 2,
         Kind::Subject => 3,
+        Kind::Others => 4,
+        Kind::Spared => 5,
     }
 }

@@ -30,6 +30,8 @@ mod prolonged;
 #[cfg(test)]
 mod servers;
 #[cfg(test)]
+mod sessions;
+#[cfg(test)]
 mod spelling;
 #[cfg(test)]
 mod ties;

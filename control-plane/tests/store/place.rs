@@ -160,8 +160,9 @@ impl Place {
         self.number(tables).await == 0
     }
 
-    pub(crate) async fn number(&self, statement: &'static str) -> i64 {
-        self.rows(statement).await[0].get(0)
+    pub(crate) async fn number(&self, statement: &str) -> i64 {
+        let statement = sqlx::query(sqlx::AssertSqlSafe(statement.to_owned()));
+        statement.fetch_one(&mut self.connection().await).await.unwrap().get(0)
     }
 
     /// Rows of `user_token_logs` and of `revocations`, and the head's seq.

@@ -22,9 +22,10 @@ async fn a_check_is_answered_from_indexes_alone() {
     place.execute("VACUUM ANALYZE revocations").await;
     // The generic plan, which a connection uses after some checks.
     let explain = format!(
-        "SET plan_cache_mode = force_generic_plan; PREPARE checked (bytea, bytea, bytea, bytea) AS {CHECK_ON_POSTGRES};
+        "SET plan_cache_mode = force_generic_plan; PREPARE checked (bytea, bytea, bytea, bytea, bytea, bytea) AS {CHECK_ON_POSTGRES};
          EXPLAIN EXECUTE checked ('\\x00000000000000000000000000000001', '\\x00000000000000000000000000000002', NULL,
-                                  '\\x00000000000000000000000000000003')"
+                                  '\\x00000000000000000000000000000003', NULL,
+                                  '\\x00000000000000000000000000000004')"
     );
     let mut connection = place.connection().await;
     let plan = sqlx::raw_sql(AssertSqlSafe(explain)).fetch_all(&mut connection).await.unwrap();

@@ -69,6 +69,8 @@ mod required;
 #[cfg(test)]
 mod resets;
 #[cfg(test)]
+mod scopes;
+#[cfg(test)]
 mod secrets;
 #[cfg(test)]
 mod sessions;

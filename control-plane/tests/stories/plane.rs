@@ -127,6 +127,7 @@ impl Plane {
             // Stories about limits set their own.
             attempts: FailedAttempts::per_minute(0, 0),
             trusted_proxies: 0,
+            default_scopes: std::collections::BTreeMap::default(),
             clear_site_data: ClearSiteData::read("storage").unwrap(),
             lanes: Lanes::of_machine(),
             check_timeout: Duration::from_millis(400),

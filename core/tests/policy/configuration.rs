@@ -169,7 +169,7 @@ fn a_wrong_policy_names_all_its_mistakes() {
         [
             "issuers[0].audiences: must be a list of non-empty strings, at least one",
             "issuers[0].secret: is too short for HS256: 5 bytes, at least 32 are needed",
-            "issuers[0].audience: is not a known field here; did you mean audiences? (known: algorithm, algorithms, audiences, clock_skew, issuer, jwks, keys, require_issued_at, require_user, required_claims, secret, secret_base64, token_lifetime, try_all_keys)",
+            "issuers[0].audience: is not a known field here; did you mean audiences? (known: algorithm, algorithms, audiences, clock_skew, issuer, jwks, keys, require_issued_at, require_user, required_claims, secret, secret_base64, session_claim, token_lifetime, try_all_keys)",
             "issuers[1].jwks.keys[0]: is not used: n has 17 bits, and 2048 to 4096 are accepted",
             "issuers[1].jwks: holds no key that tokens can be verified with",
             "issuers[1].issuer: is given twice",

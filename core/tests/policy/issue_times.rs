@@ -102,3 +102,16 @@ fn a_lifetime_that_no_token_can_have_is_a_mistake() {
         assert_eq!(problem(fraction), "issuers[0].token_lifetime: must be whole seconds, at least one");
     }
 }
+
+#[test]
+fn both_sides_must_agree_about_the_session_claim() {
+    let [none, sid, other] = [json!({}), json!({"session_claim": "sid"}), json!({"session_claim": "session_state"})]
+        .map(|settings| by(settings, json!({})).policy);
+    assert_eq!(none.keyspace(ISSUER), sid.keyspace(ISSUER), "the default");
+    assert_ne!(none.keyspace(ISSUER), other.keyspace(ISSUER));
+    assert_eq!(none.agreement().differences(&other.agreement()).fields(), ["issuers"]);
+    assert_eq!((sid.session_claim(ISSUER), other.session_claim(ISSUER)), (Some("sid"), Some("session_state")));
+    let rules = other.key_rules().map(|rule| (rule.kind.as_str(), rule.claim, rule.issued_at_claim));
+    let expected = [("subject", "sub", "iat"), ("session", "session_state", "")];
+    assert_eq!(rules.collect::<Vec<_>>(), expected.map(|(kind, claim, at)| (kind, claim.to_owned(), at.to_owned())));
+}

@@ -64,7 +64,7 @@ fn configurations() -> [Value; 2] {
             {
                 "issuer": "https://a.example.com", "audiences": ["shop"], "required_claims": {"typ": "a", "n": [null, 1]},
                 "require_user": true, "jwks": {"keys": [jwk]}, "algorithms": ["HS256"], "require_issued_at": false,
-                "token_lifetime": "1h", "clock_skew": "1s", "try_all_keys": true,
+                "token_lifetime": "1h", "session_claim": "realm.session", "clock_skew": "1s", "try_all_keys": true,
             },
             {"issuer": "https://b.example.com", "secret": secret, "algorithm": "HS256"},
             {"issuer": "https://c.example.com", "keys": "control_plane"},

@@ -144,6 +144,7 @@ fn revocation(found: &Found) -> String {
     let covers = match found.covers {
         Covers::Yes => "covers it",
         Covers::SameSecond => "of the second in which the token was issued: covers it unless it was registered later",
+        Covers::Spared => "does not cover it: the logout was made from its session, and spares it",
         Covers::No => "does not cover it: the token was issued later",
     };
     let Found { kind, seq, reason, actor, created_at, expires_at, .. } = found;

@@ -17,6 +17,8 @@ const PREFERENCE_APPLIED: HeaderName = HeaderName::from_static("preference-appli
 #[derive(Debug)]
 pub struct LoggedOut {
     response: Response,
+    /// The caller's own session goes on.
+    caller_stays: bool,
 }
 
 impl LoggedOut {
@@ -34,7 +36,18 @@ impl LoggedOut {
                 early(&ticket)
             }
         };
-        Ok(Self { response })
+        Ok(Self { response, caller_stays: false })
+    }
+
+    /// The same answer to a caller that has logged others out, and not itself.
+    #[must_use]
+    pub(in crate::http) fn but_the_caller_stays(self) -> Self {
+        Self { caller_stays: true, ..self }
+    }
+
+    /// True if the caller's own session goes on, and what its browser holds is still needed.
+    pub(super) const fn caller_stays(&self) -> bool {
+        self.caller_stays
     }
 }
 

@@ -122,7 +122,7 @@ impl Entrance {
         let call = Call::of(Arc::clone(&state), Arc::clone(watch.attempt()), request.headers());
         let clear = self.proxies.and(state.clear_site_data.value()).filter(|_| is_browser(request.headers())).cloned();
         let outcome = watch.end(self.outcome(call, request, handler).await);
-        let is_over = outcome.as_ref().map_or_else(ApiError::says_revoked, |_| true);
+        let is_over = outcome.as_ref().map_or_else(ApiError::says_revoked, |answer| !answer.caller_stays());
         let mut response = outcome.into_response();
         // A token that was logged out before has left the same things behind.
         response.headers_mut().extend(clear.filter(|_| is_over).map(|clear| (CLEAR_SITE_DATA, clear)));

@@ -38,6 +38,9 @@ impl Bounds {
     /// The body is too large, too late, or not of the type that the endpoint takes.
     pub(in crate::http) async fn take_body(self, request: Request) -> Result<Request, ApiError> {
         let Some(media_type) = self.body.media_type() else { return Ok(without_body(request)) };
+        if matches!(self.body, Body::OptionalJson { .. }) && !is_of_type(request.headers(), media_type) {
+            return Ok(without_body(request));
+        }
         let most = self.body.most();
         if announced_length(request.headers()).is_some_and(|length| length > most) {
             return Err(ApiError::PayloadTooLarge(most));

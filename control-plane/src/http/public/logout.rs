@@ -1,4 +1,4 @@
-//! A token's owner logs it out, alone or with all other tokens of the user.
+//! A token's owner logs out: this token, its session, all other sessions, or all tokens of the user.
 
 use axum::Json;
 use curfew_core::{Denial, ProvenToken};
@@ -6,13 +6,17 @@ use curfew_core::{Denial, ProvenToken};
 use crate::http::authenticate::Caller;
 use crate::http::entrance::{Call, LoggedOut};
 use crate::http::problem::ApiError;
+use crate::http::public::scope::{Owner, Scope};
 use crate::http::wording::Done;
 use crate::store::command::{Committed, LogoutOutcome, TokenRecord};
 
-/// `POST /api/v2/logout`: the token in `Authorization` is logged out when this returns 200.
-pub(in crate::http) async fn logout(call: Call, Caller(token): Caller) -> Result<LoggedOut, ApiError> {
-    let committed = call.writer().logout(TokenRecord::from(&token)).await?;
-    finish(&call, committed, Done::LOGGED_OUT, &token).await
+/// `POST /api/v2/logout`: the token in `Authorization` is logged out when this returns 200, or what the scope says.
+pub(in crate::http) async fn logout(call: Call, owner: Owner) -> Result<LoggedOut, ApiError> {
+    let Owner { token, asked } = owner;
+    let (named, scope) = Scope::of(asked, call.state().default_scope(&token.issuer), &token)?;
+    let committed = call.writer().logout_scope(TokenRecord::from(&token), scope).await?;
+    let answer = finish(&call, committed, Done::of(named), &token).await?;
+    Ok(if named == Scope::Others { answer.but_the_caller_stays() } else { answer })
 }
 
 /// `POST /api/v2/logout-all-device`: the token and all other tokens of its user are logged out when this returns 200.

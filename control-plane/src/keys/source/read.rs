@@ -25,7 +25,7 @@ const TERMS: [&str; 7] =
 const INLINE: [&str; 3] = ["jwks", "secret", "secret_base64"];
 
 /// The other fields of an issuer that the policy reads. A test compares them with the policy's own.
-const RULES: [&str; 11] = [
+const RULES: [&str; 12] = [
     "algorithm",
     "algorithms",
     "audiences",
@@ -35,9 +35,13 @@ const RULES: [&str; 11] = [
     "require_issued_at",
     "require_user",
     "required_claims",
+    "session_claim",
     "token_lifetime",
     "try_all_keys",
 ];
+
+/// The fields that are taken out of an entry before this room sees it.
+const TAKEN: [&str; 1] = ["logout_scope"];
 
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 
@@ -63,7 +67,7 @@ pub fn take_source(path: &str, entry: &mut Value, mistakes: &mut Mistakes) -> Op
 }
 
 fn read(fields: &mut Fields<'_, '_>) -> Option<KeySource> {
-    for name in INLINE.iter().chain(&PLACES).chain(&TERMS).chain(&RULES) {
+    for name in INLINE.iter().chain(&PLACES).chain(&TERMS).chain(&RULES).chain(&TAKEN) {
         fields.value(name);
     }
     let given: Vec<_> = INLINE.into_iter().chain(PLACES).filter(|name| is_given(name, fields)).collect();
