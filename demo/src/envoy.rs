@@ -24,6 +24,9 @@ const INGRESS: &str = "ingress";
 /// Envoy compiles the module once per worker before it is ready, on a machine that may be busy with other tests.
 const START_LIMIT: Duration = Duration::from_secs(120);
 
+/// How long a listener that another one has replaced serves its open connections. Envoy's default are minutes.
+pub const DRAIN: Duration = Duration::from_secs(1);
+
 /// The path of an Envoy program: `ENVOY` in the environment, else `envoy` on `PATH`, else the one from Python's
 /// package index, kept below the target directory.
 ///
@@ -93,6 +96,20 @@ impl Envoy {
         workers: u32,
         environment: &[(N, String)],
     ) -> Result<Self> {
+        Self::start_draining(bootstrap, directory, workers, environment, DRAIN)
+    }
+
+    /// The same; a listener that another one has replaced serves its open connections for this time.
+    ///
+    /// # Errors
+    /// If Envoy cannot be found or refuses the configuration; the message carries its output.
+    pub fn start_draining<N: AsRef<OsStr>>(
+        bootstrap: &Bootstrap,
+        directory: &Path,
+        workers: u32,
+        environment: &[(N, String)],
+        drain: Duration,
+    ) -> Result<Self> {
         let program = find()?;
         let configuration = directory.join("envoy.json");
         bootstrap.write(&configuration)?;
@@ -102,8 +119,8 @@ impl Envoy {
         command.arg("--config-path").arg(&configuration);
         command.arg("--admin-address-path").arg(&admin_file);
         command.args(["--concurrency", &workers.to_string(), "--disable-hot-restart", "--log-level", "info"]);
-        // Without these, Envoy would wait minutes for open connections when a listener goes.
-        command.args(["--drain-time-s", "1", "--parent-shutdown-time-s", "2"]);
+        let [drain, shutdown] = [0, 1].map(|more| (drain.as_secs() + more).to_string());
+        command.args(["--drain-time-s", &drain, "--parent-shutdown-time-s", &shutdown]);
         let mut process = Process::start("envoy", &command, directory)?;
         let ready = |_: &Process| ready_admin(&admin_file);
         let admin = process.wait_until("ready", START_LIMIT, ready)?;

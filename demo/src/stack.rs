@@ -12,7 +12,7 @@ use xtask::{wasm, workspace};
 
 use crate::bootstrap::Bootstrap;
 use crate::control_plane::{self, ControlPlane, Profile};
-use crate::envoy::Envoy;
+use crate::envoy::{self, Envoy};
 use crate::http::{Answer, Request};
 use crate::link::Link;
 use crate::ports::{lasting, loopback};
@@ -49,6 +49,8 @@ pub struct Plan {
     pub asks: Option<SocketAddr>,
     /// Lets [`Stack::update_filter`] change the filter's configuration while Envoy runs.
     pub updatable: bool,
+    /// How long a listener that another one has replaced serves its open connections.
+    pub drain: Duration,
     /// Runs the filter that traps if a request asks for it, instead of the shipped one.
     pub trapping: bool,
     issuers: Option<Value>,
@@ -85,6 +87,7 @@ impl Plan {
             linked: false,
             asks: None,
             updatable: false,
+            drain: envoy::DRAIN,
             trapping: false,
             issuers: None,
         })
@@ -149,7 +152,8 @@ impl Plan {
         if self.updatable {
             self.bootstrap.read_listeners_from(&directory.path().join(LISTENERS))?;
         }
-        let envoy = Envoy::start_with(&self.bootstrap, directory.path(), self.workers, &self.environment)?;
+        let envoy =
+            Envoy::start_draining(&self.bootstrap, directory.path(), self.workers, &self.environment, self.drain)?;
         Ok(Stack { envoy, control_plane, link, upstream, settings: self.settings, again, directory })
     }
 

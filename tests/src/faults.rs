@@ -13,7 +13,7 @@
 //! | mesh | one Envoy, one or two control planes, any database; a new mesh for each story | two Envoys, two control planes, PostgreSQL and Redis; one mesh for many scenes |
 //! | mode of the filter | `bounded` with one second | `strict` |
 //! | links that can fail | to Redis | between all parts |
-//! | clients | new tokens that are used once and logged out through Envoy; tokens that stay; dead tokens; questions to the control planes | a population of tokens in use; logouts at the control planes, repeated until they succeed, with a look at each Envoy after each 200 |
+//! | clients | new tokens that are used once and logged out through Envoy; tokens that stay; dead tokens; questions to the control planes | a population of tokens in use; logouts at the control planes, repeated until they succeed, with a look at each Envoy after each 200; one that adds keys of a second issuer and takes others away, in the same way |
 //! | allowed | the answers that the story claims, and the times | 401 for dead tokens only, 503 only in a declared outage |
 //! | afterwards | every logout that returned 200 is looked up in the database | |
 //!
@@ -24,6 +24,7 @@ mod clients;
 mod connection;
 mod dice;
 pub(crate) mod inject;
+mod keyring;
 pub mod ledger;
 mod mesh;
 mod outside;

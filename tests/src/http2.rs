@@ -62,6 +62,47 @@ pub fn send_crowd(address: SocketAddr, request: &Request, connections: usize, st
     })
 }
 
+/// A connection that stays open, for one request after the other.
+#[derive(Debug)]
+pub struct Connection {
+    runtime: tokio::runtime::Runtime,
+    sender: Sender,
+    address: SocketAddr,
+}
+
+impl Connection {
+    /// Connects.
+    ///
+    /// # Errors
+    /// When nothing that speaks HTTP/2 listens there.
+    pub fn open(address: SocketAddr) -> Result<Self> {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        let sender = runtime.block_on(connect(address))?;
+        Ok(Self { runtime, sender, address })
+    }
+
+    /// Sends a request and reads the answer; `None` if the server takes no more requests on this connection, so that this one
+    /// was not sent.
+    ///
+    /// # Errors
+    /// When the connection ends before the answer is whole.
+    pub fn send(&mut self, request: &Request) -> Result<Option<Answer>> {
+        let (sender, request) = (&mut self.sender, boxed(to_hyper(self.address, request)?));
+        self.runtime.block_on(async {
+            if sender.ready().await.is_err() {
+                return Ok(None);
+            }
+            match sender.try_send_request(request).await {
+                Ok(response) => Ok(Some(whole(response).await?)),
+                Err(mut error) => match error.take_message() {
+                    Some(_unsent) => Ok(None),
+                    None => Err(error.into_error().into()),
+                },
+            }
+        })
+    }
+}
+
 async fn exchange(address: SocketAddr, request: &Request) -> Result<Answer> {
     ask(connect(address).await?, boxed(to_hyper(address, request)?)).await
 }
@@ -80,7 +121,11 @@ async fn connect(address: SocketAddr) -> Result<Sender> {
 
 async fn ask(mut sender: Sender, request: hyper::Request<Body>) -> Result<Answer> {
     sender.ready().await?;
-    let (head, body) = sender.send_request(request).await?.into_parts();
+    whole(sender.send_request(request).await?).await
+}
+
+async fn whole(response: hyper::Response<hyper::body::Incoming>) -> Result<Answer> {
+    let (head, body) = response.into_parts();
     let body = body.collect().await?.to_bytes().to_vec();
     let text = |value: &hyper::header::HeaderValue| String::from_utf8_lossy(value.as_bytes()).into();
     let headers = head.headers.iter().map(|(name, value)| (name.to_string(), text(value)));

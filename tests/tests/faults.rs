@@ -19,15 +19,20 @@ mod stories {
         let outcome = scene.play(mesh, Load::MESH, CALM).unwrap_or_else(|error| panic!("{}: {error:#}", scene.name));
         let (slowest, _) = outcome.ledger.slowest_logouts();
         println!(
-            "{}: {} logouts ({} failed), the slowest took {slowest:?}; {} requests, {:.1} s of 503",
+            "{}: {} logouts ({} failed), the slowest took {slowest:?}; {} changes of keys ({} failed), {} refusals by them; \
+             {} requests, {:.1} s of 503",
             scene.name,
             outcome.ledger.logout_times.len(),
             outcome.ledger.failed_logouts(),
+            outcome.ledger.key_change_times.len(),
+            outcome.ledger.failed_key_changes,
+            outcome.ledger.refusals_by_key,
             outcome.ledger.requests(),
             outcome.ledger.seconds_unavailable()
         );
         assert!(!outcome.ledger.logout_times.is_empty(), "{}: no token was logged out", scene.name);
         assert!(outcome.ledger.right_refusals > 0, "{}: no logged-out token was tried", scene.name);
+        assert!(outcome.ledger.refusals_by_key > 0, "{}: no token of a key that was taken away was tried", scene.name);
         outcome
     }
 
@@ -61,6 +66,8 @@ mod stories {
         let _one = ONE.lock().unwrap_or_else(PoisonError::into_inner);
         let mut mesh = Mesh::start(Setup { promise: Promise::BOUNDED_2S, ..Setup::MESH }).unwrap();
         let nothing = ALL.iter().find(|scene| scene.name == "nothing").unwrap();
-        assert!(played(&mut mesh, nothing).ledger.stale_admits > 0);
+        let ledger = played(&mut mesh, nothing).ledger;
+        assert!(ledger.stale_by_key > 0, "none by a key that was taken away");
+        assert!(ledger.stale_admits > ledger.stale_by_key, "none of a token that was logged out");
     }
 }

@@ -3,6 +3,7 @@
 
 mod leaving;
 mod pile;
+mod rotating;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -10,10 +11,11 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread::{self, Scope, ScopedJoinHandle};
 use std::time::{Duration, Instant};
 
-use anyhow::{Result, anyhow, bail, ensure};
+use anyhow::{Context as _, Result, anyhow, bail, ensure};
 
 use super::connection::{Connection, Connections};
 use super::dice::Dice;
+use super::keyring::Keyring;
 use super::ledger::{Exchange, Ledger, Reply};
 use super::outside::{Outside, Verdict};
 use super::population::{Clock, Population, Token};
@@ -58,6 +60,8 @@ pub struct Load {
     pub ghosts: usize,
     /// Clients for each control plane that ask it about dead tokens.
     pub askers: usize,
+    /// Clients at each Envoy that use tokens of keys which one more client changes all the time.
+    pub key_users: usize,
     /// Clients that log tokens out: for each Envoy where they go through it, else in all.
     pub leavers: usize,
     /// How they do that.
@@ -69,7 +73,7 @@ pub struct Load {
 }
 
 impl Load {
-    /// Requests with tokens of one population, and logouts at the control planes.
+    /// Requests with tokens of one population, logouts at the control planes, and keys that change.
     pub const MESH: Self = Self {
         tokens: 500,
         remembered: 4_000,
@@ -77,6 +81,7 @@ impl Load {
         stayers: 0,
         ghosts: 0,
         askers: 0,
+        key_users: 1,
         leavers: 8,
         leaving: Leaving::UntilDoneAtControlPlanes,
         pause: Duration::from_millis(5),
@@ -92,6 +97,7 @@ impl Load {
         stayers: 2,
         ghosts: 2,
         askers: 1,
+        key_users: 0,
         leavers: 4,
         leaving: Leaving::OnceThroughEnvoy,
         pause: Duration::from_millis(10),
@@ -105,6 +111,8 @@ pub(super) struct Shared {
     pub(super) outside: Outside,
     pub(super) clock: Clock,
     pub(super) population: Population,
+    /// If keys are to change.
+    ring: Option<Keyring>,
     pub(super) pause: Duration,
     bound: Duration,
     over: AtomicBool,
@@ -117,7 +125,15 @@ impl Shared {
     pub(super) fn new(outside: Outside, load: Load) -> Result<Self> {
         let population = Population::new(&outside, load.tokens, load.remembered)?;
         let (pause, bound, clock) = (load.pause, load.bound, Clock::start());
-        Ok(Self { outside, clock, population, pause, bound, over: AtomicBool::new(false), logouts: AtomicU64::new(0) })
+        let ring = match load.key_users {
+            0 => None,
+            _ => {
+                let issuer = outside.issuer.clone().context("the mesh has no issuer whose keys can change")?;
+                Some(Keyring::new(issuer, load.remembered))
+            }
+        };
+        let (over, logouts) = (AtomicBool::new(false), AtomicU64::new(0));
+        Ok(Self { outside, clock, population, ring, pause, bound, over, logouts })
     }
 
     /// Starts all clients.
@@ -132,6 +148,11 @@ impl Shared {
         }
         for plane in 0..self.outside.planes() {
             clients.extend((0..load.askers).map(|_| scope.spawn(move || Ok(ask(self, plane)))));
+        }
+        if let Some(ring) = &self.ring {
+            clients.push(scope.spawn(move || rotating::rotate(self, ring)));
+            let entrances = self.outside.entrances.iter().flat_map(|entrance| vec![*entrance; load.key_users]);
+            clients.extend(entrances.map(|entrance| scope.spawn(move || Ok(rotating::use_keys(self, ring, entrance)))));
         }
         let leavers = if load.leaving == Leaving::UntilDoneAtControlPlanes { load.leavers } else { 0 };
         let leave = move || leave_until_done(self, &self.outside.entrances, || thread::sleep(self.pause));
@@ -202,7 +223,7 @@ pub(super) fn joined(clients: Vec<Client<'_>>) -> Result<Ledger> {
 
 /// Uses tokens at one Envoy: live and dead ones in equal parts.
 pub(super) fn use_tokens(shared: &Shared, entrance: SocketAddr) -> Ledger {
-    request_on(shared, entrance, |dice| {
+    request_on(shared, entrance, Ledger::enter, |dice| {
         let dead = if dice.flip() { shared.dead(dice, shared.bound) } else { None };
         dead.or_else(|| shared.population.live(dice))
     })
@@ -211,18 +232,19 @@ pub(super) fn use_tokens(shared: &Shared, entrance: SocketAddr) -> Ledger {
 /// Uses one token, which is never logged out.
 fn stay(shared: &Shared, entrance: SocketAddr) -> Result<Ledger> {
     let token = Arc::new(shared.outside.token()?);
-    Ok(request_on(shared, entrance, |_| Some(token.clone())))
+    Ok(request_on(shared, entrance, Ledger::enter, |_| Some(token.clone())))
 }
 
 /// Tries dead tokens.
 fn haunt(shared: &Shared, entrance: SocketAddr) -> Ledger {
-    request_on(shared, entrance, |dice| shared.dead(dice, shared.bound))
+    request_on(shared, entrance, Ledger::enter, |dice| shared.dead(dice, shared.bound))
 }
 
-/// Sends requests to one Envoy with the tokens that `choose` returns, until the run ends.
+/// Sends requests to one Envoy with the tokens that `choose` returns, and enters them, until the run ends.
 fn request_on(
     shared: &Shared,
     entrance: SocketAddr,
+    enter: impl Fn(&mut Ledger, &Exchange),
     mut choose: impl FnMut(&mut Dice) -> Option<Arc<Token>>,
 ) -> Ledger {
     let (mut ledger, mut dice) = (shared.ledger(), Dice::new());
@@ -234,7 +256,7 @@ fn request_on(
                 // Perhaps nothing listens: no reason to spin.
                 thread::sleep(Duration::from_millis(20));
             }
-            ledger.enter(&exchange);
+            enter(&mut ledger, &exchange);
         }
         thread::sleep(shared.pause);
     }

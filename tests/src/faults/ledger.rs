@@ -6,6 +6,9 @@
 //!   none. Whether a 503 is allowed depends on the fault, so the ledger keeps their times.
 //! - A request that overlaps its token's logout may get any decision.
 //!
+//! A key that is taken away is the logout of all tokens that it signed. They are judged by the same rules, and counted once more
+//! by themselves.
+//!
 //! Each client fills a ledger of its own, so that it can also tell for how long that one client was refused. The
 //! ledgers are added up at the end.
 
@@ -47,10 +50,18 @@ pub struct Ledger {
     pub stale_admits: u64,
     /// The first stale admits, in words.
     pub described: Vec<String>,
+    /// Those of them whose key had been taken away.
+    pub stale_by_key: u64,
     /// Requests with live tokens that were refused with 401.
     pub wrong_refusals: u64,
     /// Requests with dead tokens that were refused with 401.
     pub right_refusals: u64,
+    /// Those of them whose key had been taken away.
+    pub refusals_by_key: u64,
+    /// How long each change of keys took that returned 200.
+    pub key_change_times: Vec<Duration>,
+    /// Changes of keys that returned something else, or nothing.
+    pub failed_key_changes: u64,
     /// Answers that are not expected at all.
     pub strange: u64,
     /// Requests without an answer.
@@ -68,6 +79,18 @@ impl Ledger {
 
     /// Enters a request.
     pub fn enter(&mut self, exchange: &Exchange) {
+        self.judge(exchange, "admitted by Envoy");
+    }
+
+    /// Enters a request with a token whose logout is that its key is taken away.
+    pub fn enter_of_key(&mut self, exchange: &Exchange) {
+        let (stale, right) = (self.stale_admits, self.right_refusals);
+        self.judge(exchange, "admitted by Envoy, by a key that was taken away");
+        self.stale_by_key += self.stale_admits - stale;
+        self.refusals_by_key += self.right_refusals - right;
+    }
+
+    fn judge(&mut self, exchange: &Exchange, stale: &str) {
         let (started, ended) = (exchange.started, exchange.ended);
         let answers = match exchange.standing(self.bound) {
             Standing::Live => &mut self.live,
@@ -79,7 +102,7 @@ impl Ledger {
             self.spell.add(exchange.reply.is_ok(), started, ended);
         }
         match exchange.judge(self.bound) {
-            Judgement::StaleAdmit => self.stale("admitted by Envoy", exchange),
+            Judgement::StaleAdmit => self.stale(stale, exchange),
             Judgement::WrongRefusal => self.wrong_refusals += 1,
             Judgement::Unavailable => self.unavailable.push((started, ended)),
             Judgement::Strange => self.strange += 1,
@@ -105,6 +128,15 @@ impl Ledger {
         }
     }
 
+    /// Enters a change of keys and the time that it took.
+    pub fn enter_key_change(&mut self, reply: &Reply, took: Duration) {
+        if reply.is_ok() {
+            self.key_change_times.push(took);
+        } else {
+            self.failed_key_changes += 1;
+        }
+    }
+
     fn stale(&mut self, how: &str, exchange: &Exchange) {
         self.stale_admits += 1;
         if self.described.len() < DESCRIBED {
@@ -126,6 +158,10 @@ impl Ledger {
         self.described.truncate(DESCRIBED);
         self.wrong_refusals += other.wrong_refusals;
         self.right_refusals += other.right_refusals;
+        self.stale_by_key += other.stale_by_key;
+        self.refusals_by_key += other.refusals_by_key;
+        self.key_change_times.extend(other.key_change_times);
+        self.failed_key_changes += other.failed_key_changes;
         self.strange += other.strange;
         self.unanswered += other.unanswered;
         self.unavailable.extend(other.unavailable);
@@ -217,6 +253,23 @@ mod tests {
         assert_eq!((sum.live.count(), sum.either.count(), sum.dead.count()), (2, 2, 4));
         assert_eq!((sum.slowest_logouts(), sum.failed_logouts(), sum.logouts.slowest), ((at(3), at(3)), 2, at(9)));
         assert_eq!((sum.described.len(), sum.refused_for()), (2, at(0)));
+    }
+
+    #[test]
+    fn tokens_of_a_key_that_was_taken_away_are_judged_as_others_and_counted_by_themselves() {
+        let mut ledger = Ledger::default();
+        ledger.enter_of_key(&exchange(200, Some(50), Some(60)));
+        ledger.enter_of_key(&exchange(401, Some(50), Some(60)));
+        ledger.enter_of_key(&exchange(200, Some(105), None));
+        ledger.enter_of_key(&exchange(401, None, None));
+        ledger.enter(&exchange(200, Some(50), Some(60)));
+        ledger.enter_key_change(&Reply::new(200, ""), at(3));
+        ledger.enter_key_change(&Reply::new(503, ""), at(9));
+        let mut sum = ledger.clone();
+        sum.add(ledger);
+        assert_eq!((sum.stale_admits, sum.stale_by_key, sum.refusals_by_key, sum.wrong_refusals), (4, 2, 2, 2));
+        assert_eq!((sum.key_change_times, sum.failed_key_changes), (vec![at(3), at(3)], 2));
+        assert!(sum.described[0].starts_with("admitted by Envoy, by a key"), "{:?}", sum.described);
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! The real parts, and the links between them that can fail.
 
+mod issuer;
 mod plane;
 mod promise;
 mod proxy;
@@ -7,12 +8,14 @@ mod setup;
 mod stores;
 
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
 use tempfile::TempDir;
 
 use super::outside::Outside;
+use crate::key_server::KeyServer;
 use crate::link::Link;
 use crate::ports::loopback;
 use crate::servers::{Postgres, Redis, Server};
@@ -43,6 +46,8 @@ pub struct Mesh {
     stores: Stores,
     setup: Setup,
     settings: Settings,
+    /// The second issuer, if the mesh has one.
+    issuer: Option<Arc<KeyServer>>,
     _upstream: Upstream,
     _directory: TempDir,
 }
@@ -58,10 +63,15 @@ impl Mesh {
         let stores = Stores::start(setup)?;
         let upstream = Upstream::start(loopback(0))?;
         let settings = Settings::demo()?;
+        let issuer = if setup.keyed { Some(Arc::new(KeyServer::start()?)) } else { None };
+        let of_planes = match &issuer {
+            Some(issuer) => issuer::settings(&settings, issuer, directory.path())?,
+            None => settings.clone(),
+        };
         let program = plane::program(setup, directory.path())?;
         let planes = (0..setup.planes).map(|number| {
             let directory = subdirectory(&directory, "plane", number)?;
-            Plane::start(&program, setup, &settings, &stores, &directory)
+            Plane::start(&program, setup, &of_planes, &stores, &directory)
         });
         let planes = planes.collect::<Result<Vec<_>>>()?;
         let proxies = (0..setup.envoys).map(|number| {
@@ -69,7 +79,7 @@ impl Mesh {
             Proxy::start(setup, &module, &planes, upstream.address(), directory)
         });
         let proxies = proxies.collect::<Result<Vec<_>>>()?;
-        Ok(Self { proxies, planes, stores, setup, settings, _upstream: upstream, _directory: directory })
+        Ok(Self { proxies, planes, stores, setup, settings, issuer, _upstream: upstream, _directory: directory })
     }
 
     /// The mesh as clients and filters see it.
@@ -77,7 +87,8 @@ impl Mesh {
         let entrances = self.proxies.iter().map(|proxy| proxy.process.address()).collect();
         let public = self.planes.iter().map(|plane| plane.process.public()).collect();
         let internal = self.planes.iter().map(|plane| plane.process.internal()).collect();
-        Outside::new(entrances, [public, internal], &self.settings, &proxy::configured(self.setup)?.filter()?)
+        let filter = proxy::configured(self.setup)?.filter()?;
+        Outside::new(entrances, [public, internal], &self.settings, &filter, self.issuer.clone())
     }
 
     /// A control plane by its number.

@@ -2,6 +2,7 @@
 //! whatever dies inside the mesh.
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 
 use anyhow::{Result, anyhow};
 use curfew_core::wire::{CHECK_PATH, CheckRequest};
@@ -11,6 +12,7 @@ use serde_json::{Value, json};
 use super::ledger::Reply;
 use super::population::Token;
 use crate::http::Request;
+use crate::key_server::KeyServer;
 use crate::settings::Settings;
 use crate::tokens::{Signer, claims, now};
 
@@ -31,6 +33,8 @@ pub(super) struct Outside {
     /// The control planes' public listeners.
     pub(super) public: Vec<SocketAddr>,
     internal: Vec<SocketAddr>,
+    /// The second issuer, if the mesh has one.
+    pub(super) issuer: Option<Arc<KeyServer>>,
     secret: String,
     signer: Signer,
     policy: Policy,
@@ -44,6 +48,7 @@ impl Outside {
         [public, internal]: [Vec<SocketAddr>; 2],
         settings: &Settings,
         filter: &Value,
+        issuer: Option<Arc<KeyServer>>,
     ) -> Result<Self> {
         let read = Policy::from_document(&json!({ "issuers": filter.get("issuers") }));
         let (policy, keys) = read.map_err(|mistakes| anyhow!("the filter's issuers: {mistakes}"))?;
@@ -51,6 +56,7 @@ impl Outside {
             entrances,
             public,
             internal,
+            issuer,
             secret: settings.required("CURFEW_INTERNAL_SECRET")?.to_owned(),
             signer: Signer::from_secret(settings.required("JWT_SECRET")?),
             policy,
@@ -61,6 +67,17 @@ impl Outside {
     /// How many control planes there are.
     pub(super) fn planes(&self) -> usize {
         self.internal.len()
+    }
+
+    /// The control planes' internal listeners.
+    pub(super) fn internal(&self) -> &[SocketAddr] {
+        &self.internal
+    }
+
+    /// A call that changes keys, as bytes for an internal listener.
+    pub(super) fn operators_call(&self, what: &str, body: &Value) -> Vec<u8> {
+        let call = Request::post(&format!("/internal/v1/keys/{what}"));
+        call.json(body).bearer(&self.secret).to_open_connection()
     }
 
     /// A new token, with the question that the filter would ask about it.

@@ -37,6 +37,7 @@ pub struct Pace {
 const LOAD: Load = Load {
     tokens: TOKENS,
     users: 0,
+    key_users: 0,
     leavers: 0,
     leaving: Leaving::UntilDoneAtControlPlanes,
     pause: Duration::from_millis(2),

@@ -100,7 +100,24 @@ impl Population {
     /// So many tokens in use; of the dead ones the youngest `remembered` are kept.
     pub(super) fn new(outside: &Outside, size: usize, remembered: usize) -> Result<Self> {
         let live = (0..size).map(|_| Ok(Arc::new(outside.token()?))).collect::<Result<Vec<_>>>()?;
-        Ok(Self { live: RwLock::new(live), dead: RwLock::default(), unconfirmed: Mutex::default(), remembered })
+        Ok(Self { live: RwLock::new(live), ..Self::empty(remembered) })
+    }
+
+    /// Without any token; of the dead ones the youngest `remembered` are kept.
+    pub(super) fn empty(remembered: usize) -> Self {
+        Self { live: RwLock::default(), dead: RwLock::default(), unconfirmed: Mutex::default(), remembered }
+    }
+
+    /// Takes tokens into use.
+    pub(super) fn admit(&self, tokens: Vec<Arc<Token>>) {
+        self.live.write().unwrap_or_else(PoisonError::into_inner).extend(tokens);
+    }
+
+    /// To be called when tokens are dead that have been in use until now.
+    pub(super) fn retire(&self, tokens: &[Arc<Token>]) {
+        let is_among = |token: &Arc<Token>| tokens.iter().any(|dead| Arc::ptr_eq(dead, token));
+        self.live.write().unwrap_or_else(PoisonError::into_inner).retain(|token| !is_among(token));
+        tokens.iter().for_each(|token| self.bury(Arc::clone(token)));
     }
 
     /// A token in use. Another client may begin to log it out at any moment.

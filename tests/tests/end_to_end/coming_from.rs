@@ -1,6 +1,8 @@
 //! `docs/coming-from-jwt-authn.md` has a row for every field of every message of `jwt_authn`'s configuration, and of those
 //! inside that it has a section for, as the descriptors in Envoy's program name them, and no others. Its example is what
-//! it says.
+//! it says; what it says of requests is played on both sides in `beside`.
+
+mod beside;
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -9,7 +11,7 @@ use curfew_testbed::bootstrap::Bootstrap;
 use curfew_testbed::envoy;
 use curfew_testbed::http::Request;
 use curfew_testbed::ports::loopback;
-use curfew_testbed::stack::{Plan, Stack, runs};
+use curfew_testbed::stack::{Plan, runs};
 use curfew_testbed::tokens::{Signer, claims, jwks, with};
 use curfew_testbed::upstream::echoed_header;
 use curfew_testbed::workspace;
@@ -140,7 +142,7 @@ fn the_example_is_a_configuration_of_jwt_authn() {
 }
 
 /// The example as it stands on the page, with the issuer's keys in a file: there is nobody at its URL.
-fn moved_over(signer: &Signer, directory: &Path) -> Stack {
+fn moved_over(signer: &Signer, directory: &Path) -> Plan {
     let keys = directory.join("jwks.json");
     std::fs::write(&keys, jwks([signer]).to_string()).unwrap();
     let mut plan = Plan::shipped().unwrap();
@@ -154,14 +156,14 @@ fn moved_over(signer: &Signer, directory: &Path) -> Stack {
     let secret = plan.bootstrap.take_secret("CURFEW_INTERNAL_SECRET").unwrap();
     plan.environment = vec![("CURFEW_INTERNAL_SECRET".to_owned(), secret)];
     plan.bootstrap.set_filter(&serde_json::from_str(&example("json")).unwrap()).unwrap();
-    plan.start().unwrap()
+    plan
 }
 
 #[test]
 fn the_example_does_here_what_it_does_there() {
     let directory = tempfile::tempdir_in(runs().unwrap()).unwrap();
     let signer = Signer::generate("RS256").unwrap();
-    let stack = moved_over(&signer, directory.path());
+    let stack = moved_over(&signer, directory.path()).start().unwrap();
     let token = |audiences: Value| {
         signer.sign(&with(claims("alice"), json!({"iss": "https://id.example.com", "aud": audiences}))).unwrap()
     };

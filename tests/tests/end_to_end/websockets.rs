@@ -4,7 +4,7 @@ use std::io::{Read as _, Write as _};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result};
 use curfew_testbed::http::{Answer, Request, connect};
@@ -208,7 +208,11 @@ fn a_route_without_an_idle_timeout_of_its_own_ends_a_quiet_websocket() {
     let (mut connection, head) = scene.open("/short", &format!("chat.v1, access_token, {token}")).unwrap();
     assert!(head.starts_with("HTTP/1.1 101 "), "{head}");
     assert_eq!(scene.chat.saw("sec-websocket-protocol"), ["chat.v1"]);
+    // Talk puts the end off.
+    thread::sleep(IDLE / 2);
+    let talked = Instant::now();
     talk(&mut connection).unwrap();
     connection.set_read_timeout(Some(PATIENCE)).unwrap();
     assert_eq!(connection.read(&mut [0]).unwrap(), 0, "Envoy closes it");
+    assert!(talked.elapsed() >= IDLE, "closed after {:?}", talked.elapsed());
 }

@@ -49,8 +49,8 @@ pub(crate) fn measure(arguments: &Arguments) -> Result<Value> {
         );
     }
     println!(
-        "{:<48}{:>9}{:>10}{:>7}{:>7}{:>10}{:>8}{:>10}{:>13}",
-        "fault", "logouts", "requests", "stale", "wrong", "s of 503", "failed", "p99, ms", "slowest, ms"
+        "{:<48}{:>9}{:>6}{:>10}{:>7}{:>7}{:>10}{:>8}{:>10}{:>13}",
+        "fault", "logouts", "keys", "requests", "stale", "wrong", "s of 503", "failed", "p99, ms", "slowest, ms"
     );
     let mut outcomes = Vec::new();
     for trapping in [false, true] {
@@ -72,9 +72,10 @@ pub(crate) fn measure(arguments: &Arguments) -> Result<Value> {
     let sum = |of: fn(&Outcome) -> u64| outcomes.iter().map(of).sum::<u64>();
     let (stale, wrong) = (sum(|outcome| outcome.ledger.stale_admits), sum(|outcome| outcome.wrong_refusals));
     println!(
-        "{:<48}{:>9}{:>10}{stale:>7}{wrong:>7}",
+        "{:<48}{:>9}{:>6}{:>10}{stale:>7}{wrong:>7}",
         "in all",
         count(&outcomes),
+        outcomes.iter().map(|outcome| outcome.ledger.key_change_times.len()).sum::<usize>(),
         sum(|outcome| outcome.ledger.requests())
     );
     let scenes: Vec<_> = outcomes.iter().map(row).collect();
@@ -96,9 +97,10 @@ fn count(outcomes: &[Outcome]) -> usize {
 fn shown(outcome: Outcome) -> Outcome {
     let (slowest, p99) = outcome.ledger.slowest_logouts();
     println!(
-        "{:<48}{:>9}{:>10}{:>7}{:>7}{:>10.1}{:>8}{:>10.1}{:>13.1}",
+        "{:<48}{:>9}{:>6}{:>10}{:>7}{:>7}{:>10.1}{:>8}{:>10.1}{:>13.1}",
         outcome.name,
         outcome.ledger.logout_times.len(),
+        outcome.ledger.key_change_times.len(),
         outcome.ledger.requests(),
         outcome.ledger.stale_admits,
         outcome.wrong_refusals,
@@ -118,6 +120,11 @@ fn row(outcome: &Outcome) -> Value {
     json!({
         "fault": outcome.name,
         "logouts": outcome.ledger.logout_times.len(),
+        "key_changes": outcome.ledger.key_change_times.len(),
+        "failed_key_changes": outcome.ledger.failed_key_changes,
+        "slowest_key_change_ms": outcome.ledger.key_change_times.iter().max().map(|took| took.as_secs_f64() * 1e3),
+        "refusals_by_key": outcome.ledger.refusals_by_key,
+        "stale_by_key": outcome.ledger.stale_by_key,
         "failed_logouts": outcome.ledger.failed_logouts(),
         "requests": outcome.ledger.requests(),
         "right_refusals": outcome.ledger.right_refusals,

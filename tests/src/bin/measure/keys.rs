@@ -5,9 +5,9 @@
 //! configuration with the issuer's name and nothing else about keys.
 //!
 //! 1. **Rotation.** Two Envoys of two workers each are under light load over connections that stay open and reach every worker.
-//!    The only key is replaced by another one, and the control plane is told to fetch. Clients send the token of the old
-//!    key all the time, and that of the new one as soon as the changed set was handed out. Both times count from that moment: the
-//!    publisher's answer to the control plane, before it is on its way.
+//!    The only key is replaced by another one, and the control plane is told to fetch. Half of the clients send the token of the
+//!    old key all the time, and the others that of the new one as soon as the changed set was handed out. Both times count from
+//!    that moment: the publisher's answer to the control plane, before it is on its way. Each round is printed.
 //! 2. **Start.** Envoys are started one after the other, and each gets one request with a good token. The issuer has 50 RSA
 //!    keys. What passes between Envoy and the control plane passes through a relay that notes when the answer with the keys
 //!    has passed. The same with the same keys in the filter's configuration shows what a first request takes anyway.

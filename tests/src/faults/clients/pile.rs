@@ -6,22 +6,35 @@ use std::time::Duration;
 
 use super::{PATIENCE, Shared};
 use crate::faults::connection::Connection;
-use crate::faults::ledger::Ledger;
+use crate::faults::ledger::{Exchange, Ledger};
 use crate::faults::population::Token;
 
-/// Requests with dead tokens, sent to an Envoy that does not answer now, and read when it does again.
+/// Requests with dead tokens, and with tokens whose key was taken away, sent to an Envoy that does not answer now, and read when it does again.
 #[derive(Debug)]
-pub(in crate::faults) struct Pile(Vec<(Connection, Duration, Arc<Token>)>);
+pub(in crate::faults) struct Pile(Vec<Waiting>);
+
+/// A request without an answer yet.
+#[derive(Debug)]
+struct Waiting {
+    connection: Connection,
+    started: Duration,
+    token: Arc<Token>,
+    enter: fn(&mut Ledger, &Exchange),
+}
 
 impl Pile {
-    /// Sends them, each on a connection of its own.
+    /// Sends up to so many of each, each on a connection of its own.
     pub(in crate::faults) fn send(shared: &Shared, entrance: SocketAddr, count: usize) -> Self {
-        let sent = shared.population.youngest_dead(count).into_iter().filter_map(|token| {
+        let of_ring = shared.ring.as_ref().map(|ring| ring.population.youngest_dead(count)).unwrap_or_default();
+        let of_ring = of_ring.into_iter().map(|token| (token, Ledger::enter_of_key as fn(&mut Ledger, &Exchange)));
+        let dead = shared.population.youngest_dead(count).into_iter();
+        let dead = dead.map(|token| (token, Ledger::enter as fn(&mut Ledger, &Exchange)));
+        let sent = dead.chain(of_ring).filter_map(|(token, enter)| {
             let mut connection = Connection::to(entrance, PATIENCE);
             connection.open().ok()?;
             let started = shared.clock.now();
             connection.send(&token.request).ok()?;
-            Some((connection, started, token))
+            Some(Waiting { connection, started, token, enter })
         });
         Self(sent.collect())
     }
@@ -29,9 +42,9 @@ impl Pile {
     /// Reads the answers.
     pub(in crate::faults) fn read(self, shared: &Shared) -> Ledger {
         let mut ledger = shared.ledger();
-        for (mut connection, started, token) in self.0 {
+        for Waiting { mut connection, started, token, enter } in self.0 {
             let reply = connection.receive();
-            ledger.enter(&shared.exchange(started, reply, &token));
+            enter(&mut ledger, &shared.exchange(started, reply, &token));
         }
         ledger
     }

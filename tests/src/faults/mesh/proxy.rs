@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context as _, Result};
 use serde_json::{Value, json};
 
+use super::issuer;
 use super::plane::Plane;
 use super::setup::{Network, Setup, Wiring};
 use crate::bootstrap::Bootstrap;
@@ -82,6 +83,9 @@ pub(super) fn configured(setup: Setup) -> Result<Bootstrap> {
     if let Some(patience) = setup.patience {
         let asked = filter.pointer_mut("/control_plane").and_then(Value::as_object_mut).context("control_plane")?;
         asked.insert("timeout".into(), json!(patience));
+    }
+    if setup.keyed {
+        issuer::configure(&mut filter)?;
     }
     bootstrap.set_filter(&filter)?;
     Ok(bootstrap)

@@ -65,6 +65,8 @@ pub struct Setup {
     pub promise: Promise,
     /// `control_plane.timeout` of the filter; `None` leaves the default.
     pub patience: Option<&'static str>,
+    /// Has a second issuer, whose keys can change.
+    pub keyed: bool,
     /// Takes the filter that traps where a request tells it to.
     pub trapping: bool,
     /// How the control planes are built.
@@ -74,7 +76,7 @@ pub struct Setup {
 }
 
 impl Setup {
-    /// Two Envoys, two control planes, PostgreSQL and Redis, and links everywhere that can fail.
+    /// Two Envoys, two control planes, PostgreSQL and Redis, links everywhere that can fail, and keys that can change.
     pub const MESH: Self = Self {
         sql: Sql::Postgres,
         redis: RedisMemory::Plenty,
@@ -84,6 +86,7 @@ impl Setup {
         network: Network::Everywhere,
         promise: Promise::STRICT,
         patience: None,
+        keyed: true,
         trapping: false,
         profile: Profile::Test,
         clocks: Clocks::TRUE,
@@ -96,9 +99,10 @@ impl Setup {
     pub const FAST_ENVOYS: Self = Self { clocks: Clocks { bent_ppm: 222_222, ahead_seconds: 0 }, ..Self::MESH };
 
     /// Two Envoys and one control plane on SQLite.
-    pub const SINGLE: Self = Self { sql: Sql::Sqlite, redis: RedisMemory::Absent, planes: 1, ..Self::MESH };
+    pub const SINGLE: Self =
+        Self { sql: Sql::Sqlite, redis: RedisMemory::Absent, planes: 1, keyed: false, ..Self::MESH };
 
     /// One Envoy and one control plane, on a PostgreSQL that takes few connections; only the link to Redis can fail.
     pub const SMALL: Self =
-        Self { sql: Sql::SmallPostgres, planes: 1, envoys: 1, network: Network::ToRedis, ..Self::MESH };
+        Self { sql: Sql::SmallPostgres, planes: 1, envoys: 1, network: Network::ToRedis, keyed: false, ..Self::MESH };
 }

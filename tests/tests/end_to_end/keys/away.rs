@@ -23,6 +23,9 @@ fn entry(source: &Value) -> Value {
     with(source.clone(), json!({"issuer": ISSUER}))
 }
 
+/// Requests that reach every worker.
+const AT_EVERY_WORKER: usize = 20;
+
 /// One issuer, whose keys come from one source after the other. The control plane is told of each by a restart.
 struct Scene {
     stack: Stack,
@@ -38,20 +41,34 @@ impl Scene {
         self.stack.control_plane.restart().unwrap();
     }
 
-    fn good_one_is(&self, status: u16) -> Duration {
+    /// Waits until a token gets this status at every worker: nobody waits for workers when a source changes by itself. The leaked
+    /// key admits nothing meanwhile.
+    fn wait(&self, token: &str, status: u16) -> Duration {
         let is_so = || {
             let refused = get(&self.stack, "/orders", &self.leaked).status;
             assert_ne!(refused, 200, "the leaked key admits");
-            get(&self.stack, "/orders", &self.good).status == status
+            (0..AT_EVERY_WORKER).all(|_| get(&self.stack, "/orders", token).status == status)
         };
-        until(&format!("the good key's token gets {status}"), is_so)
+        until(&format!("a token gets {status}"), is_so)
+    }
+
+    fn good_one_is(&self, status: u16) -> Duration {
+        self.wait(&self.good, status)
+    }
+
+    /// Every worker has keys, and refuses the leaked one.
+    fn leaked_one_is_refused(&self) {
+        for _ in 0..AT_EVERY_WORKER {
+            assert_eq!(told(&get(&self.stack, "/orders", &self.leaked)), (401, "token_invalid".into()));
+            assert_eq!(get(&self.stack, "/orders", &self.good).status, 200);
+        }
     }
 }
 
 #[test]
 fn a_distrust_outlasts_keys_that_were_kept_too_long_and_every_other_source_of_keys() {
     let issuer = KeyServer::start().unwrap();
-    let [one, two] = ["one", "two"].map(|kid| Signer::named(kid).unwrap());
+    let [one, two, inline] = ["one", "two", "inline"].map(|kid| Signer::named(kid).unwrap());
     let list = jwks([&one, &two]);
     issuer.lists(&list);
     let by_url = json!({"jwks_url": issuer.url(), "min_interval": "1s", "max_interval": "1s", "keep_for": "2s"});
@@ -60,9 +77,11 @@ fn a_distrust_outlasts_keys_that_were_kept_too_long_and_every_other_source_of_ke
     let stack = access_log::shown(plan.unwrap()).start().unwrap();
     let mut scene = Scene { leaked: token(&one, ISSUER), good: token(&two, ISSUER), stack, issuers };
     until("the keys come", || get(&scene.stack, "/orders", &scene.leaked).status == 200);
+    for _ in 0..AT_EVERY_WORKER {
+        assert_eq!(get(&scene.stack, "/orders", &scene.leaked).status, 200, "every worker has proven it");
+    }
     operator(&scene.stack, "distrust", &json!({"key": "one"}));
-    assert_eq!(told(&get(&scene.stack, "/orders", &scene.leaked)), (401, "token_invalid".into()));
-    assert_eq!(get(&scene.stack, "/orders", &scene.good).status, 200);
+    scene.leaked_one_is_refused();
 
     // Nothing admits without keys, whatever is set for a control plane that does not answer.
     issuer.goes_down();
@@ -76,14 +95,19 @@ fn a_distrust_outlasts_keys_that_were_kept_too_long_and_every_other_source_of_ke
     // The provider publishes both keys.
     issuer.lists(&list);
     scene.good_one_is(200);
-    scene.restart_with(&json!({"jwks": list}));
-    scene.good_one_is(200);
+    scene.leaked_one_is_refused();
+    // A key that only this source lists shows that its list is in force, and no longer what the URL gave.
+    scene.restart_with(&json!({"jwks": jwks([&one, &two, &inline])}));
+    let of_inline = token(&inline, ISSUER);
+    scene.wait(&of_inline, 200);
+    scene.leaked_one_is_refused();
     scene.restart_with(&json!({"secret": "a secret of the issuer that has 32 bytes"}));
     scene.good_one_is(503);
     scene.restart_with(&by_url);
     scene.good_one_is(200);
     operator(&scene.stack, "refresh", &json!({}));
-    assert_eq!(told(&get(&scene.stack, "/orders", &scene.leaked)), (401, "token_invalid".into()));
+    scene.leaked_one_is_refused();
+    assert_eq!(told(&get(&scene.stack, "/orders", &of_inline)), (401, "token_invalid".into()), "the URL's list again");
     operator(&scene.stack, "trust", &json!({"key": "one"}));
     until("it is trusted again", || get(&scene.stack, "/orders", &scene.leaked).status == 200);
 }

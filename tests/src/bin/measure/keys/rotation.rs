@@ -2,7 +2,7 @@
 
 use std::io::{BufReader, Write as _};
 use std::net::{SocketAddr, TcpStream};
-use std::thread;
+use std::thread::{self, ScopedJoinHandle};
 use std::time::{Duration, Instant};
 
 use anyhow::{Result, anyhow, ensure};
@@ -12,11 +12,14 @@ use curfew_testbed::tokens::{Signer, claims, jwks};
 
 use super::scene::{Scene, WORKERS};
 
-/// Connections to each Envoy: so many that each worker has some.
+/// Connections to each Envoy for each kind of token: so many that each worker has some of each.
 const CONNECTIONS: usize = 12;
 
 /// Between two requests of a connection.
 const PAUSE: Duration = Duration::from_millis(10);
+
+/// Between two looks of a client that waits for the new key's publication.
+const LOOK: Duration = Duration::from_millis(1);
 
 /// Load before the first rotation. Envoy compiles the module once more while it runs, which takes the processor from the
 /// workers for some seconds.
@@ -25,7 +28,7 @@ const WARM_UP: Duration = Duration::from_secs(10);
 /// Before each rotation, with requests all the while.
 const BEFORE: Duration = Duration::from_millis(500);
 
-/// So many refusals of the old token in a row, and admissions of the new one, end a round.
+/// So many refusals of the old token in a row end a client's round, and so many admissions of the new one.
 const ENOUGH: u32 = 20;
 
 const PATIENCE: Duration = Duration::from_secs(15);
@@ -46,71 +49,108 @@ pub(super) struct Rotations {
 
 pub(super) fn measure(scene: &Scene, rounds: usize) -> Result<Rotations> {
     let second = scene.another(scene.stack.control_plane.internal(), |_| {})?;
-    let envoys = [&scene.stack.envoy, &second.envoy];
-    let mut clients = Vec::new();
-    for envoy in envoys {
-        for _ in 0..CONNECTIONS {
-            clients.push(Client::connect(envoy.address())?);
-        }
-    }
+    let mut clients = Clients::connect([&scene.stack.envoy, &second.envoy])?;
     let mut rotations = Rotations::default();
     let mut old = scene.first.sign(&claims("alice"))?;
-    use_for(&mut clients, &old, WARM_UP)?;
-    for envoy in envoys {
-        ensure_all_workers_are_reached(envoy)?;
-    }
+    use_for(&mut clients.of_old, &old, WARM_UP)?;
+    println!("{:>5}{:>10}{:>10}{:>10}{:>16}", "round", "refused", "admitted", "answered", "early refusals");
     for round in 0..rounds {
         let signer = Signer::es256(&format!("round-{round}"))?;
         let new = signer.sign(&claims("alice"))?;
-        use_for(&mut clients, &old, BEFORE)?;
-        rotate(scene, &mut clients, &signer, [&old, &new], &mut rotations)?;
+        use_for(&mut clients.of_old, &old, BEFORE)?;
+        let early = rotate(scene, &mut clients, &signer, [&old, &new], &mut rotations)?;
+        let last = |times: &[Duration]| times.last().copied().unwrap_or_default().as_secs_f64() * 1e3;
+        let [refused, admitted, answered] =
+            [&rotations.refused, &rotations.admitted, &rotations.answered].map(|times| last(times));
+        println!("{round:>5}{refused:>10.1}{admitted:>10.1}{answered:>10.1}{early:>16}");
         old = new;
     }
     Ok(rotations)
 }
 
+/// Changes the key while the clients send requests. Returns how many requests with the new token were refused.
 fn rotate(
     scene: &Scene,
-    clients: &mut [Client],
+    clients: &mut Clients,
     signer: &Signer,
     [old, new]: [&str; 2],
     rotations: &mut Rotations,
-) -> Result<()> {
+) -> Result<u64> {
     // From here on no client takes the last set's time for that of the next one.
     scene.publisher.forget();
-    let (refreshed, seen) = thread::scope(|scope| {
-        let clients: Vec<_> =
-            clients.iter_mut().map(|client| scope.spawn(move || client.watch(scene, old, new))).collect();
+    let (refreshed, of_old, of_new) = thread::scope(|scope| {
+        let of_old: Vec<_> =
+            clients.of_old.iter_mut().map(|client| scope.spawn(move || client.watch_old(old))).collect();
+        let of_new: Vec<_> =
+            clients.of_new.iter_mut().map(|client| scope.spawn(move || client.watch_new(scene, new))).collect();
         thread::sleep(BEFORE);
         let refreshed = scene.change_keys(jwks([signer])).map(|()| Instant::now());
-        let seen = clients.into_iter().map(|client| client.join().map_err(|_| anyhow!("a client panicked"))?);
-        (refreshed, seen.collect::<Result<Vec<_>>>())
+        (refreshed, joined(of_old), joined(of_new))
     });
-    let (refreshed, seen) = (refreshed?, seen?);
+    let (refreshed, of_old, of_new) = (refreshed?, of_old?, of_new?);
     let handed_out = scene.publisher.handed_out().ok_or_else(|| anyhow!("the changed set was not fetched"))?;
     let after = |moment: Instant| moment.saturating_duration_since(handed_out);
-    let last_began = seen.iter().filter_map(|seen| seen.old_began).max();
+    let last_began = of_old.iter().filter_map(|seen| seen.began).max();
     ensure!(last_began.is_none_or(|began| began < refreshed), "admitted by a dropped key after the answer");
+    let early = of_new.iter().map(|seen| seen.early_refusals).sum::<u64>();
     rotations.answered.push(after(refreshed));
-    rotations.refused.push(seen.iter().filter_map(|seen| seen.old_admitted).map(after).max().unwrap_or_default());
-    rotations.admitted.push(seen.iter().filter_map(|seen| seen.new_admitted).map(after).max().unwrap_or_default());
-    rotations.new_requests += seen.iter().map(|seen| seen.new_requests).sum::<u64>();
-    rotations.early_refusals += seen.iter().map(|seen| seen.early_refusals).sum::<u64>();
-    rotations.unavailable += seen.iter().map(|seen| seen.unavailable).sum::<u64>();
-    Ok(())
+    rotations.refused.push(of_old.iter().filter_map(|seen| seen.admitted).map(after).max().unwrap_or_default());
+    rotations.admitted.push(of_new.iter().filter_map(|seen| seen.admitted).map(after).max().unwrap_or_default());
+    rotations.unavailable += of_old.iter().map(|seen| seen.unavailable).sum::<u64>();
+    rotations.new_requests += of_new.iter().map(|seen| seen.requests).sum::<u64>();
+    rotations.early_refusals += early;
+    Ok(early)
 }
 
-/// What one client has seen of a rotation.
+fn joined<T>(clients: Vec<ScopedJoinHandle<'_, Result<T>>>) -> Result<Vec<T>> {
+    clients.into_iter().map(|client| client.join().map_err(|_| anyhow!("a client panicked"))?).collect()
+}
+
+/// The clients at all Envoys. Each has one kind of token: a request with a new token may wait for the new key, and a client that
+/// waits for it would send no request that the old key still admits.
+struct Clients {
+    of_old: Vec<Client>,
+    of_new: Vec<Client>,
+}
+
+impl Clients {
+    fn connect(envoys: [&Envoy; 2]) -> Result<Self> {
+        let mut clients = Self { of_old: Vec::new(), of_new: Vec::new() };
+        for envoy in envoys {
+            let mut before = vec![0; WORKERS as usize];
+            for kind in [&mut clients.of_old, &mut clients.of_new] {
+                for _ in 0..CONNECTIONS {
+                    let mut client = Client::connect(envoy.address())?;
+                    // A worker has the connection when it has answered.
+                    client.get("")?;
+                    kind.push(client);
+                }
+                let connections = connections(envoy)?;
+                let reached = connections.iter().zip(&before).filter(|(now, before)| now > before).count();
+                ensure!(reached == WORKERS as usize, "not every worker has a connection: {connections:?}, {before:?}");
+                before = connections;
+            }
+        }
+        Ok(clients)
+    }
+}
+
+/// What a client with an old token has seen of a rotation.
 #[derive(Default)]
-struct Seen {
-    /// When the last request with the old token that was admitted began, and when it was answered.
-    old_began: Option<Instant>,
-    old_admitted: Option<Instant>,
-    /// When the new token was admitted for the first time after its last refusal.
-    new_admitted: Option<Instant>,
-    new_requests: u64,
-    early_refusals: u64,
+struct OldSeen {
+    /// When the last request that was admitted began, and when it was answered.
+    began: Option<Instant>,
+    admitted: Option<Instant>,
     unavailable: u64,
+}
+
+/// What a client with a new token has seen of a rotation.
+#[derive(Default)]
+struct NewSeen {
+    /// When the token was admitted for the first time after its last refusal.
+    admitted: Option<Instant>,
+    requests: u64,
+    early_refusals: u64,
 }
 
 /// A connection that stays open, and so stays with one worker.
@@ -131,26 +171,38 @@ impl Client {
         Ok(read_answer(&mut self.reader, "GET")?.status)
     }
 
-    /// Uses the old token, and the new one once it is published, until the one is refused and the other is admitted.
-    fn watch(&mut self, scene: &Scene, old: &str, new: &str) -> Result<Seen> {
-        let (mut seen, began, mut refused, mut admitted) = (Seen::default(), Instant::now(), 0, 0);
-        while refused < ENOUGH || admitted < ENOUGH {
-            ensure!(began.elapsed() < PATIENCE, "{refused} refusals and {admitted} admissions in a row");
-            let before = Instant::now();
-            match self.get(old)? {
-                200 => (seen.old_began, seen.old_admitted, refused) = (Some(before), Some(Instant::now()), 0),
+    /// Uses the old token until it is refused.
+    fn watch_old(&mut self, token: &str) -> Result<OldSeen> {
+        let (mut seen, since, mut refused) = (OldSeen::default(), Instant::now(), 0);
+        while refused < ENOUGH {
+            ensure!(since.elapsed() < PATIENCE, "{refused} refusals in a row");
+            let began = Instant::now();
+            match self.get(token)? {
+                200 => (seen.began, seen.admitted, refused) = (Some(began), Some(Instant::now()), 0),
                 401 => refused += 1,
                 _ => seen.unavailable += 1,
             }
-            if scene.publisher.handed_out().is_some() {
-                seen.new_requests += 1;
-                if self.get(new)? == 200 {
-                    seen.new_admitted.get_or_insert_with(Instant::now);
-                    admitted += 1;
-                } else {
-                    (seen.new_admitted, admitted) = (None, 0);
-                    seen.early_refusals += 1;
-                }
+            thread::sleep(PAUSE);
+        }
+        Ok(seen)
+    }
+
+    /// Uses the new token, once it is published, until it is admitted.
+    fn watch_new(&mut self, scene: &Scene, token: &str) -> Result<NewSeen> {
+        let (mut seen, since, mut admitted) = (NewSeen::default(), Instant::now(), 0);
+        while admitted < ENOUGH {
+            ensure!(since.elapsed() < PATIENCE, "{admitted} admissions in a row");
+            if scene.publisher.handed_out().is_none() {
+                thread::sleep(LOOK);
+                continue;
+            }
+            seen.requests += 1;
+            if self.get(token)? == 200 {
+                seen.admitted.get_or_insert_with(Instant::now);
+                admitted += 1;
+            } else {
+                (seen.admitted, admitted) = (None, 0);
+                seen.early_refusals += 1;
             }
             thread::sleep(PAUSE);
         }
@@ -178,11 +230,9 @@ fn use_for(clients: &mut [Client], token: &str, time: Duration) -> Result<()> {
     })
 }
 
-/// Each worker has connections, by what Envoy itself counts for each.
-fn ensure_all_workers_are_reached(envoy: &Envoy) -> Result<()> {
+/// How many connections each worker has, by what Envoy itself counts.
+fn connections(envoy: &Envoy) -> Result<Vec<u64>> {
     let page = Request::get("/stats?filter=worker_[0-9]+.downstream_cx_active").send(envoy.admin())?.text();
     let of_listeners = page.lines().filter(|line| !line.contains("admin"));
-    let reached = of_listeners.filter(|line| !line.ends_with(": 0")).count();
-    ensure!(reached == WORKERS as usize, "not every worker has a connection:\n{page}");
-    Ok(())
+    of_listeners.map(|line| Ok(line.rsplit(' ').next().unwrap_or_default().parse()?)).collect()
 }
