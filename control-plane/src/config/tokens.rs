@@ -319,7 +319,7 @@ fn key_issuers(
 ) -> Vec<KeyIssuer> {
     let from = if from_file { "CURFEW_ISSUERS_FILE" } else { "JWKS_FILE" };
     let issuers = document.get("issuers").unwrap_or(&Value::Null);
-    let source = |place: usize| sources.get(place).and_then(Option::as_ref).map(KeySource::shown);
+    let source = |place: usize| sources.get(place).and_then(Option::as_ref).map(KeySource::name);
     KeyIssuer::of_policy(policy, keys, issuers, from, source)
 }
 

@@ -52,7 +52,7 @@ pub use provider::Provider;
 use reading::{Readings, Sets};
 pub use reports::{KeyReport, LastFetch, SetReport, SetReports};
 use shelf::Shelf;
-pub use source::{Discovery, FetchTerms, KeySource, KeyUrl, Refused, Source, take_source};
+pub use source::{Discovery, FetchTerms, KeySource, KeyUrl, Refused, Source, SourceName, take_source};
 use telling::Telling;
 pub use telling::shown;
 
@@ -146,7 +146,7 @@ impl Keys {
                 }
                 Origin::Source(source) => {
                     if let Some(keys) = issuer.initial.clone() {
-                        let _ = self.shelve(place, keys, source, None).await?;
+                        let _ = self.shelve(place, keys, &source.shown, None).await?;
                     }
                 }
                 Origin::Secret => {}

@@ -97,7 +97,7 @@ impl Keys {
         let shelf = keys.and_then(|keys| Shelf::stored(keys, &issuer.algorithms).ok());
         let source = match &issuer.origin {
             Origin::Settings { from, .. } => from.clone(),
-            Origin::Source(words) => words.clone(),
+            Origin::Source(source) => source.shown.clone(),
             Origin::Secret => "a secret".to_owned(),
         };
         let names = |shelf: &Shelf| shelf.holds().distrusted().map(|(name, _)| name.to_owned()).collect();

@@ -85,6 +85,8 @@ const NOTHING_LISTED: &str = r#"{"keys":[]}"#;
 pub struct StoredFetch {
     /// When the last question began.
     pub started_at_ms: Option<i64>,
+    /// 32 bits of a hash over the source that it went to; `None` in a row that an older version wrote.
+    pub source_hash: Option<i64>,
     /// When the last one for the sake of a token began.
     pub demanded_at_ms: Option<i64>,
     /// Until when the control plane that asks is waited for.

@@ -195,7 +195,7 @@ fn asks_an_issuer(plane: &mut Plane, keys: Value, unlisted: &Arc<Mutex<Vec<Strin
     });
     let (store, state) = (plane.store.clone(), Arc::get_mut(&mut plane.state).unwrap());
     let mut issuers = state.keys.issuers().to_vec();
-    issuers[0].origin = Origin::Source("the issuer".to_owned());
+    issuers[0].origin = Origin::Source("the issuer".to_owned().into());
     let keys = Keys::new(issuers, state.keys.current(), store, state.clock.clone(), plane.metrics.keys.clone());
     state.keys = Arc::new(keys.fetching(fetch));
     known.set(Arc::downgrade(&state.keys)).unwrap();

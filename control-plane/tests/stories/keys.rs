@@ -87,7 +87,8 @@ async fn plane(url: Option<&str>, provider: &Provider) -> Plane {
     let policy = json!({ "issuers": issuers });
     let mut plane = Plane::start_on(url, policy.clone(), None, leases::Settings::default()).await;
     let (policy, sets) = Policy::from_document(&policy).unwrap();
-    let issuers = KeyIssuer::of_policy(&policy, &sets, &issuers, "the settings", |_| Some("the issuer".to_owned()));
+    let issuers =
+        KeyIssuer::of_policy(&policy, &sets, &issuers, "the settings", |_| Some("the issuer".to_owned().into()));
     let state = Arc::get_mut(&mut plane.state).unwrap();
     let known: Arc<OnceLock<Weak<Keys>>> = Arc::default();
     let keys = Keys::new(issuers, sets, plane.store.clone(), state.clock.clone(), plane.metrics.keys.clone());
