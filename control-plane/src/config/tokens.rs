@@ -98,6 +98,9 @@ pub struct TokenArgs {
     key_source: KeySourceArgs,
 }
 
+/// The setting to name where nothing says where keys come from.
+pub(super) const NO_KEYS: &str = "JWT_SECRET";
+
 /// Where the keys come from.
 pub(super) enum Keys {
     /// A list of issuers from a file.
@@ -117,7 +120,7 @@ pub(super) enum Keys {
 impl Keys {
     /// The setting to name if keys are needed.
     pub(super) fn missing(&self) -> Option<&'static str> {
-        matches!(self, Self::Missing).then_some("JWT_SECRET")
+        matches!(self, Self::Missing).then_some(NO_KEYS)
     }
 }
 

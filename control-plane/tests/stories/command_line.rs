@@ -214,6 +214,9 @@ fn keys_are_listed_held_back_and_let_go() {
     assert_eq!(run(&["keys", "refresh", "--json"]).0, Some(0));
     assert_eq!(run(&["keys", "remove"]).0, Some(2));
     let log = std::fs::read_to_string(directory.join("log")).unwrap();
+    // The keys are configured, and the other secrets are not.
+    let generated = "secrets.json: configure CURFEW_INTERNAL_SECRET, APP_ID and APP_KEY for anything else";
+    assert!(log.contains(generated), "{log}");
     assert!(log.contains("the keys of an issuer have changed") && !log.contains('\u{1b}'), "{log}");
 }
 
