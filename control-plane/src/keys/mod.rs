@@ -42,7 +42,7 @@ pub use counters::Counters;
 use current::Current;
 use demand::Demands;
 pub use demand::{PAUSE_MS, claimed, may_be_asked};
-pub use desk::{IssuerUnknown, KeyOfIssuer};
+pub use desk::{Holding, IssuerUnknown, KeyOfIssuer};
 pub use fetch::{Cause, Document, FetchFailure, Fetched, Fetcher, NotFollowed, Outcome, Resolve};
 use file_reads::FileReads;
 pub use files::{FileWatch, Reread};

@@ -103,7 +103,7 @@ impl Scene {
             }
             if route.entrance() == Some("keys_trust") {
                 for user in USERS {
-                    let change = plane.state.keys.holding(0, Hold::Distrust, user.to_owned());
+                    let change = plane.state.keys.holding(0, Hold::Distrust, user.to_owned()).into_parts().0;
                     let _ = plane.store.writer().change_keys(ISSUER.to_owned(), change).await.unwrap();
                 }
             }

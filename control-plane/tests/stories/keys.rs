@@ -195,6 +195,33 @@ async fn a_token_is_explained_by_the_set_of_its_key_and_by_the_key_that_was_take
 }
 
 #[tokio::test]
+async fn a_key_is_distrusted_before_anything_is_known_of_its_issuer() {
+    let (one, two, provider) = (Pair::new("one"), Pair::new("two"), Provider::default());
+    let plane = plane(None, &provider).await;
+    let before = plane.store.head().await.unwrap();
+    let distrust = async |key: &str| change(&plane, "distrust", json!({"issuer": ISSUER, "key": key})).await;
+    let answer = |changed: bool, known: bool| format!(r#"{{"issuer":"{ISSUER}","changed":{changed},"known":{known}}}"#);
+    let early = distrust("one").await;
+    assert_eq!((early.status, early.body), (200, answer(false, false)));
+    assert_eq!(plane.store.head().await.unwrap(), before, "no keys are in force, before and after");
+    let report = ask(plane.internal(), with_secret(Request::get("/internal/v1/keys/sets"))).await;
+    let report: Value = serde_json::from_str(&report.body).unwrap();
+    let set = &report["sets"][0];
+    assert_eq!((&set["keys"], &set["distrusted"], &set["changed_at"]), (&Value::Null, &json!(["one"]), &Value::Null));
+    assert_eq!(handed_out(&plane, json!({"issuers": [ISSUER]})).await.sets[0].jwks, None);
+    provider.lists(&[&one, &two]);
+    assert_eq!(change(&plane, "refresh", json!({"issuer": ISSUER})).await.status, 200);
+    assert_eq!(kids(&plane).await, ["two"]);
+    assert_eq!(plane.logout(&one.token("alice")).await.problem(), (401, "token_invalid".to_owned()));
+    assert_eq!(distrust("one").await.body, answer(false, true), "it was published since");
+    assert_eq!(distrust("twoo").await.body, answer(false, false));
+    assert_eq!(distrust("two").await.body, answer(true, true));
+    provider.lists(&[&Pair::new("three")]);
+    assert_eq!(change(&plane, "refresh", json!({"issuer": ISSUER})).await.status, 200);
+    assert_eq!(distrust("two").await.body, answer(false, true), "it is remembered while it is distrusted");
+}
+
+#[tokio::test]
 async fn a_removed_key_proves_nothing_here_either() {
     let (one, two, provider) = (Pair::new("one"), Pair::new("two"), Provider::default());
     let plane = plane(None, &provider).await;
