@@ -46,7 +46,7 @@ pub use desk::{Holding, IssuerUnknown, KeyOfIssuer};
 pub use fetch::{Cause, Document, FetchFailure, Fetched, Fetcher, NotFollowed, Outcome, Resolve};
 use file_reads::FileReads;
 pub use files::{FileWatch, Reread};
-pub use held_back::OutOfForce;
+pub use held_back::{OutOfForce, Stored};
 pub use issuers::{KeyIssuer, Origin};
 pub use provider::Provider;
 use reading::{Readings, Sets};
