@@ -32,6 +32,9 @@ pub struct Explanation {
     /// revokes all that it signed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub held_back: Option<HeldBack>,
+    /// Set if nothing can prove the token because no keys of its issuer are known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub without_keys: Option<WithoutKeys>,
     /// What a filter would answer. Only if that was asked.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub filter: Option<Answered>,
@@ -99,6 +102,19 @@ pub struct HeldBack {
     pub since: i64,
     /// True if this very key has signed the token. Otherwise the token only names it.
     pub signed: bool,
+}
+
+/// An issuer of which no keys are known: its source has given none yet, or they were kept for as long as they may.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct WithoutKeys {
+    /// Where its keys come from.
+    pub source: String,
+    /// Why the last question for them failed, as a code. Absent if none has failed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub error_code: Option<String>,
+    /// The same, for people.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub error: Option<String>,
 }
 
 /// What is stored about a token.
@@ -175,9 +191,19 @@ fn told(issuer: String, user: Option<String>, session: Option<String>, times: &T
 }
 
 impl Explanation {
-    /// A token of which nothing can be read.
+    /// A token of which nothing can be read. Without `refusal`, there is no token.
     pub fn unread(refusal: Option<Broken>) -> Self {
-        Self { accepted: false, revoked: None, refusal, token: None, stored: None, held_back: None, filter: None }
+        let (held_back, without_keys) = (None, None);
+        Self {
+            accepted: false,
+            revoked: None,
+            refusal,
+            token: None,
+            stored: None,
+            held_back,
+            without_keys,
+            filter: None,
+        }
     }
 }
 

@@ -132,8 +132,11 @@ impl<'a, 'm> Fields<'a, 'm> {
             if !self.asked.contains(name.as_str()) {
                 let known: Vec<_> = self.asked.iter().copied().collect();
                 let meant = nearest(name, &known).map(|meant| format!("; did you mean {meant}?")).unwrap_or_default();
-                let problem = format!("is not a known field here{meant} (known: {})", known.join(", "));
-                self.mistakes.add(join(&self.path, name), problem);
+                let list = format!(" (known: {})", known.join(", "));
+                // The same list once: a report with ten of them hides what it says.
+                let is_told = self.mistakes.iter().any(|mistake| mistake.problem.ends_with(&list));
+                let list = if is_told { "" } else { &list };
+                self.mistakes.add(join(&self.path, name), format!("is not a known field here{meant}{list}"));
             }
         }
     }
@@ -313,12 +316,13 @@ mod tests {
         });
         let lines: Vec<_> = mistakes.iter().map(Mistake::to_string).collect();
         let known = "(known: cors_preflight, max_staleness, rules)";
+        // Once is enough.
         assert_eq!(
             lines,
             [
                 format!("corsPreflight: is not a known field here; did you mean cors_preflight? {known}"),
-                format!("max_stalenes: is not a known field here; did you mean max_staleness? {known}"),
-                format!("surprise: is not a known field here {known}"),
+                "max_stalenes: is not a known field here; did you mean max_staleness?".to_owned(),
+                "surprise: is not a known field here".to_owned(),
             ]
         );
     }

@@ -23,19 +23,19 @@ const MAX_MAX_TOKEN_TTL: Duration = Duration::from_secs(10 * 31_557_600);
 /// The rules for accepting tokens, the same on both sides.
 #[derive(Debug)]
 pub struct Policy {
-    issuers: Vec<Issuer>,
-    user_claim: String,
-    cutoff_claim: CutoffClaim,
-    token_types: Vec<String>,
-    allow_missing_exp: bool,
+    pub(crate) issuers: Vec<Issuer>,
+    pub(crate) user_claim: String,
+    pub(crate) cutoff_claim: CutoffClaim,
+    pub(crate) token_types: Vec<String>,
+    pub(crate) allow_missing_exp: bool,
     clock_skew: i64,
-    max_token_ttl: i64,
-    max_token_bytes: usize,
+    pub(crate) max_token_ttl: i64,
+    pub(crate) max_token_bytes: usize,
 }
 
 /// The claim that is compared with the cutoff of a subject revocation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum CutoffClaim {
+pub(crate) enum CutoffClaim {
     Iat,
     AuthTime,
 }
@@ -43,7 +43,7 @@ enum CutoffClaim {
 impl CutoffClaim {
     const ALL: [(&'static str, Self); 2] = [("iat", Self::Iat), ("auth_time", Self::AuthTime)];
 
-    const fn as_str(self) -> &'static str {
+    pub(crate) const fn as_str(self) -> &'static str {
         match self {
             Self::Iat => "iat",
             Self::AuthTime => "auth_time",

@@ -4,6 +4,8 @@
 //! claim is all that differs (RFC 8725 section 3.12): `token_type` of Simple JWT, `token_use` of Cognito, `typ` in the
 //! claims of Keycloak.
 
+use std::fmt;
+
 use serde_json::Value;
 
 use crate::document::Fields;
@@ -42,10 +44,26 @@ impl RequiredClaims {
         Self(required)
     }
 
+    /// True if a token that has all of these has all that `others` ask for.
+    pub(crate) fn imply(&self, others: &Self) -> bool {
+        let implied = |(name, values): &(String, Vec<Value>)| {
+            self.0.iter().any(|(own, wanted)| own == name && wanted.iter().all(|value| values.contains(value)))
+        };
+        others.0.iter().all(implied)
+    }
+
     /// Checks that a token with these claims has all of them.
     pub(crate) fn check(&self, claims: &Object) -> Result<(), TokenError> {
         let has = |(name, values): &(String, Vec<Value>)| has_one_of(claims.get(name), values);
         if self.0.iter().all(has) { Ok(()) } else { Err(TokenError::RequiredClaim) }
+    }
+}
+
+/// The names with their values, as JSON.
+impl fmt::Display for RequiredClaims {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let claims: Object = self.0.iter().map(|(name, values)| (name.clone(), values.clone().into())).collect();
+        write!(formatter, "{}", Value::Object(claims))
     }
 }
 

@@ -5,6 +5,7 @@
 
 mod feed;
 mod keys;
+mod same_second;
 mod step;
 mod waiting;
 
@@ -12,9 +13,7 @@ use std::collections::{HashMap, VecDeque};
 use std::rc::Rc;
 
 use curfew_core::wire::{CheckRequest, CheckVerdict};
-use curfew_core::{
-    Denial, IssuerKey, REVOKED_IN_SAME_SECOND, REVOKED_WITHOUT_TIME, RevocationKey, SignatureCheck, Unproven,
-};
+use curfew_core::{Denial, IssuerKey, RevocationKey, SignatureCheck, Unproven};
 
 use crate::config::{Config, Consistency, OnUnavailable};
 use crate::feed::FeedSettings;
@@ -314,18 +313,7 @@ impl Gate {
             (Verdict::Is(CheckVerdict::Active), _) => return Ok(self.admit(Reason::Active, edits)),
             (Verdict::Missing, OnUnavailable::Allow) => return Ok(self.admit(Reason::UnavailableAllowed, edits)),
         };
-        let detail = match verdict {
-            Verdict::SameSecond if manner.undated => REVOKED_WITHOUT_TIME,
-            Verdict::SameSecond => REVOKED_IN_SAME_SECOND,
-            _ => denial.detail(),
-        };
-        self.refuse_with(edits, manner, denial, detail)
-    }
-
-    /// A verdict without a question, as it is told to the client.
-    fn told(&self, verdict: CheckVerdict, facts: &Facts) -> Verdict {
-        let same_second = verdict == CheckVerdict::Revoked && self.knowledge.is_of_the_second(facts);
-        if same_second { Verdict::SameSecond } else { Verdict::Is(verdict) }
+        self.refuse_with(edits, manner, denial, same_second::detail(verdict, manner.undated, denial))
     }
 
     /// The name of a proven token for the access log, if it is to be there.

@@ -48,9 +48,20 @@ pub struct Demand {
 pub struct Applied {
     /// The rules that apply, by their places in the configuration.
     pub rules: Vec<usize>,
-    /// True if programs may read the path in several ways, or a header names another one. Then no rule opens anything, and
-    /// what any rule asks of a token is asked.
-    pub ambiguous: bool,
+    /// Why the request may be another one for a program behind Envoy. Then no rule opens anything, and what any rule asks of a
+    /// token is asked.
+    pub ambiguity: Option<Ambiguity>,
+    /// The rules `skip` and `optional` that would match, and do not apply because of that.
+    pub passed_over: Vec<usize>,
+}
+
+/// Why a request may be another one for a program behind Envoy.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ambiguity {
+    /// Programs may read the path in several ways.
+    Path,
+    /// A header or a parameter names another path or method.
+    Redirect,
 }
 
 impl Demand {
@@ -106,13 +117,30 @@ impl Rules {
 
     /// The rules that [`Self::demand`] goes by, for people.
     pub fn applied(&self, request: &Request<'_>) -> Applied {
-        let mut rules = Vec::new();
-        self.demand_noting(request, |rule| {
-            rules.extend(self.rules.iter().position(|own| std::ptr::eq(own, rule)));
-        });
         let path = Path::new(request.target().split(|&byte| byte == b'?').next().unwrap_or_default());
-        let clear = path.has_one_reading() && !self.redirects.concern(request);
-        Applied { rules, ambiguous: !self.rules.is_empty() && !clear }
+        let ambiguity = self.ambiguity(request, &path);
+        let mut noted: Vec<&Rule> = Vec::new();
+        self.demand_noting(request, |rule| noted.push(rule));
+        let applies = |rule: &Rule| {
+            let asks_of_all = ambiguity.is_some() && rule.claims != 0;
+            asks_of_all || noted.iter().any(|noted| std::ptr::eq(*noted, rule))
+        };
+        let would_open = |rule: &Rule| {
+            let matches = || rule.matches(request, &path) || rule.matches_widely(request, &path);
+            ambiguity.is_some() && rule.action != Action::Require && matches()
+        };
+        Applied { rules: self.places(applies), ambiguity, passed_over: self.places(would_open) }
+    }
+
+    /// The places of these rules in the configuration.
+    fn places(&self, among: impl Fn(&Rule) -> bool) -> Vec<usize> {
+        self.rules.iter().enumerate().filter(|(_, rule)| among(rule)).map(|(place, _)| place).collect()
+    }
+
+    fn ambiguity(&self, request: &Request<'_>, path: &Path<'_>) -> Option<Ambiguity> {
+        let by_path = (!path.has_one_reading()).then_some(Ambiguity::Path);
+        let by_header = || self.redirects.concern(request).then_some(Ambiguity::Redirect);
+        by_path.or_else(by_header).filter(|_| !self.rules.is_empty())
     }
 
     /// `note` is told each rule that applies.

@@ -10,6 +10,7 @@ use curfew_core::{Denial, Epoch, Kind, REVOKED_IN_SAME_SECOND};
 use curfew_filter::permit::{Mark, Permit, Reason};
 use curfew_filter::rehearsal::{Answers, Known, Rehearsal, Rehearsed};
 use curfew_filter::request::Request;
+use curfew_filter::rules::{Ambiguity, Applied};
 use curfew_filter::sources::Head;
 use serde_json::{Value, json};
 
@@ -158,13 +159,20 @@ fn the_rule_that_decides_is_named() {
     let lacks = play(&text, head("/orders"), Some(&token(&json!({"scope": "orders.read"}))), plane);
     assert_eq!((refused(&lacks).0, lacks.applied.rules.as_slice()), (Denial::InsufficientScope, [1].as_slice()));
     let has = play(&text, head("/ORDERS/"), Some(&token(&json!({"scope": "orders.write"}))), plane);
-    assert_eq!((has.applied.rules.as_slice(), has.applied.ambiguous), ([1].as_slice(), false));
+    assert_eq!((has.applied.rules.as_slice(), has.applied.ambiguity), ([1].as_slice(), None));
     assert_eq!(admitted(has).reason, Reason::Active);
     let missing = play(&text, head("/items"), None, plane);
     let detail = "No token was sent: looked in the header authorization.";
     assert_eq!((refused(&missing), missing.applied.rules.as_slice()), ((Denial::Missing, detail), [].as_slice()));
     let ambiguous = play(&text, head("/public/%2e%2e/orders"), None, plane);
-    assert!(ambiguous.applied.ambiguous && refused(&ambiguous).0 == Denial::Missing);
+    let applied = Applied { rules: vec![1, 2], ambiguity: Some(Ambiguity::Path), passed_over: vec![0] };
+    assert_eq!((&ambiguous.applied, refused(&ambiguous).0), (&applied, Denial::Missing), "any rule's claims are asked");
+    let skip_only = configuration(&json!({"rules": [{"prefix": "/public", "action": "skip"}]}));
+    let mut redirected = head("/public/a");
+    redirected.push(("x-original-url".to_owned(), b"/orders".to_vec()));
+    let redirected = play(&skip_only, redirected, None, plane);
+    let applied = Applied { rules: vec![], ambiguity: Some(Ambiguity::Redirect), passed_over: vec![0] };
+    assert_eq!((&redirected.applied, refused(&redirected).0), (&applied, Denial::Missing));
     let mut preflight = head("/orders");
     preflight[0].1 = b"OPTIONS".to_vec();
     preflight.extend(

@@ -30,11 +30,11 @@ pub(super) fn tell_settings(config: &Config, (public, internal): (SocketAddr, So
     for warning in &config.warnings {
         warn!("{warning}");
     }
-    if let Some(path) = &config.generated {
+    if let Some(generated) = &config.generated {
         warn!(
-            "using secrets generated for this machine, from {}: configure CURFEW_ISSUER with its URL, JWKS_FILE or JWT_SECRET, \
-             CURFEW_INTERNAL_SECRET, APP_ID and APP_KEY for anything else",
-            path.display()
+            "using secrets generated for this machine, from {}: configure {} for anything else",
+            generated.file.display(),
+            generated.to_configure()
         );
     }
 }

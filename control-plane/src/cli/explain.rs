@@ -25,17 +25,21 @@ Examples:
 
 It calls the internal listener with CURFEW_INTERNAL_SECRET, or with the secret that a server with the same data \
 directory has generated. The token travels in the body of that call; nothing stores it. It exits with 1 if the token is \
-not accepted, or was logged out; with --filter, if the filter would refuse the request.
+not accepted, or was logged out; with --filter, if the filter would refuse the request. It exits with 2 if FILE or the request \
+cannot be read or understood. With --source none, no token is needed.
 
 FILE is the filter's configuration: the JSON that stands in `configuration` of the filter in Envoy's configuration. The path is \
 the one that Envoy hands to the filter, after normalize_path.";
 
+/// The `--source` of a request without a token.
+const NOWHERE: &str = "none";
+
 /// The arguments of `curfew explain`. No `Debug`: they hold a token.
 #[derive(Args)]
 pub(super) struct ExplainArgs {
-    /// The token; - reads it from standard input
-    #[arg(value_name = "TOKEN", default_value = "-")]
-    token: String,
+    /// The token; - reads it from standard input, which is the default unless the request has no token
+    #[arg(value_name = "TOKEN")]
+    token: Option<String>,
     /// Say what a filter with the configuration in this file would answer
     #[arg(long, value_name = "FILE")]
     filter: Option<PathBuf>,
@@ -76,14 +80,15 @@ pub(super) async fn explain(args: &ExplainArgs, environment: &Environment) -> Re
     if let Some(path) = &args.filter {
         body = json!({"filter": filter_file::read(path)?, "request": args.request.to_json()?});
     }
-    // Last, because it may wait for standard input.
     let secret = args.client.internal_secret(environment)?;
-    if let Value::Object(members) = &mut body {
-        members.insert("token".to_owned(), Value::String(token_text::read(&args.token)?));
+    // Last, because it may wait for standard input.
+    let token = args.token().map(token_text::read).transpose()?;
+    if let (Value::Object(members), Some(token)) = (&mut body, token) {
+        members.insert("token".to_owned(), Value::String(token));
     }
     let (base, path) = (args.internal.internal_url.as_str(), "/internal/v1/explain");
     let call = Call { base, method: Method::POST, path, bearer: Some(secret.reveal()), body: Some(body) };
-    let answer = call.send().await?;
+    let answer = call.send().await.map_err(|failure| args.failure(failure))?;
     let explanation: Explanation =
         serde_json::from_value(answer.clone()).map_err(|_| CallFailure::Stranger(base.to_owned()))?;
     let mut stdout = std::io::stdout().lock();
@@ -92,6 +97,26 @@ pub(super) async fn explain(args: &ExplainArgs, environment: &Environment) -> Re
         false => writeln!(stdout, "{}", text::lines(&explanation).join("\n"))?,
     }
     outcome(&explanation, args.filter.is_some())
+}
+
+impl ExplainArgs {
+    /// The token's argument. A request without a token needs none.
+    fn token(&self) -> Option<&str> {
+        let is_needed = self.request.source.as_deref() != Some(NOWHERE);
+        self.token.as_deref().or_else(|| is_needed.then_some("-"))
+    }
+
+    /// A FILE or a request that the server does not understand is a mistake in the arguments.
+    fn failure(&self, failure: CallFailure) -> Failure {
+        let CallFailure::Refused { detail, code, .. } = &failure else { return failure.into() };
+        match (code.as_str(), &self.filter) {
+            ("filter_configuration_invalid", Some(path)) => {
+                Failure::Usage(format!("--filter: {}: {detail} ({code})", path.display()))
+            }
+            ("request_malformed", _) => Failure::Usage(format!("{detail} ({code})")),
+            _ => failure.into(),
+        }
+    }
 }
 
 /// With a filter, its decision counts: a path may need no token.

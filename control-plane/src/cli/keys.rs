@@ -30,6 +30,10 @@ keys ends with 0, no worker proves tokens by the old keys any more.
 It calls the internal listener with CURFEW_INTERNAL_SECRET, or with the secret that a server with the same data \
 directory has generated.";
 
+/// What is told of a name that may be mistyped.
+const UNKNOWN: &str = "no key of this name is or was known; it will be refused if it is published. If the name is mistyped, \
+                       curfew keys trust ends this, and curfew keys list shows the names";
+
 #[derive(Debug, Subcommand)]
 pub(super) enum KeysCommand {
     /// List the keys of each issuer: which are in force, and when its source gave them
@@ -116,6 +120,9 @@ async fn change(common: &Common, path: &str, body: Value, environment: &Environm
         Some(false) => writeln!(stdout, "the keys in force are what they were: curfew keys list shows them")?,
         None => return Err(CallFailure::Stranger(common.internal.internal_url.clone()).into()),
     }
+    if answer.get("known") == Some(&Value::Bool(false)) {
+        writeln!(std::io::stderr(), "warning: {UNKNOWN}")?;
+    }
     Ok(())
 }
 
@@ -192,11 +199,15 @@ fn key_line(key: &KeyReport) -> String {
 fn fetch_line(fetch: &LastFetch) -> String {
     let good = fetch.good_age.map_or_else(|| "never listed".to_owned(), |age| format!("last listed {age} s ago"));
     let next = fetch.next_at.map(|next| format!(", next asked at {}", date(next))).unwrap_or_default();
+    let failures = match fetch.failures {
+        1 => "1 failure".to_owned(),
+        more => format!("{more} failures, the last"),
+    };
     let failed = match (&fetch.error_code, &fetch.error) {
         (Some(code), Some(error)) => {
-            format!("; {} failures, the last: {} ({})", fetch.failures, ascii_word(error), shown(code))
+            format!("; {failures}: {} ({})", ascii_word(error), shown(code))
         }
-        (Some(code), None) => format!("; {} failures, the last: {}", fetch.failures, shown(code)),
+        (Some(code), None) => format!("; {failures}: {}", shown(code)),
         (None, _) => String::new(),
     };
     format!("  {good}{next}{failed}")
@@ -257,6 +268,8 @@ mod tests {
                 ),
             ]
         );
+        let once = LastFetch { failures: 1, good_age: None, next_at: None, ..set.fetch.clone().unwrap() };
+        assert_eq!(fetch_line(&once), "  never listed; 1 failure: no answer? in time (no_answer)");
         let secret = SetReport { secret: true, keys: None, distrusted: vec![], changed_at: None, fetch: None, ..set };
         assert_eq!(lines(&secret)[1..], ["  not listed: it is a secret"]);
     }

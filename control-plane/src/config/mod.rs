@@ -40,7 +40,7 @@ pub use listen::{Listen, ListenArgs};
 pub use log::{LogArgs, LogFormat, LogSettings};
 pub use operation::OperationArgs;
 pub use redis::RedisArgs;
-pub use serve::{Config, ServeArgs};
+pub use serve::{Config, InUse, ServeArgs};
 pub use signer::{IssuerSecret, Signer, SigningSecret};
 pub use tokens::{TokenArgs, Tokens};
 

@@ -20,7 +20,7 @@ use super::listen::{Listen, ListenArgs};
 use super::log::{LogArgs, LogSettings};
 use super::operation::OperationArgs;
 use super::redis::RedisArgs;
-use super::tokens::TokenArgs;
+use super::tokens::{NO_KEYS, TokenArgs};
 use crate::keys::{KeyIssuer, KeySource};
 use crate::log::retention::Retention;
 use crate::secret::{AppCredentials, Secret};
@@ -93,8 +93,28 @@ pub struct Config {
     pub log: LogSettings,
     /// Warnings about settings that are valid and do not do what they seem to do.
     pub warnings: Vec<String>,
-    /// The file whose generated secrets are in use, if any are.
-    pub generated: Option<PathBuf>,
+    /// The generated secrets that are in use, if any are.
+    pub generated: Option<InUse>,
+}
+
+/// Generated secrets.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct InUse {
+    /// Their file.
+    pub file: PathBuf,
+    /// The settings that are not given, and that the file has secrets for.
+    pub instead_of: Vec<&'static str>,
+}
+
+impl InUse {
+    /// What to set instead, for people.
+    pub fn to_configure(&self) -> String {
+        let words = |name: &&'static str| match *name {
+            NO_KEYS => "CURFEW_ISSUER with its URL, JWKS_FILE or JWT_SECRET",
+            other => other,
+        };
+        self.instead_of.iter().map(words).collect::<Vec<_>>().join(", ")
+    }
 }
 
 impl ServeArgs {
@@ -126,7 +146,8 @@ impl ServeArgs {
         let access = self.access.resolve(environment, mistakes);
 
         let missing = [keys.missing(), access.missing_internal_secret(), access.missing_app()];
-        let generated = match missing.into_iter().flatten().collect::<Vec<_>>().as_slice() {
+        let missing: Vec<_> = missing.into_iter().flatten().collect();
+        let generated = match missing.as_slice() {
             [] => None,
             missing => self.generated(missing, listen, mistakes),
         };
@@ -160,7 +181,7 @@ impl ServeArgs {
             limits: limits?,
             log: log?,
             warnings,
-            generated: generated.map(|_| self.data.data_dir.join(GENERATED_FILE)),
+            generated: generated.map(|_| InUse { file: self.data.data_dir.join(GENERATED_FILE), instead_of: missing }),
         })
     }
 

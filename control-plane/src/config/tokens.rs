@@ -106,6 +106,9 @@ pub struct TokenArgs {
     key_source: KeySourceArgs,
 }
 
+/// The setting to name where nothing says where keys come from.
+pub(super) const NO_KEYS: &str = "JWT_SECRET";
+
 /// Where the keys come from.
 pub(super) enum Keys {
     /// A list of issuers from a file.
@@ -125,7 +128,7 @@ pub(super) enum Keys {
 impl Keys {
     /// The setting to name if keys are needed.
     pub(super) fn missing(&self) -> Option<&'static str> {
-        matches!(self, Self::Missing).then_some("JWT_SECRET")
+        matches!(self, Self::Missing).then_some(NO_KEYS)
     }
 }
 
@@ -340,7 +343,7 @@ fn key_issuers(
 ) -> Vec<KeyIssuer> {
     let from = if from_file { "CURFEW_ISSUERS_FILE" } else { "JWKS_FILE" };
     let issuers = document.get("issuers").unwrap_or(&Value::Null);
-    let source = |place: usize| sources.get(place).and_then(Option::as_ref).map(KeySource::shown);
+    let source = |place: usize| sources.get(place).and_then(Option::as_ref).map(KeySource::name);
     KeyIssuer::of_policy(policy, keys, issuers, from, source)
 }
 

@@ -3,6 +3,7 @@
 use curfew_filter::gate::Refusal;
 use curfew_filter::permit::{Edits, Mark, Permit, Reason};
 use curfew_filter::rehearsal::Rehearsed;
+use curfew_filter::rules::Ambiguity;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -21,6 +22,12 @@ pub struct Answered {
     /// True if programs may read the path in several ways, or a header names another one: then no rule opens anything, and
     /// what any rule asks of a token is asked.
     pub ambiguous: bool,
+    /// Why that is so: `path` or `redirect`. Absent if it is not.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ambiguity: Option<String>,
+    /// The rules `skip` and `optional` that would match, and do not apply because of that.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub passed_over: Vec<Rule>,
     /// The refusal, also one that `report_only` holds back.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub refusal: Option<Refused>,
@@ -89,7 +96,13 @@ impl Answered {
             Ok(Permit { reason, .. }) => Mark::admitted(*reason),
             Err(refusal) => Mark::refused(refusal.denial),
         };
-        let rules = applied.rules.into_iter().filter_map(|index| Some(Rule { index, rule: rule(index)? })).collect();
+        let named = |places: Vec<usize>| -> Vec<_> {
+            places.into_iter().filter_map(|index| Some(Rule { index, rule: rule(index)? })).collect()
+        };
+        let ambiguity = applied.ambiguity.map(|ambiguity| match ambiguity {
+            Ambiguity::Path => "path".to_owned(),
+            Ambiguity::Redirect => "redirect".to_owned(),
+        });
         let (refusal, upstream) = match decision {
             Ok(Permit { reason: Reason::ReportOnly(_), edits, .. }) => (withheld, Some(edits)),
             Ok(Permit { edits, .. }) => (None, Some(edits)),
@@ -99,8 +112,10 @@ impl Answered {
             decision: mark.decision.to_owned(),
             reason: mark.reason.to_owned(),
             token_in,
-            rules,
-            ambiguous: applied.ambiguous,
+            rules: named(applied.rules),
+            ambiguous: ambiguity.is_some(),
+            ambiguity,
+            passed_over: named(applied.passed_over),
             refusal: refusal.map(Refused::from),
             upstream: upstream.map(Upstream::from),
             remarks,

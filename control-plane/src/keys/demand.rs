@@ -12,8 +12,8 @@ use curfew_core::{IssuerId, KeySets};
 use tokio::sync::{Mutex, OwnedMutexGuard, Semaphore};
 use tokio::time::{sleep, timeout};
 
-use super::Keys;
 use super::counters::IssuerLabel;
+use super::{KeyIssuer, Keys};
 use crate::store::command::Unavailable;
 use crate::store::keys::StoredFetch;
 
@@ -70,6 +70,13 @@ pub fn claimed(row: Option<&StoredFetch>, now_ms: i64) -> StoredFetch {
 /// The same for the sake of a token.
 pub(super) fn demanded(row: Option<&StoredFetch>, now_ms: i64) -> StoredFetch {
     StoredFetch { demanded_at_ms: Some(now_ms), ..claimed(row, now_ms) }
+}
+
+/// The row of a question to the source with this hash. The name of a list that another source gave is not shown to it.
+fn to_source(row: StoredFetch, source_hash: Option<i64>) -> StoredFetch {
+    let is_another = row.source_hash.is_some() && row.source_hash != source_hash;
+    let etag = row.etag.filter(|_| !is_another);
+    StoredFetch { source_hash, etag, ..row }
 }
 
 /// True if an issuer may be asked at `now_ms` for the sake of a token: nobody has asked it for the sake of one within
@@ -170,9 +177,10 @@ impl Keys {
         claim: impl Fn(Option<&StoredFetch>, i64) -> Option<StoredFetch> + Send + Sync + 'static,
     ) -> Result<Option<i64>, Unavailable> {
         let (now_ms, name) = (self.now_ms(), Arc::new(AtomicI64::new(0)));
+        let source_hash = self.issuers.get(place).and_then(KeyIssuer::source_hash);
         let named = Arc::clone(&name);
         let claim = move |row: Option<&StoredFetch>| {
-            let row = claim(row, now_ms)?;
+            let row = to_source(claim(row, now_ms)?, source_hash);
             // A transaction may be tried again; what the last one wrote counts.
             named.store(row.started_at_ms.unwrap_or_default(), Ordering::SeqCst);
             Some(row)
@@ -216,6 +224,15 @@ mod tests {
         let first = claimed(None, 1_000);
         assert_eq!(claimed(Some(&first), 1_000).started_at_ms, Some(1_001));
         assert_eq!(claimed(Some(&first), 999).started_at_ms, Some(1_001), "another clock is behind");
+    }
+
+    #[test]
+    fn the_name_of_a_list_is_shown_to_no_other_source() {
+        let noted = |source_hash| StoredFetch { source_hash, etag: Some("e".into()), ..StoredFetch::default() };
+        for (noted, etag) in [(noted(Some(1)), Some("e")), (noted(None), Some("e")), (noted(Some(2)), None)] {
+            let row = to_source(noted.clone(), Some(1));
+            assert_eq!((row.source_hash, row.etag.as_deref()), (Some(1), etag), "{noted:?}");
+        }
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! What callers ask for: filters for the sets in force, and operators for changes of them.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
@@ -14,7 +15,7 @@ use super::shelf::{Hold, Shelf};
 use super::{KeyIssuer, Keys, Origin, RefreshFailure};
 use crate::store::ReadFailure;
 use crate::store::command::Committed;
-use crate::store::keys::{ChangeKeys, KeyRefusal, KeyStep, KeysChange, ShelfRow, StoredKeys};
+use crate::store::keys::{ChangeKeys, KeyRefusal, KeyStep, KeyTexts, KeysChange, ShelfRow, StoredKeys};
 
 /// No issuer is meant.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -57,6 +58,13 @@ impl Keys {
         let text: Arc<str> = serde_json::to_string(&self.answer(request, &sets)).ok()?.into();
         self.rendered.keep(request, &sets, Arc::clone(&text));
         Some(text)
+    }
+
+    /// The same as a value, without a look for newer keys: for a caller of its own, so that what most filters ask for stays at
+    /// hand.
+    pub async fn answer_for(&self, request: &KeysRequest) -> Option<KeysAnswer> {
+        let sets = self.in_force_since(Instant::now()).await?;
+        Some(self.answer(request, &sets))
     }
 
     fn answer(&self, request: &KeysRequest, sets: &Sets) -> KeysAnswer {
@@ -117,9 +125,9 @@ impl Keys {
     }
 
     /// The change by which an operator holds back a key of the issuer at this place, or lets it go.
-    pub fn holding(&self, place: usize, what: Hold, key: String) -> ChangeKeys {
+    pub fn holding(&self, place: usize, what: Hold, key: String) -> Holding {
         let algorithms = self.issuers.get(place).map(|issuer| issuer.algorithms.clone()).unwrap_or_default();
-        hold(algorithms, what, key, self.clock.now())
+        Holding::new(algorithms, what, key, self.clock.now())
     }
 
     /// What is stored of the issuer at this place; `None` if nothing is.
@@ -130,16 +138,48 @@ impl Keys {
     }
 }
 
-/// The change by which an operator holds back a key, or lets it go, at `now`.
-fn hold(algorithms: Vec<Algorithm>, what: Hold, key: String, now: i64) -> ChangeKeys {
-    Box::new(move |stored: Option<&StoredKeys>| {
-        let Some(stored) = stored else { return KeyStep::Refuse(KeyRefusal::NotFetched) };
-        let held = Shelf::stored(stored, &algorithms).and_then(|shelf| shelf.holding(what, &key, now));
-        match held {
-            Ok(shelf) => KeyStep::Put(shelf.texts(&stored.texts.source, now, Some(stored))),
-            Err(refusal) => KeyStep::Refuse(refusal),
-        }
-    })
+/// A change by which an operator holds back a key, or lets it go.
+pub struct Holding {
+    change: ChangeKeys,
+    known: Arc<AtomicBool>,
+}
+
+impl Holding {
+    fn new(algorithms: Vec<Algorithm>, what: Hold, key: String, now: i64) -> Self {
+        let known = Arc::new(AtomicBool::new(false));
+        let noted = Arc::clone(&known);
+        let change = move |stored: Option<&StoredKeys>| {
+            // What is not known yet can only be distrusted.
+            if stored.is_none() && what != Hold::Distrust {
+                return KeyStep::Refuse(KeyRefusal::NotFetched);
+            }
+            let shelf = stored.map_or(Ok(Shelf::default()), |stored| Shelf::stored(stored, &algorithms));
+            let held = shelf.and_then(|shelf| {
+                noted.store(shelf.knows(&key), Ordering::SeqCst);
+                shelf.holding(what, &key, now)
+            });
+            match held {
+                Ok(shelf) => KeyStep::Put(texts(&shelf, now, stored)),
+                Err(refusal) => KeyStep::Refuse(refusal),
+            }
+        };
+        Self { change: Box::new(change), known }
+    }
+
+    /// The change, and what says afterwards whether a key of the name was known.
+    pub fn into_parts(self) -> (ChangeKeys, Arc<AtomicBool>) {
+        (self.change, self.known)
+    }
+}
+
+/// The row with this shelf. Where no keys are known, none are known afterwards either: that is something else than a set
+/// without keys.
+fn texts(shelf: &Shelf, now: i64, stored: Option<&StoredKeys>) -> KeyTexts {
+    let texts = shelf.texts(stored.map_or("", |stored| &stored.texts.source), now, stored);
+    match stored {
+        Some(stored) if !stored.is_forgotten() => texts,
+        _ => KeyTexts { jwks: String::new(), ..texts },
+    }
 }
 
 impl Rendered {

@@ -20,28 +20,33 @@ pub struct OutOfForce {
     pub signed: bool,
 }
 
+/// What is stored of an issuer's keys, for [`Keys::out_of_force`].
+pub struct Stored {
+    place: usize,
+    shelf: Shelf,
+}
+
 impl Keys {
-    /// The key that is out of force and has signed the token, or that the token names. `issuer` is the token's, and the policy
-    /// that of this control plane. `None` if no such key is known: a key that its issuer has ceased to list is forgotten,
-    /// unless its name is distrusted.
+    /// What is stored of the keys of the issuer with this name; `None` if nothing is.
     ///
     /// # Errors
     ///
     /// The database could not be read.
-    pub async fn out_of_force(
-        &self,
-        token: &[u8],
-        issuer: &str,
-        policy: &Policy,
-        now: i64,
-    ) -> Result<Option<OutOfForce>, ReadFailure> {
+    pub async fn stored_of(&self, issuer: &str) -> Result<Option<Stored>, ReadFailure> {
         let Some(place) = self.named(issuer) else { return Ok(None) };
-        let Some(row) = self.shelf_row(place).await? else { return Ok(None) };
-        let known = self.issuers.get(place).zip(row.keys.as_ref());
-        let shelf =
-            known.and_then(|(issuer, keys)| Shelf::stored(keys, &issuer.algorithms).ok().map(|it| (issuer, it)));
-        let Some((issuer, shelf)) = shelf else { return Ok(None) };
-        Ok(self.signer(place, issuer, &shelf, token, policy, now).or_else(|| named(&shelf, token)))
+        let Some(keys) = self.shelf_row(place).await?.and_then(|row| row.keys) else { return Ok(None) };
+        let issuer = self.issuers.get(place);
+        let shelf = issuer.and_then(|issuer| Shelf::stored(&keys, &issuer.algorithms).ok());
+        Ok(shelf.map(|shelf| Stored { place, shelf }))
+    }
+
+    /// The key of an issuer that is out of force and has signed the token, or that the token names. `policy` is that of this
+    /// control plane. `None` if no such key is known: a key that its issuer has ceased to list is forgotten, unless its name is
+    /// distrusted. It checks signatures, so it belongs on a thread of its own.
+    pub fn out_of_force(&self, stored: &Stored, token: &[u8], policy: &Policy, now: i64) -> Option<OutOfForce> {
+        let Stored { place, shelf } = stored;
+        let issuer = self.issuers.get(*place)?;
+        self.signer(*place, issuer, shelf, token, policy, now).or_else(|| named(shelf, token))
     }
 
     /// The key that has signed the token, among those that the issuer lists.

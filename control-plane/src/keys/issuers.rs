@@ -3,6 +3,8 @@
 use curfew_core::{Algorithm, KeySets, Policy, PublishedKeys, VerificationKey};
 use serde_json::Value;
 
+use super::source::SourceName;
+
 /// Where the keys of an issuer come from.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Origin {
@@ -13,8 +15,8 @@ pub enum Origin {
         /// The setting.
         from: String,
     },
-    /// A file or an address is asked for them. The words are for operators.
-    Source(String),
+    /// A file or an address is asked for them.
+    Source(SourceName),
     /// They are secret, or one of them is. They stay in this process, and are never handed out.
     Secret,
 }
@@ -40,7 +42,7 @@ impl KeyIssuer {
         sets: &KeySets,
         document: &Value,
         from: &str,
-        source: impl Fn(usize) -> Option<String>,
+        source: impl Fn(usize) -> Option<SourceName>,
     ) -> Vec<Self> {
         let public = |place: usize, algorithms: &[Algorithm]| {
             let is_public = |key: &VerificationKey| key.thumbprint().is_some();
@@ -52,7 +54,9 @@ impl KeyIssuer {
             let algorithms = policy.algorithms(place).to_vec();
             let (source, initial) = (source(place), public(place, &algorithms));
             let origin = match (source, initial.clone()) {
-                (source, None) if policy.keys_elsewhere(place) => Origin::Source(source.unwrap_or_default()),
+                (source, None) if policy.keys_elsewhere(place) => {
+                    Origin::Source(source.unwrap_or_else(|| String::new().into()))
+                }
                 (Some(source), Some(_)) => Origin::Source(source),
                 (None, Some(keys)) => Origin::Settings { keys, from: from.to_owned() },
                 (_, None) => Origin::Secret,
@@ -60,6 +64,14 @@ impl KeyIssuer {
             Self { name: name.to_owned(), origin, initial, algorithms }
         };
         policy.issuers().enumerate().map(issuer).collect()
+    }
+
+    /// What tells its source from its earlier ones, as it is stored; `None` if nothing is asked for its keys.
+    pub(super) fn source_hash(&self) -> Option<i64> {
+        match &self.origin {
+            Origin::Source(source) => Some(source.hash.into()),
+            Origin::Settings { .. } | Origin::Secret => None,
+        }
     }
 
     /// The name for lines of the log and for operators: the issuer's own, which stands in the settings.
@@ -85,8 +97,8 @@ mod tests {
             {"issuer": "d"},
         ]);
         let (policy, sets) = Policy::from_document(&json!({ "issuers": issuers })).unwrap();
-        let found =
-            KeyIssuer::of_policy(&policy, &sets, &issuers, "FILE", |place| (place == 3).then(|| "a URL".to_owned()));
+        let url = || SourceName::from("a URL".to_owned());
+        let found = KeyIssuer::of_policy(&policy, &sets, &issuers, "FILE", |place| (place == 3).then(url));
         let (keys, _) = PublishedKeys::read(&json!({"keys": [public]}), &[]).unwrap();
         let origins: Vec<_> = found.into_iter().map(|issuer| (issuer.name, issuer.origin)).collect();
         let settings = Origin::Settings { keys, from: "FILE".into() };
@@ -97,7 +109,7 @@ mod tests {
                 named("a", settings),
                 named("b", Origin::Secret),
                 named("c", Origin::Secret),
-                named("d", Origin::Source("a URL".into()))
+                named("d", Origin::Source(url()))
             ]
         );
     }

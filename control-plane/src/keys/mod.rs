@@ -42,17 +42,17 @@ pub use counters::Counters;
 use current::Current;
 use demand::Demands;
 pub use demand::{PAUSE_MS, claimed, may_be_asked};
-pub use desk::{IssuerUnknown, KeyOfIssuer};
+pub use desk::{Holding, IssuerUnknown, KeyOfIssuer};
 pub use fetch::{Cause, Document, FetchFailure, Fetched, Fetcher, NotFollowed, Outcome, Resolve};
 use file_reads::FileReads;
 pub use files::{FileWatch, Reread};
-pub use held_back::OutOfForce;
+pub use held_back::{OutOfForce, Stored};
 pub use issuers::{KeyIssuer, Origin};
 pub use provider::Provider;
 use reading::{Readings, Sets};
 pub use reports::{KeyReport, LastFetch, SetReport, SetReports};
 use shelf::Shelf;
-pub use source::{Discovery, FetchTerms, KeySource, KeyUrl, Refused, Source, take_source};
+pub use source::{Discovery, FetchTerms, KeySource, KeyUrl, Refused, Source, SourceName, take_source};
 use telling::Telling;
 pub use telling::shown;
 
@@ -146,7 +146,7 @@ impl Keys {
                 }
                 Origin::Source(source) => {
                     if let Some(keys) = issuer.initial.clone() {
-                        let _ = self.shelve(place, keys, source, None).await?;
+                        let _ = self.shelve(place, keys, &source.shown, None).await?;
                     }
                 }
                 Origin::Secret => {}

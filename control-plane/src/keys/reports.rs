@@ -94,10 +94,12 @@ impl Keys {
         let secret = issuer.origin == Origin::Secret;
         let row = row.filter(|_| !secret);
         let keys = row.and_then(|row| row.keys.as_ref());
+        // A distrust may be older than the first list, which brings the source.
+        let listed = keys.filter(|keys| !keys.texts.source.is_empty());
         let shelf = keys.and_then(|keys| Shelf::stored(keys, &issuer.algorithms).ok());
         let source = match &issuer.origin {
             Origin::Settings { from, .. } => from.clone(),
-            Origin::Source(words) => words.clone(),
+            Origin::Source(source) => source.shown.clone(),
             Origin::Secret => "a secret".to_owned(),
         };
         let names = |shelf: &Shelf| shelf.holds().distrusted().map(|(name, _)| name.to_owned()).collect();
@@ -106,9 +108,9 @@ impl Keys {
             source,
             secret,
             distrusted: shelf.as_ref().map(names).unwrap_or_default(),
-            keys: shelf.map(|shelf| key_reports(&shelf)),
-            changed_at: keys.map(|keys| keys.changed_at),
-            listed_at: keys.map(|keys| keys.texts.listed_at),
+            keys: shelf.filter(|_| keys.is_some_and(|keys| !keys.is_forgotten())).map(|shelf| key_reports(&shelf)),
+            changed_at: listed.map(|keys| keys.changed_at),
+            listed_at: listed.map(|keys| keys.texts.listed_at),
             fetch: self.last_question(place, issuer, row).map(|fetch| last_fetch(&fetch, self.clock.now())),
         }
     }

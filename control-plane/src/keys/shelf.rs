@@ -98,6 +98,12 @@ impl Shelf {
         &self.listed
     }
 
+    /// True if a key of this name, its `kid` or its thumbprint, is listed, or was listed while it was distrusted. Other keys are
+    /// forgotten with the listing.
+    pub fn knows(&self, name: &str) -> bool {
+        self.listed.iter().any(|key| is_named(key, name)) || self.holds.has_met(name)
+    }
+
     /// True if the source has listed this very key.
     pub fn lists(&self, key: &PublishedKey) -> bool {
         self.listed.iter().any(|listed| listed == key)

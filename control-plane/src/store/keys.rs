@@ -85,6 +85,8 @@ const NOTHING_LISTED: &str = r#"{"keys":[]}"#;
 pub struct StoredFetch {
     /// When the last question began.
     pub started_at_ms: Option<i64>,
+    /// 32 bits of a hash over the source that it went to; `None` in a row that an older version wrote.
+    pub source_hash: Option<i64>,
     /// When the last one for the sake of a token began.
     pub demanded_at_ms: Option<i64>,
     /// Until when the control plane that asks is waited for.
@@ -196,7 +198,10 @@ pub(crate) fn judge(stored: Option<&StoredKeys>, step: KeyStep, others: usize) -
         KeyStep::Put(texts) if !has_room(stored, &texts, others) => {
             (KeyWrite::Nothing, KeysChange::NoRoom { bytes: texts.jwks.len().max(texts.listed.len()) })
         }
-        KeyStep::Put(texts) if before.as_ref() == Some(&texts.jwks) => (KeyWrite::Put(texts, false), KeysChange::Same),
+        // With an empty text, no keys are known before and after.
+        KeyStep::Put(texts) if before.as_deref().unwrap_or_default() == texts.jwks => {
+            (KeyWrite::Put(texts, false), KeysChange::Same)
+        }
         KeyStep::Put(texts) => {
             let change = KeysChange::Changed { before, after: Some(texts.jwks.clone()) };
             (KeyWrite::Put(texts, true), change)
@@ -245,6 +250,9 @@ mod tests {
         let outcome = judge(Some(&row), KeyStep::Forget, 0);
         assert_eq!(outcome, (KeyWrite::Put(forgotten.clone(), true), changed(Some("a"), None)));
         assert_eq!(judge(None, KeyStep::Forget, 0), (KeyWrite::Nothing, KeysChange::Same));
+        let held = KeyTexts { jwks: String::new(), holds: "{1}".into(), ..texts("a") };
+        let outcome = judge(None, KeyStep::Put(held.clone()), 0);
+        assert_eq!(outcome, (KeyWrite::Put(held, false), KeysChange::Same), "what is held back before the first list");
         let row = StoredKeys { texts: forgotten, ..row };
         assert_eq!(judge(Some(&row), KeyStep::Forget, 0), (KeyWrite::Nothing, KeysChange::Same));
         let again = judge(Some(&row), KeyStep::Put(texts("a")), 0);

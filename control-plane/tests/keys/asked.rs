@@ -208,3 +208,39 @@ async fn another_source_than_that_of_the_keys_is_asked_at_once_after_a_start() {
     tokio::time::sleep(Duration::from_millis(500)).await;
     assert_eq!((scene.issuer.fetches(), plane.in_force()), (1, vec!["two".to_owned()]), "the same source is not");
 }
+
+#[tokio::test]
+async fn a_url_whose_query_alone_is_new_is_another_source() {
+    let mut scene = Scene::new().await;
+    scene.query = "?key=hunter1";
+    let [one, two] = ["one", "two"].map(|kid| Signer::named(kid).unwrap());
+    scene.issuer.lists(&jwks([&one]));
+    let plane = scene.running_plane(FetchTerms::default()).await;
+    until("the start asks", async || plane.in_force() == ["one"]).await;
+    drop(plane);
+    scene.query = "?key=hunter2";
+    scene.issuer.lists(&jwks([&two]));
+    scene.advance(10);
+    let plane = scene.running_plane(FetchTerms::default()).await;
+    until("the new source is asked", async || plane.in_force() == ["two"]).await;
+    assert!(scene.log.with("hunter").is_empty());
+}
+
+#[tokio::test]
+async fn a_new_source_that_wants_to_be_left_alone_is_left_alone_after_a_restart_too() {
+    let mut scene = Scene::new().await;
+    scene.issuer.lists(&jwks([&Signer::named("one").unwrap()]));
+    let plane = scene.running_plane(FetchTerms::default()).await;
+    until("the start asks", async || plane.in_force() == ["one"]).await;
+    drop(plane);
+    scene.issuer = KeyServer::start().unwrap();
+    scene.issuer.answers("503 Service Unavailable", &["retry-after: 60"]);
+    for (seconds, fetches) in [(10, 1), (30, 1), (29, 1), (1, 2)] {
+        scene.advance(seconds);
+        let plane = scene.running_plane(FetchTerms::default()).await;
+        until("it looks", async || scene.issuer.fetches() == fetches).await;
+        until("the end is noted", async || plane.noted().await.failures == fetches as u64).await;
+        tokio::time::sleep(Duration::from_millis(200)).await;
+        assert_eq!((scene.issuer.fetches(), plane.in_force()), (fetches, vec!["one".to_owned()]), "{seconds}");
+    }
+}

@@ -30,6 +30,8 @@ const PATIENCE: Duration = Duration::from_secs(20);
 pub(crate) struct Scene {
     pub(crate) issuer: KeyServer,
     pub(crate) log: Log,
+    /// What its URL ends with, such as `?key=one`.
+    pub(crate) query: &'static str,
     database: Database,
     now: Arc<AtomicI64>,
     _directory: TempDir,
@@ -49,7 +51,7 @@ impl Scene {
         let database = Database::in_file(&directory.path().join("curfew.db"));
         store::migrate(&database).await.unwrap();
         let (issuer, now) = (KeyServer::start().unwrap(), Arc::new(AtomicI64::new(NOW)));
-        Self { issuer, log: Log::begin(), database, now, _directory: directory }
+        Self { issuer, log: Log::begin(), query: "", database, now, _directory: directory }
     }
 
     pub(crate) fn advance(&self, seconds: i64) {
@@ -62,11 +64,11 @@ impl Scene {
     }
 
     pub(crate) async fn plane_with(&self, terms: FetchTerms) -> Plane {
-        let url = KeyUrl::parse(&self.issuer.url()).unwrap();
+        let url = KeyUrl::parse(&format!("{}{}", self.issuer.url(), self.query)).unwrap();
         let source = KeySource { source: Source::Url(url), terms };
         let issuers = json!([{"issuer": ISSUER}]);
         let (policy, sets) = Policy::from_document(&json!({ "issuers": issuers })).unwrap();
-        let place = source.shown();
+        let place = source.name();
         let key_issuers = KeyIssuer::of_policy(&policy, &sets, &issuers, "a file", |_| Some(place.clone()));
         let settings = Settings::of(&policy);
         store::prepare(&self.database, &settings, NOW, false).await.unwrap();

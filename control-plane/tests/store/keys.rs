@@ -123,6 +123,7 @@ on_each_database! {
         let before = shown(&plane).await;
         let fetch = StoredFetch {
             started_at_ms: Some(1_800_000_000_123),
+            source_hash: Some(u32::MAX.into()),
             demanded_at_ms: Some(1_800_000_000_100),
             next_at_ms: Some(1_800_000_600_000),
             etag: Some("\"v1\"".into()),

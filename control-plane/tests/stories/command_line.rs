@@ -206,6 +206,11 @@ fn keys_are_listed_held_back_and_let_go() {
     assert!(listed.contains(&format!("  2026-05  {thumbprint}  EdDSA  distrusted since ")), "{listed}");
     assert!(listed.contains("\n  distrusted names: 2026-05\n"), "{listed}");
     assert_eq!(run(&["keys", "trust", "", "2026-05"]), said("other keys are in force now"));
+    let mistyped = run(&["keys", "distrust", "2026-50"]);
+    let warning = "warning: no key of this name is or was known; it will be refused if it is published.";
+    assert_eq!((mistyped.0, mistyped.2.starts_with(warning)), (Some(0), true), "{mistyped:?}");
+    assert_eq!(mistyped.1, "the keys in force are what they were: curfew keys list shows them");
+    assert_eq!(run(&["keys", "trust", "2026-50"]).0, Some(0));
     assert_eq!(run(&["keys", "remove", thumbprint]), said("other keys are in force now"));
     let unknown = "error: 404 Not Found: The issuer has no key with this kid or thumbprint. (key_unknown)";
     assert_eq!(run(&["keys", "remove", "2025-01"]), (Some(1), String::new(), unknown.to_owned()));
@@ -214,6 +219,9 @@ fn keys_are_listed_held_back_and_let_go() {
     assert_eq!(run(&["keys", "refresh", "--json"]).0, Some(0));
     assert_eq!(run(&["keys", "remove"]).0, Some(2));
     let log = std::fs::read_to_string(directory.join("log")).unwrap();
+    // The keys are configured, and the other secrets are not.
+    let generated = "secrets.json: configure CURFEW_INTERNAL_SECRET, APP_ID and APP_KEY for anything else";
+    assert!(log.contains(generated), "{log}");
     assert!(log.contains("the keys of an issuer have changed") && !log.contains('\u{1b}'), "{log}");
 }
 

@@ -103,7 +103,7 @@ impl Scene {
             }
             if route.entrance() == Some("keys_trust") {
                 for user in USERS {
-                    let change = plane.state.keys.holding(0, Hold::Distrust, user.to_owned());
+                    let change = plane.state.keys.holding(0, Hold::Distrust, user.to_owned()).into_parts().0;
                     let _ = plane.store.writer().change_keys(ISSUER.to_owned(), change).await.unwrap();
                 }
             }
@@ -195,7 +195,7 @@ fn asks_an_issuer(plane: &mut Plane, keys: Value, unlisted: &Arc<Mutex<Vec<Strin
     });
     let (store, state) = (plane.store.clone(), Arc::get_mut(&mut plane.state).unwrap());
     let mut issuers = state.keys.issuers().to_vec();
-    issuers[0].origin = Origin::Source("the issuer".to_owned());
+    issuers[0].origin = Origin::Source("the issuer".to_owned().into());
     let keys = Keys::new(issuers, state.keys.current(), store, state.clock.clone(), plane.metrics.keys.clone());
     state.keys = Arc::new(keys.fetching(fetch));
     known.set(Arc::downgrade(&state.keys)).unwrap();

@@ -1,6 +1,7 @@
 //! Explaining a token: by the endpoint, and by `curfew explain`.
 
 use std::fs::File;
+use std::process::Stdio;
 
 use curfew_control_plane::leases;
 use curfew_testbed::servers::Postgres;
@@ -9,7 +10,7 @@ use tempfile::TempDir;
 use tokio::time::{Duration, Instant, sleep};
 
 use crate::binary::{Server, command, curfew, curfew_with};
-use crate::plane::{Plane, ask_json, post};
+use crate::plane::{Plane, ask_json, post, with_secret};
 use crate::tokens::{ISSUER, NOW, SECRET, claims, token, with};
 use crate::worker::Worker;
 
@@ -185,6 +186,77 @@ async fn a_filter_that_could_not_work_is_told_what_to_mend() {
 }
 
 #[tokio::test]
+async fn settings_that_differ_are_remarks_with_both_values_and_a_stricter_filter_is_none() {
+    let issuer = json!({"issuer": ISSUER, "secret": SECRET, "audiences": ["shop"]});
+    let plane = Plane::start_with(json!({"issuers": [issuer]})).await;
+    let phone = token(&with(claims("alice", "1"), json!({"aud": "shop"})));
+    let remarks = async |issuer: Value, changes: Value, request: Value| {
+        let issuer = with(json!({"issuer": ISSUER, "secret": SECRET, "audiences": ["shop"]}), issuer);
+        let filter = filter(with(json!({"issuers": [issuer]}), changes));
+        answered(&plane, &phone, filter, request).await["remarks"].clone()
+    };
+    let [plain, public] = [json!({}), json!({"path": "/public/a"})];
+    assert_eq!(remarks(json!({"require_user": true}), json!({}), plain.clone()).await, json!([]), "it accepts less");
+    let named = format!("{ISSUER:?}");
+    let refused = "The control plane refuses the filter's questions (keyspace_unknown). The settings differ: ";
+    assert_eq!(
+        remarks(json!({"token_lifetime": "1h", "clock_skew": "9s"}), json!({}), plain.clone()).await,
+        json!([format!(
+            "{refused}clock_skew of the issuer {named} is 9s in the filter and 5s in the control plane; token_lifetime of the \
+             issuer {named} is 1h in the filter and not set in the control plane."
+        )])
+    );
+    assert_eq!(
+        remarks(json!({}), json!({"user_claim": "uid"}), public).await,
+        json!([
+            "The control plane refuses questions of this filter (keyspace_unknown); this request needs none of them. The \
+                settings differ: user_claim is \"uid\" in the filter and \"sub\" in the control plane."
+        ])
+    );
+    assert_eq!(
+        remarks(json!({"audiences": ["shop", "admin"]}), json!({"max_token_bytes": 20000}), plain).await,
+        json!([
+            "The filter accepts tokens that the control plane refuses, and that cannot be logged out: max_token_bytes is 20000 \
+             in the filter and 16384 in the control plane.",
+            format!(
+                "The filter accepts tokens that the control plane refuses, and that cannot be logged out: audiences of the issuer \
+                 {named} is [\"shop\", \"admin\"] in the filter and [\"shop\"] in the control plane."
+            )
+        ])
+    );
+}
+
+#[tokio::test]
+async fn an_ambiguous_path_names_the_rules_that_do_not_apply() {
+    let plane = Plane::start().await;
+    let request = json!({"path": "/public/%2e%2e/x", "source": "none"});
+    let body = json!({"filter": filter(json!({})), "request": request});
+    let answer = plane.internal_post(PATH, body).await;
+    let answer: Value = serde_json::from_str(&answer.body).unwrap();
+    assert_eq!((&answer["accepted"], answer.get("refusal"), answer.get("token")), (&json!(false), None, None));
+    let told = &answer["filter"];
+    assert_eq!((&told["reason"], &told["rules"]), (&json!("token_missing"), &json!([])));
+    assert_eq!((&told["ambiguous"], &told["ambiguity"]), (&json!(true), &json!("path")));
+    let rule = json!({"index": 0, "rule": {"prefix": "/public", "action": "skip"}});
+    assert_eq!(told["passed_over"], json!([rule]));
+}
+
+#[tokio::test]
+async fn a_configuration_that_names_a_member_twice_is_refused_however_it_is_sent() {
+    let plane = Plane::start().await;
+    let twice = r#"{"issuers": [], "control_plane": {"cluster": "a", "cluster": "b"}}"#;
+    let phone = token(&claims("alice", "1"));
+    for (filter, code) in
+        [(twice.to_owned(), "request_malformed"), (json!(twice).to_string(), "filter_configuration_invalid")]
+    {
+        let body = format!(r#"{{"token": "{phone}", "filter": {filter}}}"#);
+        let answer = ask_json(plane.internal(), with_secret(post(PATH)), &body).await;
+        assert_eq!(answer.problem(), (400, code.to_owned()));
+        assert!(answer.body.contains("names a member twice"), "{}", answer.body);
+    }
+}
+
+#[tokio::test]
 async fn what_cannot_be_rehearsed_is_refused_with_its_reason() {
     let plane = Plane::start().await;
     let phone = token(&claims("alice", "1"));
@@ -219,8 +291,14 @@ async fn what_cannot_be_rehearsed_is_refused_with_its_reason() {
     }
     assert_eq!(refused(json!(7), json!({})).await.0.1, "request_malformed");
     assert_eq!(refused(json!("x".repeat(257 * 1024)), json!({})).await.0.1, "request_malformed");
-    let without = plane.internal_post(PATH, json!({"token": phone, "request": {"path": "/"}})).await;
-    assert_eq!(without.problem(), (400, "request_malformed".to_owned()));
+    for body in [
+        json!({"token": phone, "request": {"path": "/"}}),
+        json!({}),
+        json!({"filter": filter(json!({}))}),
+        json!({"filter": filter(json!({})), "request": {"source": "header:authorization"}}),
+    ] {
+        assert_eq!(plane.internal_post(PATH, body).await.problem(), (400, "request_malformed".to_owned()));
+    }
 }
 
 #[tokio::test]
@@ -277,8 +355,8 @@ fn the_command_line_says_what_a_filter_would_answer() {
                 "filter      admits it (active)",
                 "token in    the header authorization",
                 "rule        none matches: the request needs a token",
-                r#"upstream    x-user-id: "alice""#,
-                "upstream    without x-user-id",
+                r#"upstream    gets x-user-id: "alice""#,
+                "upstream    does not get the client's x-user-id",
             ]
         ),
         "{told}"
@@ -289,12 +367,24 @@ fn the_command_line_says_what_a_filter_would_answer() {
     let (code, told, _) = run(&["--filter", "filter.json", "--source", "none", "--path", "/public/a"]);
     assert!(told.contains(r#"rule        rules[0] {"action":"skip","prefix":"/public"}"#), "{told}");
     assert_eq!(code, Some(0));
+    // Nobody has to send a token for that.
+    let mut without = command(directory.path());
+    without.args(["explain", "--filter", "filter.json", "--source", "none", "--path", "/public/%2e%2e/x"]);
+    without.stdin(Stdio::piped());
+    let (code, told, _) = curfew_with(without, &server);
+    let lines: Vec<_> = told.lines().collect();
+    assert_eq!(lines[0], "no token: what the filter answers without one");
+    assert_eq!(lines[5], r#"passed over rules[0] {"action":"skip","prefix":"/public"}"#, "{told}");
+    assert_eq!(code, Some(1));
     std::fs::write(directory.path().join("envoy.yaml"), "static_resources:\n").unwrap();
     let (code, _, problem) = run(&["--filter", "envoy.yaml"]);
     assert!(problem.contains("this is a configuration of Envoy"), "{problem}");
     assert_eq!(code, Some(2));
     std::fs::write(directory.path().join("wrong.json"), "{}").unwrap();
     let (code, _, problem) = run(&["--filter", "wrong.json"]);
-    assert!(problem.contains("filter_configuration_invalid"), "{problem}");
-    assert_eq!((code, run(&["--filter", "none.json"]).0, run(&["--path", "/"]).0), (Some(1), Some(2), Some(2)));
+    assert!(problem.starts_with("error: --filter: wrong.json: The filter would refuse its configuration"), "{problem}");
+    assert!(problem.ends_with("(filter_configuration_invalid)"), "{problem}");
+    assert_eq!((code, run(&["--filter", "none.json"]).0, run(&["--path", "/"]).0), (Some(2), Some(2), Some(2)));
+    let nowhere = run(&["--filter", "filter.json", "--source", "cookie:nowhere"]);
+    assert_eq!((nowhere.0, nowhere.2.ends_with("(request_malformed)")), (Some(2), true), "{}", nowhere.2);
 }

@@ -1,5 +1,7 @@
 //! Keys: how filters get them, how a change of them reaches everything that proves tokens, and what it costs.
 
+mod explained;
+
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, Weak};
 use std::time::{Duration, Instant};
@@ -87,7 +89,8 @@ async fn plane(url: Option<&str>, provider: &Provider) -> Plane {
     let policy = json!({ "issuers": issuers });
     let mut plane = Plane::start_on(url, policy.clone(), None, leases::Settings::default()).await;
     let (policy, sets) = Policy::from_document(&policy).unwrap();
-    let issuers = KeyIssuer::of_policy(&policy, &sets, &issuers, "the settings", |_| Some("the issuer".to_owned()));
+    let issuers =
+        KeyIssuer::of_policy(&policy, &sets, &issuers, "the settings", |_| Some("the issuer".to_owned().into()));
     let state = Arc::get_mut(&mut plane.state).unwrap();
     let known: Arc<OnceLock<Weak<Keys>>> = Arc::default();
     let keys = Keys::new(issuers, sets, plane.store.clone(), state.clock.clone(), plane.metrics.keys.clone());
@@ -142,57 +145,6 @@ async fn a_filter_gets_the_keys_of_the_issuers_that_it_names_and_every_answer_sa
 }
 
 /// What is told of a token, after the last question to its issuer counts as over.
-async fn explained(plane: &Plane, token: &str) -> Value {
-    plane.advance(11);
-    let answer = plane.internal_post("/internal/v1/explain", json!({ "token": token })).await;
-    serde_json::from_str(&answer.body).unwrap()
-}
-
-#[tokio::test]
-async fn a_token_is_explained_by_the_set_of_its_key_and_by_the_key_that_was_taken_away() {
-    let (one, two, provider) = (Pair::new("one"), Pair::new("two"), Provider::default());
-    let plane = plane(None, &provider).await;
-    provider.lists(&[&one, &two]);
-    change(&plane, "refresh", json!({"issuer": ISSUER})).await;
-    let token = one.token("alice");
-    let before = explained(&plane, &token).await;
-    let key = &before["token"]["key"];
-    assert_eq!((&key["kid"], &key["source"]), (&json!("one"), &json!("the issuer")));
-    assert!(key["changed_at"].is_i64() && before.get("held_back").is_none(), "{before}");
-    let thumbprint = key["thumbprint"].clone();
-    assert!(thumbprint.is_string());
-    change(&plane, "remove", json!({"issuer": ISSUER, "key": "one"})).await;
-    let removed = explained(&plane, &token).await;
-    assert_eq!(removed["accepted"], false);
-    // The time of each change, by the clock that `explained` moves.
-    let held = |state: &str, since: i64, thumbprint: &Value, signed: bool| {
-        let key = json!({"kid": "one", "thumbprint": thumbprint, "state": state});
-        with(key, json!({"since": since, "signed": signed}))
-    };
-    assert_eq!(removed["held_back"], held("removed", NOW + 11, &thumbprint, true));
-    let held = |thumbprint: &Value, signed: bool| held("distrusted", NOW + 22, thumbprint, signed);
-    change(&plane, "distrust", json!({"issuer": ISSUER, "key": "one"})).await;
-    assert_eq!(explained(&plane, &token).await["held_back"], held(&thumbprint, true));
-    // A forged token only names the key.
-    let forged = format!("{}AAAA", &token[..token.len() - 4]);
-    assert_eq!(explained(&plane, &forged).await["held_back"], held(&thumbprint, false));
-    // The issuer has ceased to list it: the name is all that is known.
-    provider.lists(&[&two]);
-    change(&plane, "refresh", json!({"issuer": ISSUER})).await;
-    assert_eq!(explained(&plane, &token).await["held_back"], held(&Value::Null, false));
-    let filter = json!({
-        "issuers": [{"issuer": ISSUER}],
-        "control_plane": {"cluster": "curfew", "secret": "0123456789abcdef"},
-    });
-    let (body, other) = (|token: &str| json!({"token": token, "filter": filter}), two.token("bob"));
-    for (token, decision) in [(&token, "refused"), (&other, "admitted")] {
-        plane.advance(11);
-        let answer = plane.internal_post("/internal/v1/explain", body(token)).await;
-        let told: Value = serde_json::from_str(&answer.body).unwrap();
-        assert_eq!(told["filter"]["decision"], decision, "{told}");
-    }
-}
-
 #[tokio::test]
 async fn a_removed_key_proves_nothing_here_either() {
     let (one, two, provider) = (Pair::new("one"), Pair::new("two"), Provider::default());
@@ -234,6 +186,33 @@ async fn what_cannot_be_done_is_told_by_its_code() {
     for what in ["remove", "trust"] {
         assert_eq!(code(what, key(ISSUER)).await, is(404, "key_unknown"), "{what}");
     }
+}
+
+#[tokio::test]
+async fn a_key_is_distrusted_before_anything_is_known_of_its_issuer() {
+    let (one, two, provider) = (Pair::new("one"), Pair::new("two"), Provider::default());
+    let plane = plane(None, &provider).await;
+    let before = plane.store.head().await.unwrap();
+    let distrust = async |key: &str| change(&plane, "distrust", json!({"issuer": ISSUER, "key": key})).await;
+    let answer = |changed: bool, known: bool| format!(r#"{{"issuer":"{ISSUER}","changed":{changed},"known":{known}}}"#);
+    let early = distrust("one").await;
+    assert_eq!((early.status, early.body), (200, answer(false, false)));
+    assert_eq!(plane.store.head().await.unwrap(), before, "no keys are in force, before and after");
+    let report = ask(plane.internal(), with_secret(Request::get("/internal/v1/keys/sets"))).await;
+    let report: Value = serde_json::from_str(&report.body).unwrap();
+    let set = &report["sets"][0];
+    assert_eq!((&set["keys"], &set["distrusted"], &set["changed_at"]), (&Value::Null, &json!(["one"]), &Value::Null));
+    assert_eq!(handed_out(&plane, json!({"issuers": [ISSUER]})).await.sets[0].jwks, None);
+    provider.lists(&[&one, &two]);
+    assert_eq!(change(&plane, "refresh", json!({"issuer": ISSUER})).await.status, 200);
+    assert_eq!(kids(&plane).await, ["two"]);
+    assert_eq!(plane.logout(&one.token("alice")).await.problem(), (401, "token_invalid".to_owned()));
+    assert_eq!(distrust("one").await.body, answer(false, true), "it was published since");
+    assert_eq!(distrust("twoo").await.body, answer(false, false));
+    assert_eq!(distrust("two").await.body, answer(true, true));
+    provider.lists(&[&Pair::new("three")]);
+    assert_eq!(change(&plane, "refresh", json!({"issuer": ISSUER})).await.status, 200);
+    assert_eq!(distrust("two").await.body, answer(false, true), "it is remembered while it is distrusted");
 }
 
 #[tokio::test]

@@ -48,7 +48,8 @@ impl Scene {
             command.arg("--header").arg(format!("{name}: {}", String::from_utf8_lossy(value)));
         }
         if !is_sent {
-            command.args(["--source", "none"]);
+            // No token is asked for.
+            command.args(["--source", "none"]).arg(token);
         }
         let internal = self.stack.control_plane.internal();
         command.env("CURFEW_INTERNAL_URL", format!("http://{internal}"));

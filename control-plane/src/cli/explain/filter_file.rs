@@ -35,20 +35,32 @@ pub(super) fn read(path: &Path) -> Result<String, Failure> {
     configuration(text).map_err(|problem| named(problem.to_owned()))
 }
 
-/// The configuration in a file's text. The server says what is wrong with JSON that is none.
+/// The configuration in a file's text. The server says what is wrong with it as JSON.
 fn configuration(text: String) -> Result<String, &'static str> {
     const ENVOY: &str = "this is a configuration of Envoy. Put into the file what stands behind `value: |` in the filter's \
                          `configuration`: the JSON that begins with {\"issuers\"";
     const KUBERNETES: &str = "this is a resource of Kubernetes. Put into the file what stands in `pluginConfig` of the WasmPlugin, \
                               as JSON";
+    const EMPTY: &str = "it is empty. Put into the file the filter's configuration: the JSON that stands behind `value: |` in Envoy's \
+                         `configuration`";
+    const NO_OBJECT: &str = "this is no JSON object, and so no filter's configuration. Put into the file what stands behind \
+                             `value: |` in Envoy's `configuration`: the JSON that begins with {\"issuers\"";
+    if text.trim().is_empty() {
+        return Err(EMPTY);
+    }
     let Ok(document) = serde_json::from_str::<Value>(&text) else {
         let begins = |names: &[&str]| text.lines().any(|line| names.iter().any(|name| is_member(line, name)));
-        return match (begins(&OF_KUBERNETES[..1]), begins(&OF_ENVOY)) {
-            (true, _) => Err(KUBERNETES),
-            (_, true) => Err(ENVOY),
+        return match (begins(&OF_KUBERNETES[..1]), begins(&OF_ENVOY), text.trim_start().starts_with('{')) {
+            (true, _, _) => Err(KUBERNETES),
+            (_, true, _) => Err(ENVOY),
+            (_, _, false) => Err(NO_OBJECT),
+            // The server names the place of the mistake.
             _ => Ok(text),
         };
     };
+    if !document.is_object() {
+        return Err(NO_OBJECT);
+    }
     let has = |names: &[&str]| names.iter().any(|name| document.get(name).is_some());
     match document.get("value") {
         // What stands in `configuration`, whole: a StringValue or a Struct.
@@ -79,12 +91,22 @@ mod tests {
     fn the_json_of_a_filter_is_taken_as_it_stands() {
         let text = "{\"issuers\": [], \"rules\": []}\n";
         assert_eq!(read(text).unwrap(), text);
-        assert_eq!(read("no JSON").unwrap(), "no JSON", "the server says what is wrong with it");
+        assert_eq!(read("{\"issuers\": [,]}").unwrap(), "{\"issuers\": [,]}", "the server says what is wrong with it");
         let inner = r#"{"issuers":[]}"#;
         let wrapped = serde_json::json!({"@type": "type.googleapis.com/google.protobuf.StringValue", "value": inner});
         assert_eq!(read(&wrapped.to_string()).unwrap(), inner);
         let structured = r#"{"@type": "type.googleapis.com/google.protobuf.Struct", "value": {"issuers": []}}"#;
         assert_eq!(read(structured).unwrap(), inner);
+    }
+
+    #[test]
+    fn what_is_no_filters_configuration_is_told_what_is_expected() {
+        for text in ["", " \n"] {
+            assert!(read(text).unwrap_err().starts_with("it is empty. Put into the file the filter's configuration"));
+        }
+        for text in ["no JSON", "issuers:\n- issuer: https://issuer.example.com\n", "[]", "\"x\"", "---\na: 1\n"] {
+            assert!(read(text).unwrap_err().starts_with("this is no JSON object"), "{text}");
+        }
     }
 
     #[test]

@@ -1,17 +1,33 @@
 //! An explanation as lines of text.
 
 use crate::cli::inspect::date;
-use crate::explain::{Answered, Explanation, HeldBack, Kept, Key, Refused, Told, Upstream};
+use crate::explain::{Answered, Explanation, HeldBack, Kept, Key, Refused, Rule, Told, Upstream, WithoutKeys};
 use crate::keys::shown;
 use crate::store::{Covers, Found, Registered};
 
 pub(super) fn lines(explanation: &Explanation) -> Vec<String> {
-    let mut lines = vec![verdict(explanation)];
+    let mut lines: Vec<_> = explanation.without_keys.iter().map(without_keys).collect();
+    lines.push(verdict(explanation));
     lines.extend(explanation.filter.iter().flat_map(answered));
     lines.extend(explanation.token.iter().flat_map(told));
     lines.extend(explanation.held_back.iter().map(held_back));
-    lines.extend(explanation.stored.iter().flat_map(kept));
+    let undated = explanation.token.as_ref().is_some_and(|token| token.cutoff_time.is_none());
+    lines.extend(explanation.stored.iter().flat_map(|stored| kept(stored, undated)));
     lines
+}
+
+/// Why nothing can prove the token, whatever is right or wrong with it.
+fn without_keys(issuer: &WithoutKeys) -> String {
+    let failed = match (&issuer.error, &issuer.error_code) {
+        (Some(error), code) => {
+            format!("; the last question failed: {error:?} ({})", shown(code.as_deref().unwrap_or("-")))
+        }
+        (None, _) => String::new(),
+    };
+    format!(
+        "no keys of the token's issuer are known yet, so nothing proves the token: they come from {:?}{failed}",
+        issuer.source
+    )
 }
 
 /// The answer in one line: what the control plane makes of the token.
@@ -19,6 +35,7 @@ fn verdict(explanation: &Explanation) -> String {
     let logged_out = if explanation.revoked == Some(true) { ", and logged out" } else { "" };
     match &explanation.refusal {
         Some(broken) => format!("not accepted: {} ({}, {}){logged_out}", broken.detail, broken.code, broken.reason),
+        None if !explanation.accepted => "no token: what the filter answers without one".to_owned(),
         None if logged_out.is_empty() => "accepted, and not logged out".to_owned(),
         None => "logged out (token_revoked)".to_owned(),
     }
@@ -35,16 +52,32 @@ fn answered(answered: &Answered) -> Vec<String> {
         Some(place) => format!("token in    {place}"),
         None => "token in    no place: the request has none".to_owned(),
     });
-    lines.extend(answered.rules.iter().map(|rule| format!("rule        rules[{}] {}", rule.index, rule.rule)));
-    if answered.rules.is_empty() && !answered.ambiguous && answered.reason != "preflight" {
-        lines.push("rule        none matches: the request needs a token".to_owned());
-    }
-    if answered.ambiguous {
-        let why = "the path has several readings, or a header names another one: no rule opens anything";
-        lines.push(format!("rule        {why}"));
-    }
+    lines.extend(judged(answered));
     lines.extend(answered.upstream.iter().flat_map(upstream));
     lines.extend(answered.remarks.iter().map(|remark| format!("to mend     {remark}")));
+    lines
+}
+
+/// By which rules the request was judged, and why others do not apply.
+fn judged(answered: &Answered) -> Vec<String> {
+    let named = |rule: &Rule| format!("rules[{}] {}", rule.index, rule.rule);
+    let mut lines: Vec<_> = answered.rules.iter().map(|rule| format!("rule        {}", named(rule))).collect();
+    if answered.reason == "preflight" {
+        return lines;
+    }
+    if answered.rules.is_empty() {
+        let none = if answered.passed_over.is_empty() { "none matches" } else { "none applies" };
+        lines.push(format!("rule        {none}: the request needs a token"));
+    }
+    if answered.ambiguous {
+        let why = match answered.ambiguity.as_deref() {
+            Some("path") => "the path is ambiguous: programs may read it in several ways",
+            Some("redirect") => "a header or a parameter names another path or method",
+            _ => "the request is ambiguous",
+        };
+        lines.push(format!("ambiguous   {why}. No rule skip or optional applies to such a request"));
+        lines.extend(answered.passed_over.iter().map(|rule| format!("passed over {}", named(rule))));
+    }
     lines
 }
 
@@ -54,9 +87,9 @@ fn refused(refused: &Refused) -> String {
 }
 
 fn upstream(upstream: &Upstream) -> Vec<String> {
-    let set = upstream.set.iter().map(|header| format!("upstream    {}: {:?}", header.name, header.value));
-    let removed = upstream.removed.iter().map(|name| format!("upstream    without {name}"));
-    let replaced = upstream.replaced.iter().map(|name| format!("upstream    {name} without the token"));
+    let set = upstream.set.iter().map(|header| format!("upstream    gets {}: {:?}", header.name, header.value));
+    let removed = upstream.removed.iter().map(|name| format!("upstream    does not get the client's {name}"));
+    let replaced = upstream.replaced.iter().map(|name| format!("upstream    gets {name} without the token"));
     set.chain(removed).chain(replaced).collect()
 }
 
@@ -99,9 +132,9 @@ fn held_back(key: &HeldBack) -> String {
     )
 }
 
-fn kept(kept: &Kept) -> Vec<String> {
-    let mut lines = vec![registration(kept.registration.as_ref())];
-    lines.extend(kept.revocations.iter().map(revocation));
+fn kept(kept: &Kept, undated: bool) -> Vec<String> {
+    let mut lines = vec![known(kept.registration.as_ref())];
+    lines.extend(kept.revocations.iter().map(|found| revocation(found, undated)));
     if kept.revocations.is_empty() {
         lines.push("revocations none under the token's keys".to_owned());
     } else {
@@ -128,21 +161,25 @@ fn workers(kept: &Kept) -> Vec<String> {
     lines
 }
 
-fn registration(row: Option<&Registered>) -> String {
+/// A token is known once it was registered or logged out; the row does not say which came first.
+fn known(row: Option<&Registered>) -> String {
     match row {
-        None => "registered  no".to_owned(),
+        None => "known       no: neither registered nor logged out by itself".to_owned(),
         Some(row) => {
             let blocked = row.blocked_at.map(|at| {
                 format!(", logged out {} by {}", date(at), row.block_reason.as_deref().unwrap_or("an unknown call"))
             });
-            format!("registered  {}{}", date(row.created_at), blocked.unwrap_or_default())
+            format!("known       since {}{}", date(row.created_at), blocked.unwrap_or_default())
         }
     }
 }
 
-fn revocation(found: &Found) -> String {
+fn revocation(found: &Found, undated: bool) -> String {
     let covers = match found.covers {
         Covers::Yes => "covers it",
+        Covers::SameSecond if undated => {
+            "the token does not say when it was issued: covers it unless it was registered later"
+        }
         Covers::SameSecond => "of the second in which the token was issued: covers it unless it was registered later",
         Covers::Spared => "does not cover it: the logout was made from its session, and spares it",
         Covers::No => "does not cover it: the token was issued later",
@@ -216,6 +253,55 @@ mod tests {
     }
 
     #[test]
+    fn a_token_without_a_time_is_told_in_words_of_its_own() {
+        let mut explanation = revoked(0);
+        let token = explanation.token.as_mut().unwrap();
+        (token.issued_at, token.cutoff_time) = (None, None);
+        let line = &lines(&explanation)[9];
+        assert!(
+            line.ends_with("the token does not say when it was issued: covers it unless it was registered later"),
+            "{line}"
+        );
+    }
+
+    #[test]
+    fn a_token_of_an_issuer_without_keys_says_so_first() {
+        let without = WithoutKeys {
+            source: "https://a.example/jwks".to_owned(),
+            error_code: Some("dns".to_owned()),
+            error: Some("a.example has no address".to_owned()),
+        };
+        let explanation = Explanation { without_keys: Some(without), ..Explanation::unread(None) };
+        let expected = "no keys of the token's issuer are known yet, so nothing proves the token: they come from \
+                        \"https://a.example/jwks\"; the last question failed: \"a.example has no address\" (dns)";
+        assert_eq!(lines(&explanation)[0], expected);
+    }
+
+    #[test]
+    fn an_ambiguous_path_names_the_rules_that_do_not_apply() {
+        let rule = |index: usize, action: &str| Rule { index, rule: json!({"prefix": "/public", "action": action}) };
+        let answered = |rules: Vec<Rule>| Answered {
+            decision: "admitted".into(),
+            reason: "active".into(),
+            token_in: None,
+            rules,
+            ambiguous: true,
+            ambiguity: Some("path".into()),
+            passed_over: vec![rule(0, "skip")],
+            refusal: None,
+            upstream: None,
+            remarks: Vec::new(),
+        };
+        let why = "ambiguous   the path is ambiguous: programs may read it in several ways. No rule skip or optional \
+                   applies to such a request";
+        let over = r#"passed over rules[0] {"action":"skip","prefix":"/public"}"#;
+        let none = "rule        none applies: the request needs a token";
+        assert_eq!(judged(&answered(vec![])), [none, why, over]);
+        let named = r#"rule        rules[1] {"action":"require","prefix":"/public"}"#;
+        assert_eq!(judged(&answered(vec![rule(1, "require")])), [named, why, over]);
+    }
+
+    #[test]
     fn control_planes_that_were_not_asked_are_counted() {
         let told = |others: usize| lines(&revoked(others)).into_iter().find(|line| line.starts_with("workers"));
         assert_eq!(told(0), None);
@@ -267,6 +353,8 @@ mod tests {
             token_in: Some("the header authorization".into()),
             rules,
             ambiguous: false,
+            ambiguity: None,
+            passed_over: Vec::new(),
             refusal: Some(refusal),
             upstream: Some(upstream),
             remarks: vec!["Mend this.".into()],
@@ -278,9 +366,9 @@ mod tests {
                  Envoy's access log: curfew_insufficient_scope)",
                 "token in    the header authorization",
                 r#"rule        rules[2] {"action":"require","path":"/a"}"#,
-                r#"upstream    x-user-id: "a\u{1b}[31m""#,
-                "upstream    without authorization",
-                "upstream    :path without the token",
+                r#"upstream    gets x-user-id: "a\u{1b}[31m""#,
+                "upstream    does not get the client's authorization",
+                "upstream    gets :path without the token",
                 "to mend     Mend this.",
             ]
         );

@@ -5,6 +5,7 @@
 //! worker proves tokens by the old keys any more.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use axum::extract::State;
 use axum::http::header::CONTENT_TYPE;
@@ -44,6 +45,9 @@ struct Changed {
     issuer: String,
     /// False if the keys in force are what they were.
     changed: bool,
+    /// Of a distrust: false if no key of this name is or was known.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    known: Option<bool>,
 }
 
 /// The sets of the issuers that a filter names.
@@ -77,7 +81,7 @@ pub(in crate::http) async fn refresh(
         RefreshFailure::NotGiven { detail, .. } => ApiError::KeysNotFetched(detail),
         RefreshFailure::NotStored(unavailable) => unavailable.into(),
     })?;
-    finish(&call, place, committed).await
+    finish(&call, place, committed, None).await
 }
 
 /// No worker proves a token by the key when this returns 200, until its source has ceased to list it.
@@ -99,9 +103,11 @@ async fn hold(call: &Call, KeyOfIssuer { issuer, key }: KeyOfIssuer, what: Hold)
     let keys = &call.state().keys;
     let place = place(call.state(), issuer.as_deref())?;
     let name = keys.issuers().get(place).map(|issuer| issuer.name.clone()).ok_or(ApiError::IssuerUnknown)?;
-    let committed = call.writer().change_keys(name, keys.holding(place, what, key)).await?;
+    let (change, known) = keys.holding(place, what, key).into_parts();
+    let committed = call.writer().change_keys(name, change).await?;
     keys.changed(place, committed.outcome()).await;
-    finish(call, place, committed).await
+    let known = (what == Hold::Distrust).then(|| known.load(Ordering::SeqCst));
+    finish(call, place, committed, known).await
 }
 
 /// The place of the issuer that is meant. One that signs with a secret has no keys that could be changed here.
@@ -114,7 +120,12 @@ fn place(state: &AppState, issuer: Option<&str>) -> Result<usize, ApiError> {
     }
 }
 
-async fn finish(call: &Call, place: usize, committed: Committed<KeysChange>) -> Result<LoggedOut, ApiError> {
+async fn finish(
+    call: &Call,
+    place: usize,
+    committed: Committed<KeysChange>,
+    known: Option<bool>,
+) -> Result<LoggedOut, ApiError> {
     // There is nothing to wait for.
     if let Some(error) = refusal(committed.outcome()) {
         return Err(error);
@@ -122,7 +133,7 @@ async fn finish(call: &Call, place: usize, committed: Committed<KeysChange>) -> 
     let issuer = call.state().keys.issuers().get(place).map(|issuer| issuer.name.clone()).unwrap_or_default();
     let answer = |change| {
         let changed = matches!(change, KeysChange::Changed { .. });
-        Ok(axum::Json(Changed { issuer, changed }))
+        Ok(axum::Json(Changed { issuer, changed, known }))
     };
     call.finish(committed, answer).await
 }

@@ -20,9 +20,14 @@ pub(super) struct Noted {
 }
 
 impl Noted {
-    /// True if what is noted was noted of another source.
+    /// True if what is noted was noted of another source. Before this source was asked for the first time, where the list is
+    /// from says so.
     pub(super) fn is_from_elsewhere(&self, asked: &Asked) -> bool {
-        !self.source.is_empty() && self.source != asked.source.shown()
+        let own = asked.source.name();
+        match self.fetch.as_ref().and_then(|fetch| fetch.source_hash) {
+            Some(hash) => hash != i64::from(own.hash),
+            None => !self.source.is_empty() && self.source != own.shown,
+        }
     }
 }
 

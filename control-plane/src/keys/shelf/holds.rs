@@ -60,6 +60,19 @@ impl Holds {
         self.distrusted.iter().map(|(name, distrusted)| (name.as_str(), distrusted))
     }
 
+    /// True if a key of this name was listed while it was distrusted.
+    pub(super) fn has_met(&self, name: &str) -> bool {
+        // A name that no key had is noted as a `kid` and as a thumbprint: it may be either.
+        let met = |(own, distrusted): (&String, &Distrusted)| {
+            let mut others = distrusted.thumbprints.iter().filter(|thumbprint| *thumbprint != own);
+            match own == name {
+                true => !distrusted.by_kid || others.next().is_some(),
+                false => others.any(|thumbprint| thumbprint == name),
+            }
+        };
+        self.distrusted.iter().any(met)
+    }
+
     /// The source lists these keys now: removals of others are over, and keys under a distrusted name are distrusted for
     /// good.
     pub(super) fn listed(&mut self, listed: &PublishedKeys) {

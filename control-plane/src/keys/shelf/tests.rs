@@ -127,6 +127,22 @@ fn a_key_that_is_not_listed_is_distrusted_by_its_name_or_its_thumbprint() {
 }
 
 #[test]
+fn a_key_is_known_while_it_is_listed_and_for_as_long_as_it_is_distrusted() {
+    let [a, kid] = [thumbprint("a1"), "a".to_owned()];
+    for name in [&a, &kid] {
+        let listing = shelf(&["a1"]);
+        assert!(listing.knows(name) && !listing.clone().listing(listed(&["b2"])).knows(name));
+        let gone = listing.holding(Hold::Distrust, name, 5).unwrap().listing(listed(&["b2"]));
+        assert!(gone.knows(name) && gone.knows(&a), "{name}");
+        assert!(!gone.holding(Hold::Trust, name, 6).unwrap().knows(name));
+    }
+    // A name that no key had, until one comes under it.
+    let early = shelf(&["b2"]).holding(Hold::Distrust, &kid, 5).unwrap();
+    assert!(!early.knows(&kid));
+    assert!(early.listing(listed(&["a1"])).listing(listed(&["b2"])).knows(&kid));
+}
+
+#[test]
 fn a_shelf_is_read_as_it_was_stored() {
     let shelf = shelf(&["a1", "b2", "-3"]).holding(Hold::Remove, "b", 5).unwrap();
     let shelf = shelf.holding(Hold::Distrust, "a", 6).unwrap();

@@ -12,6 +12,8 @@ mod terms;
 
 use std::path::PathBuf;
 
+use sha2::{Digest, Sha256};
+
 pub(crate) use authority::read_authority;
 pub use key_url::KeyUrl;
 pub(crate) use reach::Reach;
@@ -49,14 +51,49 @@ pub struct KeySource {
     pub terms: FetchTerms,
 }
 
+/// The name of a source: for operators, and to tell it from the issuer's earlier ones.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SourceName {
+    /// Where the keys come from: no query of a URL is shown.
+    pub shown: String,
+    /// 32 bits of a hash over the whole source, with the query of its URL. They are stored: enough that two sources of an
+    /// operator differ in them, and too few to find a key of the provider's by, which the query may hold.
+    pub hash: u32,
+}
+
+impl SourceName {
+    fn new(shown: String, whole: &str) -> Self {
+        let digest = Sha256::new().chain_update("curfew: key source\n").chain_update(whole).finalize();
+        let hash = digest.first_chunk().map_or(0, |bytes| u32::from_be_bytes(*bytes));
+        Self { shown, hash }
+    }
+}
+
+/// A source of which nothing is hidden.
+impl From<String> for SourceName {
+    fn from(shown: String) -> Self {
+        let whole = shown.clone();
+        Self::new(shown, &whole)
+    }
+}
+
 impl KeySource {
     /// A set in a file: nothing is fetched, so there are no terms.
     pub fn of_file(path: PathBuf) -> Self {
         Self { source: Source::File(path), terms: FetchTerms::default() }
     }
-}
 
-impl KeySource {
+    /// Its name.
+    pub fn name(&self) -> SourceName {
+        let shown = self.shown();
+        let whole = match &self.source {
+            Source::Url(url) => format!("{shown}\n{}", url.whole()),
+            Source::Discovery(discovery) => format!("{shown}\n{}", discovery.at.whole()),
+            Source::File(_) => shown.clone(),
+        };
+        SourceName::new(shown, &whole)
+    }
+
     /// Where the keys come from, for operators: no query of a URL is shown.
     pub fn shown(&self) -> String {
         match &self.source {
@@ -75,5 +112,23 @@ impl Source {
             Self::Discovery(discovery) => Some(&discovery.at),
             Self::File(_) => None,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn name(url: &str) -> SourceName {
+        let source = Source::Url(KeyUrl::parse(url).unwrap());
+        KeySource { source, terms: FetchTerms::default() }.name()
+    }
+
+    #[test]
+    fn a_query_tells_two_sources_apart_and_is_not_shown() {
+        let [one, two] = ["hunter1", "hunter2"].map(|key| name(&format!("https://login.example.com/keys?key={key}")));
+        assert_eq!((one.shown.as_str(), &two.shown), ("https://login.example.com/keys", &one.shown));
+        assert_ne!(one.hash, two.hash);
+        assert_eq!(name("https://login.example.com/keys?key=hunter1"), one);
     }
 }

@@ -21,7 +21,8 @@ const SETS: Trusted =
 const SHELVES: Trusted = trusted!(
     "issuer_ids.issuer_id, stored.issuer, stored.seq AS place, stored.jwks, stored.listed, stored.holds, stored.source,
      stored.changed_at, stored.listed_at, asked.started_at_ms, asked.demanded_at_ms, asked.claimed_until_ms, asked.finished_at_ms,
-     asked.good_at_ms, asked.next_at_ms, asked.etag, asked.fresh_for, asked.failures, asked.error_code, asked.error",
+     asked.good_at_ms, asked.next_at_ms, asked.etag, asked.fresh_for, asked.failures, asked.error_code, asked.error,
+     asked.source_hash",
     "LEFT JOIN (SELECT issuer_id FROM key_sets UNION SELECT issuer_id FROM key_fetches) AS issuer_ids ON 1 = 1
      LEFT JOIN key_sets AS stored ON stored.issuer_id = issuer_ids.issuer_id
      LEFT JOIN key_fetches AS asked ON asked.issuer_id = issuer_ids.issuer_id"
@@ -138,7 +139,7 @@ async fn stored_keys(link: &mut Link<'_>, id: &IssuerId) -> Result<Option<Stored
 
 async fn stored_fetch(link: &mut Link<'_>, id: &IssuerId) -> Result<Option<StoredFetch>, Error> {
     const FETCH: &str = "SELECT started_at_ms, demanded_at_ms, claimed_until_ms, finished_at_ms, good_at_ms, next_at_ms, etag, fresh_for, \
-        failures, error_code, error FROM key_fetches WHERE issuer_id = $1";
+        failures, error_code, error, source_hash FROM key_fetches WHERE issuer_id = $1";
     let rows = link.fetch(FETCH, values![id.as_bytes()]).await?;
     Ok(rows.first().map(fetch_in).transpose()?.flatten())
 }
@@ -156,11 +157,11 @@ async fn size_of_others(link: &mut Link<'_>, id: &IssuerId) -> Result<usize, Err
 async fn put_fetch(link: &mut Link<'_>, id: &IssuerId, exists: bool, fetch: &StoredFetch) -> Result<(), Error> {
     const UPDATE: &str = "UPDATE key_fetches SET started_at_ms = $2, claimed_until_ms = $3, finished_at_ms = $4, \
         good_at_ms = $5, next_at_ms = $6, etag = $7, fresh_for = $8, failures = $9, error_code = $10, error = $11, \
-        demanded_at_ms = $12 \
+        demanded_at_ms = $12, source_hash = $13 \
         WHERE issuer_id = $1";
     const INSERT: &str = "INSERT INTO key_fetches (issuer_id, started_at_ms, claimed_until_ms, finished_at_ms, good_at_ms, \
-        next_at_ms, etag, fresh_for, failures, error_code, error, demanded_at_ms) \
-        VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)";
+        next_at_ms, etag, fresh_for, failures, error_code, error, demanded_at_ms, source_hash) \
+        VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)";
     // Half of an etag would be another etag.
     let etag = fetch.etag.as_deref().filter(|etag| etag.len() <= TEXT_BYTES);
     let row = values![
@@ -176,6 +177,7 @@ async fn put_fetch(link: &mut Link<'_>, id: &IssuerId, exists: bool, fetch: &Sto
         fetch.error_code.as_deref().map(cut),
         fetch.error.as_deref().map(cut),
         fetch.demanded_at_ms,
+        fetch.source_hash,
     ];
     link.execute(if exists { UPDATE } else { INSERT }, row).await.map(drop)
 }
@@ -219,6 +221,7 @@ fn fetch_in(row: &Row) -> Result<Option<StoredFetch>, Error> {
     let Some(failures) = row.optional_count("failures")? else { return Ok(None) };
     Ok(Some(StoredFetch {
         started_at_ms: row.optional_integer("started_at_ms")?,
+        source_hash: row.optional_integer("source_hash")?,
         demanded_at_ms: row.optional_integer("demanded_at_ms")?,
         claimed_until_ms: row.optional_integer("claimed_until_ms")?,
         finished_at_ms: row.optional_integer("finished_at_ms")?,

@@ -34,7 +34,7 @@ macro_rules! file {
 }
 
 /// All migrations, oldest first. A new one is a file for each kind of database, and a line here.
-const FILES: [File; 9] = [
+const FILES: [File; 10] = [
     file!("0001_logout_state"),
     file!("0002_history_and_keyspaces"),
     file!("0003_retention_kept"),
@@ -43,6 +43,7 @@ const FILES: [File; 9] = [
     file!("0006_clock_mark"),
     file!("0007_accepted_rows"),
     file!("0008_key_sets"),
+    file!("0009_asked_sources"),
     file!("0010_sessions"),
 ];
 

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use curfew_core::wire::{CheckAnswer, CheckRequest, FeedRevocation, KeysAnswer, KeysRequest};
-use curfew_core::{Differences, Mistakes, TokenKeys};
+use curfew_core::{Mistakes, TokenKeys};
 use curfew_filter::rehearsal::{Answers, Known, Rehearsal};
 use curfew_filter::request::Request;
 use tokio::runtime::Handle;
@@ -12,11 +12,11 @@ use tokio::sync::Semaphore;
 use tokio::time::timeout;
 
 use super::asked::{Asked, Place};
+use super::remarks::{self, Noted};
 use crate::explain::Answered;
 use crate::http::problem::ApiError;
 use crate::http::routes::KEYS_BODY;
 use crate::http::state::AppState;
-use crate::keys::Origin;
 use crate::store::Explained;
 
 /// How many rehearsals may run at once: each checks signatures and reads keys on a thread of its own.
@@ -24,9 +24,6 @@ const MOST_AT_ONCE: usize = 4;
 
 /// The most bytes of what is told of a configuration that a filter would refuse.
 const MOST_MISTAKES: usize = 2000;
-
-/// The most issuers that are named in remarks.
-const MOST_NAMED: usize = 20;
 
 static TURNS: Semaphore = Semaphore::const_new(MOST_AT_ONCE);
 
@@ -55,21 +52,12 @@ fn play(state: &Arc<AppState>, runtime: Handle, token: &str, asked: Asked) -> Re
         ApiError::Malformed(format!("request.source is no place where the filter looks for tokens: {}.", places.0))
     })?;
     let pairs: Vec<_> = head.iter().map(|(name, value)| (name.as_bytes(), value.as_slice())).collect();
-    let differences = state.policy.agreement().differences(&rehearsal.config().policy.agreement());
+    let compared = state.policy.compared_with(&rehearsal.config().policy);
     let rules: Vec<_> = rehearsal.rules().to_vec();
     let agrees = rehearsal.config().policy.keyspaces().all(|keyspace| state.policy.knows(keyspace));
-    let mut plane = Plane {
-        state,
-        runtime,
-        differences,
-        agrees,
-        no_lease: false,
-        too_many: false,
-        disagrees: false,
-        silent: false,
-    };
+    let mut plane = Plane { state, runtime, agrees, noted: Noted::default() };
     let rehearsed = rehearsal.play(&Request::new(&pairs), state.clock.moment().now, &mut plane);
-    let remarks = plane.remarks(&rehearsed.without_keys);
+    let remarks = remarks::of(&state.keys, &compared, &plane.noted, &rehearsed.without_keys);
     Ok(Answered::of(rehearsed, |place| rules.get(place).cloned(), token_in, remarks))
 }
 
@@ -87,49 +75,39 @@ fn refused(mistakes: &Mistakes) -> ApiError {
 struct Plane<'a> {
     state: &'a Arc<AppState>,
     runtime: Handle,
-    /// The settings of the filter that are not those of this control plane.
-    differences: Differences,
     /// This control plane knows all keyspaces of the filter.
     agrees: bool,
-    /// A poll was refused because it does not.
-    no_lease: bool,
-    /// The filter has more issuers than a call for keys may name.
-    too_many: bool,
-    /// A question was refused because of them.
-    disagrees: bool,
-    /// The database did not answer.
-    silent: bool,
+    noted: Noted,
 }
 
 impl Answers for Plane<'_> {
     /// The issuer is not asked again: the explanation has just had that done, where the token's key was not known.
     fn keys(&mut self, request: &KeysRequest) -> Option<KeysAnswer> {
-        let request = KeysRequest { refresh: None, ..request.clone() };
         // The endpoint of filters takes no longer body.
-        if serde_json::to_string(&request).is_ok_and(|body| body.len() > KEYS_BODY) {
-            self.too_many = true;
+        if serde_json::to_string(request).is_ok_and(|body| body.len() > KEYS_BODY) {
+            self.noted.too_many = true;
             return None;
         }
-        let text = self.runtime.block_on(self.state.keys.hand_out(&request));
-        self.silent |= text.is_none();
-        serde_json::from_str(&text?).ok()
+        let answer = self.runtime.block_on(self.state.keys.answer_for(request));
+        self.noted.silent |= answer.is_none();
+        answer
     }
 
     fn grants_leases(&mut self) -> bool {
-        self.no_lease |= !self.agrees;
+        self.noted.no_lease |= !self.agrees;
         self.agrees
     }
 
     fn check(&mut self, request: &CheckRequest) -> Option<Known> {
         if !self.state.policy.knows(request.keyspace) {
-            self.disagrees = true;
+            self.noted.disagrees = true;
             return None;
         }
         let CheckRequest { token, jti, session, subject, issued_at, .. } = *request;
         let keys = TokenKeys { token, jti, session, subject };
         let reading = timeout(self.state.check_timeout, self.state.records.explain(&keys, issued_at));
         let explained = self.runtime.block_on(reading).ok().and_then(Result::ok);
-        self.silent |= explained.is_none();
+        self.noted.silent |= explained.is_none();
         explained.map(known)
     }
 }
@@ -144,46 +122,4 @@ fn known(explained: Explained) -> Known {
         expires_at: found.expires_at,
     });
     Known { answer, revocations: revocations.collect() }
-}
-
-impl Plane<'_> {
-    /// What an operator has to mend.
-    fn remarks(&self, without_keys: &[String]) -> Vec<String> {
-        let mut remarks: Vec<_> = without_keys.iter().take(MOST_NAMED).map(|issuer| self.about(issuer)).collect();
-        let differ = if self.differences.is_empty() { String::new() } else { format!(": {}", self.differences) };
-        if self.disagrees {
-            remarks.push(format!(
-                "The control plane refuses the filter's questions (keyspace_unknown): their settings differ{differ}."
-            ));
-        } else if self.no_lease {
-            remarks.push(format!(
-                "The control plane gives workers of this filter no lease (keyspace_unknown), so they ask about each request: \
-                 the settings of another issuer differ{differ}."
-            ));
-        }
-        if self.too_many {
-            remarks.push(
-                "The filter has too many issuers: its calls for keys are refused (payload_too_large).".to_owned(),
-            );
-        }
-        if self.silent {
-            remarks.push("The database did not answer a question of the filter.".to_owned());
-        }
-        remarks
-    }
-
-    /// Why the filter gets no keys of this issuer.
-    fn about(&self, issuer: &str) -> String {
-        let keys = &self.state.keys;
-        let known = keys.named(issuer).and_then(|place| keys.issuers().get(place));
-        let why = match known.map(|known| &known.origin) {
-            None => "which has no such issuer",
-            Some(Origin::Secret) => "where it signs with a secret, which is never handed out",
-            Some(_) => "which has none yet",
-        };
-        format!(
-            "The filter takes the keys of the issuer {issuer:?} from the control plane, {why}: requests with its tokens \
-             wait for them, and get 503."
-        )
-    }
 }
