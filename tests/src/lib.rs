@@ -16,6 +16,7 @@ pub mod gunicorn;
 pub mod http2;
 pub mod key_server;
 pub mod measure;
+pub mod node;
 pub mod preloaded;
 pub mod provider;
 pub mod rooms;
