@@ -5,6 +5,8 @@
 //! decides anything about tokens: the expectations are in the stories and in `tests/`.
 
 pub mod attacks;
+#[cfg(feature = "servers")]
+pub mod clients;
 pub mod dependencies;
 #[cfg(feature = "servers")]
 pub mod failures;
