@@ -94,7 +94,8 @@ async function send(url, token, timeout) {
     const seconds = answer.headers.get("Retry-After");
     const body = await answer.json().catch(() => ({}));
     return {
-      status: answer.status,
+      // A redirect that is not followed has no status here.
+      status: answer.type === "opaqueredirect" ? 302 : answer.status,
       problem: String(body?.code ?? ""),
       message: String(body?.message ?? ""),
       retryAfter: /^\d+$/.test(seconds ?? "") ? Number(seconds) : undefined,

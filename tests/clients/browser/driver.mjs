@@ -10,6 +10,15 @@ import * as client from "./logout.js";
 
 const KEY = "access_token";
 
+// A browser shows nothing of a redirect that it does not follow. Node.js shows the answer.
+const fetchOfNode = globalThis.fetch;
+globalThis.fetch = async (url, options) => {
+  const answer = await fetchOfNode(url, options);
+  const hidden = options.redirect === "manual" && answer.status >= 300 && answer.status < 400;
+  const nothing = async () => JSON.parse("");
+  return hidden ? { type: "opaqueredirect", status: 0, headers: new Headers(), json: nothing } : answer;
+};
+
 // One call after the other, because storage and location are global.
 for (const line of readFileSync(process.argv[2], "utf8").trim().split("\n")) {
   const call = Object.fromEntries(new URLSearchParams(line));
