@@ -5,6 +5,8 @@
 //! decides anything about tokens: the expectations are in the stories and in `tests/`.
 
 pub mod attacks;
+#[cfg(feature = "servers")]
+pub mod clients;
 pub mod dependencies;
 #[cfg(feature = "servers")]
 pub mod failures;
@@ -16,6 +18,7 @@ pub mod gunicorn;
 pub mod http2;
 pub mod key_server;
 pub mod measure;
+pub mod node;
 pub mod preloaded;
 pub mod provider;
 pub mod rooms;

@@ -9,12 +9,12 @@ use std::process::Command;
 use std::sync::Mutex;
 use std::time::Duration;
 
-use anyhow::{Context as _, Result, bail, ensure};
+use anyhow::{Context as _, Result, ensure};
 use serde_json::Value;
 
 use crate::http::{Answer, Request};
 use crate::process::Process;
-use crate::workspace;
+use crate::{node, workspace};
 
 const FILES: [(&str, &str); 3] = [
     ("package.json", include_str!("../provider/package.json")),
@@ -42,7 +42,7 @@ impl Provider {
     /// # Errors
     /// If it cannot be had, or does not start.
     pub fn start(directory: &Path) -> Result<Self> {
-        let mut command = Command::new(node()?);
+        let mut command = Command::new(node::program()?);
         command.arg("provider.mjs").current_dir(installed()?);
         let mut process = Process::start("provider", &command, directory)?;
         let issuer = process.wait_until("listening", PATIENCE, |process| ready(&process.output()))?;
@@ -122,19 +122,6 @@ fn ready(output: &str) -> Option<String> {
     output.lines().find_map(|line| line.strip_prefix("READY ")).map(str::to_owned)
 }
 
-/// Node.js, by the variable `NODE` or on the `PATH`.
-fn node() -> Result<PathBuf> {
-    let node = std::env::var_os("NODE").map_or_else(|| PathBuf::from("node"), PathBuf::from);
-    let output = Command::new(&node).arg("--version").output();
-    let version = output.map(|output| String::from_utf8_lossy(&output.stdout).trim().to_owned()).unwrap_or_default();
-    let major = version.strip_prefix('v').and_then(|version| version.split('.').next()?.parse::<u32>().ok());
-    match major {
-        Some(20..) => Ok(node),
-        Some(_) => bail!("Node.js {version} is too old: set NODE to Node.js 20 or newer, or put it on PATH"),
-        None => bail!("no Node.js: install Node.js 20 or newer with npm and put it on PATH, or set NODE to it"),
-    }
-}
-
 /// The directory of the program with its packages.
 fn installed() -> Result<PathBuf> {
     static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
@@ -143,13 +130,6 @@ fn installed() -> Result<PathBuf> {
     for (name, text) in FILES {
         std::fs::write(directory.join(name), text)?;
     }
-    // npm writes this file last.
-    if !directory.join("node_modules/.package-lock.json").exists() {
-        workspace::progress("fetching oidc-provider (npm) ...");
-        let mut npm = Command::new("npm");
-        npm.current_dir(&directory).args(["ci", "--ignore-scripts", "--no-audit", "--no-fund"]);
-        let output = npm.output().context("no npm: install Node.js 20 or newer with npm and put it on PATH")?;
-        ensure!(output.status.success(), "npm ci: {}", String::from_utf8_lossy(&output.stderr));
-    }
+    node::install(&directory, "oidc-provider")?;
     Ok(directory)
 }

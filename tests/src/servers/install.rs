@@ -17,7 +17,7 @@ const POLICY: &str = "/usr/sbin/policy-rc.d";
 
 /// A program that tests need.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Wanted {
+pub(crate) struct Wanted {
     /// Its file name.
     pub program: &'static str,
     /// The variable of the environment that overrides it.
@@ -35,7 +35,7 @@ impl Wanted {
     ///
     /// # Errors
     /// When there is none and none can be installed; the message says what to do.
-    pub(super) fn find(&self) -> Result<PathBuf> {
+    pub(crate) fn find(&self) -> Result<PathBuf> {
         static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
         let _guard = ONE_AT_A_TIME.lock();
         if let Some(path) = std::env::var_os(self.variable) {

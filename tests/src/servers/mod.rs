@@ -7,7 +7,7 @@
 
 mod authority;
 mod cluster;
-mod install;
+pub(crate) mod install;
 mod mariadb;
 mod place;
 mod postgres;

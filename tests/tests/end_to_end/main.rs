@@ -14,6 +14,8 @@ mod bodies;
 #[cfg(test)]
 mod claims;
 #[cfg(test)]
+mod clients;
+#[cfg(test)]
 mod coming_from;
 #[cfg(test)]
 mod configuration;

@@ -22,7 +22,7 @@ fn use_token(stack: &Stack, token: &str) -> Result<curfew_testbed::http::Answer>
 }
 
 /// Envoy may need a moment to notice that the control plane is back.
-fn is_admitted_again(stack: &Stack, token: &str) -> Result<()> {
+pub(crate) fn is_admitted_again(stack: &Stack, token: &str) -> Result<()> {
     let deadline = Instant::now() + PATIENCE;
     loop {
         let answer = use_token(stack, token)?;

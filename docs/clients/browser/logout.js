@@ -1,0 +1,106 @@
+/*
+ * Logging out in a browser, for a page that keeps its token in `localStorage`.
+ *
+ *     import { logout, NotConfirmed } from "./logout.js";
+ *
+ *     button.onclick = () => logout().catch((error) => {
+ *       if (!(error instanceof NotConfirmed)) throw error;
+ *       message.textContent = error.message;    // the token stays stored, so that the user can try again
+ *     });
+ *
+ * With the token in an `HttpOnly` cookie, scripts cannot read it: call a route of your backend instead.
+ */
+
+/** 200: no Envoy admits the token any more. */
+export const LOGGED_OUT = "logged_out";
+
+/** 401 token_revoked: the token was logged out before. After `logoutAllDevices`, this says nothing about the other devices. */
+export const ALREADY_LOGGED_OUT = "already_logged_out";
+
+/** The token has expired or is invalid, or there is none: there was nothing to log out. */
+export const REFUSED = "refused";
+
+const ATTEMPTS = 3;
+const LONGEST_WAIT_S = 10;
+const AGAIN = [429, 502, 503, 504];
+
+/** Nobody has confirmed the logout: the token may still be valid. */
+export class NotConfirmed extends Error {
+  constructor(reason, retryAfter) {
+    super(`The logout is NOT confirmed (${reason}). The token may still be valid: try again.`);
+    this.name = "NotConfirmed";
+    /** After how many seconds another attempt makes sense, if the answer said so. */
+    this.retryAfter = retryAfter;
+  }
+}
+
+/** Logs out the stored token, forgets it and leaves for the login page. Rejects with `NotConfirmed`. */
+export function logout(options) {
+  return leave("/api/v2/logout", options);
+}
+
+/** The same for all tokens of the user. */
+export function logoutAllDevices(options) {
+  return leave("/api/v2/logout-all-device", options);
+}
+
+/**
+ * - `key`: the name under which the token is stored
+ * - `origin`: where the logout endpoints are, if they are not where the page is
+ * - `login`: where the browser goes afterwards; the page is told the outcome as `?logout=…`
+ * - `timeout`: of each attempt, in milliseconds
+ */
+async function leave(path, { key = "access_token", origin = "", login = "/login", timeout = 15_000 } = {}) {
+  const token = localStorage.getItem(key);
+  const outcome = isToken(token) ? judge(await post(origin + path, token, timeout)) : REFUSED;
+  // Another tab may have logged in meanwhile.
+  if (localStorage.getItem(key) === token) localStorage.removeItem(key);
+  location.replace(`${login}?logout=${outcome}`);
+  return outcome;
+}
+
+/** Only these characters are in a token. Others would not fit into a header. */
+function isToken(token) {
+  return /^[A-Za-z0-9._~+/=-]+$/.test(token ?? "");
+}
+
+function judge({ status, problem, message, retryAfter }) {
+  // An answer of another program, such as a page for every path, is no confirmation.
+  if (status === 200 && message.startsWith("Successfully Logged Out")) return LOGGED_OUT;
+  if (status === 401 && problem === "token_revoked") return ALREADY_LOGGED_OUT;
+  if (status === 401 && problem.startsWith("token_")) return REFUSED;
+  throw new NotConfirmed(status ? `${status} ${problem}`.trim() : "no answer", retryAfter);
+}
+
+async function post(url, token, timeout) {
+  for (let attempt = 1; ; attempt++) {
+    const answer = await send(url, token, timeout);
+    const wait = answer.retryAfter ?? 1;
+    const again = answer.status === 0 || AGAIN.includes(answer.status);
+    if (!again || attempt === ATTEMPTS || wait > LONGEST_WAIT_S) return answer;
+    await new Promise((done) => setTimeout(done, 1000 * wait));
+  }
+}
+
+/** The answer, with status 0 if there is none. */
+async function send(url, token, timeout) {
+  try {
+    const answer = await fetch(url, {
+      method: "POST",
+      headers: { Authorization: `Bearer ${token}` },
+      redirect: "manual", // a login page behind a redirect would answer 200
+      signal: AbortSignal.timeout(timeout),
+    });
+    const seconds = answer.headers.get("Retry-After");
+    const body = await answer.json().catch(() => ({}));
+    return {
+      // A redirect that is not followed has no status here.
+      status: answer.type === "opaqueredirect" ? 302 : answer.status,
+      problem: String(body?.code ?? ""),
+      message: String(body?.message ?? ""),
+      retryAfter: /^\d+$/.test(seconds ?? "") ? Number(seconds) : undefined,
+    };
+  } catch {
+    return { status: 0, problem: "", message: "" };
+  }
+}
