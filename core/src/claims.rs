@@ -2,6 +2,7 @@
 
 use serde_json::Value;
 
+use crate::issuer::SESSION_CLAIM;
 use crate::{IssuerKey, Keyspace, Object, RevocationKey, TokenError, TokenKeys};
 
 /// The longest `jti`, `sid` or user, in bytes.
@@ -70,7 +71,8 @@ pub(crate) fn user(claims: &Object, claim: &str) -> Result<Option<String>, Token
 
 /// The session of a token, by the claim of this name or at this path.
 pub(crate) fn session(claims: &Object, claim: &str) -> Result<Option<String>, TokenError> {
-    claim_at(claims, claim).map(|value| identifier_text("session", value)).transpose()
+    let name = if claim == SESSION_CLAIM { SESSION_CLAIM } else { "session" };
+    claim_at(claims, claim).map(|value| identifier_text(name, value)).transpose()
 }
 
 /// The claims of a token, read without any proof: see [`crate::Policy::read_unproven`]. No `Debug`: the claims are

@@ -78,6 +78,7 @@ fn compare_issuers(own: &Issuer, filter: &Issuer, compared: &mut Compared) {
     let field = |name: &str| format!("{name} of the issuer {:?}", own.namespace());
     note(keyspace, &field("clock_skew"), [filter, own].map(|side| seconds(Some(side.clock_skew))));
     note(keyspace, &field("token_lifetime"), [filter, own].map(|side| seconds(side.token_lifetime)));
+    note(keyspace, &field("session_claim"), [filter, own].map(|side| format!("{:?}", side.session_claim)));
     let is_within = |some: &[String], all: &[String]| !some.is_empty() && some.iter().all(|one| all.contains(one));
     if !own.audiences.is_empty() && !is_within(&filter.audiences, &own.audiences) {
         note(laxer, &field("audiences"), [filter, own].map(|side| list(&side.audiences)));
@@ -153,6 +154,11 @@ mod tests {
                 json!({"token_lifetime": "1h"}),
                 json!({}),
                 r#"token_lifetime of the issuer "a" is 1h in the filter and not set"#,
+            ),
+            (
+                json!({"session_claim": "session_state"}),
+                json!({}),
+                r#"session_claim of the issuer "a" is "session_state" in the filter and "sid""#,
             ),
             (json!({"issuer": "b"}), json!({}), r#"the issuer "b" is known in the filter and unknown"#),
         ] {

@@ -232,7 +232,7 @@ mod tests {
                 "jti 9b86a8bd0f8fe2fa8727dfb99a47cd90",
                 "session 71cfcf58a98df2e134172e49b5a6899d",
                 "subject 99e591fcdc79bfdc44241c90e1c1dcd5",
-                "spared ?"
+                "spared aeae6e2e8034db5089452d0d7bbe4b5e"
             ]
         );
         assert_eq!(
