@@ -45,8 +45,10 @@ pub enum Kind {
     Others,
     /// What a [`Kind::Others`] entry spares: a session or a token, by [`RevocationKey::spared`]. It covers no token.
     ///
-    /// It belongs to the entry of the same cutoff. When the user next logs out all other sessions from a session that was not
-    /// spared, the entry gets a later cutoff, and what this one spared is spared no more.
+    /// It belongs to the entry of the same cutoff. When the user next logs out all other sessions from another session, the
+    /// entry gets a later cutoff, and what this one spared is spared no more. It comes in the log before its entry, so a copy
+    /// of the log may hold it beside the entry from before, whose cutoff is earlier. It spares from that one too: the change
+    /// begins with a [`Kind::Subject`] entry that covers what the earlier one did.
     Spared,
 }
 
@@ -172,7 +174,7 @@ impl TokenKeys {
         let others = self.subject.and_then(|subject| find(Kind::Others, &subject));
         let as_other = others.map_or(Coverage::Clear, |cutoff| {
             let coverage = covers(Kind::Others, cutoff, issued_at);
-            let matters = coverage > own && !self.spared_by().any(|key| find(Kind::Spared, &key) == Some(cutoff));
+            let matters = coverage > own && !self.spared_by().any(|key| find(Kind::Spared, &key) >= Some(cutoff));
             if matters { coverage } else { Coverage::Clear }
         });
         own.max(as_other)
@@ -321,7 +323,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_spared_is_spared_by_the_entry_of_the_same_cutoff_alone() {
+    fn what_is_spared_is_not_spared_from_a_later_entry() {
         let spared = |cutoff| (Kind::Spared, RevocationKey::spared(&key(4), &key(7)), cutoff);
         let mine = of_session(Some(7));
         assert_eq!(by(&[(Kind::Others, key(4), 101), spared(100)], &mine, Some(99)), Coverage::Revoked);
@@ -332,6 +334,11 @@ mod tests {
         assert_eq!(
             by(&[(Kind::Others, key(4), 100), spared(100), (Kind::Session, key(7), 0)], &mine, Some(99)),
             Coverage::Revoked
+        );
+        assert_eq!(
+            by(&[(Kind::Others, key(4), 99), spared(100)], &mine, Some(99)),
+            Coverage::Clear,
+            "a page may end between the two"
         );
         assert_eq!(by(&[spared(100)], &mine, Some(99)), Coverage::Clear, "it covers nothing itself");
     }

@@ -117,7 +117,7 @@ impl Explained {
         let of_token = stored.into_iter().filter(|it| keys.concerns(it.entry.kind, &it.entry.key));
         let (spared, revocations): (Vec<_>, Vec<_>) = of_token.partition(|it| it.entry.kind == Kind::Spared);
         let is_spared = |entry: &Entry| {
-            entry.kind == Kind::Others && spared.iter().any(|spared| spared.entry.cutoff == entry.cutoff)
+            entry.kind == Kind::Others && spared.iter().any(|spared| spared.entry.cutoff >= entry.cutoff)
         };
         let found = |stored: Stored| found(is_spared(&stored.entry), stored, cutoff_time);
         let revocations = revocations.into_iter().map(found).collect();

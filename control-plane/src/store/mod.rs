@@ -1,6 +1,6 @@
 //! The stored data, and the two ways to it: reads from a pool, and writes through one task.
 //!
-//! `evidence`, `identity`, `trust`, `keys` and `keyspaces` decide, without I/O. `sql` has all statements and connections,
+//! `evidence`, `identity`, `trust`, `keys`, `keyspaces` and `others` decide, without I/O. `sql` has all statements and connections,
 //! [`writer`] orders the writes, [`watch`] checks whether the database is still the same one, and `adoption` is the
 //! interface for the room `adopt`.
 
@@ -17,7 +17,7 @@ mod job;
 pub mod keys;
 mod keyspaces;
 mod observer;
-mod others;
+pub mod others;
 mod outage;
 mod per_driver;
 pub mod purge;

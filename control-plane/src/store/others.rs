@@ -7,27 +7,27 @@
 
 /// The cutoffs of the entries that are there.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(crate) struct HeldOthers {
+pub struct HeldOthers {
     /// Of the user's `others` entry.
-    pub(crate) others: Option<i64>,
+    pub others: Option<i64>,
     /// Of the entry that spares the session from which the logout comes.
-    pub(crate) spared: Option<i64>,
+    pub spared: Option<i64>,
 }
 
 /// The cutoffs of the entries to write, seconds of Unix time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct OthersChange {
+pub struct OthersChange {
     /// Of a `subject` entry: everything up to here is revoked.
-    pub(crate) all: Option<i64>,
+    pub all: Option<i64>,
     /// Of the `others` entry.
-    pub(crate) others: i64,
+    pub others: i64,
     /// Of the `spared` entry.
-    pub(crate) spared: Option<i64>,
+    pub spared: Option<i64>,
 }
 
 impl HeldOthers {
     /// What a logout of all other sessions with this cutoff makes of them.
-    pub(crate) fn followed_by(self, cutoff: i64) -> OthersChange {
+    pub fn followed_by(self, cutoff: i64) -> OthersChange {
         let Some(before) = self.others else {
             return OthersChange { all: None, others: cutoff, spared: Some(cutoff) };
         };
@@ -72,7 +72,7 @@ mod tests {
         }
 
         fn cover(&self, session: u8, issued_at: i64) -> bool {
-            let spared = self.others.is_some_and(|cutoff| self.spared.get(&session) == Some(&cutoff));
+            let spared = self.others.is_some_and(|cutoff| self.spared.get(&session) >= Some(&cutoff));
             self.all >= Some(issued_at) || (self.others >= Some(issued_at) && !spared)
         }
     }

@@ -37,8 +37,8 @@ use world::{Action, World};
 /// The mistakes that the simulation alone makes. The model has no failover to a standby that lacks rows or commits, and no
 /// crash that loses commits. It passes confirmations on at once or not at all. It gives workers neither a clock between two
 /// events nor time to become idle. Its clocks never stand still, and bend as far as its terms say; there are no wall clocks
-/// of control planes in it. A worker of the model has one call for keys under way.
-const IN_LARGER_WORLDS: [Mutant; 12] = [
+/// of control planes in it. A worker of the model has one call for keys under way, and its users log out tokens alone.
+const IN_LARGER_WORLDS: [Mutant; 14] = [
     Mutant::TimeAloneConfirms,
     Mutant::OldReadingDatedByOwnClock,
     Mutant::DriftOfQuartz,
@@ -51,6 +51,8 @@ const IN_LARGER_WORLDS: [Mutant; 12] = [
     Mutant::IdleOnesStay,
     Mutant::WallClockBelieved,
     Mutant::SetsOfOldCopy,
+    Mutant::SparedAfterOthers,
+    Mutant::EarlierOthersForgotten,
 ];
 
 const PROMISE: &str = "no request that comes after the answer is admitted";

@@ -81,11 +81,15 @@ pub(crate) enum Mutant {
     AnswerNewerThanKeys,
     /// Keys are taken although newer ones of the same history are held.
     SetsOfOldCopy,
+    /// What a logout of all other sessions spares stands in the log after the entry that would cover it.
+    SparedAfterOthers,
+    /// A logout of all other sessions forgets that another session has logged out its own session's tokens.
+    EarlierOthersForgotten,
 }
 
 impl Mutant {
     /// All of them.
-    pub(crate) const ALL: [Self; 38] = [
+    pub(crate) const ALL: [Self; 40] = [
         Self::AnchorAtReply,
         Self::OldReadingTakenForNew,
         Self::OldReadingDatedByOwnClock,
@@ -124,6 +128,8 @@ impl Mutant {
         Self::KeysAfterAck,
         Self::AnswerNewerThanKeys,
         Self::SetsOfOldCopy,
+        Self::SparedAfterOthers,
+        Self::EarlierOthersForgotten,
     ];
 
     /// True if a logout does something between its number and its commit.

@@ -178,15 +178,16 @@ impl Database {
     /// The verdict by the control plane's own rule, with the tie of the cutoff's second.
     pub(crate) fn verdict(&self, token: &CheckRequest) -> CheckVerdict {
         let keys = TokenKeys { token: token.token, jti: token.jti, session: token.session, subject: token.subject };
-        let said = keys.iter().filter_map(|(kind, key)| {
-            let (_, row) = self.revocations.get(&(number(kind), key))?;
-            Some(covers(kind, row.cutoff, token.issued_at))
-        });
-        match said.max().unwrap_or(Coverage::Clear) {
+        match keys.coverage(token.issued_at, |kind, key| self.cutoff(kind, key)) {
             Coverage::Clear => CheckVerdict::Active,
             Coverage::SameSecond if self.registered.get(&token.token) == Some(&false) => CheckVerdict::Active,
             Coverage::SameSecond | Coverage::Revoked => CheckVerdict::Revoked,
         }
+    }
+
+    /// The cutoff of the row of this kind and key.
+    pub(crate) fn cutoff(&self, kind: Kind, key: &RevocationKey) -> Option<i64> {
+        self.revocations.get(&(number(kind), *key)).map(|(_, row)| row.cutoff)
     }
 
     pub(crate) fn note_revoked(&mut self, token: RevocationKey) {
@@ -201,7 +202,7 @@ impl Database {
         };
         self.revoked.contains(&token.token)
             || self.verdict(token) == CheckVerdict::Revoked
-            || keys.iter().any(|(kind, key)| undone(kind, key))
+            || keys.iter().chain(keys.subject.map(|key| (Kind::Others, key))).any(|(kind, key)| undone(kind, key))
     }
 
     /// Purges the revocations that have to be kept until `now` at most, and moves the mark there.

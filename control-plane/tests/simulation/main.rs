@@ -145,5 +145,7 @@ mod a_mistake_is_found {
         keys_that_come_after_the_acknowledgement: KeysAfterAck,
         an_answer_that_is_newer_than_the_keys: AnswerNewerThanKeys,
         older_keys_that_take_the_place_of_newer_ones: SetsOfOldCopy,
+        what_is_spared_after_what_covers_it: SparedAfterOthers,
+        an_earlier_logout_of_others_forgotten: EarlierOthersForgotten,
     }
 }

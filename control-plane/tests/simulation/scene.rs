@@ -50,8 +50,10 @@ pub(crate) struct Scene {
     pub(crate) request_every: Duration,
     /// The life of a token, in seconds.
     pub(crate) token_seconds: i64,
-    /// The number of logouts of all devices in a thousand logouts.
+    /// The number of logouts of all devices in a thousand logouts, and of logouts of a session or of all others among the
+    /// rest.
     pub(crate) all_devices: u64,
+    pub(crate) of_sessions: u64,
     /// When the last fault has ended, when its effects are over, and when the world ends.
     pub(crate) healed: Duration,
     pub(crate) calm: Duration,
@@ -144,6 +146,7 @@ impl Scene {
             request_every: ms(dice.pick(60, &[30, 150])),
             token_seconds: dice.pick(3600, &[3600, 3600, 3]),
             all_devices: dice.pick(100, &[0, 500]),
+            of_sessions: dice.pick(300, &[0, 700]),
             healed,
             calm,
             end: calm + terms.lease_over() + ms(1500),

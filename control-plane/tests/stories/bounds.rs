@@ -126,10 +126,11 @@ async fn a_body_that_does_not_arrive_is_given_up() {
     let plane = Plane::start().await;
     // The clock must not stop earlier: while the tests' clock is paused, every wait for the database is over at once.
     tokio::time::pause();
-    let never = Body::new(Never);
-    let request = post("/api/v2/lgt-all").header("content-type", "application/json").body(never).unwrap();
-    let answer = Answer::read(plane.internal().oneshot(request).await.unwrap()).await;
-    assert_eq!(answer.problem(), (408, "request_timeout".to_owned()));
+    for path in ["/api/v2/lgt-all", "/api/v2/logout"] {
+        let request = post(path).header("content-type", "application/json").body(Body::new(Never)).unwrap();
+        let answer = Answer::read(router(&plane, path).oneshot(request).await.unwrap()).await;
+        assert_eq!(answer.problem(), (408, "request_timeout".to_owned()), "{path}");
+    }
 }
 
 /// A client that never sends the rest.
@@ -147,7 +148,7 @@ impl HttpBody for Never {
 #[tokio::test]
 async fn a_wrong_content_type_is_told_which_one_is_taken() {
     let plane = Plane::start().await;
-    for route in ROUTES.iter().filter(|route| route.body != Taken::Unread) {
+    for route in ROUTES.iter().filter(|route| matches!(route.body, Taken::Json { .. })) {
         let request = with_secret(post(route.path)).header("content-type", "text/plain");
         let request = request.body(Body::from(json!({}).to_string())).unwrap();
         let answer = Answer::read(router(&plane, route.path).oneshot(request).await.unwrap()).await;

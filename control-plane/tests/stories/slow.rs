@@ -77,9 +77,11 @@ async fn no_client_holds_a_connection_for_ever_and_others_are_served_meanwhile()
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
 
-/// The first entrance of a listener.
+/// The first entrance of a listener that always reads its body, or never does.
 fn entrance(listener: Listener) -> &'static Route {
-    ROUTES.iter().find(|route| route.listener == listener && route.entrance().is_some()).unwrap()
+    let is_sure = |route: &Route| !matches!(route.body, Body::OptionalJson { .. });
+    let mut entrances = ROUTES.iter().filter(|route| route.listener == listener && route.entrance().is_some());
+    entrances.find(|route| is_sure(route)).unwrap()
 }
 
 /// The outcome if the endpoint reads no body. A slow or large body then makes no difference to the answer.

@@ -6,7 +6,7 @@ use std::time::Duration;
 use curfew_core::wire::KeysAnswer;
 
 use super::World;
-use super::logouts::Logout;
+use super::logouts::{Logout, Scope};
 use crate::events::{Call, Event, Returned, Statement};
 use crate::keys::{Change, KEYS, Key, Stored, sibling};
 use crate::scene::ms;
@@ -48,7 +48,7 @@ impl World {
     }
 
     pub(super) fn change_keys(&mut self, change: Change) {
-        self.call(Logout::new(0, false, Some(change), self.now));
+        self.call(Logout::new(0, Scope::Token, Some(change), self.now));
     }
 
     /// Makes a change of keys durable.

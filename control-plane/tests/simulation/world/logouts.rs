@@ -4,8 +4,9 @@ use std::time::Duration;
 
 use curfew_control_plane::leases::protocol::{Safe, Superseded, WaitId};
 use curfew_control_plane::log::{Commit, ControlPlaneRow};
+use curfew_control_plane::store::others::HeldOthers;
 use curfew_core::wire::{CheckVerdict, FeedRevocation};
-use curfew_core::{Kind, LogPosition};
+use curfew_core::{Kind, LogPosition, RevocationKey};
 
 use super::World;
 use crate::clocks::{Moment, unix};
@@ -17,10 +18,31 @@ use crate::scene::{Gossip, SKEW_SECONDS, ms};
 /// How long a revocation is kept after the last moment at which its token could be admitted, in seconds.
 const MARGIN_SECONDS: i64 = 4;
 
+/// How much is logged out with a token.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Scope {
+    Token,
+    Session,
+    Others,
+    All,
+}
+
+impl Scope {
+    /// True if a logout of this scope with the caller's token reaches the other one, if that was issued before.
+    pub(super) fn reaches(self, caller: &super::Token, other: &super::Token) -> bool {
+        let is_own = caller.facts.check.session == other.facts.check.session;
+        match self {
+            Self::Token => caller.facts.check.token == other.facts.check.token,
+            Self::Session => is_own,
+            Self::Others => caller.user == other.user && !is_own,
+            Self::All => caller.user == other.user,
+        }
+    }
+}
+
 pub(super) struct Logout {
     pub(super) token: usize,
-    /// True for a logout of all devices of the user.
-    pub(super) all: bool,
+    pub(super) scope: Scope,
     /// A change of keys instead of a logout, and how often the key had come when it was committed.
     pub(super) change: Option<Change>,
     pub(super) came: u64,
@@ -43,10 +65,10 @@ pub(super) struct Logout {
 }
 
 impl Logout {
-    pub(super) fn new(token: usize, all: bool, change: Option<Change>, called: Moment) -> Self {
+    pub(super) fn new(token: usize, scope: Scope, change: Option<Change>, called: Moment) -> Self {
         Self {
             token,
-            all,
+            scope,
             change,
             came: 0,
             covers: Vec::new(),
@@ -70,15 +92,27 @@ impl World {
             self.log_in();
         }
         if let Some(token) = self.draw_victim() {
-            let all = self.dice.per_mille(self.scene.all_devices);
+            let scope = self.draw_scope();
+            let many = matches!(scope, Scope::All | Scope::Others);
             // After a logout everywhere, users often log in again in the same second.
-            if all && self.dice.per_mille(500) {
+            if many && self.dice.per_mille(500) {
                 (0..3).for_each(|_| self.log_in());
             }
-            self.log_out(token, all);
-            if all && self.dice.per_mille(500) {
+            self.log_out(token, scope);
+            if many && self.dice.per_mille(500) {
                 (0..3).for_each(|_| self.log_in());
             }
+        }
+    }
+
+    fn draw_scope(&mut self) -> Scope {
+        if self.dice.per_mille(self.scene.all_devices) {
+            return Scope::All;
+        }
+        match self.dice.per_mille(self.scene.of_sessions) {
+            false => Scope::Token,
+            true if self.dice.per_mille(500) => Scope::Session,
+            true => Scope::Others,
         }
     }
 
@@ -91,11 +125,11 @@ impl World {
         alive.get(self.dice.below(among.max(1))).copied()
     }
 
-    fn log_out(&mut self, token: usize, all: bool) {
+    fn log_out(&mut self, token: usize, scope: Scope) {
         if let Some(token) = self.tokens.get_mut(token) {
-            token.asked = true;
+            token.asked = scope != Scope::Others;
         }
-        self.call(Logout::new(token, all, None, self.now));
+        self.call(Logout::new(token, scope, None, self.now));
     }
 
     pub(super) fn call(&mut self, logout: Logout) {
@@ -116,10 +150,10 @@ impl World {
         let again = self.dice.per_mille(500);
         let Some(logout) = self.logouts.get_mut(logout) else { return };
         logout.ended = true;
-        let (token, all, change) = (logout.token, logout.all, logout.change);
+        let (token, scope, change) = (logout.token, logout.scope, logout.change);
         match change {
             Some(change) if again => self.change_keys(change),
-            None if again => self.log_out(token, all),
+            None if again => self.log_out(token, scope),
             _ => {}
         }
     }
@@ -128,7 +162,7 @@ impl World {
     pub(super) fn revocations(&self, plane: usize, logout: usize) -> Option<Vec<FeedRevocation>> {
         let moment = self.planes.get(plane)?.wall.moment();
         let logout = self.logouts.get(logout)?;
-        if logout.all && moment.is_lost() {
+        if logout.scope != Scope::Token && moment.is_lost() {
             return None;
         }
         let token = self.tokens.get(logout.token)?;
@@ -139,21 +173,54 @@ impl World {
             cutoff: unix(self.now),
             expires_at: kept(token.facts.times.expires_at),
         };
-        if !logout.all {
-            let alive = self.database.verdict(&token.facts.check) == CheckVerdict::Active;
-            return Some(alive.then(|| named(token)).into_iter().collect());
+        // A backend logs out all devices of a user with no token.
+        if logout.scope != Scope::All && self.database.verdict(&token.facts.check) != CheckVerdict::Active {
+            return Some(Vec::new());
         }
         let alive = |other: &&super::Token| {
             let check = &other.facts.check;
-            other.user == token.user
+            logout.scope.reaches(token, other)
                 && self.database.is_registered(&check.token)
                 && self.database.verdict(check) == CheckVerdict::Active
         };
-        let mut revocations: Vec<_> = self.tokens.iter().filter(alive).map(named).collect();
-        let (kind, cutoff) = (Kind::Subject, moment.latest());
-        let expires_at = kept(cutoff + self.scene.token_seconds);
-        revocations.push(FeedRevocation { kind, key: token.user, cutoff, expires_at });
-        Some(revocations)
+        let known = || self.tokens.iter().filter(alive).map(named);
+        let cutoff = moment.latest();
+        let of_all = |kind, key, cutoff: i64| FeedRevocation {
+            kind,
+            key,
+            cutoff,
+            expires_at: kept(cutoff + self.scene.token_seconds),
+        };
+        Some(match logout.scope {
+            Scope::Token => vec![named(token)],
+            Scope::Session => {
+                let session = token.facts.check.session.map(|session| of_all(Kind::Session, session, cutoff));
+                std::iter::once(named(token)).chain(session).collect()
+            }
+            Scope::All => known().chain([of_all(Kind::Subject, token.user, cutoff)]).collect(),
+            Scope::Others => {
+                known().chain(self.others(token, cutoff).map(|(kind, key, at)| of_all(kind, key, at))).collect()
+            }
+        })
+    }
+
+    /// The entries of a logout of all other sessions than this token's: the kind, the key and the cutoff of each.
+    fn others(&self, token: &super::Token, cutoff: i64) -> impl Iterator<Item = (Kind, RevocationKey, i64)> {
+        let session = token.facts.check.session.unwrap_or(token.facts.check.token);
+        let (subject, spared) = (token.user, RevocationKey::spared(&token.user, &session));
+        let held = HeldOthers {
+            others: self.database.cutoff(Kind::Others, &subject),
+            spared: self.database.cutoff(Kind::Spared, &spared),
+        };
+        let change = held.followed_by(cutoff);
+        let all = change.all.filter(|_| !self.scene.is(Mutant::EarlierOthersForgotten));
+        let all = all.map(|at| (Kind::Subject, subject, at));
+        let mut pair =
+            [change.spared.map(|at| (Kind::Spared, spared, at)), Some((Kind::Others, subject, change.others))];
+        if self.scene.is(Mutant::SparedAfterOthers) {
+            pair.reverse();
+        }
+        all.into_iter().chain(pair.into_iter().flatten())
     }
 
     pub(super) fn commit_has_returned(

@@ -7,7 +7,7 @@ use curfew_control_plane::leases::protocol::{Safe, Superseded};
 use curfew_core::LogPosition;
 
 use super::World;
-use super::logouts::Logout;
+use super::logouts::{Logout, Scope};
 
 impl World {
     /// Another server takes over without some logouts of single tokens whose callers were not answered yet.
@@ -16,7 +16,8 @@ impl World {
             let Some(token) = self.tokens.get(index).filter(|token| token.answered.is_none()) else { continue };
             let key = token.facts.check.token;
             let covering = || self.logouts.iter().filter(|logout| logout.covers.contains(&index));
-            let may_lack_it = covering().next().is_some() && covering().all(|logout| !logout.all && !logout.ended);
+            let may_lack_it =
+                covering().next().is_some() && covering().all(|logout| logout.scope == Scope::Token && !logout.ended);
             if may_lack_it && self.dice.per_mille(500) {
                 self.database.lose(key);
                 let covering = self.logouts.iter_mut().filter(|logout| logout.covers.contains(&index));

@@ -47,11 +47,12 @@ impl World {
         let issued_at = unix(self.now);
         let user = RevocationKey::from_bytes([u8::try_from(self.dice.below(USERS)).unwrap_or(0); 16]);
         let token = RevocationKey::from_bytes(self.dice.sixteen());
+        let session = self.draw_session(user);
         let check = CheckRequest {
             keyspace: Keyspace::from_bytes([0; 16]),
             token,
             jti: None,
-            session: None,
+            session: Some(session),
             subject: Some(user),
             issued_at: Some(issued_at),
         };
@@ -75,6 +76,13 @@ impl World {
         };
         self.tokens.push(signed(key, spared));
         self.tokens.extend(again.map(|key| signed(Some(key), true)));
+    }
+
+    /// Half of the logins are refreshes of the user's last session.
+    fn draw_session(&mut self, user: RevocationKey) -> RevocationKey {
+        let last =
+            self.tokens.iter().rev().find(|token| token.user == user).and_then(|token| token.facts.check.session);
+        last.filter(|_| self.dice.per_mille(500)).unwrap_or_else(|| RevocationKey::from_bytes(self.dice.sixteen()))
     }
 
     pub(super) fn requests_go_on(&mut self, index: usize) {

@@ -127,15 +127,15 @@ impl World {
         let dead = |token: &super::Token| {
             token.is_in_time(now) && self.database.verdict(&token.facts.check) == CheckVerdict::Revoked
         };
-        let of = self.logouts.get(logout).map_or((0, false), |logout| (logout.token, logout.all));
-        let user = self.tokens.get(of.0).map(|token| token.user);
-        let issued_before = |token: &&super::Token| token.facts.check.issued_at < Some(now);
-        let missed = |token: &&super::Token| Some(token.user) == user && token.is_in_time(now) && !dead(token);
-        let missed = self.tokens.iter().filter(issued_before).find(missed).map(|token| token.facts.check.token);
-        self.checks.hold(!of.1 || missed.is_none(), || format!("a logout of all devices misses {missed:?}"));
-        let tokens = self.tokens.iter().enumerate();
-        let concerned = tokens.filter(|(index, token)| *index == of.0 || (of.1 && Some(token.user) == user));
-        let covers: Vec<_> = concerned.filter(|(_, token)| dead(token)).map(|(index, _)| index).collect();
+        let of = self.logouts.get(logout).map(|logout| (logout.scope, self.tokens.get(logout.token)));
+        let of = of.and_then(|(scope, token)| Some((scope, token?))).filter(|_| !revocations.is_empty());
+        let issued_before = |token: &&super::Token| token.facts.check.issued_at < Some(now) && token.is_in_time(now);
+        let reached = |token: &super::Token| of.is_some_and(|(scope, caller)| scope.reaches(caller, token));
+        let missed = self.tokens.iter().filter(issued_before).find(|token| reached(token) && !dead(token));
+        let missed = missed.map(|token| token.facts.check.token);
+        self.checks.hold(missed.is_none(), || format!("a logout misses {missed:?}"));
+        let concerned = self.tokens.iter().enumerate().filter(|(_, token)| reached(token) && dead(token));
+        let covers: Vec<_> = concerned.map(|(index, _)| index).collect();
         for token in covers.iter().filter_map(|token| self.tokens.get(*token)) {
             self.database.note_revoked(token.facts.check.token);
         }
