@@ -48,6 +48,8 @@ mod redirects;
 #[cfg(test)]
 mod routes;
 #[cfg(test)]
+mod sessions;
+#[cfg(test)]
 mod shared;
 #[cfg(test)]
 mod sources;
