@@ -26,6 +26,11 @@ pub struct OthersChange {
 }
 
 impl HeldOthers {
+    /// True if a logout of all other sessions with this cutoff would make nothing of them that they are not.
+    pub(crate) fn say_all_of(self, cutoff: i64) -> bool {
+        self.others == self.spared && self.others >= Some(cutoff)
+    }
+
     /// What a logout of all other sessions with this cutoff makes of them.
     pub fn followed_by(self, cutoff: i64) -> OthersChange {
         let Some(before) = self.others else {

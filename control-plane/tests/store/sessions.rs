@@ -102,6 +102,26 @@ on_each_database! {
         assert_eq!(plane.verdict(&mine).await, Revoked);
     }
 
+    async fn the_same_call_in_the_same_second_writes_nothing_new(place: &Place) {
+        let plane = place.open().await;
+        let (mine, other) = (of_session("alice", 1, "m"), of_session("alice", 2, "t"));
+        log_out_others(&plane, &mine).await;
+        let written = place.counts().await;
+        for _ in 0..3 {
+            log_out_others(&plane, &mine).await;
+        }
+        assert_eq!(place.counts().await, written);
+        // What was registered since is revoked all the same.
+        plane.store.writer().register(vec![registration(issued_at(&other, NOW))]).await.unwrap();
+        log_out_others(&plane, &mine).await;
+        assert_eq!(plane.verdict(&issued_at(&other, NOW)).await, Revoked);
+        assert!(place.counts().await.2 > written.2);
+        place.advance(1);
+        let before = place.counts().await.2;
+        log_out_others(&plane, &mine).await;
+        assert_eq!(place.counts().await.2, before + 2, "a later cutoff, and what it spares");
+    }
+
     async fn what_was_spared_is_explained(place: &Place) {
         let plane = place.open().await;
         let (mine, theirs) = (of_session("alice", 1, "m"), of_session("alice", 2, "t"));
