@@ -34,11 +34,11 @@ pub enum ServeFailure {
         /// Why.
         source: std::io::Error,
     },
-    /// Logouts of all devices would no longer cover any token.
+    /// Logouts of all devices, or of sessions, would no longer cover any token.
     #[error(
-        "logouts of all devices are in force that the present settings do not reach: they were made for {0}. Restore \
-         these settings (CURFEW_ISSUER or CURFEW_ISSUERS_FILE, CURFEW_USER_CLAIM, CURFEW_ISSUED_AT_CLAIM), or start \
-         once with --accept-new-keyspace and log those users out again"
+        "logouts of all devices or of sessions are in force that the present settings do not reach: they were made for \
+         {0}. Restore these settings (CURFEW_ISSUER or CURFEW_ISSUERS_FILE, CURFEW_USER_CLAIM, CURFEW_ISSUED_AT_CLAIM, \
+         CURFEW_SESSION_CLAIM), or start once with --accept-new-keyspace and log those users out again"
     )]
     Keyspace(String),
     /// Redis shows that a setting is wrong.

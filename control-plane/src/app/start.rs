@@ -66,7 +66,7 @@ pub(super) async fn prepare(config: &Config, settings: &Settings, clock: &Clock)
         [] => Ok(()),
         orphaned if accept => {
             warn!(
-                "logouts of all devices no longer reach anybody, as accepted: they were made for {}",
+                "logouts of all devices or of sessions no longer reach anybody, as accepted: they were made for {}",
                 orphaned.join("; ")
             );
             Ok(())

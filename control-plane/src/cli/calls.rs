@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use super::{Failure, token_text};
 use crate::cli::client::{Call, CallFailure};
 use crate::config::{ClientArgs, Environment};
-use crate::logout::{LOGGED_OUT, LOGGED_OUT_EVERYWHERE};
+use crate::logout::{LOGGED_OUT, LOGGED_OUT_EVERYWHERE, OTHERS_LOGGED_OUT};
 use crate::store::sessions::{Session, SessionList};
 
 pub(super) const LOGOUT_EXAMPLES: &str = "\
@@ -55,6 +55,9 @@ pub(super) struct LogoutArgs {
     /// With a token: log out every other token of its user, too
     #[arg(long, conflicts_with = "user")]
     all_devices: bool,
+    /// With a token: how much to log out, if not what its issuer's logout_scope says
+    #[arg(long, value_name = "SCOPE", value_parser = SCOPES, conflicts_with_all = ["user", "all_devices"])]
+    scope: Option<String>,
     /// Log out every token of this user
     #[arg(long, value_name = "ID")]
     user: Option<String>,
@@ -73,25 +76,44 @@ pub(super) async fn logout(args: &LogoutArgs, environment: &Environment) -> Resu
     let (base, answer, expected) = match &args.user {
         Some(user) => (&args.internal.internal_url, logout_user(args, user, environment).await?, LOGGED_OUT_EVERYWHERE),
         None => {
-            let (path, expected) = match args.all_devices {
-                true => ("/api/v2/logout-all-device", LOGGED_OUT_EVERYWHERE),
-                false => ("/api/v2/logout", LOGGED_OUT),
+            let (path, expected) = match (args.all_devices, args.scope.as_deref()) {
+                (true, _) => ("/api/v2/logout-all-device".to_owned(), LOGGED_OUT_EVERYWHERE),
+                (false, None) => ("/api/v2/logout".to_owned(), LOGGED_OUT),
+                (false, Some(scope)) => (format!("/api/v2/logout?scope={scope}"), told_of(scope)),
             };
             let token = token(args, environment)?;
             let base = &args.public.url;
-            let call = Call { base, method: Method::POST, path, bearer: Some(&token), body: None };
+            let call = Call { base, method: Method::POST, path: &path, bearer: Some(&token), body: None };
             (base, call.send().await?, expected)
         }
     };
     if answer.get("message").and_then(Value::as_str) != Some(expected) {
         return Err(CallFailure::Stranger(base.to_owned()).into());
     }
-    writeln!(std::io::stdout(), "{expected}")?;
+    let scope = answer.get("scope").and_then(Value::as_str);
+    if args.scope.as_deref().is_some_and(|asked| asked != scope.unwrap_or("token")) {
+        // A control plane of an earlier version does not know scopes.
+        return Err(CallFailure::Stranger(base.to_owned()).into());
+    }
+    let scope = scope.map(|scope| format!(" Scope: {scope}.")).unwrap_or_default();
+    writeln!(std::io::stdout(), "{expected}{scope}")?;
     if answer.get("known") == Some(&Value::Bool(false)) {
         let hint = "no token of this user is known: is the ID what the tokens have in the user claim?";
         writeln!(std::io::stderr(), "note: {hint}")?;
     }
     Ok(())
+}
+
+/// The names of scopes.
+const SCOPES: [&str; 4] = ["token", "session", "others", "global"];
+
+/// What the answer to a logout of this scope says.
+fn told_of(scope: &str) -> &'static str {
+    match scope {
+        "others" => OTHERS_LOGGED_OUT,
+        "global" => LOGGED_OUT_EVERYWHERE,
+        _ => LOGGED_OUT,
+    }
 }
 
 /// The token from the argument, or else from the environment.

@@ -36,7 +36,7 @@ pub(super) struct MintArgs {
     /// How long the token lives
     #[arg(long, value_name = "DURATION", default_value = "1h", value_parser = humantime::parse_duration)]
     ttl: Duration,
-    /// The session (`sid`)
+    /// The session, for the issuer's session claim (`sid` as a rule)
     #[arg(long, value_name = "SID")]
     session: Option<String>,
     /// The token's own name (`jti`) [default: random]
@@ -101,7 +101,9 @@ fn claims(args: &MintArgs, tokens: &Tokens, signer: &Signer) -> Result<JWTClaims
         }
     }
     if let Some(session) = &args.session {
-        custom.insert("sid".to_owned(), session.as_str().into());
+        let namespace = signer.issuer.as_deref().unwrap_or_default();
+        let claim = tokens.policy.session_claim(namespace).unwrap_or("sid");
+        insert_at(&mut custom, claim, session.as_str().into());
     }
     if tokens.issued_at_claim != "iat" {
         custom.insert(tokens.issued_at_claim.clone(), crate::clock::Clock::system().now().into());

@@ -98,7 +98,7 @@ impl fmt::Display for Orphaned {
         let KeyRule { claim, issued_at_claim, .. } = rule;
         write!(formatter, "issuer {issuer:?}, ")?;
         match rule.kind {
-            Kind::Session => write!(formatter, "session_claim {claim}")?,
+            Kind::Session => write!(formatter, "CURFEW_SESSION_CLAIM={claim}")?,
             _ => write!(formatter, "CURFEW_USER_CLAIM={claim}, CURFEW_ISSUED_AT_CLAIM={issued_at_claim}")?,
         }
         write!(formatter, ", in force until {live_until}")

@@ -162,7 +162,7 @@ on_each_database! {
         settings.rules[1].claim = "session_state".to_owned();
         let prepared = curfew_control_plane::store::prepare(&place.database(), &settings, NOW, false).await.unwrap();
         let told: Vec<_> = prepared.orphaned.iter().map(ToString::to_string).collect();
-        assert_eq!(told, [format!("issuer \"{ISSUER}\", session_claim sid, in force until {}", NOW + life)]);
+        assert_eq!(told, [format!("issuer \"{ISSUER}\", CURFEW_SESSION_CLAIM=sid, in force until {}", NOW + life)]);
         // Longer lives of tokens prolong them.
         settings = crate::place::settings();
         settings.retention.max_token_ttl *= 2;

@@ -6,7 +6,9 @@ use std::sync::Arc;
 use axum::http::header::AUTHORIZATION;
 use curfew_control_plane::config::DefaultScope;
 use serde_json::{Value, json};
+use tempfile::TempDir;
 
+use crate::binary::{Server, command, curfew};
 use crate::plane::{Answer, Plane, ask, ask_json, post};
 use crate::tokens::{ISSUER, SECRET, claims, token, with};
 
@@ -154,4 +156,31 @@ async fn sessions_are_named_by_the_issuers_claim() {
     let by_sid_alone = of("4", json!({"sid": "1"}));
     assert_eq!(by_query(&plane, &by_sid_alone, "?scope=session").await.problem().1, "session_missing");
     assert_eq!(by_query(&plane, &of("5", json!({"realm": {"session": ""}})), "").await.problem().1, "token_invalid");
+}
+
+#[test]
+fn the_command_line_logs_out_sessions_and_others() {
+    const CLAIM: (&str, &str) = ("CURFEW_SESSION_CLAIM", "realm.session");
+    let directory = TempDir::new().unwrap();
+    let directory = directory.path();
+    let mut serve = command(directory);
+    serve.env(CLAIM.0, CLAIM.1);
+    let server = Server::spawn(directory, serve);
+    let mint = |session: &str| {
+        let arguments = ["token", "mint", "--user", "7", "--session", session];
+        let minted = command(directory).args(arguments).env(CLAIM.0, CLAIM.1).output().unwrap();
+        String::from_utf8(minted.stdout).unwrap().trim().to_owned()
+    };
+    let [phone, refreshed, laptop] = ["phone", "phone", "laptop"].map(mint);
+    let logout =
+        |token: &str, more: &[&str]| curfew(directory, &server, &[&["logout", "--token", token][..], more].concat());
+    let said = |text: &str| (Some(0), text.to_owned(), String::new());
+    let others = said("Successfully Logged Out From All Other Devices. Scope: others.");
+    assert_eq!(logout(&phone, &["--scope", "others"]), others);
+    assert_eq!(logout(&laptop, &["--scope", "session"]).0, Some(1), "it is logged out");
+    assert_eq!(logout(&refreshed, &["--scope", "session"]), said("Successfully Logged Out. Scope: session."));
+    assert_eq!(logout(&phone, &[]).0, Some(1), "of the same session");
+    for wrong in [&["--scope", "all"][..], &["--scope", "others", "--all-devices"]] {
+        assert_eq!(logout(&phone, wrong).0, Some(2), "{wrong:?}");
+    }
 }

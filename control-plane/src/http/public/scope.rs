@@ -46,9 +46,21 @@ impl FromRequest<Arc<AppState>> for Owner {
     async fn from_request(request: Request, state: &Arc<AppState>) -> Result<Self, ApiError> {
         let (mut parts, body) = request.into_parts();
         let Caller(token) = Caller::from_request_parts(&mut parts, state).await?;
-        let QueryParameters(query) = QueryParameters::<Asked>::from_request_parts(&mut parts, state).await?;
-        let OptionalJson(body) = OptionalJson::<Asked>::from_request(Request::from_parts(parts, body), state).await?;
+        let QueryParameters(query) =
+            QueryParameters::<Asked>::from_request_parts(&mut parts, state).await.map_err(told)?;
+        let body = OptionalJson::<Asked>::from_request(Request::from_parts(parts, body), state).await;
+        let OptionalJson(body) = body.map_err(told)?;
         Ok(Self { token, asked: one_of(query.scope, body.scope)? })
+    }
+}
+
+/// A query or a body that cannot be read, with what it may say.
+fn told(error: ApiError) -> ApiError {
+    match error {
+        ApiError::Malformed(detail) => {
+            ApiError::Malformed(format!("{detail} scope may be one of token, session, others and global, once."))
+        }
+        other => other,
     }
 }
 
