@@ -296,9 +296,9 @@ impl HeldKeys {
         if is_of_another && self.read_at.is_some_and(|read_at| sent_at < read_at) {
             return Ok(false);
         }
-        if self.held == Some(position) && self.issuers.iter().all(|issuer| issuer.known) {
+        if self.held == Some(position) && !self.would_know_more(answer) {
             // Reading the same sets again would take some milliseconds.
-            self.read_at = Some(now);
+            self.note_read(position, now);
             return Ok(false);
         }
         let sets: Vec<_> =
@@ -308,11 +308,22 @@ impl HeldKeys {
             issuer.known = set.is_some();
             replaced |= put(&mut self.sets, issuer.place, set.unwrap_or_default());
         }
+        self.note_read(position, now);
+        Ok(replaced)
+    }
+
+    /// True if the answer has a set of an issuer that has had none, or no set of one that has had one.
+    fn would_know_more(&self, answer: &KeysAnswer) -> bool {
+        let has_set = |name: &str| answer.sets.iter().any(|keys| keys.issuer == name && keys.jwks.is_some());
+        self.issuers.iter().any(|issuer| issuer.known != has_set(&issuer.name))
+    }
+
+    /// What is held is as new as this position. An answer of another history than was shown is the newer one: the other may
+    /// have been shown before it was read, and come late.
+    fn note_read(&mut self, position: LogPosition, now: Duration) {
         self.held = Some(position);
         self.read_at = Some(now);
-        // An answer of another history than was shown is the newer one: the other may have been shown before it was read.
         self.shown = self.shown.filter(|shown| shown.epoch == position.epoch && shown.seq > position.seq).or(self.held);
-        Ok(replaced)
     }
 
     /// Takes out the next streams that have waited and are to be decided about anew, `most` at most.

@@ -2,7 +2,7 @@
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use curfew_core::wire::{IssuerKeys, KeysAnswer, KeysRequest};
 use curfew_core::{Algorithm, Epoch};
@@ -16,6 +16,15 @@ use super::{KeyIssuer, Keys, Origin, RefreshFailure};
 use crate::store::ReadFailure;
 use crate::store::command::Committed;
 use crate::store::keys::{ChangeKeys, KeyRefusal, KeyStep, KeyTexts, KeysChange, ShelfRow, StoredKeys};
+
+/// How long an answer to a filter waits for the first keys of an issuer: less than the filter waits by default.
+const FIRST_KEYS: Duration = Duration::from_millis(300);
+
+/// For how long after its start a process waits so.
+const STARTING: Duration = Duration::from_secs(10);
+
+/// The pause between two looks for them.
+const FIRST_KEYS_PAUSE: Duration = Duration::from_millis(30);
 
 /// No issuer is meant.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -51,13 +60,31 @@ impl Keys {
         if let Some(place) = refresh.filter(|place| self.is_asked_for(*place)) {
             self.demand(place).await;
         }
-        let sets = self.in_force_since(Instant::now()).await?;
+        let sets = self.with_first_keys(request).await?;
         if let Some(text) = self.rendered.text(request, &sets) {
             return Some(text);
         }
         let text: Arc<str> = serde_json::to_string(&self.answer(request, &sets)).ok()?.into();
         self.rendered.keep(request, &sets, Arc::clone(&text));
         Some(text)
+    }
+
+    /// What is in force. If this process has just started and an issuer that the filter asks about has no keys yet, they are waited
+    /// for a little: the requests of a filter that has just started wait for this answer. Later an issuer without keys is one
+    /// that does not give any, and the keys of the others are not to wait for it.
+    async fn with_first_keys(&self, request: &KeysRequest) -> Option<Sets> {
+        let begun = Instant::now();
+        let until = begun + if begun.duration_since(self.started) < STARTING { FIRST_KEYS } else { Duration::ZERO };
+        loop {
+            let sets = self.in_force_since(Instant::now()).await?;
+            let lacks = |issuer: &String| {
+                self.named(issuer).is_some_and(|place| self.is_asked_for(place)) && sets.text(issuer).is_none()
+            };
+            if Instant::now() >= until || !request.issuers.iter().any(lacks) {
+                return Some(sets);
+            }
+            tokio::time::sleep(FIRST_KEYS_PAUSE).await;
+        }
     }
 
     /// The same as a value, without a look for newer keys: for a caller of its own, so that what most filters ask for stays at

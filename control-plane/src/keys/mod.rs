@@ -91,6 +91,7 @@ pub struct Keys {
     fetch: Option<FetchNow>,
     rendered: desk::Rendered,
     file_reads: FileReads,
+    started: Instant,
 }
 
 impl Keys {
@@ -108,6 +109,7 @@ impl Keys {
             telling: Telling::default(),
             fetch: None,
             rendered: desk::Rendered::default(),
+            started: Instant::now(),
         }
     }
 

@@ -13,6 +13,8 @@ mod fetching;
 #[cfg(test)]
 mod files;
 #[cfg(test)]
+mod first;
+#[cfg(test)]
 mod provider;
 #[cfg(test)]
 mod redirected;

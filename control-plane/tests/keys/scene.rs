@@ -21,7 +21,7 @@ use tracing::subscriber::DefaultGuard;
 
 const NOW: i64 = 1_800_000_000;
 
-const ISSUER: &str = "https://issuer.example.com";
+pub(crate) const ISSUER: &str = "https://issuer.example.com";
 
 /// How long a story waits for an event.
 const PATIENCE: Duration = Duration::from_secs(20);
