@@ -46,7 +46,8 @@ impl LogCopy {
     pub fn coverage(&self, token: &CheckRequest) -> Option<Coverage> {
         let keys = TokenKeys { token: token.token, jti: token.jti, session: token.session, subject: token.subject };
         let coverage = keys.coverage(token.issued_at, |kind, key| match kind {
-            Kind::Others if !self.any_others => None,
+            // What spares the token may be what did not fit: then the control plane is asked.
+            Kind::Others if !self.any_others || self.overflowed => None,
             _ => self.table.cutoff(kind, key),
         });
         (!self.overflowed || coverage == Coverage::Revoked).then_some(coverage)
@@ -191,6 +192,26 @@ mod tests {
         assert_eq!(copy.coverage(&token(Some(NOW))), Some(Coverage::Revoked));
         let unknown = CheckRequest { token: key(u64::MAX), ..token(Some(NOW)) };
         assert_eq!(copy.coverage(&unknown), None);
+    }
+
+    #[test]
+    fn over_its_budget_the_copy_refuses_nobody_by_a_logout_of_the_others() {
+        let mut copy = LogCopy::new(1 << 20, [3, 4]);
+        let spared = |cutoff| FeedRevocation {
+            key: RevocationKey::spared(&key(4), &key(3)),
+            ..revoked(Kind::Spared, 0, cutoff)
+        };
+        copy.apply(&[spared(NOW), revoked(Kind::Others, 4, NOW)], NOW);
+        let mut number = 100;
+        while !copy.overflowed() {
+            copy.apply(&[revoked(Kind::Token, number, 0)], NOW);
+            number += 1;
+        }
+        // The second call finds no room for what it spares, and moves the entry that is there.
+        copy.apply(&[revoked(Kind::Others, 4, NOW + 5)], NOW);
+        assert_eq!(copy.coverage(&token(Some(NOW - 1))), None, "the control plane is asked");
+        copy.apply(&[revoked(Kind::Subject, 4, NOW + 5)], NOW);
+        assert_eq!(copy.coverage(&token(Some(NOW - 1))), Some(Coverage::Revoked));
     }
 
     #[test]

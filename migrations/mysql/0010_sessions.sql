@@ -4,8 +4,8 @@
 -- (or the one token) that the `spared` entry with the same cutoff names; that entry covers nothing by itself. MariaDB keeps a
 -- column's check with the column, and MySQL keeps it by a name of its own.
 ALTER TABLE revocations /*!80016 DROP CHECK revocations_chk_1, */
-    MODIFY kind VARCHAR(16) CHARACTER SET utf8mb4 COLLATE utf8mb4_bin NOT NULL
-    CHECK (kind IN ('token', 'jti', 'session', 'subject', 'others', 'spared'));
+    MODIFY kind VARCHAR(16) CHARACTER SET utf8mb4 COLLATE utf8mb4_bin NOT NULL,
+    ADD CONSTRAINT revocations_kind CHECK (kind IN ('token', 'jti', 'session', 'subject', 'others', 'spared'));
 
 -- Which rows belong to a session.
 CREATE INDEX user_token_logs_by_session ON user_token_logs (session_id, issuer);

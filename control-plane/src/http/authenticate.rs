@@ -39,6 +39,14 @@ async fn prove_by_newest(state: &Arc<AppState>, attempt: &Attempt, text: &[u8]) 
             proven = prove_in_turn(state, attempt, text).await?;
         }
     }
+    if let Err(Unproven { newer_keys: Some(issuer), .. }) = proven
+        && !state.keys.are_known(issuer)
+    {
+        // A filter says the same then. Clients take 401 for "there is nothing to log out".
+        return Err(ApiError::KeysNotFetched(
+            "The keys of the token's issuer are not known yet. Try again.".to_owned(),
+        ));
+    }
     Ok(state.counted(proven.map_err(|unproven| unproven.error))?)
 }
 

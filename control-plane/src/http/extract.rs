@@ -43,7 +43,7 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for Json<T> {
 }
 
 /// What a JSON object in the body says, if there is a body and its media type is JSON; the route's row says how large it may
-/// be. Without one, the default.
+/// be. Without one, the default. Many frameworks send `[]` or `null` for "no data", which is no body here.
 pub(super) struct OptionalJson<T>(pub(super) T);
 
 impl<T: DeserializeOwned + Default, S: Send + Sync> FromRequest<S> for OptionalJson<T> {
@@ -51,7 +51,7 @@ impl<T: DeserializeOwned + Default, S: Send + Sync> FromRequest<S> for OptionalJ
 
     async fn from_request(request: Request, state: &S) -> Result<Self, ApiError> {
         let body = Bytes::from_request(request, state).await.map_err(|_| malformed("The body broke off."))?;
-        let is_absent = body.trim_ascii().is_empty();
+        let is_absent = [&b""[..], b"null", b"[]", b"\"\""].contains(&body.trim_ascii());
         Ok(Self(if is_absent { T::default() } else { read_body(&body)? }))
     }
 }

@@ -91,6 +91,11 @@ impl Current {
         sets.with(place, set)
     }
 
+    /// True if a set of the issuer at this place is stored.
+    pub(super) fn has_text(&self, place: usize) -> bool {
+        self.held().texts.get(place).is_some_and(Option::is_some)
+    }
+
     fn held(&self) -> MutexGuard<'_, Held> {
         self.held.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -72,11 +72,23 @@ pub(super) fn demanded(row: Option<&StoredFetch>, now_ms: i64) -> StoredFetch {
     StoredFetch { demanded_at_ms: Some(now_ms), ..claimed(row, now_ms) }
 }
 
-/// The row of a question to the source with this hash. The name of a list that another source gave is not shown to it.
+/// The row of a question to the source with this hash. What was noted of another source does not count for it: neither the name
+/// of its list nor its failures.
 fn to_source(row: StoredFetch, source_hash: Option<i64>) -> StoredFetch {
     let is_another = row.source_hash.is_some() && row.source_hash != source_hash;
-    let etag = row.etag.filter(|_| !is_another);
-    StoredFetch { source_hash, etag, ..row }
+    match is_another {
+        false => StoredFetch { source_hash, ..row },
+        true => StoredFetch {
+            source_hash,
+            etag: None,
+            fresh_for: None,
+            failures: 0,
+            error_code: None,
+            error: None,
+            next_at_ms: None,
+            ..row
+        },
+    }
 }
 
 /// True if an issuer may be asked at `now_ms` for the sake of a token: nobody has asked it for the sake of one within

@@ -124,6 +124,12 @@ impl Keys {
         self.current.sets()
     }
 
+    /// False if the keys of the issuer at this place come from a source that has not given any yet. A set without keys is known.
+    pub fn are_known(&self, place: usize) -> bool {
+        let is_asked_for = self.issuers.get(place).is_some_and(|issuer| matches!(issuer.origin, Origin::Source(_)));
+        !is_asked_for || self.current.has_text(place)
+    }
+
     /// The issuers, in the policy's order.
     pub fn issuers(&self) -> &[KeyIssuer] {
         &self.issuers

@@ -20,6 +20,8 @@ pub struct Explained {
     pub same_second: bool,
     /// The revocations under the token's keys, whether they cover it or not.
     pub revocations: Vec<Found>,
+    /// What spares the token where all other sessions of its user were logged out.
+    pub spared: Vec<Found>,
     /// The token's row, if there is one.
     pub registration: Option<Registered>,
 }
@@ -119,9 +121,10 @@ impl Explained {
         let is_spared = |entry: &Entry| {
             entry.kind == Kind::Others && spared.iter().any(|spared| spared.entry.cutoff >= entry.cutoff)
         };
-        let found = |stored: Stored| found(is_spared(&stored.entry), stored, cutoff_time);
-        let revocations = revocations.into_iter().map(found).collect();
-        Self { position, keys_seq, verdict, same_second, revocations, registration }
+        let found_here = |stored: Stored| found(is_spared(&stored.entry), stored, cutoff_time);
+        let revocations = revocations.into_iter().map(found_here).collect();
+        let spared = spared.into_iter().map(|stored| found(false, stored, cutoff_time)).collect();
+        Self { position, keys_seq, verdict, same_second, revocations, spared, registration }
     }
 }
 

@@ -88,6 +88,21 @@ on_each_database! {
         assert_eq!(plane.verdict(&refreshed).await, Revoked);
     }
 
+    async fn a_caller_that_was_registered_under_another_session_stays_all_the_same(place: &Place) {
+        let plane = place.open().await;
+        let (mine, other) = (of_session("alice", 1, "m"), of_session("alice", 2, "t"));
+        let under_other_settings = TokenRecord { session_id: Some("another claim's".to_owned()), ..mine.clone() };
+        let known = [&under_other_settings, &other].map(|token| registration(token.clone())).to_vec();
+        plane.store.writer().register(known).await.unwrap();
+        log_out_others(&plane, &mine).await;
+        assert_eq!((plane.verdict(&mine).await, plane.verdict(&other).await), (Active, Revoked));
+        // Another claim would spare other sessions.
+        let mut settings = crate::place::settings();
+        settings.rules[1].claim = "session_state".to_owned();
+        let prepared = curfew_control_plane::store::prepare(&place.database(), &settings, NOW, false).await.unwrap();
+        assert_eq!(prepared.orphaned.len(), 1);
+    }
+
     async fn without_a_session_the_token_itself_is_spared(place: &Place) {
         let plane = place.open().await;
         let [mine, other] = [1, 2].map(|number| token("alice", number));

@@ -108,6 +108,7 @@ async fn what_cannot_be_done_is_refused_and_nothing_is_logged_out() {
         (&phone, "?scope=", (400, "request_malformed")),
         (&phone, "?scope=Others", (400, "request_malformed")),
         (&phone, "?scope=others&scope=session", (400, "request_malformed")),
+        (&phone, "?Scope=others", (400, "request_malformed")),
     ] {
         let (status, code) = by_query(&plane, token, query).await.problem();
         assert_eq!((status, code.as_str()), problem, "{query}");
@@ -118,6 +119,7 @@ async fn what_cannot_be_done_is_refused_and_nothing_is_logged_out() {
         (r#"{"scope":"others","scope":"session"}"#, 400),
         (r#"{"scope":"others""#, 400),
         (r#"["others"]"#, 400),
+        (r#"{"SCOPE":"others"}"#, 400),
     ] {
         assert_eq!(by_body(&plane, &phone, body).await.status, expected, "{body}");
     }
@@ -125,7 +127,9 @@ async fn what_cannot_be_done_is_refused_and_nothing_is_logged_out() {
     assert_eq!(ask_json(plane.public(), both, r#"{"scope":"others"}"#).await.problem().1, "request_malformed");
     assert_eq!(plane.rows().await, (0, 0, 0), "nothing was written");
     // What says nothing about a scope is an ordinary logout.
-    for (number, body) in ["", " \n", "{}", r#"{"scope":null}"#, r#"{"device":"phone"}"#].iter().enumerate() {
+    for (number, body) in
+        ["", " \n", "{}", "[]", " null", "\"\"", r#"{"scope":null}"#, r#"{"device":"phone"}"#].iter().enumerate()
+    {
         let token = of_session("alice", &format!("body {number}"), "phone");
         assert_eq!(by_body(&plane, &token, body).await.status, 200, "{body}");
     }

@@ -203,7 +203,7 @@ async fn a_schema_from_the_future_is_left_alone() {
     let migrated = curfew(directory.path(), &["migrate"], &[]);
     assert_eq!(
         String::from_utf8(migrated.stdout).unwrap(),
-        "applied 0001 logout state\napplied 0002 history and keyspaces\napplied 0003 retention kept\napplied 0004 control planes\napplied 0005 adoptions\napplied 0006 clock mark\napplied 0007 accepted rows\napplied 0008 key sets\napplied 0009 asked sources\n"
+        "applied 0001 logout state\napplied 0002 history and keyspaces\napplied 0003 retention kept\napplied 0004 control planes\napplied 0005 adoptions\napplied 0006 clock mark\napplied 0007 accepted rows\napplied 0008 key sets\napplied 0009 asked sources\napplied 0010 sessions\n"
     );
     let again = curfew(directory.path(), &["migrate"], &[]);
     assert_eq!(String::from_utf8(again.stdout).unwrap(), "nothing to apply\n");
@@ -219,7 +219,7 @@ async fn a_schema_from_the_future_is_left_alone() {
         let output = curfew(directory.path(), &[command], &settings);
         let stderr = String::from_utf8(output.stderr).unwrap();
         let line =
-            "error: DATABASE_URL: the schema has migration 9999, this binary knows 9 and older: use the newer binary";
+            "error: DATABASE_URL: the schema has migration 9999, this binary knows 10 and older: use the newer binary";
         assert_eq!(stderr.lines().last(), Some(line), "{command}");
         assert_eq!(output.status.code(), Some(1), "{command}");
     }

@@ -24,6 +24,10 @@ const MAX_WAITING_FOR_REFRESH: usize = 4096;
 /// How many of them may be of one issuer, however few issuers there are.
 const MAX_WAITING_FOR_ISSUER: usize = 1024;
 
+/// How many calls with `refresh` may be under way. Each holds a request of the host's cluster for some seconds if its issuer is
+/// slow, and clients cause them by naming issuers.
+const MAX_REFRESHES: usize = 16;
+
 /// How often one request may wait for keys.
 pub const MAX_ROUNDS: u8 = 3;
 
@@ -200,15 +204,23 @@ impl Calls {
         true
     }
 
-    /// Takes a call that is due: its kind and its timeout.
+    /// Takes a call that is due and may be sent now: its kind and its timeout.
     pub(super) fn due(&mut self, now: Duration) -> Option<(Kind, Duration)> {
-        let (kind, _) = self.flights().find(|(_, flight)| matches!(flight.state, State::Due))?;
+        let kind = self.next()?;
         self.flight_mut(kind)?.state = State::UnderWay { sent_at: now, call: None };
         Some((kind, self.timeout(kind)))
     }
 
     pub(super) fn is_due(&self) -> bool {
-        self.flights().any(|(_, flight)| matches!(flight.state, State::Due))
+        self.next().is_some()
+    }
+
+    /// The call to send next. Those with `refresh` may have to wait for others to end.
+    fn next(&self) -> Option<Kind> {
+        let (kind, _) = self.flights().find(|(_, flight)| matches!(flight.state, State::Due))?;
+        let under_way =
+            || self.refreshes.values().filter(|flight| matches!(flight.state, State::UnderWay { .. })).count();
+        (kind == Kind::Plain || under_way() < MAX_REFRESHES).then_some(kind)
     }
 
     pub(super) fn sent(&mut self, kind: Kind, taken: CallId) {

@@ -342,6 +342,26 @@ fn many_issuers_share_a_bounded_number_of_places() {
 }
 
 #[test]
+fn only_so_many_issuers_are_asked_at_once_and_the_others_in_their_turn() {
+    let issuers: Vec<_> = (0..20).map(|number| json!({"issuer": format!("https://{number}.example.com")})).collect();
+    let (policy, sets) = Policy::from_document(&json!({ "issuers": issuers })).unwrap();
+    let mut held = HeldKeys::new(sets, &policy, TIMEOUT);
+    held.issuers.iter_mut().for_each(|issuer| issuer.known = true);
+    for place in 0..20 {
+        assert_eq!(held.wait_for_key(place, true, u32::try_from(place).unwrap(), Waited::default(), ms(0)), Turn::Wait);
+    }
+    let sent: Vec<_> = std::iter::from_fn(|| held.due(ms(0))).map(|call| call.kind).collect();
+    assert_eq!(sent, (0..16).map(Kind::Refresh).collect::<Vec<_>>());
+    assert!(!held.is_due());
+    // A plain call is never in their way.
+    assert_eq!(held.wait_for_shown(99, Waited::default(), ms(0)), Turn::Wait);
+    assert_eq!(held.due(ms(0)).unwrap().kind, Kind::Plain);
+    held.gave_up(Kind::Refresh(3), ms(1));
+    assert_eq!(held.due(ms(1)).unwrap().kind, Kind::Refresh(16));
+    assert_eq!(held.due(ms(1)), None);
+}
+
+#[test]
 fn an_answer_of_another_history_that_was_asked_for_before_the_last_one_is_not_taken() {
     let (mut held, (policy, _)) = (held(), policy());
     called(&mut held, Ok(&both(1, 1, &["a"])), ms(0));

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use axum::extract::{FromRequest, FromRequestParts as _, Request};
 use curfew_core::ProvenToken;
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 use crate::config::DefaultScope;
 use crate::http::authenticate::Caller;
@@ -27,13 +28,6 @@ pub(in crate::http) enum Scope {
     Global,
 }
 
-/// What a query or a body may ask for. Its other members are not for this endpoint.
-#[derive(Debug, Default, Deserialize)]
-struct Asked {
-    #[serde(default)]
-    scope: Option<Scope>,
-}
-
 /// A caller that logs out with its token, and the scope that it asks for.
 pub(in crate::http) struct Owner {
     pub(super) token: ProvenToken,
@@ -54,28 +48,19 @@ impl FromRequest<Arc<AppState>> for Owner {
     }
 }
 
-/// A query or a body that cannot be read, with what it may say.
-fn told(error: ApiError) -> ApiError {
-    match error {
-        ApiError::Malformed(detail) => {
-            ApiError::Malformed(format!("{detail} scope may be one of token, session, others and global, once."))
-        }
-        other => other,
-    }
-}
+type Members = serde_json::Map<String, Value>;
 
-/// The scope that was asked for in two places.
-///
-/// # Errors
-///
-/// They are not the same.
-fn one_of(query: Option<Scope>, body: Option<Scope>) -> Result<Option<Scope>, ApiError> {
-    match (query, body) {
-        (Some(one), Some(another)) if one != another => {
-            Err(ApiError::Malformed("The query and the body ask for two scopes.".to_owned()))
-        }
-        (one, another) => Ok(one.or(another)),
+/// The scope that a query and a body ask for. Their other members are not for this endpoint. A misspelt scope is refused: the
+/// logout would be another one than the caller wants.
+fn asked(members: impl Iterator<Item = (String, Value)>) -> Result<Option<Scope>, ApiError> {
+    let mut scopes = members.filter(|(name, value)| name.eq_ignore_ascii_case("scope") && !value.is_null());
+    let Some((name, value)) = scopes.next() else { return Ok(None) };
+    let scope = serde_json::from_value(value).ok().filter(|_| name == "scope");
+    if scope.is_none() || scopes.any(|(name, value)| name != "scope" || serde_json::from_value(value).ok() != scope) {
+        let detail = "scope is one of token, session, others and global, and the query and the body must not differ.";
+        return Err(ApiError::Malformed(detail.to_owned()));
     }
+    Ok(scope)
 }
 
 impl Scope {

@@ -60,10 +60,8 @@ impl Batch<'_> {
     /// Revokes all tokens of a user but those of this token's session; without a session, all but this token.
     async fn revoke_others(&mut self, token: &TokenRecord, user: &str, cause: Cause) -> Result<(), Error> {
         let (issuer, cutoff) = (token.issuer.as_str(), self.cutoff_of(token));
-        let (stays, what) = match (&token.session_id, &token.keys.session) {
-            (Some(session), Some(key)) => (Stays::Session(session), key),
-            _ => (Stays::Token(&token.keys.token), &token.keys.token),
-        };
+        let stays = Stays { session: token.session_id.as_deref(), token: Some(&token.keys.token) };
+        let what = token.keys.session.as_ref().unwrap_or(&token.keys.token);
         let known = self.revoke_known_tokens(issuer, user, stays, cutoff, cause).await?;
         let subject = RevocationKey::subject(issuer, user);
         let spared = RevocationKey::spared(&subject, what);
@@ -74,7 +72,10 @@ impl Batch<'_> {
         }
         let OthersChange { all, others, spared: spares } = held.followed_by(cutoff);
         let life = self.kept().await?.subject_life;
-        self.live_until(Kind::Subject, issuer, others.saturating_add(life));
+        // By other rules the user would have another key, or the session that is spared.
+        for kind in [Kind::Subject, Kind::Session] {
+            self.live_until(kind, issuer, others.saturating_add(life));
+        }
         // A worker may apply the first of these without the last. What is spared comes before the entry that would cover it.
         for (kind, key, cutoff) in
             [(Kind::Subject, &subject, all), (Kind::Spared, &spared, spares), (Kind::Others, &subject, Some(others))]
@@ -122,7 +123,7 @@ impl Batch<'_> {
 
     /// Returns how many known tokens were revoked one by one.
     async fn revoke_subject(&mut self, issuer: &str, user: &str, cutoff: i64, cause: Cause) -> Result<u64, Error> {
-        let tokens = self.revoke_known_tokens(issuer, user, Stays::Nothing, cutoff, cause).await?;
+        let tokens = self.revoke_known_tokens(issuer, user, Stays::default(), cutoff, cause).await?;
         let subject = RevocationKey::subject(issuer, user);
         let until = cutoff.saturating_add(self.kept().await?.subject_life);
         self.live_until(Kind::Subject, issuer, until);

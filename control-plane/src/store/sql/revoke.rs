@@ -16,26 +16,19 @@ use crate::store::evidence::Known;
 /// covers the others.
 const MOST_TOKENS: i64 = 20_000;
 
-/// Which tokens of a user stay, where the others are revoked.
-#[derive(Clone, Copy)]
-pub(super) enum Stays<'t> {
-    /// None.
-    Nothing,
+/// Which tokens of a user stay, where the others are revoked: none by default.
+#[derive(Clone, Copy, Default)]
+pub(super) struct Stays<'t> {
     /// Those of this session.
-    Session(&'t str),
-    /// This one.
-    Token(&'t RevocationKey),
+    pub(super) session: Option<&'t str>,
+    /// This one. Its row may have no session, or another one: it may have been registered under other settings.
+    pub(super) token: Option<&'t RevocationKey>,
 }
 
 impl<'t> Stays<'t> {
     /// The two values of a statement that says which tokens stay.
     fn values(self) -> [Value<'t>; 2] {
-        let (session, token) = match self {
-            Self::Nothing => (None, None),
-            Self::Session(session) => (Some(session), None),
-            Self::Token(token) => (None, Some(&token.as_bytes()[..])),
-        };
-        [Value::Text(session), Value::Bytes(token)]
+        [Value::Text(self.session), Value::Bytes(self.token.map(|token| &token.as_bytes()[..]))]
     }
 }
 

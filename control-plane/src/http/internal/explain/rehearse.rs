@@ -113,9 +113,10 @@ impl Answers for Plane<'_> {
 }
 
 fn known(explained: Explained) -> Known {
-    let Explained { position, keys_seq, verdict, same_second, revocations, .. } = explained;
+    let Explained { position, keys_seq, verdict, same_second, revocations, spared, .. } = explained;
     let answer = CheckAnswer { epoch: position.epoch.to_string(), seq: position.seq, keys_seq, verdict, same_second };
-    let revocations = revocations.into_iter().map(|found| FeedRevocation {
+    // In the order of the log.
+    let revocations = spared.into_iter().chain(revocations).map(|found| FeedRevocation {
         kind: found.kind,
         key: found.key,
         cutoff: found.cutoff,
