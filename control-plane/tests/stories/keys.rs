@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, OnceLock, Weak};
 use std::time::{Duration, Instant};
 
 use axum::http::Request;
-use curfew_control_plane::keys::{FetchNow, KeyIssuer, Keys, RefreshFailure};
+use curfew_control_plane::keys::{FetchNow, KeyIssuer, Keys, Origin, RefreshFailure};
 use curfew_control_plane::leases;
 use curfew_core::wire::{CheckAnswer, KEYS_PATH, KeysAnswer};
 use curfew_core::{Policy, PublishedKeys};
@@ -340,4 +340,19 @@ async fn a_refresh_at_either_control_plane_waits_for_the_workers_of_both() {
             assert_eq!(kids(plane).await.len(), list.len());
         }
     }
+}
+
+/// A filter answers 503 then. A 401 would tell the client that there is nothing to log out.
+#[tokio::test]
+async fn a_logout_before_the_issuers_keys_are_known_is_to_be_tried_again() {
+    let mut plane = Plane::start_with(json!({"issuers": [{"issuer": ISSUER, "algorithms": ["EdDSA"]}]})).await;
+    let mut issuers = plane.state.keys.issuers().to_vec();
+    issuers[0].origin = Origin::Source("the issuer".to_owned().into());
+    let (current, clock) = (plane.state.keys.current(), plane.state.clock.clone());
+    let keys = Arc::new(Keys::new(issuers, current, plane.store.clone(), clock, plane.metrics.keys.clone()));
+    Arc::get_mut(&mut plane.state).unwrap().keys = keys;
+    let token = Pair::new("one").token("alice");
+    let answer = plane.logout(&token).await;
+    assert_eq!(answer.problem(), (503, "keys_not_fetched".to_owned()));
+    assert!(answer.head.contains("retry-after: 1"), "{}", answer.head);
 }

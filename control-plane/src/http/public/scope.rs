@@ -40,11 +40,10 @@ impl FromRequest<Arc<AppState>> for Owner {
     async fn from_request(request: Request, state: &Arc<AppState>) -> Result<Self, ApiError> {
         let (mut parts, body) = request.into_parts();
         let Caller(token) = Caller::from_request_parts(&mut parts, state).await?;
-        let QueryParameters(query) =
-            QueryParameters::<Asked>::from_request_parts(&mut parts, state).await.map_err(told)?;
-        let body = OptionalJson::<Asked>::from_request(Request::from_parts(parts, body), state).await;
-        let OptionalJson(body) = body.map_err(told)?;
-        Ok(Self { token, asked: one_of(query.scope, body.scope)? })
+        let query = QueryParameters::<Vec<(String, String)>>::from_request_parts(&mut parts, state).await?.0;
+        let body = OptionalJson::<Members>::from_request(Request::from_parts(parts, body), state).await?.0;
+        let query = query.into_iter().map(|(name, value)| (name, Value::String(value)));
+        Ok(Self { token, asked: asked(query.chain(body))? })
     }
 }
 
