@@ -83,7 +83,8 @@ impl Settings {
     }
 }
 
-/// A call of a client's function: its name, and the token or the user.
+/// A call of a client's function: its name, and the token or the user. A scope is named behind the name:
+/// `logout&scope=others`.
 pub type Call<'c> = (&'c str, &'c str);
 
 /// A client that can be run.

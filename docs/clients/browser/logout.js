@@ -20,23 +20,45 @@ export const ALREADY_LOGGED_OUT = "already_logged_out";
 /** The token has expired or is invalid, or there is none: there was nothing to log out. */
 export const REFUSED = "refused";
 
+/** How much `logout` logs out: the token, all of its session, all of the user's but this session, all of the user's. */
+const SCOPES = ["token", "session", "others", "global"];
 const ATTEMPTS = 3;
 const LONGEST_WAIT_S = 10;
 const AGAIN = [429, 502, 503, 504];
 
 /** Nobody has confirmed the logout: the token may still be valid. */
 export class NotConfirmed extends Error {
-  constructor(reason, retryAfter) {
-    super(`The logout is NOT confirmed (${reason}). The token may still be valid: try again.`);
+  constructor(what, { status, problem, retryAfter }) {
+    const again = makesSenseAgain(status) ? " Try again." : "";
+    super(`${what} (${status ? `${status} ${problem}`.trim() : "no answer"}).${again}`);
     this.name = "NotConfirmed";
+    /** The status of the last answer, 0 if there was none. Every redirect counts as 302. */
+    this.status = status;
+    /** Its stable code, such as `unavailable`, or null. */
+    this.code = problem || null;
     /** After how many seconds another attempt makes sense, if the answer said so. */
     this.retryAfter = retryAfter;
   }
 }
 
-/** Logs out the stored token, forgets it and leaves for the login page. Rejects with `NotConfirmed`. */
-export function logout(options) {
-  return leave("/api/v2/logout", options);
+/** 400 session_missing: `scope: "session"` with a token that names no session. Nothing was logged out. */
+export class SessionMissing extends Error {
+  constructor() {
+    super("The token names no session: nothing was logged out");
+    this.name = "SessionMissing";
+  }
+}
+
+/**
+ * Logs out the stored token, forgets it and leaves for the login page. Rejects with `NotConfirmed`.
+ *
+ * With `scope`, it logs out `"token"`, `"session"`, `"others"` or `"global"`. After `"others"` the user stays logged in: the
+ * token stays stored, and the browser where it is. `"session"` may reject with `SessionMissing`.
+ */
+export async function logout({ scope, ...options } = {}) {
+  if (scope === undefined) return leave("/api/v2/logout", options);
+  if (!SCOPES.includes(scope)) throw new TypeError("logout: no such scope");
+  return leave(`/api/v2/logout?scope=${scope}`, options, scope);
 }
 
 /** The same for all tokens of the user. */
@@ -50,34 +72,54 @@ export function logoutAllDevices(options) {
  * - `login`: where the browser goes afterwards; the page is told the outcome as `?logout=…`
  * - `timeout`: of each attempt, in milliseconds
  */
-async function leave(path, { key = "access_token", origin = "", login = "/login", timeout = 15_000 } = {}) {
-  const token = localStorage.getItem(key);
-  const outcome = isToken(token) ? judge(await post(origin + path, token, timeout)) : REFUSED;
+async function leave(path, { key = "access_token", origin = "", login = "/login", timeout = 15_000 } = {}, scope) {
+  const stored = localStorage.getItem(key);
+  const token = bare(stored ?? "");
+  const outcome = isToken(token) ? judge(await post(origin + path, token, timeout), scope) : REFUSED;
+  if (scope === "others" && outcome === LOGGED_OUT) return outcome;
   // Another tab may have logged in meanwhile.
-  if (localStorage.getItem(key) === token) localStorage.removeItem(key);
+  if (localStorage.getItem(key) === stored) localStorage.removeItem(key);
   location.replace(`${login}?logout=${outcome}`);
   return outcome;
 }
 
-/** Only these characters are in a token. Others would not fit into a header. */
-function isToken(token) {
-  return /^[A-Za-z0-9._~+/=-]+$/.test(token ?? "");
+/** Without white space around it, and without `Bearer` before it. */
+function bare(text) {
+  return text.replace(/^\s*(bearer\s+)?/i, "").trimEnd();
 }
 
-function judge({ status, problem, message, retryAfter }) {
+/** Only these characters are in a token. Others would not fit into a header. */
+function isToken(token) {
+  return /^[A-Za-z0-9._~+/=-]+$/.test(token);
+}
+
+function judge(answer, scope) {
+  const { status, problem, message } = answer;
   // An answer of another program, such as a page for every path, is no confirmation.
-  if (status === 200 && message.startsWith("Successfully Logged Out")) return LOGGED_OUT;
+  if (status === 200 && message.startsWith("Successfully Logged Out")) {
+    if (isOfScope(answer, scope)) return LOGGED_OUT;
+    throw new NotConfirmed("The logout is NOT confirmed, because the answer is for another scope", answer);
+  }
   if (status === 401 && problem === "token_revoked") return ALREADY_LOGGED_OUT;
   if (status === 401 && problem.startsWith("token_")) return REFUSED;
-  throw new NotConfirmed(status ? `${status} ${problem}`.trim() : "no answer", retryAfter);
+  if (status === 400 && problem === "session_missing") throw new SessionMissing();
+  throw new NotConfirmed("The logout is NOT confirmed, and the token may still be valid", answer);
+}
+
+/** An older control plane ignores the scope, and logs out the token alone. */
+function isOfScope(answer, scope) {
+  return scope === undefined || answer.scope === (scope === "token" ? undefined : scope);
+}
+
+function makesSenseAgain(status) {
+  return status === 0 || AGAIN.includes(status);
 }
 
 async function post(url, token, timeout) {
   for (let attempt = 1; ; attempt++) {
     const answer = await send(url, token, timeout);
     const wait = answer.retryAfter ?? 1;
-    const again = answer.status === 0 || AGAIN.includes(answer.status);
-    if (!again || attempt === ATTEMPTS || wait > LONGEST_WAIT_S) return answer;
+    if (!makesSenseAgain(answer.status) || attempt === ATTEMPTS || wait > LONGEST_WAIT_S) return answer;
     await new Promise((done) => setTimeout(done, 1000 * wait));
   }
 }
@@ -96,8 +138,9 @@ async function send(url, token, timeout) {
     return {
       // A redirect that is not followed has no status here.
       status: answer.type === "opaqueredirect" ? 302 : answer.status,
-      problem: String(body?.code ?? ""),
+      problem: typeof body?.code === "string" ? body.code : "",
       message: String(body?.message ?? ""),
+      scope: body?.scope,
       retryAfter: /^\d+$/.test(seconds ?? "") ? Number(seconds) : undefined,
     };
   } catch {

@@ -28,6 +28,9 @@ ALREADY_LOGGED_OUT = "already_logged_out"
 REFUSED = "refused"
 """The token has expired or is invalid, or there is none: there was nothing to log out."""
 
+SCOPES = ("token", "session", "others", "global")
+"""How much logout logs out: the token, all of its session, all of the user's but this session, all of the user's."""
+
 ATTEMPTS = 3
 LONGEST_WAIT_S = 10
 AGAIN = (429, 502, 503, 504)
@@ -38,15 +41,34 @@ class NotConfirmed(Exception):
 
     def __init__(self, what, answer):
         reason = f"{answer.status} {answer.problem}".strip() if answer.status else "no answer"
-        super().__init__(f"{what} ({reason}). Try again.")
+        super().__init__(f"{what} ({reason})." + (" Try again." if answer.makes_sense_again() else ""))
+        self.status = answer.status
+        """The status of the last answer, 0 if there was none."""
+        self.code = answer.problem or None
+        """Its stable code, such as unavailable, or None."""
         self.retry_after = answer.retry_after
         """After how many seconds another attempt makes sense, if the answer said so."""
 
 
+class SessionMissing(Exception):
+    """400 session_missing: the scope "session" with a token that names no session. Nothing was logged out."""
+
+    def __init__(self):
+        super().__init__("The token names no session: nothing was logged out")
+
+
 @sensitive_variables()
-def logout(token):
-    """Logs out one token. Raises NotConfirmed if that did not happen, or if nobody knows."""
-    return _logout_with("/api/v2/logout", token)
+def logout(token, scope=None):
+    """Logs out one token. Raises NotConfirmed if that did not happen, or if nobody knows.
+
+    With a scope it logs out another part: "token", "session", "others" or "global". After "others" this token is still good:
+    keep it. "session" may raise SessionMissing.
+    """
+    if scope is None:
+        return _logout_with("/api/v2/logout", token)
+    if scope not in SCOPES:
+        raise ValueError("logout: no such scope")
+    return _logout_with(f"/api/v2/logout?scope={scope}", token, scope)
 
 
 @sensitive_variables()
@@ -58,6 +80,8 @@ def logout_all_devices(token):
 @sensitive_variables()
 def logout_user(user_id):
     """Logs out a user everywhere, without a token: password change, block, deletion. Returns the answer: tokens, known."""
+    if user_id is None or not str(user_id).strip():
+        raise ValueError("logout_user: no user is given")
     body = {"user_id": str(user_id), "app_id": settings.CURFEW_APP_ID, "app_key": settings.CURFEW_APP_KEY}
     answer = _post(f"{settings.CURFEW_INTERNAL_URL}/api/v2/lgt-all", body=body)
     if not answer.says_logged_out():
@@ -81,17 +105,23 @@ def register(token, request):
 
 
 @sensitive_variables()
-def _logout_with(path, token):
+def _logout_with(path, text, scope=None):
+    # Without white space around it, and without "Bearer" before it.
+    token = re.sub(r"\A\s*(bearer\s+)?", "", text or "", flags=re.IGNORECASE).rstrip()
     # Only these characters are in a token. Others would not fit into a header.
-    if not re.fullmatch(r"[A-Za-z0-9._~+/=-]+", token or ""):
+    if not re.fullmatch(r"[A-Za-z0-9._~+/=-]+", token):
         return REFUSED
     answer = _post(settings.CURFEW_PUBLIC_URL + path, bearer=token)
     if answer.says_logged_out():
-        return LOGGED_OUT
+        if answer.is_of_scope(scope):
+            return LOGGED_OUT
+        raise NotConfirmed("The logout is NOT confirmed, because the answer is for another scope", answer)
     if answer.status == 401 and answer.problem == "token_revoked":
         return ALREADY_LOGGED_OUT
     if answer.status == 401 and answer.problem.startswith("token_"):
         return REFUSED
+    if answer.status == 400 and answer.problem == "session_missing":
+        raise SessionMissing
     raise NotConfirmed("The logout is NOT confirmed, and the token may still be valid", answer)
 
 
@@ -107,11 +137,19 @@ class _Answer:
         except ValueError:
             body = None
         self.body = body if isinstance(body, dict) else {}
-        self.problem = str(self.body.get("code", ""))
+        code = self.body.get("code")
+        self.problem = code if isinstance(code, str) else ""
 
     def says_logged_out(self):
         # The answer of another program, such as a page for every path, is no confirmation.
         return self.status == 200 and str(self.body.get("message", "")).startswith("Successfully Logged Out")
+
+    def is_of_scope(self, scope):
+        # An older control plane ignores the scope, and logs out the token alone.
+        return scope is None or self.body.get("scope") == (None if scope == "token" else scope)
+
+    def makes_sense_again(self):
+        return self.status == 0 or self.status in AGAIN
 
 
 class _NoRedirects(HTTPRedirectHandler):
@@ -135,8 +173,7 @@ def _post(url, bearer=None, body=None):
     while True:
         answer = _send(request)
         wait = 1 if answer.retry_after is None else answer.retry_after
-        again = answer.status == 0 or answer.status in AGAIN
-        if not again or attempt == ATTEMPTS or wait > LONGEST_WAIT_S:
+        if not answer.makes_sense_again() or attempt == ATTEMPTS or wait > LONGEST_WAIT_S:
             return answer
         time.sleep(wait)
         attempt += 1

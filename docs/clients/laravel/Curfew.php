@@ -5,7 +5,8 @@ declare(strict_types=1);
 namespace App\Services;
 
 /**
- * Curfew for Laravel: app/Services/Curfew.php, with CurfewNotConfirmed.php beside it. It needs PHP 8.1 and no package.
+ * Curfew for Laravel: app/Services/Curfew.php, with CurfewNotConfirmed.php and CurfewSessionMissing.php beside
+ * it. It needs PHP 8.1 and no package.
  *
  * In config/services.php:
  *
@@ -36,6 +37,9 @@ final class Curfew
     /** The token has expired or is invalid, or there is none: there was nothing to log out. */
     public const REFUSED = 'refused';
 
+    /** How much `logout` logs out: the token, all of its session, all of the user's but this session, all of the user's. */
+    private const SCOPES = ['token', 'session', 'others', 'global'];
+
     private const ATTEMPTS = 3;
     private const LONGEST_WAIT_S = 10;
     private const AGAIN = [429, 502, 503, 504];
@@ -52,13 +56,21 @@ final class Curfew
     }
 
     /**
-     * Logs out one token.
+     * Logs out one token, or with a scope another part: `token`, `session`, `others` or `global`. After `others` this token
+     * is still good: keep it.
      *
      * @throws CurfewNotConfirmed if that did not happen, or if nobody knows
+     * @throws CurfewSessionMissing with the scope `session`, if the token names no session: nothing was logged out
      */
-    public function logout(#[\SensitiveParameter] ?string $token): string
+    public function logout(#[\SensitiveParameter] ?string $token, ?string $scope = null): string
     {
-        return $this->logoutWith('/api/v2/logout', $token);
+        if ($scope === null) {
+            return $this->logoutWith('/api/v2/logout', $token);
+        }
+        if (! in_array($scope, self::SCOPES, true)) {
+            throw new \InvalidArgumentException('logout: no such scope');
+        }
+        return $this->logoutWith("/api/v2/logout?scope=$scope", $token, $scope);
     }
 
     /**
@@ -79,6 +91,9 @@ final class Curfew
      */
     public function logoutUser(#[\SensitiveParameter] int|string $userId): array
     {
+        if (trim((string) $userId) === '') {
+            throw new \InvalidArgumentException('logoutUser: no user is given');
+        }
         $body = ['user_id' => (string) $userId, 'app_id' => $this->appId, 'app_key' => $this->appKey];
         [$status, $retryAfter, $json] = $this->post($this->internalUrl.'/api/v2/lgt-all', null, $body);
         if (! self::saysLoggedOut($status, $json)) {
@@ -110,18 +125,25 @@ final class Curfew
         return ['publicUrl' => $this->publicUrl, 'internalUrl' => $this->internalUrl];
     }
 
-    private function logoutWith(string $path, #[\SensitiveParameter] ?string $token): string
+    private function logoutWith(string $path, #[\SensitiveParameter] ?string $text, ?string $scope = null): string
     {
+        // Without white space around it, and without `Bearer` before it.
+        $token = rtrim(preg_replace('~\A\s*(bearer\s+)?~i', '', (string) $text), " \t\n\r\f\v");
         // Only these characters are in a token. A line break would begin another header.
-        if (! preg_match('~\A[A-Za-z0-9._\~+/=-]+\z~', (string) $token)) {
+        if (! preg_match('~\A[A-Za-z0-9._\~+/=-]+\z~', $token)) {
             return self::REFUSED;
         }
         [$status, $retryAfter, $json] = $this->post($this->publicUrl.$path, $token, null);
-        $problem = (string) ($json['code'] ?? '');
+        $problem = self::problem($json);
+        $saysLoggedOut = self::saysLoggedOut($status, $json);
         return match (true) {
-            self::saysLoggedOut($status, $json) => self::LOGGED_OUT,
+            $saysLoggedOut && self::isOfScope($scope, $json) => self::LOGGED_OUT,
+            $saysLoggedOut => throw self::notConfirmed(
+                'The logout is NOT confirmed, because the answer is for another scope', $status, $retryAfter, $json
+            ),
             $status === 401 && $problem === 'token_revoked' => self::ALREADY_LOGGED_OUT,
             $status === 401 && str_starts_with($problem, 'token_') => self::REFUSED,
+            $status === 400 && $problem === 'session_missing' => throw new CurfewSessionMissing(),
             default => throw self::notConfirmed(
                 'The logout is NOT confirmed, and the token may still be valid', $status, $retryAfter, $json
             ),
@@ -131,13 +153,34 @@ final class Curfew
     /** The answer of another program, such as a page for every path, is no confirmation. */
     private static function saysLoggedOut(int $status, array $json): bool
     {
-        return $status === 200 && str_starts_with((string) ($json['message'] ?? ''), 'Successfully Logged Out');
+        $message = $json['message'] ?? '';
+        return $status === 200 && is_string($message) && str_starts_with($message, 'Successfully Logged Out');
+    }
+
+    /** An older control plane ignores the scope, and logs out the token alone. */
+    private static function isOfScope(?string $scope, array $json): bool
+    {
+        return $scope === null || ($json['scope'] ?? null) === ($scope === 'token' ? null : $scope);
+    }
+
+    /** The stable code of an answer, or nothing. */
+    private static function problem(array $json): string
+    {
+        $code = $json['code'] ?? '';
+        return is_string($code) ? $code : '';
+    }
+
+    private static function makesSenseAgain(int $status): bool
+    {
+        return $status === 0 || in_array($status, self::AGAIN, true);
     }
 
     private static function notConfirmed(string $what, int $status, ?int $retryAfter, array $json): CurfewNotConfirmed
     {
-        $answer = $status === 0 ? 'no answer' : trim($status.' '.($json['code'] ?? ''));
-        return new CurfewNotConfirmed("$what ($answer). Try again.", $retryAfter);
+        $problem = self::problem($json);
+        $answer = $status === 0 ? 'no answer' : trim("$status $problem");
+        $again = self::makesSenseAgain($status) ? ' Try again.' : '';
+        return new CurfewNotConfirmed("$what ($answer).$again", $retryAfter, $status, $problem ?: null);
     }
 
     /** @return array{int, ?int, array} status (0 without an answer), Retry-After in seconds, the body */
@@ -151,8 +194,7 @@ final class Curfew
             [$status, $after, $text] = $send($url, $headers, $content) ?? [0, null, ''];
             $retryAfter = ctype_digit((string) $after) ? (int) $after : null;
             $wait = $retryAfter ?? 1;
-            $again = $status === 0 || in_array($status, self::AGAIN, true);
-            if (! $again || $attempt === self::ATTEMPTS || $wait > self::LONGEST_WAIT_S) {
+            if (! self::makesSenseAgain($status) || $attempt === self::ATTEMPTS || $wait > self::LONGEST_WAIT_S) {
                 $json = json_decode($text, true);
                 return [$status, $retryAfter, is_array($json) ? $json : []];
             }

@@ -5,6 +5,7 @@ import java.net.http.HttpRequest.BodyPublishers;
 import java.net.http.HttpResponse;
 import java.net.http.HttpResponse.BodyHandlers;
 import java.time.Duration;
+import java.util.Locale;
 import java.util.Objects;
 import java.util.Set;
 import java.util.concurrent.CompletableFuture;
@@ -42,6 +43,21 @@ public final class CurfewClient {
         REFUSED
     }
 
+    /** How much a logout logs out. */
+    public enum Scope {
+        /** This token. */
+        TOKEN,
+        /** This token and all of its session. */
+        SESSION,
+        /** All tokens of the user but those of this session. This token is still good afterwards: keep it. */
+        OTHERS,
+        /** All tokens of the user. */
+        GLOBAL
+    }
+
+    /** What a logout of a user has found: how many known tokens were alive, and whether any of the user is known. */
+    public record UserLogout(long tokens, boolean known) {}
+
     /** Nobody has confirmed the call. After a logout, the token may still be valid. */
     public static final class NotConfirmed extends RuntimeException {
         private static final long serialVersionUID = 1L;
@@ -49,9 +65,26 @@ public final class CurfewClient {
         /** After how many seconds another attempt makes sense; -1 if the answer does not say. */
         public final int retryAfter;
 
+        /** The status of the last answer, 0 if there was none. */
+        public final int status;
+
+        /** Its stable code, such as {@code unavailable}, or null. */
+        public final String code;
+
         private NotConfirmed(String what, Answer answer) {
-            super(what + " (" + answer.shown() + "). Try again.");
+            super(what + " (" + answer.shown() + ")." + (AGAIN.contains(answer.status()) ? " Try again." : ""));
             this.retryAfter = answer.retryAfter();
+            this.status = answer.status();
+            this.code = answer.text("code").isEmpty() ? null : answer.text("code");
+        }
+    }
+
+    /** 400 session_missing: {@link Scope#SESSION} with a token that names no session. Nothing was logged out. */
+    public static final class SessionMissing extends RuntimeException {
+        private static final long serialVersionUID = 1L;
+
+        private SessionMissing() {
+            super("The token names no session: nothing was logged out");
         }
     }
 
@@ -61,6 +94,9 @@ public final class CurfewClient {
 
     /** Only these characters are in a token. Others would not fit into a header. */
     private static final Pattern TOKEN = Pattern.compile("[A-Za-z0-9._~+/=-]+");
+
+    /** What may stand before a token. */
+    private static final Pattern BEFORE = Pattern.compile("\\A\\s*(bearer\\s+)?", Pattern.CASE_INSENSITIVE);
 
     private final HttpClient http = HttpClient.newBuilder()
             .version(HttpClient.Version.HTTP_1_1)
@@ -85,21 +121,34 @@ public final class CurfewClient {
 
     /** Logs out one token. Throws {@link NotConfirmed} if that did not happen, or if nobody knows. */
     public Outcome logout(String token) {
-        return logoutWith("/api/v2/logout", token);
+        return logoutWith("/api/v2/logout", token, null);
+    }
+
+    /** The same for another part than one token. Throws {@link SessionMissing} if the token names no session to log out. */
+    public Outcome logout(String token, Scope scope) {
+        if (scope == null) {
+            throw new IllegalArgumentException("logout: no such scope");
+        }
+        return logoutWith("/api/v2/logout?scope=" + scope.name().toLowerCase(Locale.ROOT), token, scope);
     }
 
     /** Logs out all tokens of the token's user. */
     public Outcome logoutAllDevices(String token) {
-        return logoutWith("/api/v2/logout-all-device", token);
+        return logoutWith("/api/v2/logout-all-device", token, null);
     }
 
     /** Logs out a user everywhere, without a token: password change, block, deletion. */
-    public void logoutUser(String userId) {
+    public UserLogout logoutUser(String userId) {
+        if (userId == null || userId.isBlank()) {
+            throw new IllegalArgumentException("logoutUser: no user is given");
+        }
         String body = "{\"user_id\":%s,\"app_id\":%s,\"app_key\":%s}".formatted(text(userId), text(appId), text(appKey));
         Answer answer = post(internalUrl + "/api/v2/lgt-all", null, body);
         if (!answer.saysLoggedOut()) {
             throw new NotConfirmed("The logout of the user is NOT confirmed", answer);
         }
+        String tokens = answer.number("tokens");
+        return new UserLogout(tokens.isEmpty() ? 0 : Long.parseLong(tokens), answer.isTrue("known"));
     }
 
     /**
@@ -117,13 +166,17 @@ public final class CurfewClient {
         }
     }
 
-    private Outcome logoutWith(String path, String token) {
-        if (token == null || !TOKEN.matcher(token).matches()) {
+    private Outcome logoutWith(String path, String text, Scope scope) {
+        String token = text == null ? "" : BEFORE.matcher(text).replaceFirst("").stripTrailing();
+        if (!TOKEN.matcher(token).matches()) {
             return Outcome.REFUSED;
         }
         Answer answer = post(publicUrl + path, token, "");
         if (answer.saysLoggedOut()) {
-            return Outcome.LOGGED_OUT;
+            if (answer.isOf(scope)) {
+                return Outcome.LOGGED_OUT;
+            }
+            throw new NotConfirmed("The logout is NOT confirmed, because the answer is for another scope", answer);
         }
         String problem = answer.text("code");
         if (answer.status() == 401 && problem.equals("token_revoked")) {
@@ -131,6 +184,9 @@ public final class CurfewClient {
         }
         if (answer.status() == 401 && problem.startsWith("token_")) {
             return Outcome.REFUSED;
+        }
+        if (answer.status() == 400 && problem.equals("session_missing")) {
+            throw new SessionMissing();
         }
         throw new NotConfirmed("The logout is NOT confirmed, and the token may still be valid", answer);
     }
@@ -186,12 +242,22 @@ public final class CurfewClient {
             return status == 200 && text("message").startsWith("Successfully Logged Out");
         }
 
+        /** An older control plane ignores the scope, and logs out the token alone. */
+        boolean isOf(Scope scope) {
+            String asked = scope == null || scope == Scope.TOKEN ? "" : scope.name().toLowerCase(Locale.ROOT);
+            return scope == null || text("scope").equals(asked);
+        }
+
         String text(String member) {
             return find("\"" + member + "\"\\s*:\\s*\"([^\"\\\\]*)\"");
         }
 
         String number(String member) {
-            return find("\"" + member + "\"\\s*:\\s*([0-9]+)");
+            return find("\"" + member + "\"\\s*:\\s*([0-9]{1,18})");
+        }
+
+        boolean isTrue(String member) {
+            return find("\"" + member + "\"\\s*:\\s*(true)").equals("true");
         }
 
         private String find(String pattern) {

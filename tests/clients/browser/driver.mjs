@@ -1,7 +1,7 @@
 // Plays calls of docs/clients/browser/logout.js in Node.js, with stand-ins for the browser's storage and location.
 //
-// The argument is a file with one call a line, as a query string: the function's name and the token or user. One line of
-// JSON is printed for each.
+// The argument is a file with one call a line, as a query string: the function's name, the scope if there is one, and the
+// token or user. One line of JSON is printed for each.
 
 import { readFileSync } from "node:fs";
 import { inspect } from "node:util";
@@ -33,12 +33,14 @@ for (const line of readFileSync(process.argv[2], "utf8").trim().split("\n")) {
   console.log(JSON.stringify({ ...played, stored: stored.get(KEY) === call.subject, kept: stored.has("theme"), wentTo }));
 }
 
-async function play({ call }) {
+async function play({ call, scope }) {
   try {
-    return { outcome: await client[call]({ origin: process.env.CURFEW_PUBLIC_URL, timeout: Number(process.env.TIMEOUT_MS) }) };
+    const options = { origin: process.env.CURFEW_PUBLIC_URL, timeout: Number(process.env.TIMEOUT_MS), scope };
+    return { outcome: await client[call](options) };
   } catch (error) {
     console.error(inspect(error, { depth: 9, showHidden: true }));
+    if (error instanceof client.SessionMissing) return { missing: error.message };
     if (!(error instanceof client.NotConfirmed)) return { crash: String(error) };
-    return { error: error.message, retryAfter: error.retryAfter ?? null };
+    return { error: error.message, retryAfter: error.retryAfter ?? null, status: error.status, code: error.code };
   }
 }

@@ -1,12 +1,12 @@
 // Plays calls of docs/clients/express/curfew.mjs.
 //
-// The argument is a file with one call a line, as a query string: the function's name and the token or user. One line of
-// JSON is printed for each.
+// The argument is a file with one call a line, as a query string: the function's name, the scope if there is one, and the
+// token or user. One line of JSON is printed for each.
 
 import { readFileSync } from "node:fs";
 import { inspect } from "node:util";
 
-import { Curfew, NotConfirmed } from "./curfew.mjs";
+import { Curfew, NotConfirmed, SessionMissing } from "./curfew.mjs";
 
 const { CURFEW_PUBLIC_URL, CURFEW_INTERNAL_URL, CURFEW_INTERNAL_SECRET, CURFEW_APP_ID, CURFEW_APP_KEY } = process.env;
 const curfew = new Curfew({
@@ -24,13 +24,15 @@ for (const played of await Promise.all(lines.map((line) => play(Object.fromEntri
   console.log(JSON.stringify(played));
 }
 
-async function play({ call, subject }) {
+async function play({ call, subject, scope }) {
   try {
-    const outcome = await curfew[call](subject, call === "register" ? { userAgent: "a device", ip: "::1" } : undefined);
+    const options = { register: { userAgent: "a device", ip: "::1" }, logout: { scope } };
+    const outcome = await (call === "logoutNobody" ? curfew.logoutUser(undefined) : curfew[call](subject, options[call]));
     return { outcome: outcome ?? "done" };
   } catch (error) {
     console.error(inspect(error, { depth: 9, showHidden: true }));
+    if (error instanceof SessionMissing) return { missing: error.message };
     if (!(error instanceof NotConfirmed)) return { crash: String(error) };
-    return { error: error.message, retryAfter: error.retryAfter ?? null };
+    return { error: error.message, retryAfter: error.retryAfter ?? null, status: error.status, code: error.code };
   }
 }

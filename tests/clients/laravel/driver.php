@@ -2,15 +2,17 @@
 
 // Plays calls of docs/clients/laravel/Curfew.php.
 //
-// The argument is a file with one call a line, as a query string: the function's name and the token or user. One line of
-// JSON is printed for each.
+// The argument is a file with one call a line, as a query string: the function's name, the scope if there is one, and the
+// token or user. One line of JSON is printed for each.
 
 declare(strict_types=1);
 
 use App\Services\Curfew;
 use App\Services\CurfewNotConfirmed;
+use App\Services\CurfewSessionMissing;
 
 require __DIR__.'/CurfewNotConfirmed.php';
+require __DIR__.'/CurfewSessionMissing.php';
 require __DIR__.'/Curfew.php';
 
 /** What an error tracker records of an error: every argument of every call, but for those of this file's own function. */
@@ -36,18 +38,23 @@ function play(array $call): array
     fwrite(STDERR, print_r($curfew, true));
     try {
         return match ($call['call']) {
-            'logout' => ['outcome' => $curfew->logout($call['subject'])],
+            'logout' => ['outcome' => $curfew->logout($call['subject'], $call['scope'] ?? null)],
             'logoutAllDevices' => ['outcome' => $curfew->logoutAllDevices($call['subject'])],
             'logoutUser' => ['outcome' => $curfew->logoutUser($call['subject'])],
+            'logoutNobody' => ['outcome' => $curfew->logoutUser(null)],
             'register' => ['outcome' => $curfew->register($call['subject'], "a device \xff", '::1') ?? 'done'],
             'recorded' => ['outcome' => $curfew->logout($call['subject']), 'sent' => $sent],
         };
     } catch (CurfewNotConfirmed $error) {
         fwrite(STDERR, traced($error));
-        return ['error' => $error->getMessage(), 'retryAfter' => $error->retryAfter];
+        $told = ['error' => $error->getMessage(), 'retryAfter' => $error->retryAfter];
+        return $told + ['status' => $error->status, 'code' => $error->problem];
+    } catch (CurfewSessionMissing $error) {
+        fwrite(STDERR, traced($error));
+        return ['missing' => $error->getMessage()];
     } catch (Throwable $error) {
         fwrite(STDERR, traced($error));
-        return ['crash' => (string) $error];
+        return ['crash' => $error->getMessage()];
     }
 }
 

@@ -14,8 +14,8 @@ import java.util.concurrent.Future;
 /**
  * Plays calls of docs/clients/spring/CurfewClient.java.
  *
- * The argument is a file with one call a line, as a query string: the function's name and the token or user. One line of
- * JSON is printed for each.
+ * The argument is a file with one call a line, as a query string: the function's name, the scope if there is one, and the
+ * token or user. One line of JSON is printed for each.
  */
 final class Driver {
     private static final CurfewClient CURFEW = new CurfewClient(
@@ -41,32 +41,53 @@ final class Driver {
 
     private static String play(Map<String, String> call) {
         try {
-            return "{\"outcome\":\"" + outcome(call.get("call"), call.get("subject")) + "\"}";
+            return "{\"outcome\":" + outcome(call.get("call"), call.get("subject"), call.get("scope")) + "}";
         } catch (CurfewClient.NotConfirmed error) {
             error.printStackTrace();
             String retryAfter = error.retryAfter < 0 ? "null" : String.valueOf(error.retryAfter);
-            return "{\"error\":\"" + error.getMessage() + "\",\"retryAfter\":" + retryAfter + "}";
+            String code = error.code == null ? "null" : quoted(error.code);
+            return "{\"error\":%s,\"retryAfter\":%s,\"status\":%d,\"code\":%s}"
+                    .formatted(quoted(error.getMessage()), retryAfter, error.status, code);
+        } catch (CurfewClient.SessionMissing error) {
+            error.printStackTrace();
+            return "{\"missing\":" + quoted(error.getMessage()) + "}";
         } catch (RuntimeException error) {
             error.printStackTrace();
-            return "{\"crash\":\"" + error.getClass() + "\"}";
+            return "{\"crash\":" + quoted(error.getMessage()) + "}";
         }
     }
 
-    private static String outcome(String call, String subject) {
+    private static String outcome(String call, String subject, String scope) {
         switch (call) {
             case "logout":
-                return CURFEW.logout(subject).name().toLowerCase();
+                return named(scope == null ? CURFEW.logout(subject) : CURFEW.logout(subject, scope(scope)));
             case "logoutAllDevices":
-                return CURFEW.logoutAllDevices(subject).name().toLowerCase();
+                return named(CURFEW.logoutAllDevices(subject));
             case "logoutUser":
-                CURFEW.logoutUser(subject);
-                return "done";
+                CurfewClient.UserLogout found = CURFEW.logoutUser(subject);
+                return "{\"tokens\":%d,\"known\":%b}".formatted(found.tokens(), found.known());
+            case "logoutNobody":
+                return CURFEW.logoutUser(null).toString();
             case "register":
                 CURFEW.register(subject, "a \"device\"\u00e9");
-                return "done";
+                return quoted("done");
             default:
                 throw new IllegalArgumentException(call);
         }
+    }
+
+    /** The compiler refuses a name of no scope, so it becomes the one value that can be passed all the same. */
+    private static CurfewClient.Scope scope(String name) {
+        List<CurfewClient.Scope> scopes = List.of(CurfewClient.Scope.values());
+        return scopes.stream().filter(scope -> scope.name().toLowerCase().equals(name)).findFirst().orElse(null);
+    }
+
+    private static String named(CurfewClient.Outcome outcome) {
+        return quoted(outcome.name().toLowerCase());
+    }
+
+    private static String quoted(String text) {
+        return '"' + text + '"';
     }
 
     private static Map<String, String> fields(String line) {

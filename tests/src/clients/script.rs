@@ -3,7 +3,7 @@
 //! The real control plane gives such answers too, but not on demand: it is busy, it hangs up, another program stands in its
 //! place.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -48,6 +48,7 @@ struct Shared {
 #[derive(Debug, Default)]
 struct State {
     attempts: BTreeMap<String, Vec<Instant>>,
+    targets: BTreeMap<String, BTreeSet<String>>,
     is_stopped: bool,
 }
 
@@ -83,6 +84,11 @@ impl Script {
     pub fn attempts(&self, subject: &str) -> Vec<Instant> {
         self.shared.state().attempts.get(subject).cloned().unwrap_or_default()
     }
+
+    /// Where they were sent to: the path, with the query if there is one.
+    pub fn targets(&self, subject: &str) -> BTreeSet<String> {
+        self.shared.state().targets.get(subject).cloned().unwrap_or_default()
+    }
 }
 
 impl Drop for Script {
@@ -99,9 +105,10 @@ impl Shared {
     }
 
     fn serve(&self, mut stream: TcpStream) -> Result<()> {
-        let subject = subject(&stream)?;
+        let (target, subject) = target_and_subject(&stream)?;
         let reply = {
             let mut state = self.state();
+            state.targets.entry(subject.clone()).or_default().insert(target);
             let attempts = state.attempts.entry(subject.clone()).or_default();
             attempts.push(Instant::now());
             let replies = self.replies.get(subject.as_str()).map_or(&[][..], Vec::as_slice);
@@ -126,9 +133,12 @@ impl Shared {
     }
 }
 
-/// The token or the user that a request is about: in a body, or else in `Authorization`.
-fn subject(stream: &TcpStream) -> Result<String> {
+/// Where a request is sent to, and the token or the user that it is about: in a body, or else in `Authorization`.
+fn target_and_subject(stream: &TcpStream) -> Result<(String, String)> {
     let mut reader = BufReader::new(stream.try_clone()?);
+    let mut first = String::new();
+    reader.read_line(&mut first)?;
+    let target = first.split(' ').nth(1).unwrap_or_default().to_owned();
     let (mut bearer, mut length) = (String::new(), 0);
     loop {
         let mut line = String::new();
@@ -146,5 +156,5 @@ fn subject(stream: &TcpStream) -> Result<String> {
     reader.read_exact(&mut body)?;
     let body: Value = serde_json::from_slice(&body).unwrap_or_default();
     let named = [body.pointer("/tokens/0/token"), body.pointer("/user_id")].into_iter().flatten().next();
-    Ok(named.and_then(Value::as_str).map_or(bearer, str::to_owned))
+    Ok((target, named.and_then(Value::as_str).map_or(bearer, str::to_owned)))
 }

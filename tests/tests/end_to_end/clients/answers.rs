@@ -1,5 +1,6 @@
 //! What each client makes of each answer, from a server that gives them on demand.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use curfew_testbed::clients::Reply::{Answer, Broken, HangUp, Silence};
@@ -14,6 +15,11 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(20);
 
 const OUT: Reply = Answer("200 OK", "", r#"{"message":"Successfully Logged Out."}"#);
 const ALL_OUT: Reply = Answer("200 OK", "", r#"{"message":"Successfully Logged Out From All Device."}"#);
+const SESSION_OUT: Reply = Answer("200 OK", "", r#"{"message":"Successfully Logged Out.","scope":"session"}"#);
+const OTHERS_OUT: Reply =
+    Answer("200 OK", "", r#"{"message":"Successfully Logged Out From All Other Devices.","scope":"others"}"#);
+const GLOBAL_OUT: Reply =
+    Answer("200 OK", "", r#"{"message":"Successfully Logged Out From All Device.","scope":"global"}"#);
 const USER_OUT: Reply =
     Answer("200 OK", "", r#"{"message":"Successfully Logged Out From All Device.","tokens":2,"known":true}"#);
 const REGISTERED: Reply = Answer("200 OK", "", r#"{"registered":1,"known":0,"revoked":0}"#);
@@ -35,11 +41,15 @@ fn refusal(body: &'static str) -> Reply {
 #[derive(Clone, Copy)]
 enum End {
     Outcome(&'static str),
-    /// An error with this text, and with this `Retry-After`.
+    /// An error with this text, with this `Retry-After`, and with the status and the code of the last answer.
     Error(&'static str, Option<u64>),
+    /// An error of its own kind: the token names no session, and nothing was logged out.
+    SessionMissing,
+    /// A mistake of the program, with this in its text. Nothing is sent.
+    Mistake(&'static str),
 }
 
-use End::{Error, Outcome};
+use End::{Error, Mistake, Outcome, SessionMissing};
 
 /// A call with a token or for a user of this name, what it is told, how it ends, and the least seconds between its attempts.
 struct Scene {
@@ -48,6 +58,31 @@ struct Scene {
     replies: Vec<Reply>,
     end: End,
     waits: &'static [u64],
+}
+
+impl Scene {
+    /// Where its attempts go.
+    fn targets(&self) -> BTreeSet<String> {
+        if matches!(self.end, Mistake(_)) {
+            return BTreeSet::new();
+        }
+        let target = match self.call {
+            "logout" => "/api/v2/logout".to_owned(),
+            "logoutAllDevices" => "/api/v2/logout-all-device".to_owned(),
+            "logoutUser" => "/api/v2/lgt-all".to_owned(),
+            "register" => "/internal/v1/tokens".to_owned(),
+            scoped => scoped.replace("logout&", "/api/v2/logout?"),
+        };
+        BTreeSet::from([target])
+    }
+
+    /// The status and the code of the answer to the last attempt; 0 without one.
+    fn last_answer(&self) -> (u16, Option<String>) {
+        let last = self.waits.len().min(self.replies.len() - 1);
+        let Answer(status, _, body) = self.replies[last] else { return (0, None) };
+        let body: Value = serde_json::from_str(body).unwrap_or_default();
+        (status.split_once(' ').unwrap().0.parse().unwrap(), body["code"].as_str().map(str::to_owned))
+    }
 }
 
 fn scene(call: &'static str, subject: &'static str, replies: &[Reply], end: End, waits: &'static [u64]) -> Scene {
@@ -109,6 +144,37 @@ fn logouts() -> Vec<Scene> {
     ]
 }
 
+/// Logouts of another part than one token. An older control plane does not know scopes, and logs out the token alone.
+fn scoped_logouts() -> Vec<Scene> {
+    let other_scope = Error("NOT confirmed, because the answer is for another scope", None);
+    let revoked = refusal(r#"{"title":"Unauthorized","code":"token_revoked"}"#);
+    let without_user = refusal(r#"{"title":"Unauthorized","code":"user_id_missing"}"#);
+    let without_session =
+        Answer("400 Bad Request", "content-type: application/problem+json\r\n", r#"{"code":"session_missing"}"#);
+    let malformed = Answer("400 Bad Request", "", r#"{"code":"request_malformed"}"#);
+    let [token, session] = ["logout&scope=token", "logout&scope=session"];
+    let [others, global] = ["logout&scope=others", "logout&scope=global"];
+    vec![
+        scene(token, "token-by-itself", &[OUT], Outcome("logged_out"), &[]),
+        scene(session, "token-of-a-session", &[SESSION_OUT], Outcome("logged_out"), &[]),
+        scene(others, "token-that-stays", &[OTHERS_OUT], Outcome("logged_out"), &[]),
+        scene(global, "token-of-all", &[GLOBAL_OUT], Outcome("logged_out"), &[]),
+        scene("logout", "token-of-a-session-by-default", &[SESSION_OUT], Outcome("logged_out"), &[]),
+        scene(others, "token-that-stays-while-busy", &[BUSY, OTHERS_OUT], Outcome("logged_out"), &[1]),
+        scene(others, "token-that-is-out-itself", &[revoked], Outcome("already_logged_out"), &[]),
+        scene(others, "token-without-others", &[without_user], Error("NOT confirmed", None), &[]),
+        scene(others, "token-malformed-for-others", &[malformed], Error("NOT confirmed", None), &[]),
+        scene(session, "token-without-session", &[without_session], SessionMissing, &[]),
+        scene(token, "token-with-its-session", &[SESSION_OUT], other_scope, &[]),
+        scene(session, "token-without-its-session", &[OUT], other_scope, &[]),
+        scene(others, "token-instead-of-others", &[OUT], other_scope, &[]),
+        scene(others, "token-with-all-others", &[GLOBAL_OUT], other_scope, &[]),
+        scene(global, "token-instead-of-all", &[OUT], other_scope, &[]),
+        scene("logout&scope=everyone", "token-of-everyone", &[OUT], Mistake("no such scope"), &[]),
+        scene("logout&scope=", "token-of-nothing", &[OUT], Mistake("no such scope"), &[]),
+    ]
+}
+
 /// What only backends do.
 fn internal_calls() -> Vec<Scene> {
     let denied = refusal(r#"{"title":"Unauthorized","code":"credentials_invalid"}"#);
@@ -117,6 +183,9 @@ fn internal_calls() -> Vec<Scene> {
         scene(user, "user-who-is-known", &[USER_OUT], Outcome("done"), &[]),
         scene(user, "user-while-busy", &[BUSY, USER_OUT], Outcome("done"), &[1]),
         scene(user, "user-of-a-stranger", &[denied], Error("NOT confirmed", None), &[]),
+        scene(user, "", &[USER_OUT], Mistake("no user is given"), &[]),
+        scene(user, " ", &[USER_OUT], Mistake("no user is given"), &[]),
+        scene("logoutNobody", "user-who-is-nobody", &[USER_OUT], Mistake("user"), &[]),
         scene(user, "user-always-busy", &[BUSY], Error("NOT confirmed", Some(1)), &[1, 1]),
         scene(register, "token-to-register", &[REGISTERED], Outcome("done"), &[]),
         scene(register, "token-born-dead", &[DEAD], Error("logged out already", None), &[]),
@@ -143,8 +212,13 @@ fn wrong(scene: &Scene, result: &Value) -> Option<String> {
         Outcome(wanted) => outcome(result) == wanted,
         Error(text, retry_after) => {
             let error = result["error"].as_str().unwrap_or_default();
-            error.contains(text) && error.contains("ry again") && result["retryAfter"] == json!(retry_after)
+            let (status, code) = scene.last_answer();
+            let end = if matches!(status, 0 | 429 | 502..=504) { "). Try again." } else { ")." };
+            let told = ["retryAfter", "status", "code"].map(|member| result[member].clone());
+            error.contains(text) && error.ends_with(end) && told == [json!(retry_after), json!(status), json!(code)]
         }
+        SessionMissing => result["missing"].as_str().is_some_and(|error| error.contains("nothing was logged out")),
+        Mistake(text) => result["crash"].as_str().is_some_and(|crash| crash.contains(text)),
     };
     (!right).then(|| format!("{}: {result}", scene.subject))
 }
@@ -156,10 +230,13 @@ fn wrong_attempts(scene: &Scene, script: &Script) -> Option<String> {
     // Clocks of clients may be a little ahead of this one.
     let least = scene.waits.iter().map(|seconds| Duration::from_millis(seconds * 1000 - 50));
     let in_time = pauses.iter().all(|pause| *pause < LONGEST_PAUSE);
+    let targets = script.targets(scene.subject);
+    let wanted = if matches!(scene.end, Mistake(_)) { 0 } else { scene.waits.len() + 1 };
     let right = in_time
-        && attempts.len() == scene.waits.len() + 1
+        && attempts.len() == wanted
+        && targets == scene.targets()
         && pauses.iter().zip(least).all(|(pause, least)| *pause >= least);
-    (!right).then(|| format!("{}: {} attempts, {pauses:?} apart", scene.subject, attempts.len()))
+    (!right).then(|| format!("{}: {} attempts at {targets:?}, {pauses:?} apart", scene.subject, attempts.len()))
 }
 
 fn plays(client: &Installed, scenes: &[Scene]) -> Vec<Value> {
@@ -196,11 +273,33 @@ fn is_careful(client: &Installed) {
     }
 }
 
+/// White space around a token and `Bearer` before it are no part of it. The token is asked about, and not given up.
+fn finds_the_token(client: &Installed) {
+    let texts = [
+        ("token-before-a-line-break", "token-before-a-line-break\n"),
+        ("token-between-spaces", " \ttoken-between-spaces  "),
+        ("token-of-a-header", "Bearer token-of-a-header"),
+        ("token-of-a-small-header", " bearer  token-of-a-small-header\r\n"),
+    ];
+    let busy = texts.map(|(token, _)| (token, vec![LATE]));
+    let script = Script::start(busy).unwrap();
+    for result in play(client, &settings(&script.url()), &texts.map(|(_, text)| ("logout", text))) {
+        assert_eq!((&result["status"], &result["code"]), (&json!(503), &json!("unavailable")), "{result}");
+        assert_ne!(result["stored"], false, "{result}");
+    }
+    for (token, _) in texts {
+        assert_eq!(script.attempts(token).len(), 1, "{token}");
+    }
+    let nothing = play(client, &settings(&script.url()), &[("logout", "Bearer "), ("logout", "Bearer two tokens")]);
+    assert_eq!(nothing.iter().map(outcome).collect::<Vec<_>>(), ["refused"; 2]);
+}
+
 fn backend_reads_every_answer(client: Client) {
     let Some(client) = installed(client) else { return };
-    let scenes: Vec<_> = logouts().into_iter().chain(internal_calls()).collect();
+    let scenes: Vec<_> = logouts().into_iter().chain(scoped_logouts()).chain(internal_calls()).collect();
     plays(&client, &scenes);
     is_careful(&client);
+    finds_the_token(&client);
 }
 
 #[test]
@@ -223,20 +322,23 @@ fn the_spring_client_reads_every_answer() {
     backend_reads_every_answer(Client::Spring);
 }
 
-/// It forgets its token and leaves, but only if the logout was answered. What else is stored stays.
+/// It forgets its token and leaves, but only if the logout was answered, and not if all others were logged out. What else is
+/// stored stays.
 #[test]
 fn the_browser_reads_every_answer_and_forgets_its_token_with_the_logout() {
     let client = installed(Client::Browser).unwrap();
-    let scenes = logouts();
+    let scenes: Vec<_> = logouts().into_iter().chain(scoped_logouts()).collect();
     for (scene, result) in scenes.iter().zip(plays(&client, &scenes)) {
         let left = match scene.end {
+            Outcome("logged_out") if scene.call.ends_with("scope=others") => json!({"stored": true, "wentTo": null}),
             Outcome(outcome) => json!({"stored": false, "wentTo": format!("/login?logout={outcome}")}),
-            Error(..) => json!({"stored": true, "wentTo": null}),
+            Error(..) | SessionMissing | Mistake(_) => json!({"stored": true, "wentTo": null}),
         };
         assert_eq!(json!({"stored": result["stored"], "wentTo": result["wentTo"]}), left, "{}", scene.subject);
         assert_eq!(result["kept"], true, "{}", scene.subject);
     }
     is_careful(&client);
+    finds_the_token(&client);
 }
 
 #[test]

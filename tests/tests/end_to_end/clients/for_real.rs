@@ -66,6 +66,45 @@ fn logs_out(name: &str, client: &Installed) {
     assert_eq!(outcomes(client, &settings, &again), ["already_logged_out"; 2]);
 }
 
+/// The others while the caller stays, the caller's session with a token from before a refresh, and all.
+fn logs_out_in_each_scope(name: &str, client: &Installed) {
+    let stack = stack();
+    let (signer, settings) = (signer(stack), Settings::of(stack).unwrap());
+    let user = format!("{name}-scopes");
+    let of = |changes: Value| signer.sign(&with(claims(&user), changes)).unwrap();
+    let [mine, refreshed, other] = ["mine", "mine", "other"].map(|session| of(json!({"sid": session})));
+    let [elsewhere, alone, spare] = [json!({"sid": "elsewhere"}), json!({}), json!({})].map(of);
+
+    let missing = play(client, &settings, &[("logout&scope=session", &alone)]);
+    assert_eq!(missing[0]["missing"], "The token names no session: nothing was logged out", "{missing:?}");
+    for token in [&mine, &refreshed, &other, &elsewhere, &alone, &spare] {
+        is_admitted(stack, token);
+    }
+    assert_eq!(outcomes(client, &settings, &[("logout&scope=token", &spare)]), ["logged_out"]);
+    is_dead(stack, &spare);
+    is_admitted(stack, &alone);
+    assert_eq!(outcomes(client, &settings, &[("logout&scope=others", &mine)]), ["logged_out"]);
+    for token in [&other, &elsewhere, &alone] {
+        is_dead(stack, token);
+    }
+    for token in [&mine, &refreshed] {
+        is_admitted(stack, token);
+    }
+    // A token that is logged out logs out nothing more, in no scope.
+    assert_eq!(outcomes(client, &settings, &[("logout&scope=global", &other)]), ["already_logged_out"]);
+    is_admitted(stack, &mine);
+    assert_eq!(outcomes(client, &settings, &[("logout&scope=session", &refreshed)]), ["logged_out"]);
+    is_dead(stack, &mine);
+
+    let user = format!("{name}-everywhere");
+    let [this, that] =
+        ["this", "that"].map(|session| signer.sign(&with(claims(&user), json!({"sid": session}))).unwrap());
+    assert_eq!(outcomes(client, &settings, &[("logout&scope=global", &this)]), ["logged_out"]);
+    for token in [&this, &that] {
+        is_dead(stack, token);
+    }
+}
+
 fn registers_and_logs_users_out(name: &str, client: &Installed) {
     let stack = stack();
     let (signer, settings) = (signer(stack), Settings::of(stack).unwrap());
@@ -80,28 +119,30 @@ fn registers_and_logs_users_out(name: &str, client: &Installed) {
 
     let stranger = Settings { app_key: "the-key-of-another-application".into(), ..settings.clone() };
     let refused = play(client, &stranger, &[("logoutUser", &user)]);
-    assert_eq!(refused[0]["error"], "The logout of the user is NOT confirmed (401 credentials_invalid). Try again.");
+    assert_eq!(refused[0]["error"], "The logout of the user is NOT confirmed (401 credentials_invalid).");
     is_admitted(stack, &token);
 
     let left = play(client, &settings, &[("logoutUser", &user)]);
     assert_eq!(outcome(&left[0]), "done", "{left:?}");
-    if let Value::Object(answer) = &left[0]["outcome"] {
-        assert_eq!((&answer["tokens"], &answer["known"]), (&json!(1), &json!(true)));
-    }
+    let answer = &left[0]["outcome"];
+    assert_eq!((&answer["tokens"], &answer["known"]), (&json!(1), &json!(true)), "{left:?}");
     is_dead(stack, &token);
     let dead = play(client, &settings, &[("register", &token)]);
-    assert_eq!(dead[0]["error"], "The token is logged out already: issue another one (200). Try again.");
+    assert_eq!(dead[0]["error"], "The token is logged out already: issue another one (200).");
 }
 
 fn backend_logs_out_for_real(name: &str, client: Client) {
     let Some(client) = installed(client) else { return };
     logs_out(name, &client);
+    logs_out_in_each_scope(name, &client);
     registers_and_logs_users_out(name, &client);
 }
 
 #[test]
 fn what_the_browser_logs_out_is_dead_at_envoy() {
-    logs_out("browser", &installed(Client::Browser).unwrap());
+    let client = installed(Client::Browser).unwrap();
+    logs_out("browser", &client);
+    logs_out_in_each_scope("browser", &client);
 }
 
 #[test]
