@@ -48,10 +48,24 @@ class LoginSerializer(TokenObtainPairSerializer):
         return data
 
 
+class RotatedToken(RefreshToken):
+    """A refresh token that does not end where Simple JWT rotates it."""
+
+    def blacklist(self):
+        """RefreshSerializer ends it when the new access token is registered."""
+
+
 class RefreshSerializer(TokenRefreshSerializer):
+    """Ends the old refresh token after the registration, so that after a 503 the client can come again with it."""
+
+    token_class = RotatedToken
+
     def validate(self, attrs):
         data = super().validate(attrs)
         confirmed(curfew.register, data["access"], self.context["request"])
+        old = RefreshToken(attrs["refresh"])  # 401 if a logout has ended it during the registration
+        if api_settings.ROTATE_REFRESH_TOKENS and api_settings.BLACKLIST_AFTER_ROTATION:
+            old.blacklist()
         return data
 
 
@@ -71,11 +85,18 @@ def logout(request):
 @sensitive_variables()
 def logout_all_devices(request):
     token = access_token(request)
-    try:
-        end_all_refresh_tokens(AccessToken(token)[api_settings.USER_ID_CLAIM])
-    except TokenError:
-        pass  # it is no token of ours, or has expired: Curfew says which
-    return Response({"outcome": confirmed(curfew.logout_all_devices, token)})
+    user_id = user_of(AccessToken, token)
+    if user_id is None:  # it has expired, or is no token of ours
+        user_id = user_of(RefreshToken, request.data.get("refresh"))
+    if user_id is not None:
+        end_all_refresh_tokens(user_id)
+    outcome = confirmed(curfew.logout_all_devices, token)
+    if outcome == curfew.REFUSED:
+        if user_id is None:
+            return nothing_logged_out()
+        confirmed(curfew.logout_user, user_id)
+        outcome = curfew.LOGGED_OUT
+    return Response({"outcome": outcome})
 
 
 @api_view(["POST"])
@@ -96,6 +117,22 @@ def change_password(request):
 def access_token(request):
     """The token of `Authorization: Bearer …`; with an HttpOnly cookie it is request.COOKIES.get("token")."""
     return request.headers.get("Authorization", "").rpartition(" ")[2]
+
+
+def nothing_logged_out():
+    """401: neither token is valid. If only the refresh token was, a first attempt that got 503 has ended it."""
+    detail = "Nothing is logged out: the token has expired or is invalid. Log in and try again."
+    body = {"outcome": curfew.REFUSED, "detail": detail}
+    return Response(body, status=401, headers={"WWW-Authenticate": "Bearer"})
+
+
+@sensitive_variables()
+def user_of(kind, token):
+    """The user of a valid token of this kind, or None."""
+    try:
+        return kind(token).get(api_settings.USER_ID_CLAIM) if token else None
+    except TokenError:
+        return None
 
 
 @sensitive_variables()

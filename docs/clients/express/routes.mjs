@@ -13,7 +13,7 @@ import { randomUUID } from "node:crypto";
 import { Router } from "express";
 import jwt from "jsonwebtoken";
 
-import { NotConfirmed } from "./curfew.mjs";
+import { LOGGED_OUT, NotConfirmed, REFUSED } from "./curfew.mjs";
 
 /** A cookie is deleted only under the attributes that it was set with. */
 export const COOKIE = { httpOnly: true, secure: true, sameSite: "lax", path: "/" };
@@ -27,8 +27,13 @@ export async function issue(curfew, user, request, { secret, issuer }) {
   return token;
 }
 
-/** `endRefreshTokens(request, { all })` ends the refresh token of this browser, or all of the user. It may be called twice. */
-export function logoutRoutes(curfew, { endRefreshTokens = async () => {} } = {}) {
+/**
+ * `endRefreshTokens(request, { all })` ends the refresh token of this browser, or all of the user. It may be called twice.
+ *
+ * `userOf(request)` is the id of the user by something else than the access token, such as a valid refresh token or a
+ * session, or undefined. With it, a logout of all devices does not need a valid access token.
+ */
+export function logoutRoutes(curfew, { endRefreshTokens = async () => {}, userOf = async () => undefined } = {}) {
   const routes = Router();
   routes.post("/logout", async (request, response) => {
     // First: otherwise a refresh in between brings a new token.
@@ -36,15 +41,29 @@ export function logoutRoutes(curfew, { endRefreshTokens = async () => {} } = {})
     await answer(response, () => curfew.logout(request.cookies.token));
   });
   routes.post("/logout-all-devices", async (request, response) => {
+    const user = await userOf(request); // before its refresh token ends
     await endRefreshTokens(request, { all: true });
-    await answer(response, () => curfew.logoutAllDevices(request.cookies.token));
+    await answer(response, () => logoutAllDevices(curfew, request.cookies.token, user), { mayBeRefused: false });
   });
   return routes;
 }
 
-async function answer(response, logout) {
+async function logoutAllDevices(curfew, token, user) {
+  const outcome = await curfew.logoutAllDevices(token);
+  if (outcome !== REFUSED || user === undefined) return outcome;
+  await curfew.logoutUser(user);
+  return LOGGED_OUT;
+}
+
+/** A refused token is as good as logged out, but says nothing about other devices. */
+async function answer(response, logout, { mayBeRefused = true } = {}) {
   try {
     const outcome = await logout();
+    if (outcome === REFUSED && !mayBeRefused) {
+      const error = "Nothing is logged out: the token has expired or is invalid. Log in and try again.";
+      response.status(401).set("WWW-Authenticate", "Bearer").json({ outcome, error });
+      return;
+    }
     response.clearCookie("token", COOKIE).set("Clear-Site-Data", '"storage"').json({ outcome });
   } catch (error) {
     if (!(error instanceof NotConfirmed)) throw error;

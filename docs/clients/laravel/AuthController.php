@@ -28,23 +28,39 @@ final class AuthController
         return $this->handOut($token, $request);
     }
 
+    /**
+     * jwt-auth ends the old token when it makes the new one. So if the new one is not registered, the client has no token
+     * left that it could come again with: it gets 401 instead of 503, and logs in again.
+     */
     public function refresh(Request $request): JsonResponse
     {
-        return $this->handOut(auth('api')->refresh(), $request);
+        $old = self::token($request) ?? self::unauthorized('There is no token. Log in.');
+        $token = self::ifTaken(fn () => auth('api')->setToken($old)->refresh())
+            ?? self::unauthorized('The token has expired, has ended or is invalid. Log in again.');
+        try {
+            $this->curfew->register($token, $request->userAgent(), $request->ip());
+        } catch (CurfewNotConfirmed) {
+            self::unauthorized('The old token has ended, and the new one is not registered. Log in again.');
+        }
+        return response()->json(['access_token' => $token]);
     }
 
     public function logout(Request $request): JsonResponse
     {
         $token = self::token($request);
-        self::endRefresh();
-        return $this->answer(fn () => $this->curfew->logout($token));
+        self::endRefresh($token);
+        return self::loggedOut($this->confirmed(fn () => $this->curfew->logout($token)));
     }
 
     public function logoutAllDevices(Request $request): JsonResponse
     {
         $token = self::token($request);
-        self::endRefresh();
-        return $this->answer(fn () => $this->curfew->logoutAllDevices($token));
+        self::endRefresh($token);
+        $outcome = $this->confirmed(fn () => $this->curfew->logoutAllDevices($token));
+        if ($outcome === Curfew::REFUSED) {
+            self::unauthorized('Nothing is logged out: the token has expired or is invalid. Log in and try again.');
+        }
+        return self::loggedOut($outcome);
     }
 
     public function changePassword(Request $request): JsonResponse
@@ -67,15 +83,47 @@ final class AuthController
         return $request->bearerToken() ?? $request->cookie('token');
     }
 
-    /** With jwt-auth, a token is its own refresh token. */
-    private static function endRefresh(): void
+    /** With jwt-auth, a token is its own refresh token, also when it has expired. A second attempt finds it ended. */
+    private static function endRefresh(#[\SensitiveParameter] ?string $token): void
     {
-        rescue(fn () => auth('api')->logout(), report: false);    // in a second attempt it has ended already
+        if ($token === null) {
+            return;
+        }
+        $manager = auth('api')->manager();
+        try {
+            $manager->setRefreshFlow();    // takes the token as long as it can be refreshed
+            self::ifTaken(fn () => auth('api')->setToken($token)->logout());
+        } catch (\Throwable $error) {
+            // Such as the cache, or JWT_BLACKLIST_ENABLED=false. Without the error itself, whose trace may hold the token.
+            report(new \RuntimeException('The token could not be ended: '.$error->getMessage()));
+            abort(503, 'The logout is NOT confirmed: the token can still be refreshed. Try again.', ['Retry-After' => 1]);
+        } finally {
+            $manager->setRefreshFlow(false);
+        }
     }
 
-    private function answer(\Closure $logout): JsonResponse
+    /** What the call returns, or null if jwt-auth does not take the token. These are both packages of that name. */
+    private static function ifTaken(\Closure $call): mixed
     {
-        $outcome = $this->confirmed($logout);
+        try {
+            return $call();
+        } catch (
+            \PHPOpenSourceSaver\JWTAuth\Exceptions\TokenExpiredException
+            | \PHPOpenSourceSaver\JWTAuth\Exceptions\TokenInvalidException
+            | \Tymon\JWTAuth\Exceptions\TokenExpiredException
+            | \Tymon\JWTAuth\Exceptions\TokenInvalidException
+        ) {
+            return null;
+        }
+    }
+
+    private static function unauthorized(string $why): never
+    {
+        abort(401, $why, ['WWW-Authenticate' => 'Bearer']);
+    }
+
+    private static function loggedOut(string $outcome): JsonResponse
+    {
         return response()->json(['outcome' => $outcome])->withoutCookie('token')->header('Clear-Site-Data', '"storage"');
     }
 

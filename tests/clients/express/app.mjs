@@ -25,6 +25,11 @@ app.post("/login", async (request, response) => {
   response.cookie("token", token, COOKIE).json({ access_token: token });
 });
 app.get("/ended", (_, response) => response.json(ended));
-app.use(logoutRoutes(curfew, { endRefreshTokens: async (_, { all }) => ended.push(all) }));
+app.use(
+  logoutRoutes(curfew, {
+    endRefreshTokens: async (_, { all }) => ended.push(all),
+    userOf: async ({ cookies }) => cookies.session, // a session that needs no proof: this is a test
+  }),
+);
 
 const server = app.listen(0, "127.0.0.1", () => console.log(`READY http://127.0.0.1:${server.address().port}`));

@@ -1,6 +1,6 @@
 <?php
 
-// Plays calls of docs/clients/laravel/Curfew.php.
+// Plays calls of docs/clients/laravel/Curfew.php, and routes of AuthController.php.
 //
 // The argument is a file with one call a line, as a query string: the function's name, the scope if there is one, and the
 // token or user. One line of JSON is printed for each.
@@ -14,6 +14,7 @@ use App\Services\CurfewSessionMissing;
 require __DIR__.'/CurfewNotConfirmed.php';
 require __DIR__.'/CurfewSessionMissing.php';
 require __DIR__.'/Curfew.php';
+require __DIR__.'/controller.php';
 
 /** What an error tracker records of an error: every argument of every call, but for those of this file's own function. */
 function traced(Throwable $error): string
@@ -24,6 +25,9 @@ function traced(Throwable $error): string
 
 function play(array $call): array
 {
+    if ($call['call'] === 'route') {
+        return routed($call['subject']);
+    }
     // A line of its own: `send` is recorded instead of sent.
     $sent = [];
     $send = $call['call'] !== 'recorded' ? null : function (string $url, array $headers, string $body) use (&$sent): array {

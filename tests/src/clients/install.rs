@@ -53,7 +53,7 @@ fn laravel() -> Result<Option<Installed>> {
     let directory = directory("laravel", b"1")?;
     copy("docs/clients/laravel", &directory)?;
     copy("tests/clients/laravel", &directory)?;
-    // It needs Laravel, so it is not run.
+    // It is played with stand-ins for Laravel. Here is what PHP says of its syntax.
     let output = Command::new(&php).current_dir(&directory).args(["-l", "AuthController.php"]).output()?;
     ensure!(output.status.success(), "php -l: {}", String::from_utf8_lossy(&output.stdout));
     // As error trackers want it: arguments are recorded with errors. All that PHP has to say is shown.

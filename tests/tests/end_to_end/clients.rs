@@ -2,6 +2,7 @@
 
 mod answers;
 mod applications;
+mod controller;
 mod for_real;
 
 use std::sync::Arc;

@@ -66,6 +66,10 @@ impl World {
         if !self.dice.per_mille(300) {
             self.database.register(token);
         }
+        if self.database.verdict(&check) == CheckVerdict::Revoked {
+            // Its session is logged out already. The entry may be purged before the last worker forgets it.
+            self.database.note_revoked(token);
+        }
         let spared = self.dice.per_mille(300);
         let (key, again) = self.draw_key();
         let signed = |key: Option<Key>, spared| {

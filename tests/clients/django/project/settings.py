@@ -23,6 +23,8 @@ SIMPLE_JWT = {
     "TOKEN_OBTAIN_SERIALIZER": "accounts.views.LoginSerializer",
     "TOKEN_REFRESH_SERIALIZER": "accounts.views.RefreshSerializer",
     "ACCESS_TOKEN_LIFETIME": timedelta(minutes=15),
+    "ROTATE_REFRESH_TOKENS": True,
+    "BLACKLIST_AFTER_ROTATION": True,
 }
 ROOT_URLCONF = "project.urls"
 ALLOWED_HOSTS = ["*"]

@@ -195,7 +195,8 @@ fn internal_calls() -> Vec<Scene> {
     ]
 }
 
-fn settings(url: &str) -> Settings {
+/// Those of a client whose answers come from this URL.
+pub(super) fn settings(url: &str) -> Settings {
     Settings {
         public: url.into(),
         internal: url.into(),
