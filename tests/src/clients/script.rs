@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use anyhow::Result;
+use anyhow::{Result, ensure};
 use serde_json::Value;
 
 use crate::ports::loopback;
@@ -138,6 +138,8 @@ fn target_and_subject(stream: &TcpStream) -> Result<(String, String)> {
     let mut reader = BufReader::new(stream.try_clone()?);
     let mut first = String::new();
     reader.read_line(&mut first)?;
+    // Some clients connect ahead of a request that they never send.
+    ensure!(!first.is_empty(), "the client has sent nothing");
     let target = first.split(' ').nth(1).unwrap_or_default().to_owned();
     let (mut bearer, mut length) = (String::new(), 0);
     loop {

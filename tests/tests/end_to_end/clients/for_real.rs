@@ -71,9 +71,13 @@ fn logs_out_in_each_scope(name: &str, client: &Installed) {
     let stack = stack();
     let (signer, settings) = (signer(stack), Settings::of(stack).unwrap());
     let user = format!("{name}-scopes");
-    let of = |changes: Value| signer.sign(&with(claims(&user), changes)).unwrap();
-    let [mine, refreshed, other] = ["mine", "mine", "other"].map(|session| of(json!({"sid": session})));
-    let [elsewhere, alone, spare] = [json!({"sid": "elsewhere"}), json!({}), json!({})].map(of);
+    // The names of sessions are those of one issuer, and all clients share it.
+    let of = |(jti, session): (&str, Option<&str>)| {
+        let session = session.map(|session| format!("{name}-{session}"));
+        signer.sign(&with(claims(&user), json!({"jti": format!("{name}-{jti}"), "sid": session}))).unwrap()
+    };
+    let [mine, refreshed, other] = [("1", Some("mine")), ("2", Some("mine")), ("3", Some("other"))].map(of);
+    let [elsewhere, alone, spare] = [("4", Some("elsewhere")), ("5", None), ("6", None)].map(of);
 
     let missing = play(client, &settings, &[("logout&scope=session", &alone)]);
     assert_eq!(missing[0]["missing"], "The token names no session: nothing was logged out", "{missing:?}");
@@ -98,7 +102,7 @@ fn logs_out_in_each_scope(name: &str, client: &Installed) {
 
     let user = format!("{name}-everywhere");
     let [this, that] =
-        ["this", "that"].map(|session| signer.sign(&with(claims(&user), json!({"sid": session}))).unwrap());
+        ["this", "that"].map(|jti| signer.sign(&with(claims(&user), json!({"jti": format!("{name}-{jti}")}))).unwrap());
     assert_eq!(outcomes(client, &settings, &[("logout&scope=global", &this)]), ["logged_out"]);
     for token in [&this, &that] {
         is_dead(stack, token);
