@@ -76,13 +76,31 @@ fn an_openid_provider_needs_nothing_but_its_url() {
 
 #[test]
 fn keys_rotate_under_load_without_a_wrong_refusal_and_a_dropped_one_admits_nobody() {
-    let scene = Scene::start(|plan| plan);
+    rotates_under_load(&Scene::start(|plan| plan));
+}
+
+/// With nothing but the issuer's URL, also on the side of the filter: its calls have their half second.
+#[test]
+#[ignore = "takes a minute, and asks for a machine that does nothing else; cargo verify --long runs it"]
+fn keys_rotate_under_load_again_and_again_by_the_default_timeout() {
+    let by_default = |filter: &mut serde_json::Value| {
+        filter["control_plane"].as_object_mut().unwrap().remove("timeout").unwrap();
+    };
+    let scene = Scene::start(|plan| plan.change_filter(by_default).unwrap());
+    for _ in 0..3 {
+        rotates_under_load(&scene);
+        // An issuer is asked for unknown keys once in ten seconds.
+        thread::sleep(Duration::from_secs(11));
+    }
+}
+
+fn rotates_under_load(scene: &Scene) {
     let old = scene.provider.log_in("alice").unwrap();
     assert_eq!(scene.get(&old).status, 200);
     let (dropping, dropped) = (AtomicBool::new(false), AtomicBool::new(false));
     let stop = AtomicBool::new(false);
     let sent = thread::scope(|scope| {
-        let (scene, old, stop, dropping, dropped) = (&scene, &old, &stop, &dropping, &dropped);
+        let (old, stop, dropping, dropped) = (&old, &stop, &dropping, &dropped);
         let _stop = StopAtEnd(stop);
         // Those whose key stays for a time, and those who get a token of the newest key each time.
         let mut clients = Vec::new();
