@@ -41,7 +41,7 @@ pub enum Kind {
     Session,
     /// All tokens of a user that were issued up to a moment, by `iss` and the user claim.
     Subject,
-    /// The same tokens, except those that a [`Kind::Spared`] entry with the same cutoff spares. By the user's key.
+    /// The same tokens, except those that a [`Kind::Spared`] entry spares whose cutoff is not earlier. By the user's key.
     Others,
     /// What a [`Kind::Others`] entry spares: a session or a token, by [`RevocationKey::spared`]. It covers no token.
     ///
@@ -137,26 +137,22 @@ impl TokenKeys {
     }
 
     /// What spares this token where a [`Kind::Others`] entry names its user: its session, and the token itself.
-    pub fn spared_by(&self) -> impl Iterator<Item = RevocationKey> {
-        let by = [self.session, Some(self.token)].into_iter().flatten();
-        self.subject
-            .into_iter()
-            .zip(std::iter::repeat(by))
-            .flat_map(|(subject, by)| by.map(move |what| RevocationKey::spared(&subject, &what)))
+    fn spared_by(&self) -> [Option<RevocationKey>; 2] {
+        let by = |what: RevocationKey| self.subject.map(|subject| RevocationKey::spared(&subject, &what));
+        [self.session.and_then(by), by(self.token)]
     }
 
     /// The keys under which entries matter for this token: its own, the token's first, and what spares it.
     pub fn looked_up(&self) -> [Option<RevocationKey>; 6] {
-        let spared = |what: RevocationKey| self.subject.map(|subject| RevocationKey::spared(&subject, &what));
-        let spared = [self.session.and_then(spared), spared(self.token)];
-        [Some(self.token), self.jti, self.session, self.subject, spared[0], spared[1]]
+        let [by_session, by_token] = self.spared_by();
+        [Some(self.token), self.jti, self.session, self.subject, by_session, by_token]
     }
 
     /// True if an entry of this kind and key matters for this token.
     pub fn concerns(&self, kind: Kind, key: &RevocationKey) -> bool {
         match kind {
             Kind::Others => self.subject.as_ref() == Some(key),
-            Kind::Spared => self.spared_by().any(|spared| spared == *key),
+            Kind::Spared => self.spared_by().contains(&Some(*key)),
             _ => self.iter().any(|own| own == (kind, *key)),
         }
     }
@@ -174,8 +170,8 @@ impl TokenKeys {
         let others = self.subject.and_then(|subject| find(Kind::Others, &subject));
         let as_other = others.map_or(Coverage::Clear, |cutoff| {
             let coverage = covers(Kind::Others, cutoff, issued_at);
-            let matters = coverage > own && !self.spared_by().any(|key| find(Kind::Spared, &key) >= Some(cutoff));
-            if matters { coverage } else { Coverage::Clear }
+            let mut spared = || self.spared_by().iter().flatten().any(|key| find(Kind::Spared, key) >= Some(cutoff));
+            if coverage > own && !spared() { coverage } else { Coverage::Clear }
         });
         own.max(as_other)
     }

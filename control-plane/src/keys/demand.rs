@@ -239,11 +239,19 @@ mod tests {
     }
 
     #[test]
-    fn the_name_of_a_list_is_shown_to_no_other_source() {
-        let noted = |source_hash| StoredFetch { source_hash, etag: Some("e".into()), ..StoredFetch::default() };
-        for (noted, etag) in [(noted(Some(1)), Some("e")), (noted(None), Some("e")), (noted(Some(2)), None)] {
+    fn neither_the_name_of_a_list_nor_failures_count_for_another_source() {
+        let noted = |source_hash| StoredFetch {
+            source_hash,
+            etag: Some("e".into()),
+            failures: 9,
+            next_at_ms: Some(7),
+            ..StoredFetch::default()
+        };
+        let kept = (Some("e"), 9, Some(7));
+        for (noted, left) in [(noted(Some(1)), kept), (noted(None), kept), (noted(Some(2)), (None, 0, None))] {
             let row = to_source(noted.clone(), Some(1));
-            assert_eq!((row.source_hash, row.etag.as_deref()), (Some(1), etag), "{noted:?}");
+            assert_eq!(row.source_hash, Some(1));
+            assert_eq!((row.etag.as_deref(), row.failures, row.next_at_ms), left, "{noted:?}");
         }
     }
 

@@ -148,6 +148,23 @@ async fn a_browser_that_logs_out_the_others_keeps_what_it_has() {
     }
 }
 
+/// A rehearsed filter fills its copy of the log from what is explained, and needs both entries of the logout.
+#[tokio::test]
+async fn what_a_filter_would_answer_knows_what_is_spared() {
+    let plane = Plane::start().await;
+    plane.advance(1);
+    let [phone, laptop] = ["phone", "laptop"].map(|session| of_session("alice", session, session));
+    assert_eq!(by_query(&plane, &phone, "?scope=others").await.status, 200);
+    let issuers = json!([{"issuer": ISSUER, "secret": SECRET}]);
+    let filter = json!({"issuers": issuers, "control_plane": {"cluster": "curfew", "secret_env": "HOME"}});
+    for (token, decision) in [(&phone, "admitted"), (&laptop, "refused")] {
+        let asked = json!({"token": token, "filter": filter, "request": {"path": "/orders"}});
+        let answer = plane.internal_post("/internal/v1/explain", asked).await;
+        let told = serde_json::from_str::<Value>(&answer.body).unwrap();
+        assert_eq!(told["filter"]["decision"], decision, "{}", answer.whole());
+    }
+}
+
 #[tokio::test]
 async fn sessions_are_named_by_the_issuers_claim() {
     let issuer = json!({"issuer": ISSUER, "secret": SECRET, "session_claim": "realm.session"});
